@@ -1,0 +1,1 @@
+"""The `fm` command: options, progress and exit codes over the library."""

@@ -1,0 +1,72 @@
+"""What can go wrong, as the library says it; each kind carries the exit code the command line ends with."""
+
+
+class FMError(Exception):
+    """Any failure whose message is meant for the user."""
+
+    exit_code = 1
+
+
+class UsageError(FMError):
+    """Options that do not fit together, or a value out of its range."""
+
+    exit_code = 2
+
+
+class DataError(FMError):
+    """Input that is not what its format says.
+
+    Parameters
+    ----------
+    problem: what was found and what was expected, one sentence without its place.
+    source: the file's name, or "stdin".
+    unit: "line" (text), "record" (recordIO) or "row" (CSV, Parquet, JSON).
+    number: 1-based count of that unit, or None where the whole file is meant.
+    field: the field's name or 1-based position within the unit.
+    offset: byte offset of the unit's first byte in the (decompressed) stream.
+
+    """
+
+    exit_code = 3
+
+    def __init__(self, problem, *, source=None, unit="line", number=None, field=None, offset=None):
+        super().__init__(problem)
+        self.problem, self.source, self.unit, self.number = problem, source, unit, number
+        self.field, self.offset = field, offset
+
+    def moved(self, source, units=0, offset=0):
+        """Place an error found inside a piece of `source`: that piece begins after `units` and `offset` bytes."""
+        self.source = source
+        if self.number is not None:
+            self.number += units
+        if self.offset is not None:
+            self.offset += offset
+        return self
+
+    def __str__(self):
+        place = [str(self.source or "input")]
+        if self.number is not None:
+            place.append(f"{self.unit} {self.number}")
+        if self.offset is not None:
+            place.append(f"byte {self.offset}")
+        if self.field is not None:
+            place.append(f"field {self.field}")
+        return f"{', '.join(place)}: {self.problem}"
+
+
+class ModelError(FMError):
+    """A model file that is unreadable, damaged or does not fit the data."""
+
+    exit_code = 4
+
+
+class DivergedError(FMError):
+    """Training left the finite numbers; nothing is published."""
+
+    exit_code = 5
+
+
+class ResourceError(FMError):
+    """Out of memory, disk or another resource."""
+
+    exit_code = 6

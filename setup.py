@@ -1,0 +1,58 @@
+"""The extensions and their compiler flags; everything else about the package stands in pyproject.toml."""
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# Reassociation lets the compiler keep sums in vector lanes; NaN and infinity keep their meaning (no -ffast-math).
+FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math"]
+# Spelled out rather than -march=x86-64-v3, which compilers before gcc 11 and clang 12 do not know.
+LEVEL_3 = ["-mavx", "-mavx2", "-mbmi", "-mbmi2", "-mf16c", "-mfma", "-mlzcnt", "-mmovbe", "-mpopcnt"]
+LEVEL_4 = [*LEVEL_3, "-mavx512f", "-mavx512bw", "-mavx512cd", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
+BUILDS = {"_v3": LEVEL_3, "_v4": LEVEL_4}  # a .pyx whose name ends so holds the same source for a newer processor
+ON_X86 = platform.machine().lower() in {"x86_64", "amd64"}
+
+
+def openmp():
+    """Compiler and linker flags for OpenMP, or nothing where the compiler has none (one thread then)."""
+    tries = [(["-fopenmp"], ["-fopenmp"])]
+    if sys.platform == "darwin":
+        prefix = os.environ.get("LIBOMP_PREFIX", "/opt/homebrew/opt/libomp")
+        tries = [(["-Xpreprocessor", "-fopenmp", f"-I{prefix}/include"], [f"-L{prefix}/lib", "-lomp"]), *tries]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.c")
+        source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+        for compile_flags, link_flags in tries:
+            compiler = os.environ.get("CC", "cc").split()
+            command = [*compiler, *compile_flags, str(source), "-o", str(Path(folder, "probe")), *link_flags]
+            try:
+                done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+            except OSError:
+                break
+            if done.returncode == 0:
+                return compile_flags, link_flags
+    return [], []
+
+
+def extensions():
+    """One extension for every .pyx; the builds for newer processors only where they can run."""
+    compile_flags, link_flags = openmp()
+    for source in sorted(Path("fmcore").rglob("*.pyx")):
+        build = next((flags for suffix, flags in BUILDS.items() if source.stem.endswith(suffix)), None)
+        if build is not None and not ON_X86:
+            continue
+        yield Extension(
+            ".".join(source.with_suffix("").parts), [str(source)],
+            extra_compile_args=[*FLAGS, *(build or []), *compile_flags], extra_link_args=link_flags,
+            depends=sorted(str(path) for suffix in ("*.pxd", "*.pxi", "*.h") for path in source.parent.glob(suffix)))
+
+
+setup(ext_modules=cythonize(
+    list(extensions()), nthreads=0,
+    compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
+                         "initializedcheck": False, "embedsignature": True}))
