@@ -1,0 +1,95 @@
+"""How to read: the options that every reader understands, kept in the model so that scoring reads as training did."""
+from dataclasses import dataclass, field
+
+from fmcore.errors import UsageError
+
+FORMATS = ("auto", "libsvm", "libffm", "csv", "tsv", "parquet", "recordio", "json", "jsonlines")
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Which columns of a CSV or Parquet file mean what; a column is named, or numbered from 0.
+
+    header: True, False, or None to find out (a first line whose every field is text while the second's is not).
+    label, weight, row_id: a column, or None.
+    numeric, categorical, ignore: columns; what none of the three names is numeric.
+    vocabulary: path of the file that maps categorical values to indices; built where it does not exist.
+    hash_bits: categorical values are hashed into 2**hash_bits indices instead of a vocabulary, or None.
+    missing: "zero" (the row has no such feature) or "error".
+    """
+
+    header: bool | None = None
+    label: str | None = None
+    weight: str | None = None
+    row_id: str | None = None
+    numeric: tuple = ()
+    categorical: tuple = ()
+    ignore: tuple = ()
+    vocabulary: str | None = None
+    hash_bits: int | None = None
+    missing: str = "zero"
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Everything a reader may be told.
+
+    format: one of FORMATS; "auto" looks at the first bytes.
+    index_base: libsvm and libffm only. "0" and "auto" keep indices as they stand, "1" subtracts one.
+    on_error: "fail", or "skip" to leave a bad unit out and count it.
+    binary: labels are checked and mapped to {0, 1} (see `Labels`); positive: the label that means 1, as written.
+    threads: decoding threads.
+    """
+
+    format: str = "auto"
+    index_base: str = "auto"
+    on_error: str = "fail"
+    binary: bool = False
+    positive: str | None = None
+    table: TableOptions = field(default_factory=TableOptions)
+    threads: int = 1
+
+
+@dataclass
+class Report:
+    """What a reader has to tell besides rows; filled while reading, printed by whoever reads.
+
+    notes: sentences, each once. counts: name -> number (of "rows skipped", "unknown values", ...).
+    errors: the first few errors that on_error="skip" passed over.
+    """
+
+    notes: list = field(default_factory=list)
+    counts: dict = field(default_factory=dict)
+    errors: list = field(default_factory=list)
+
+    def note(self, sentence):
+        """Say a sentence once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def count(self, name, number=1):
+        """Add to a named count."""
+        if number:
+            self.counts[name] = self.counts.get(name, 0) + number
+
+    def skip(self, error):
+        """Count a row left out because of `error`, and keep the first five errors to show."""
+        self.count("rows skipped")
+        if len(self.errors) < 5:
+            self.errors.append(error)
+
+
+def number_or_none(text):
+    """The text as a float, or None."""
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def require_one_of(name, value, allowed):
+    """Raise UsageError unless value is one of allowed."""
+    if value not in allowed:
+        raise UsageError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
+
+

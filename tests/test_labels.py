@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from fmcore.batch import Batch
+from fmcore.errors import UsageError
+from fmcore.io.labels import Labels
+
+
+def rows(*labels):
+    n = len(labels)
+    return Batch(np.zeros(n + 1, np.int64), np.empty(0, np.int32), None, np.array(labels, np.float32))
+
+
+@pytest.mark.parametrize(("given", "mapped"), [((0, 1, np.nan), [0, 1, np.nan]), ((-1, 1, 1), [0, 1, 1]), ((1,), [1])])
+def test_zero_one_and_minus_one_one(given, mapped):
+    batch = rows(*given)
+    assert len(Labels(binary=True).apply(batch)) == 0
+    np.testing.assert_array_equal(batch.labels, np.array(mapped, np.float32))
+
+
+def test_other_labels_and_a_mix_of_both_kinds_are_refused_with_the_row():
+    labels = Labels(binary=True)
+    assert labels.apply(rows(1, -1)).tolist() == []
+    batch = rows(1, 0, 2, np.nan)
+    assert labels.apply(batch).tolist() == [1, 2]
+    assert str(labels.error(batch, 2)).startswith("input, row 3: label 2 in a classification; expected 0 and 1")
+
+
+def test_one_positive_label_against_the_rest():
+    batch = rows(7, 3, np.nan, 7)
+    assert len(Labels(positive="7.0").apply(batch)) == 0
+    np.testing.assert_array_equal(batch.labels, np.array([1, 0, np.nan, 1], np.float32))
+    with pytest.raises(UsageError, match="'yes' is not a number"):
+        Labels(positive="yes").apply(rows(1))
+
+
+def test_a_regression_keeps_labels():
+    batch = rows(-3.5, 0, 9)
+    assert len(Labels().apply(batch)) == 0
+    assert batch.labels.tolist() == [-3.5, 0, 9]
+
+
+@pytest.mark.parametrize(("options", "mapped", "valid"), [
+    ({"positive": ">50K"}, [1, 0, np.nan, 0, 0], [True] * 5),
+    ({"positive": "1"}, [0, 0, np.nan, 1, 0], [True] * 5),
+    ({"binary": True}, [np.nan, np.nan, np.nan, 1, 1], [False, False, True, True, True]),
+    ({}, [np.nan, np.nan, np.nan, 1, np.nan], [False, False, True, True, False])])
+def test_labels_written_as_text(options, mapped, valid):
+    got, ok = Labels(**options).from_texts([">50K", "<=50K", None, "1.0", "TRUE"])
+    np.testing.assert_array_equal(got, np.array(mapped, np.float32))
+    assert ok.tolist() == valid
