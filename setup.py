@@ -13,8 +13,7 @@ from setuptools import Extension, setup
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math"]
 # Spelled out rather than -march=x86-64-v3, which compilers before gcc 11 and clang 12 do not know.
 LEVEL_3 = ["-mavx", "-mavx2", "-mbmi", "-mbmi2", "-mf16c", "-mfma", "-mlzcnt", "-mmovbe", "-mpopcnt"]
-LEVEL_4 = [*LEVEL_3, "-mavx512f", "-mavx512bw", "-mavx512cd", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
-BUILDS = {"_v3": LEVEL_3, "_v4": LEVEL_4}  # a .pyx whose name ends so holds the same source for a newer processor
+BUILDS = {"_v3": LEVEL_3}  # a .pyx whose name ends so holds the same source for a newer processor
 ON_X86 = platform.machine().lower() in {"x86_64", "amd64"}
 
 
@@ -48,7 +47,7 @@ def extensions():
             continue
         yield Extension(
             ".".join(source.with_suffix("").parts), [str(source)],
-            extra_compile_args=[*FLAGS, *(build or []), *compile_flags], extra_link_args=link_flags,
+            extra_compile_args=[*FLAGS, "-Wno-psabi", *(build or []), *compile_flags], extra_link_args=link_flags,
             depends=sorted(str(path) for suffix in ("*.pxd", "*.pxi", "*.h") for path in source.parent.glob(suffix)))
 
 

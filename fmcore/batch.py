@@ -1,9 +1,11 @@
 """`Batch`, the one shape that rows have between a reader and everything that uses them."""
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+
+from fmcore._rows import gather
 
 MAX_FEATURE_DIM = 2**31 - 1  # indices are int32
 
@@ -59,16 +61,28 @@ class Batch:
     def take(self, rows):
         """The given rows (int array or slice), in that order, as a new batch."""
         rows = np.arange(len(self))[rows]
-        lengths = np.diff(self.indptr)[rows]
         indptr = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(lengths, out=indptr[1:])
-        pick = np.repeat(self.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        np.cumsum(np.diff(self.indptr)[rows], out=indptr[1:])
+        indices = np.empty(indptr[-1], np.int32)
+        values = None if self.values is None else np.empty(indptr[-1], np.float32)
+        gather(rows, self.indptr, self.indices, self.values, indptr, indices, values)
         origin = self.origin
         return Batch(
-            indptr, self.indices[pick], None if self.values is None else self.values[pick], self.labels[rows],
+            indptr, indices, values, self.labels[rows],
             None if self.weights is None else self.weights[rows],
             None if self.ids is None else [self.ids[r] for r in rows],
             origin and origin._replace(numbers=np.asarray(origin.numbers)[rows]))
+
+
+    def within(self, feature_dim):
+        """The batch without the non-zeros whose index is feature_dim or more, and how many those were."""
+        if self.feature_dim <= feature_dim:
+            return self, 0
+        known = self.indices < feature_dim
+        kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(known, dtype=np.int64)])
+        batch = replace(self, indptr=kept[self.indptr], indices=self.indices[known],
+                        values=None if self.values is None else self.values[known])
+        return batch, int(len(known) - kept[-1])
 
 
 def concatenate(batches):

@@ -36,3 +36,13 @@ def test_concatenate_fills_in_what_only_some_batches_have():
 def test_take_of_an_empty_row_or_of_none(rows):
     taken = batch().take(rows)
     assert (len(taken.indices), taken.feature_dim) == (0, 0)
+
+
+def test_within_leaves_out_unknown_features_and_counts_them():
+    known, unseen = batch().within(4)
+    assert unseen == 2
+    assert known.indptr.tolist() == [0, 1, 1, 3]
+    assert known.indices.tolist() == [1, 0, 2]
+    assert known.values.tolist() == [2, 3, 4]
+    same = batch()
+    assert same.within(10) == (same, 0)

@@ -1,0 +1,50 @@
+"""Work done ahead in a thread: the next items of an iterator are made while the last one is used."""
+import queue
+import threading
+from contextlib import contextmanager, suppress
+
+END = object()
+
+
+@contextmanager
+def ahead(items, depth=1):
+    """An iterator over the same items, up to `depth` of them made ahead; an error surfaces in its place.
+
+    On leaving, the thread has ended and `items`, where it is a generator, is closed.
+    """
+    made = queue.Queue(depth)
+    stopped = threading.Event()
+    worker = threading.Thread(target=_make, args=(items, made, stopped), daemon=True)
+    worker.start()
+    try:
+        yield _taken(made)
+    finally:
+        stopped.set()
+        while worker.is_alive():
+            with suppress(queue.Empty):
+                made.get(timeout=0.05)  # room for a worker that waits to put
+        worker.join()
+
+
+def _make(items, made, stopped):
+    try:
+        for item in items:
+            made.put((item, None))
+            if stopped.is_set():
+                break
+        made.put((END, None))
+    except BaseException as error:  # noqa: BLE001 - raised again where the items are used
+        made.put((END, error))
+    finally:
+        if hasattr(items, "close"):
+            items.close()
+
+
+def _taken(made):
+    while True:
+        item, error = made.get()
+        if error is not None:
+            raise error
+        if item is END:
+            return
+        yield item

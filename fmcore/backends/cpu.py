@@ -1,0 +1,131 @@
+"""The fast backend: kernels over parameters laid out so that one touch of memory brings all of a feature."""
+import os
+from dataclasses import replace
+from importlib import import_module
+from types import SimpleNamespace
+
+import numpy as np
+
+from fmcore.backends._features import level_3
+from fmcore.errors import UsageError
+from fmcore.model import Model
+from fmcore.optimizers import SLOTS, state_name
+
+LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
+CACHE_LINE = 16  # floats
+BUILDS = ("v3", "baseline")  # best first
+RULES = {"sgd": 0, "adagrad": 1}  # as rules.h
+TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread costs more than it does
+
+
+def choose_build():
+    """The best build that this processor runs, or the one that FMKIT_KERNELS names."""
+    wanted = os.environ.get("FMKIT_KERNELS")
+    runs = [build for build in BUILDS if build == "baseline" or level_3()]
+    if wanted and wanted not in runs:
+        raise UsageError(f"FMKIT_KERNELS is {wanted!r}; this processor runs {' and '.join(runs)}")
+    return wanted or runs[0]
+
+
+class CpuBackend:
+    """The contract of fmcore.backends over the compiled kernels; the same bits for any number of threads."""
+
+    def __init__(self, threads=1):
+        self.build = choose_build()
+        self.name = f"cpu ({self.build})"
+        self.kernels = import_module(f"fmcore.backends._kernels_{self.build}")
+        self.threads = threads if self.kernels.openmp() else 1
+
+    def prepare(self, block):
+        """The block with its non-zeros grouped by feature within each mini-batch."""
+        return replace(block, groups=self.kernels.group(block.batch, block.starts, self.threads))
+
+    def score(self, batch, model):
+        """Raw scores straight from the model's arrays, which may be mapped from a file."""
+        return self.kernels.score(
+            batch, model.bias, model.linear.reshape(-1, 1), model.factors, model.num_factors, self.threads)
+
+    def trainer(self, model):
+        """A trainer that starts from a copy of the model."""
+        return CpuTrainer(self, model)
+
+
+class CpuTrainer:
+    """Parameters being trained."""
+
+    def __init__(self, backend, model):
+        self._backend, self._model = backend, model
+        self._slots = SLOTS[model.hyperparameters.optimizer]
+        self._table = Table(model, self._slots)
+        self._settings = settings(model.hyperparameters)
+
+    def train(self, block, order, lr=1.0):
+        """See fmcore.backends."""
+        work = len(block.batch.indices) * self._table.width / (len(block.starts) - 1)
+        threads = self._backend.threads if work > TEAM_WORK else 1
+        return self._backend.kernels.train(block, order, self._table, self._settings(lr), threads)
+
+    def score(self, batch):
+        """See fmcore.backends."""
+        table = self._table
+        return self._backend.kernels.score(
+            batch, table.bias, table.linear, table.factors, table.width, self._backend.threads)
+
+    def snapshot(self):
+        """See fmcore.backends."""
+        return self._table.model(self._model, self._slots)
+
+
+class Table:
+    """Weights with their optimizer state behind them.
+
+    bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
+    where width is num_factors rounded up to LANES; the padding starts and stays 0.
+    """
+
+    def __init__(self, model, slots):
+        parts = 1 + len(slots)
+        self.width = -(-model.num_factors // LANES) * LANES
+        self.bias = np.zeros(parts, np.float32)
+        self.linear = np.zeros((model.feature_dim, parts), np.float32)
+        self.factors = aligned_zeros(model.feature_dim, parts * self.width)
+        self._exchange(model, slots, np.copyto)
+
+    def model(self, like, slots):
+        """A Model with copies of what is here, otherwise like the given one."""
+        state = {state_name(slot, group): np.empty_like(getattr(like, group))
+                 for slot in slots for group in ("bias", "linear", "factors")}
+        model = Model(like.hyperparameters, np.empty_like(like.bias), np.empty_like(like.linear),
+                      np.empty_like(like.factors), state, dict(like.info))
+        self._exchange(model, slots, lambda mine, theirs: np.copyto(theirs, mine))
+        return model
+
+    def _exchange(self, model, slots, copy):
+        """Call copy(mine, theirs) for each array of the model and the view of this table that holds it."""
+        for part, slot in enumerate((None, *slots)):
+            views = {"bias": self.bias[part:part + 1], "linear": self.linear[:, part],
+                     "factors": self.factors[:, part * self.width:part * self.width + model.num_factors]}
+            for group, mine in views.items():
+                theirs = getattr(model, group) if slot is None else model.state.get(state_name(slot, group))
+                if theirs is not None:  # a model without state starts with none
+                    copy(mine, theirs)
+
+
+def settings(hyperparameters):
+    """A function from the learning rates' factor to what the kernels want of the hyperparameters."""
+    h = hyperparameters
+
+    def with_lr(lr):
+        return SimpleNamespace(
+            rule=RULES[h.optimizer], clip=np.inf if h.clip_gradient is None else h.clip_gradient, eps=h.eps,
+            rescale=h.rescale_grad or 0, logistic=h.predictor_type == "binary_classifier",
+            **{g: (lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd")) for g in ("bias", "linear", "factors")})
+
+    return with_lr
+
+
+def aligned_zeros(rows, columns):
+    """float32 zeros (rows, columns) that begin on a cache line."""
+    raw = np.zeros(rows * columns + CACHE_LINE, np.float32)
+    skip = -(raw.ctypes.data // raw.itemsize) % CACHE_LINE
+    return raw[skip:skip + rows * columns].reshape(rows, columns)

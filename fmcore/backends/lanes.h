@@ -1,0 +1,61 @@
+/* Eight floats at once, through the vector types that gcc and clang share: the compiler picks the instructions. */
+#ifndef FMKIT_LANES_H
+#define FMKIT_LANES_H
+
+#include <math.h>
+#include <string.h>
+
+#define LANES 8
+#define FMKIT_INLINE static inline __attribute__((always_inline))
+
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
+
+FMKIT_INLINE lanes lanes_zero(void) { return (lanes){0}; }
+
+FMKIT_INLINE lanes lanes_load(const float *from) {
+    lanes v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+/* x in the first lane, the rest zero. */
+FMKIT_INLINE lanes lanes_of(float x) { return (lanes){x}; }
+
+/* The first `count` lanes from memory, the rest zero. */
+FMKIT_INLINE lanes lanes_load_part(const float *from, int count) {
+    lanes v = lanes_zero();
+    for (int i = 0; i < count; i++) v[i] = from[i];
+    return v;
+}
+
+FMKIT_INLINE void lanes_store(float *to, lanes v) { memcpy(to, &v, sizeof v); }
+
+FMKIT_INLINE lanes lanes_add(lanes a, lanes b) { return a + b; }
+FMKIT_INLINE lanes lanes_subtract(lanes a, lanes b) { return a - b; }
+FMKIT_INLINE lanes lanes_multiply(lanes a, lanes b) { return a * b; }
+FMKIT_INLINE lanes lanes_scale(lanes a, float x) { return a * x; }
+
+/* Loops over an array, which both compilers turn into one instruction where there is one. */
+FMKIT_INLINE lanes lanes_sqrt(lanes v) {
+    float x[LANES];
+    memcpy(x, &v, sizeof x);
+    for (int i = 0; i < LANES; i++) x[i] = sqrtf(x[i]);
+    return lanes_load(x);
+}
+
+/* Into [-limit, limit]; a NaN stays one. */
+FMKIT_INLINE lanes lanes_clip(lanes v, float limit) {
+    float x[LANES];
+    memcpy(x, &v, sizeof x);
+    for (int i = 0; i < LANES; i++) {
+        x[i] = x[i] > limit ? limit : x[i];
+        x[i] = x[i] < -limit ? -limit : x[i];
+    }
+    return lanes_load(x);
+}
+
+FMKIT_INLINE float lanes_sum(lanes v) {
+    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+}
+
+#endif

@@ -1,0 +1,120 @@
+"""The slow truth: scores, gradients and optimizers in NumPy and float64, written from the formulas."""
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from fmcore.model import Model
+from fmcore.optimizers import SLOTS, state_name
+
+GROUPS = ("bias", "linear", "factors")
+
+
+def score(X, bias, linear, factors):
+    """y(x) of each row of X (Rendle 2010, Factorization Machines, equation 1 by lemma 3.1), float64 (rows,)."""
+    sums = X @ factors
+    squares = X.multiply(X) @ (factors * factors)
+    return bias + X @ linear + 0.5 * (sums**2 - squares).sum(1)
+
+
+def score_gradient(X, factors, outer):
+    """Sums over the rows of X of outer (rows,) times the gradient of y(x) for each group (Rendle 2010, equation 4)."""
+    weighted = X.multiply(outer[:, None]).tocsr()
+    squares = weighted.multiply(X).sum(0).A1[:, None] if len(outer) else 0
+    return {"bias": outer.sum(keepdims=True), "linear": weighted.T @ np.ones(len(outer)),
+            "factors": weighted.T @ (X @ factors) - squares * factors}
+
+
+def loss_and_gradient(predictor_type, scores, labels):
+    """Losses and their derivatives by the raw score; squared error counts half in the derivative, as in MXNet."""
+    if predictor_type == "regressor":
+        return (scores - labels)**2, scores - labels
+    return np.logaddexp(0, scores) - labels * scores, 1 / (1 + np.exp(-scores)) - labels
+
+
+def sgd(weight, gradient, state, lr, eps):  # noqa: ARG001 - every rule is called alike
+    """Plain descent: w -= lr g."""
+    weight -= lr * gradient
+
+
+def adagrad(weight, gradient, state, lr, eps):
+    """G += g^2; w -= lr g / (sqrt(G) + eps) (Duchi, Hazan, Singer 2011, figure 1, diagonal)."""
+    state["sum_of_squares"] += gradient**2
+    weight -= lr * gradient / (np.sqrt(state["sum_of_squares"]) + eps)
+
+
+RULES = {"adagrad": adagrad, "sgd": sgd}
+
+
+class ReferenceBackend:
+    """The contract of fmcore.backends, slowly."""
+
+    name = "reference"
+
+    def prepare(self, block):
+        """Nothing to add."""
+        return block
+
+    def score(self, batch, model):
+        """See fmcore.backends."""
+        scores = score(matrix(batch, model.feature_dim), *(getattr(model, g).astype(float) for g in GROUPS))
+        return scores.astype(np.float32)
+
+    def trainer(self, model):
+        """See fmcore.backends."""
+        return ReferenceTrainer(model)
+
+
+class ReferenceTrainer:
+    """Parameters being trained, float64."""
+
+    def __init__(self, model):
+        self._model, self._h = model, model.hyperparameters
+        self._weights = {g: getattr(model, g).astype(float) for g in GROUPS}
+        self._state = {g: {slot: model.state.get(state_name(slot, g), np.zeros_like(getattr(model, g))).astype(float)
+                           for slot in SLOTS[self._h.optimizer]} for g in GROUPS}
+
+    def train(self, block, order, lr=1.0):
+        """See fmcore.backends."""
+        scores, losses = np.empty(len(block.batch), np.float32), np.empty(len(block.batch), np.float32)
+        for m in order:
+            rows = slice(block.starts[m], block.starts[m + 1])
+            scores[rows], losses[rows] = self._mini_batch(block.batch.take(rows), lr)
+        return scores, losses
+
+    def score(self, batch):
+        """See fmcore.backends."""
+        return score(matrix(batch, self._model.feature_dim), *self._weights.values()).astype(np.float32)
+
+    def snapshot(self):
+        """See fmcore.backends."""
+        arrays = {g: w.astype(np.float32) for g, w in self._weights.items()}
+        state = {state_name(slot, g): array.astype(np.float32)
+                 for g in GROUPS for slot, array in self._state[g].items()}
+        return Model(self._h, **arrays, state=state, info=dict(self._model.info))
+
+    def _mini_batch(self, batch, lr):
+        h, X = self._h, matrix(batch, self._model.feature_dim)
+        scores = score(X, *self._weights.values())
+        losses, outer = loss_and_gradient(h.predictor_type, scores, batch.labels)
+        weights = np.ones(len(batch)) if batch.weights is None else batch.weights
+        gradients = score_gradient(X, self._weights["factors"], weights * outer * (h.rescale_grad or 1 / len(batch)))
+        present = {"bias": slice(None), "linear": np.unique(batch.indices), "factors": np.unique(batch.indices)}
+        for group, rows in present.items():
+            self._move(group, rows, gradients[group][rows], lr)
+        return scores, weights * losses
+
+    def _move(self, group, rows, gradient, lr):
+        """One step for the rows of a group that the mini-batch holds; the others are neither moved nor decayed."""
+        h, weight = self._h, self._weights[group][rows]
+        clip = np.inf if h.clip_gradient is None else h.clip_gradient
+        gradient = np.clip(gradient + getattr(h, f"{group}_wd") * weight, -clip, clip)
+        state = {slot: array[rows] for slot, array in self._state[group].items()}
+        RULES[h.optimizer](weight, gradient, state, lr * getattr(h, f"{group}_lr"), h.eps)
+        self._weights[group][rows] = weight
+        for slot, array in state.items():
+            self._state[group][slot][rows] = array
+
+
+def matrix(batch, feature_dim):
+    """The rows as a scipy CSR matrix of float64; no row may hold an index twice."""
+    values = np.ones(len(batch.indices)) if batch.values is None else batch.values.astype(float)
+    return csr_matrix((values, batch.indices, batch.indptr), (len(batch), feature_dim))

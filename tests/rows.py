@@ -1,0 +1,42 @@
+"""Random rows and small helpers that several tests share."""
+from dataclasses import replace
+
+import numpy as np
+
+from fmcore.batch import Batch
+from fmcore.blocks import Block
+from fmcore.model import initial
+from fmcore.params import Hyperparameters
+
+
+def random_rows(rows=60, feature_dim=30, seed=0, *, binary=False, weights=False, classes=True):
+    """A Batch of rows with 0 to 8 distinct features each, the first row empty."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, min(9, feature_dim + 1), rows)
+    lengths[0] = 0
+    indices = [rng.choice(feature_dim, n, replace=False) for n in lengths]
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    labels = rng.integers(0, 2, rows) if classes else rng.normal(size=rows)
+    return Batch(
+        indptr, np.concatenate(indices).astype(np.int32),
+        None if binary else rng.normal(size=indptr[-1]).astype(np.float32), labels.astype(np.float32),
+        rng.uniform(0, 2, rows).astype(np.float32) if weights else None)
+
+
+def block_of(batch, mini_batch_size):
+    """A Block in the rows' own order."""
+    starts = np.append(np.arange(0, len(batch), mini_batch_size, dtype=np.int64), len(batch))
+    return Block(batch, starts)
+
+
+def small_model(predictor_type="binary_classifier", feature_dim=30, num_factors=5, **hyperparameters):
+    """A model whose every parameter is away from 0, so that every term of the score counts."""
+    chosen = {"bias_init_method": "constant", "bias_init_value": 0.3, "linear_init_method": "normal",
+              "linear_init_sigma": 0.5, "factors_init_sigma": 0.5, **hyperparameters}
+    return initial(Hyperparameters(
+        predictor_type=predictor_type, feature_dim=feature_dim, num_factors=num_factors, **chosen))
+
+
+def without_weights(batch):
+    """The same rows, each of weight 1."""
+    return replace(batch, weights=None)

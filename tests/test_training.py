@@ -1,0 +1,185 @@
+"""Blocks, the data set, the loop over epochs."""
+import itertools
+
+import numpy as np
+import pytest
+
+from fmcore import blocks, dataset
+from fmcore.ahead import ahead
+from fmcore.backends import backend_for
+from fmcore.batch import concatenate
+from fmcore.dataset import Dataset
+from fmcore.errors import DataError, DivergedError, ResourceError
+from fmcore.training import Observer, train
+from tests.rows import random_rows, small_model
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 64)
+    monkeypatch.setattr(blocks, "BLOCK_NON_ZEROS", 300)
+
+
+def pieces(batch, sizes):
+    """The batch cut into pieces of the given sizes, over and over."""
+    first = 0
+    for size in itertools.cycle(sizes):
+        if first >= len(batch):
+            return
+        yield batch.take(slice(first, first + size))
+        first += size
+
+
+def load(batch, hyperparameters, backend, memory_limit=1e9, **options):
+    return Dataset(lambda: pieces(batch, [37, 1, 90]), hyperparameters, backend.prepare, memory_limit, **options).load()
+
+
+def same(one, other):
+    return all(np.array_equal(one.tensors()[name], tensor) for name, tensor in other.tensors().items())
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("sizes", [[1], [64], [63, 1, 65], [1000]])
+def test_blocks_depend_on_the_rows_alone(sizes):
+    batch = random_rows(500, 50)
+    cut = list(blocks.cut(pieces(batch, sizes)))
+    expected = list(blocks.cut([batch]))
+    assert [len(b) for b in cut] == [len(b) for b in expected]
+    joined = concatenate(cut)
+    for name in ("indptr", "indices", "values", "labels"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(batch, name))
+    for part in cut[:-1]:
+        full = len(part) == 64 or len(part.indices) >= 300
+        assert full
+        assert len(part.indices) - (part.indptr[-1] - part.indptr[-2]) < 300
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_streaming_gives_the_model_of_training_in_memory():
+    batch, model = random_rows(500, 50), small_model(feature_dim=50, epochs=3, mini_batch_size=10)
+    backend = backend_for("cpu", 2)
+    kept, streamed = (load(batch, model.hyperparameters, backend, limit) for limit in (1e9, 2000))
+    assert kept.in_memory
+    assert not streamed.in_memory
+    assert (kept.rows, kept.non_zeros, kept.feature_dim) == (streamed.rows, streamed.non_zeros, streamed.feature_dim)
+    assert same(train(model, kept, backend), train(model, streamed, backend))
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_pipe_beyond_the_memory_limit_is_refused():
+    model = small_model()
+    with pytest.raises(ResourceError, match="a pipe cannot be read again"):
+        load(random_rows(500), model.hyperparameters, backend_for("cpu"), 2000, rereadable=False)
+
+
+def test_shuffling_follows_the_seed_and_can_be_left_out():
+    batch, backend = random_rows(200), backend_for("cpu")
+    models = {}
+    for seed, shuffle in ((0, True), (0, True), (1, True), (0, False)):
+        model = small_model(seed=0, epochs=2, mini_batch_size=16)
+        object.__setattr__(model.hyperparameters, "seed", seed)
+        object.__setattr__(model.hyperparameters, "shuffle", shuffle)
+        models.setdefault((seed, shuffle), []).append(
+            train(model, load(batch, model.hyperparameters, backend), backend))
+    assert same(*models[0, True])
+    assert not same(models[0, True][0], models[1, True][0])
+    assert not same(models[0, True][0], models[0, False][0])
+    plain = blocks.make_block(batch, 0, 16, model.hyperparameters)
+    np.testing.assert_array_equal(plain.batch.labels if model.hyperparameters.shuffle else batch.labels, batch.labels)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(10, 16), (50_000, 50), (10**7, 256)])
+def test_the_auto_mini_batch_size(rows, size):
+    assert blocks.auto_mini_batch_size(range(rows)) == size
+
+
+def test_a_row_of_weight_two_counts_as_two_rows_and_of_weight_zero_as_none():
+    """With rescale_grad given, so that the mini-batch's number of rows does not matter."""
+    batch = random_rows(40)
+    batch.weights = np.random.default_rng(0).integers(0, 3, 40).astype(np.float32)
+    repeated = batch.take(np.repeat(np.arange(40), batch.weights.astype(int)))
+    repeated.weights = None
+    model = small_model(mini_batch_size=1000, rescale_grad=0.01, shuffle=False, epochs=1, factors_wd=0.0, linear_wd=0.0)
+    backend = backend_for("cpu")
+    one, other = (train(model, load(b, model.hyperparameters, backend), backend) for b in (batch, repeated))
+    np.testing.assert_allclose(one.factors, other.factors, rtol=1e-4, atol=1e-6)
+    assert one.info["epochs"][0]["train"]["logloss"] == pytest.approx(other.info["epochs"][0]["train"]["logloss"])
+
+
+def test_early_stopping_restores_the_best_epoch():
+    batch, backend = random_rows(200, 100), backend_for("cpu")
+    h = {"feature_dim": 100, "epochs": 40, "mini_batch_size": 8, "linear_lr": 0.5, "factors_lr": 0.5}
+    model = small_model(**h, early_stopping_patience=3)
+    rows, test = batch.take(slice(0, 150)), batch.take(slice(150, 200))
+    stopped = train(model, load(rows, model.hyperparameters, backend), backend, test=lambda: [test])
+    records = stopped.info["epochs"]
+    losses = [record["test"]["logloss"] for record in records]
+    best = int(np.argmin(losses))
+    assert stopped.info["best_epoch"] == best + 1
+    assert len(records) == best + 1 + 3 < 40
+    shorter = small_model(**{**h, "epochs": best + 1})
+    assert same(stopped, train(shorter, load(rows, shorter.hyperparameters, backend), backend))
+
+
+def test_divergence_names_epoch_and_mini_batch():
+    model = small_model("regressor", optimizer="sgd", linear_lr=1e6, factors_lr=1e6, mini_batch_size=5, epochs=5)
+    backend = backend_for("cpu")
+    data = load(random_rows(50, classes=False), model.hyperparameters, backend)
+    with pytest.raises(DivergedError, match=r"not finite in epoch 1, mini-batch \d+ of 10; the largest score"):
+        train(model, data, backend)
+
+
+def test_observers_hear_of_every_row_and_epoch():
+    class Listener(Observer):
+        def __init__(self):
+            self.count, self.records = 0, []
+
+        def rows(self, count):
+            self.count += count
+
+        def epoch(self, record):
+            self.records.append(record)
+
+    listener, backend, model = Listener(), backend_for("cpu"), small_model("regressor", epochs=2)
+    batch = random_rows(30, classes=False)
+    data = load(batch, model.hyperparameters, backend)
+    trained = train(model, data, backend, test=lambda: [batch], observer=listener)
+    assert listener.count == 60
+    assert [r["epoch"] for r in listener.records] == [1, 2]
+    assert set(listener.records[0]) == {"epoch", "train", "test", "seconds", "rows_per_second"}
+    assert set(listener.records[0]["test"]) == {"rmse", "mse", "mae"}
+    assert [set(r) for r in trained.info["epochs"]] == [{"epoch", "train", "test"}] * 2
+
+
+def test_no_rows_is_an_error():
+    with pytest.raises(DataError, match="no rows to train on"):
+        Dataset(lambda: iter(()), small_model().hyperparameters, lambda b: b, 1).load()
+
+
+def test_ahead_keeps_order_passes_errors_on_and_ends_its_thread():
+    closed = []
+
+    def numbers():
+        try:
+            yield from range(3)
+            raise ValueError("after three")
+        finally:
+            closed.append(True)
+
+    with ahead(numbers()) as items:
+        assert [next(items) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ValueError, match="after three"):
+            next(items)
+    with ahead(numbers()) as items:
+        assert next(items) == 0
+    assert closed == [True, True]
+    with ahead(iter(())) as items:
+        assert list(items) == []
+
+
+def test_data_set_streams_ahead(monkeypatch):
+    used = []
+    monkeypatch.setattr(dataset, "ahead", lambda items: used.append(True) or ahead(items))
+    model, backend = small_model(epochs=1), backend_for("cpu")
+    train(model, load(random_rows(30), model.hyperparameters, backend, 1), backend)
+    assert used
