@@ -1,0 +1,152 @@
+"""The model file: writes a `Model` as a safetensors file, and maps one back without reading its tensors."""
+import errno
+import hashlib
+import mmap
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+
+from fmcore import modelheader
+from fmcore.batch import MAX_FEATURE_DIM
+from fmcore.errors import DivergedError, ModelError, ResourceError, UsageError
+from fmcore.model import Model
+from fmcore.params import Hyperparameters
+
+PREFIX = "state."  # of the optimizer's tensors
+CHUNK = 1 << 24  # bytes written at once
+
+
+def dump(model, handle):
+    """Write the model to a buffered binary handle; the same model gives the same bytes.
+
+    Nothing is written where a number is NaN or infinite (DivergedError). The tensors are hashed, then written from
+    where they lie, never copied.
+    """
+    head, arrays = _encode(model)
+    handle.write(head)
+    for array in arrays:
+        data = _bytes(array)
+        for start in range(0, data.size, CHUNK):
+            handle.write(memoryview(data[start:start + CHUNK]))
+
+
+def save(model, path):
+    """Write the model to a file beside `path` and rename it, so that a model may replace the file it is mapped from."""
+    partial = Path(f"{os.fspath(path)}.partial")
+    try:
+        with partial.open("wb") as handle:
+            dump(model, handle)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def load(path, *, verify=False):
+    """The `Model` in a file, its arrays mapped read-only: a page is read when a number on it is used.
+
+    verify: read everything, compare the checksum and look for numbers that are not finite.
+    Raises ModelError where the file is missing, unreadable, damaged, not fmkit's or newer than this version.
+    The file may be replaced meanwhile (by a rename), but not cut or written over in place.
+    """
+    try:
+        view, content, table = _open(path)
+        model = _model(view, content, table)
+        if verify:
+            _verify(model, table, content["checksum"])
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    return model
+
+
+def _encode(model):
+    """The file's first bytes and the arrays that follow, in order."""
+    model.check_finite()
+    tensors = {name: np.require(array, requirements="C") for name, array in model.tensors().items()}
+    table = modelheader.layout(tensors)
+    arrays = [tensors[name] for name in table]
+    head = modelheader.encode(table, {
+        "feature_dim": model.feature_dim, "hyperparameters": model.hyperparameters.as_dict(), "info": model.info,
+        "checksum": _checksum(arrays)})
+    return head, arrays
+
+
+def _bytes(array):
+    return array.reshape(-1).view(np.uint8)
+
+
+def _checksum(arrays):
+    """SHA-256 in hexadecimal over the bytes of the arrays, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(_bytes(array))
+    return digest.hexdigest()
+
+
+def _open(path):
+    """The tensors' bytes as a mapped array, and the header's content and table."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a named pipe would wait for a writer
+            raise ModelError("not a regular file; a model is mapped into memory and cannot come through a pipe")
+        with Path(path).open("rb") as handle:
+            size = os.fstat(handle.fileno()).st_size
+            length = _header_length(handle.read(8), handle.read(1), size)
+            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise ResourceError(f"{path}: no address space left to map the model; lift the memory limit") from None
+        raise ModelError(error.strerror or str(error)) from None
+    content, table = modelheader.decode(mapped[8:8 + length], size - 8 - length)
+    return np.frombuffer(mapped, np.uint8)[8 + length:], content, table
+
+
+def _header_length(prefix, first, size):
+    """Bytes of the header, from the file's first 8 bytes and the one after them."""
+    if size < 9:
+        raise ModelError("the file is empty; expected a model" if size == 0 else
+                         f"not a model, or cut off: the file has only {size} bytes")
+    length = int.from_bytes(prefix, "little")
+    if first != b"{" or not 2 <= length <= modelheader.MAX_LENGTH:
+        raise ModelError("not a safetensors file; expected a model written by fmkit")
+    if length > size - 8:
+        raise ModelError(f"cut off: its header takes {length} bytes, but {size - 8} are there")
+    return length
+
+
+def _model(view, content, table):
+    try:
+        hyperparameters = Hyperparameters.from_dict(content["hyperparameters"])
+    except UsageError as error:
+        raise ModelError(f"damaged, or written by a newer fmkit: {error}") from None
+    d, k = content["feature_dim"], hyperparameters.num_factors
+    if not 1 <= d <= MAX_FEATURE_DIM:
+        raise ModelError(f"damaged: feature_dim is {d}; expected 1 to {MAX_FEATURE_DIM}")
+    for name, shape in {"bias": (1,), "linear": (d,), "factors": (d, k)}.items():
+        tensor = table.get(name)
+        found = "is missing" if tensor is None else f"has dtype {tensor.dtype} and shape {list(tensor.shape)}"
+        if tensor is None or (tensor.dtype, tensor.shape) != ("F32", shape):
+            raise ModelError(f"tensor {name!r} {found}; expected F32 {list(shape)} by the header's feature_dim {d} and "
+                             f"num_factors {k}")
+    arrays = {name: _array(view, tensor) for name, tensor in table.items()}
+    groups = {name: arrays.pop(name) for name in ("bias", "linear", "factors")}
+    for name in arrays:
+        if not name.startswith(PREFIX):
+            raise ModelError(f"unknown tensor {name!r}; expected bias, linear, factors or {PREFIX}...")
+    state = {name[len(PREFIX):]: array for name, array in arrays.items()}
+    return Model(hyperparameters, **groups, state=state, info=content["info"])
+
+
+def _array(view, tensor):
+    return view[tensor.begin:tensor.end].view(modelheader.DTYPES[tensor.dtype]).reshape(tensor.shape)
+
+
+def _verify(model, table, checksum):
+    tensors = model.tensors()
+    if _checksum(tensors[name] for name in table) != checksum:
+        raise ModelError("damaged: the tensors do not match their checksum")
+    try:
+        model.check_finite()
+    except DivergedError as error:
+        raise ModelError(str(error)) from None

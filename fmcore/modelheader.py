@@ -1,0 +1,185 @@
+"""The header of a model file: JSON in the layout of safetensors, written and checked by hand.
+
+Layout (safetensors 0.x): uint64 LE length of the header, the header (one JSON object, padded with spaces to a multiple
+of 8 bytes), the tensors. The header maps each tensor's name to dtype, shape and data_offsets [begin, end), counted from
+the header's end, and `__metadata__` to texts. All that is ours is one text there, under "fmkit": JSON with sorted keys.
+
+    format_version   1
+    feature_dim      the length of linear
+    hyperparameters  name -> value
+    info             metrics, epochs done, ...
+    checksum         SHA-256 of all tensors' bytes in the order of the file
+    header_checksum  SHA-256 of the JSON of all of the above and of the table of tensors
+
+The bytes are those that the safetensors library writes for the same tensors (a test compares). They are written here
+because the library wants the whole file in memory or a path of its own, and its calls differ between its versions; they
+are read here because its import and its copies of the tensors would cost more than scoring a few rows.
+"""
+import hashlib
+import json
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from fmcore.errors import DivergedError, ModelError
+
+FORMAT_VERSION = 1
+KEY = "fmkit"
+METADATA = "__metadata__"
+ALIGNMENT = 8
+MAX_LENGTH = 100_000_000  # of a header, in bytes, as the safetensors library has it
+MAX_DIMENSIONS = 8
+# In the order in which the library lays tensors out; wide ones first keeps every tensor aligned.
+DTYPES = {"I64": np.dtype("<i8"), "F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+CONTENT = {"feature_dim": int, "hyperparameters": dict, "info": dict, "checksum": str, "header_checksum": str}
+
+
+class Tensor(NamedTuple):
+    """Where a tensor lies; begin and end are bytes from the header's end."""
+
+    dtype: str
+    shape: tuple
+    begin: int
+    end: int
+
+
+def layout(tensors):
+    """The table name -> Tensor, in the order of the file, for a dict of arrays."""
+    table, end = {}, 0
+    for name in sorted(tensors, key=lambda name: (list(DTYPES).index(_dtype_of(name, tensors[name])), name)):
+        array = tensors[name]
+        begin, end = end, end + array.nbytes
+        table[name] = Tensor(NAMES[array.dtype], array.shape, begin, end)
+    return table
+
+
+def encode(table, content):
+    """The first bytes of a model file, up to the first tensor.
+
+    content: feature_dim, hyperparameters, info and checksum. Raises DivergedError where it holds NaN or infinity,
+    ValueError where the header grows beyond MAX_LENGTH.
+    """
+    try:  # as it will be read: a number as a key becomes a text, and then sorts as one
+        content = json.loads(_canonical({"format_version": FORMAT_VERSION, **content}))
+    except ValueError:
+        raise DivergedError("a metric of the model is not a finite number; nothing was written") from None
+    content["header_checksum"] = hashlib.sha256(_canonical([content, table]).encode()).hexdigest()
+    header = {METADATA: {KEY: _canonical(content)}}
+    header |= {name: {"dtype": t.dtype, "shape": t.shape, "data_offsets": (t.begin, t.end)}
+               for name, t in table.items()}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"the model's info makes a header of {len(text)} bytes; at most {MAX_LENGTH} can be read")
+    return len(text).to_bytes(8, "little") + text
+
+
+def decode(text, room):
+    """(content, table) of a header's bytes, where `room` bytes of tensors follow it; ModelError for every defect."""
+    header = _parse(text, "not a safetensors file: its header is no JSON object")
+    content = _content(header.pop(METADATA, None))
+    if len(text) % ALIGNMENT:
+        raise ModelError(f"damaged: the header's length {len(text)} is no multiple of {ALIGNMENT}")
+    table = {name: _tensor(name, entry) for name, entry in header.items()}
+    table = dict(sorted(table.items(), key=lambda item: item[1][2:]))
+    _require_contiguous(table, room)
+    _require_intact(text, table, content)
+    return content, table
+
+
+def _dtype_of(name, array):
+    if array.dtype not in NAMES:
+        raise ValueError(f"{name} is {array.dtype}; a model file holds float32, float64 and int64")
+    return NAMES[array.dtype]
+
+
+def _canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _parse(text, refusal):
+    """The JSON object in text (bytes or str), without duplicate keys or numbers that are not finite."""
+    try:
+        value = json.loads(text if isinstance(text, str) else text.decode(),
+                           object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError):  # ValueError covers UnicodeDecodeError and JSONDecodeError
+        raise ModelError(refusal) from None
+    if not isinstance(value, dict):
+        raise ModelError(refusal)
+    return value
+
+
+def _unique(pairs):
+    keys = dict(pairs)
+    if len(keys) != len(pairs):
+        raise ValueError("duplicate keys")
+    return keys
+
+
+def _no_constant(name):
+    raise ValueError(f"{name} is no JSON")
+
+
+def _content(metadata):
+    """The text under "fmkit", parsed; its version is looked at before anything that a later one may change."""
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(KEY), str):
+        raise ModelError(f"a safetensors file, but no model of fmkit: its metadata has no {KEY!r}")
+    content = _parse(metadata[KEY], f"damaged: the metadata {KEY!r} is no JSON object")
+    version = content.pop("format_version", None)
+    if type(version) is not int or version < 1:
+        raise ModelError(f"damaged: format_version is {version!r}; expected a positive integer")
+    if version > FORMAT_VERSION:
+        raise ModelError(f"written in format version {version} by a newer fmkit; this one reads up to version "
+                         f"{FORMAT_VERSION}, so update fmkit")
+    for name, kind in CONTENT.items():
+        if type(content.get(name)) is not kind:
+            raise ModelError(f"damaged: its metadata has no {name}, or one of the wrong type")
+    return {name: value for name, value in content.items() if name != "header_checksum"}
+
+
+def _tensor(name, entry):
+    """A checked entry of the table; its numbers are plain integers, so that no product can overflow."""
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ModelError(f"damaged: tensor {name!r} needs dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ModelError(f"tensor {name!r} has dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
+    if not _are_counts(shape, MAX_DIMENSIONS) or not _are_counts(offsets, 2) or len(offsets) != 2:
+        raise ModelError(f"damaged: tensor {name!r} has shape {shape!r} and data_offsets {offsets!r}")
+    begin, end = offsets
+    size = math.prod(shape) * DTYPES[dtype].itemsize
+    if end - begin != size:
+        raise ModelError(f"damaged: tensor {name!r} of shape {shape} takes {size} bytes, but its data_offsets are "
+                         f"{offsets}")
+    if begin % DTYPES[dtype].itemsize:
+        raise ModelError(f"damaged: tensor {name!r} begins at {begin}, no multiple of its numbers' size")
+    return Tensor(dtype, tuple(shape), begin, end)
+
+
+def _require_intact(text, table, content):
+    """The header must be, byte for byte, what `encode` makes of what was read from it, the checksum included."""
+    try:
+        expected = encode(table, content)[8:]
+    except (DivergedError, ValueError, RecursionError):  # infinities, names that are no UTF-8, deep nesting: never ours
+        expected = None
+    if text != expected:
+        raise ModelError("damaged: the header does not match its checksum, or was not written by fmkit")
+
+
+def _are_counts(values, most):
+    return isinstance(values, list) and len(values) <= most and all(type(v) is int and 0 <= v < 2**63 for v in values)
+
+
+def _require_contiguous(table, room):
+    end = 0
+    for name, tensor in table.items():
+        if tensor.begin != end:
+            raise ModelError(f"damaged: tensor {name!r} begins at {tensor.begin}; expected {end}, where the one before "
+                             "it ends")
+        end = tensor.end
+    if end > room:
+        raise ModelError(f"cut off: its tensors take {end} bytes, but {room} are there")
+    if end < room:
+        raise ModelError(f"damaged: {room - end} bytes follow its last tensor")
