@@ -4,10 +4,11 @@ from difflib import get_close_matches
 
 from fmcore.batch import MAX_FEATURE_DIM
 from fmcore.errors import UsageError
+from fmcore.optimizers import SLOTS
 from fmcore.parameter import Parameter, about
 
 PREDICTOR_TYPES = ("binary_classifier", "regressor")
-OPTIMIZERS = ("adagrad", "sgd")
+OPTIMIZERS = tuple(SLOTS)
 INIT_METHODS = ("normal", "uniform", "constant")
 GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits

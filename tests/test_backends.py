@@ -5,9 +5,9 @@ import pytest
 from fmcore.backends import backend_for
 from fmcore.backends.cpu import BUILDS, CpuBackend, level_3
 from fmcore.batch import Batch
+from fmcore.dataset import Dataset
 from fmcore.errors import UsageError
 from fmcore.optimizers import SLOTS
-from fmcore.dataset import Dataset
 from fmcore.training import train
 from tests.rows import block_of, random_rows, small_model
 
@@ -138,7 +138,7 @@ def test_training_goes_on_from_the_snapshots_state_as_if_it_had_not_stopped(back
     for trainer in (through, stopped):
         trainer.train(block, order)
     for name, tensor in through.snapshot().tensors().items():
-        np.testing.assert_allclose(stopped.snapshot().tensors()[name], tensor, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(stopped.snapshot().tensors()[name], tensor, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_empty_rows_and_batches_are_scored_by_the_bias(backend):

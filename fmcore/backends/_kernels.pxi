@@ -294,7 +294,8 @@ cdef inline float log_loss(float score, float label, float *loss) noexcept nogil
     """log(1 + e^-s) for label 1, log(1 + e^s) for 0, without overflow at either end; the gradient is sigmoid(s) - y."""
     cdef float small = expf(-fabsf(score))
     cdef float positive = 1 / (1 + small) if score >= 0 else small / (1 + small)
-    loss[0] = log1pf(small) + (score if score > 0 else 0) - score * label
+    cdef float wrong = score * (1 - 2 * label)  # how far on the wrong side
+    loss[0] = log1pf(small) + (wrong if wrong > 0 else 0)
     return positive - label
 
 

@@ -66,10 +66,10 @@ class CpuTrainer:
         return self._backend.kernels.train(block, order, self._table, self._settings(lr), threads)
 
     def score(self, batch):
-        """See fmcore.backends."""
+        """See fmcore.backends; the same bits as `CpuBackend.score` of the snapshot."""
         table = self._table
         return self._backend.kernels.score(
-            batch, table.bias, table.linear, table.factors, table.width, self._backend.threads)
+            batch, table.bias, table.linear, table.factors, self._model.num_factors, self._backend.threads)
 
     def snapshot(self):
         """See fmcore.backends."""

@@ -1,6 +1,7 @@
 """The slow truth: scores, gradients and optimizers in NumPy and float64, written from the formulas."""
 import numpy as np
 from scipy.sparse import csr_matrix
+from scipy.special import expit
 
 from fmcore.model import Model
 from fmcore.optimizers import SLOTS, state_name
@@ -27,7 +28,7 @@ def loss_and_gradient(predictor_type, scores, labels):
     """Losses and their derivatives by the raw score; squared error counts half in the derivative, as in MXNet."""
     if predictor_type == "regressor":
         return (scores - labels)**2, scores - labels
-    return np.logaddexp(0, scores) - labels * scores, 1 / (1 + np.exp(-scores)) - labels
+    return np.logaddexp(0, scores * (1 - 2 * labels)), expit(scores) - labels
 
 
 def sgd(weight, gradient, state, lr, eps):  # noqa: ARG001 - every rule is called alike
