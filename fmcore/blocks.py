@@ -51,8 +51,8 @@ def cut(batches):
 
 
 def auto_mini_batch_size(first_block):
-    """A thousandth of the rows of the first block, between 16 and 256: small data needs many small steps."""
-    return min(256, max(16, len(first_block) // 1000))
+    """256 where the first block is full, else a 2000th of its rows, at least 16: small data needs many small steps."""
+    return 256 if len(first_block) >= BLOCK_ROWS else max(16, len(first_block) // 2000)
 
 
 def make_block(batch, number, mini_batch_size, hyperparameters):

@@ -1,46 +1,62 @@
 """Training rows as blocks: kept in memory where they fit, else decoded anew each epoch, with the same result."""
 from contextlib import contextmanager, nullcontext
 
+import numpy as np
+
 from fmcore.ahead import ahead
 from fmcore.blocks import auto_mini_batch_size, cut, make_block
 from fmcore.errors import DataError, ResourceError
+from fmcore.scaling import FeatureScale, scaled
+
+PREPARED = 2.5  # how many times its bytes a block takes once a backend has added its groups
 
 
 class Dataset:
     """The blocks of one data set.
 
+    The blocks are kept as they were read and prepared once the scale of the features is known (see fmcore.scaling).
+
     read: called without arguments for an iterator of Batches over all rows, in the same order each time.
     rereadable: whether it may be called again (a pipe may not).
     prepare: turns a Block into what the backend trains on.
-    memory_limit: bytes that the prepared blocks may take before they are streamed instead.
+    memory_limit: bytes that the blocks may take before they are streamed instead.
 
-    After `load`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size, in_memory.
+    After `load`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size, in_memory, mean_label
+    (weighted), scale (float32 (feature_dim,) or None).
     """
 
     def __init__(self, read, hyperparameters, prepare, memory_limit, *, rereadable=True):
         self._read, self._rereadable = read, rereadable
         self._hyperparameters, self._prepare, self._memory_limit = hyperparameters, prepare, memory_limit
         self._kept = []
-        self.rows = self.non_zeros = self.feature_dim = 0
+        self.rows = self.non_zeros = 0
+        self.feature_dim = hyperparameters.feature_dim or 1
         self.mini_batch_size = hyperparameters.mini_batch_size
+        self.mean_label = 0.0
         self.in_memory = True
+        self.scale = None
 
     def load(self):
         """Read everything once: keep the blocks if they fit, and learn the sizes either way."""
-        size = 0
-        for number, batch in enumerate(cut(self._read())):
-            self.rows += len(batch)
-            self.non_zeros += len(batch.indices)
-            self.feature_dim = max(self.feature_dim, batch.feature_dim)
-            if self.mini_batch_size is None:
-                self.mini_batch_size = auto_mini_batch_size(batch)
+        raw, size, scale, weighted = [], 0, FeatureScale(), np.zeros(2)
+        for batch in cut(self._read()):
+            self._count(batch)
+            weighted += weighted_sums(batch)
+            if self._hyperparameters.feature_scaling == "rms":
+                scale.add(batch)
             if self.in_memory:
-                self._kept.append(self._block(batch, number))
-                size += self._kept[-1].nbytes
+                raw.append(batch)
+                size += int(batch.nbytes * PREPARED)
                 if size > self._memory_limit:
                     self._stream()
+                    raw = []
         if not self.rows:
             raise DataError("no rows to train on")
+        self.mean_label = float(weighted[0] / weighted[1]) if weighted[1] else 0.0
+        self.scale = scale.result(self.feature_dim)
+        for number in range(len(raw)):
+            self._kept.append(self._block(raw[number], number))
+            raw[number] = None  # its memory is free before the next one is prepared
         return self
 
     @contextmanager
@@ -54,8 +70,16 @@ class Dataset:
         for number, batch in enumerate(cut(self._read())):
             yield self._block(batch, number)
 
+    def _count(self, batch):
+        self.rows += len(batch)
+        self.non_zeros += len(batch.indices)
+        self.feature_dim = max(self.feature_dim, batch.feature_dim)
+        if self.mini_batch_size is None:
+            self.mini_batch_size = auto_mini_batch_size(batch)
+
     def _block(self, batch, number):
-        return self._prepare(make_block(batch, number, self.mini_batch_size, self._hyperparameters))
+        block = make_block(scaled(batch, self.scale), number, self.mini_batch_size, self._hyperparameters)
+        return self._prepare(block)
 
     def _stream(self):
         if not self._rereadable:
@@ -63,4 +87,11 @@ class Dataset:
                 f"the training rows do not fit in {self._memory_limit:,} bytes of memory, and a pipe cannot be read "
                 "again for the next epoch; give a file, or more memory with --memory-limit")
         self.in_memory = False
-        self._kept = []
+
+
+def weighted_sums(batch):
+    """Of the labels and of the weights, float64."""
+    if batch.weights is None:
+        return np.array([np.sum(batch.labels, dtype=np.float64), len(batch)])
+    weights = batch.weights.astype(np.float64)
+    return np.array([weights @ batch.labels, weights.sum()])

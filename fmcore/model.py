@@ -1,4 +1,5 @@
 """The parameters of a factorization machine, and how they start."""
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,8 +61,8 @@ class Model:
                     raise _not_finite(name, array, start + int(finite.argmin()))
 
 
-def initial(hyperparameters):
-    """A new model as the init methods and the seed say.
+def initial(hyperparameters, mean_label=0.0):
+    """A new model as the init methods and the seed say; mean_label is for the bias method "mean".
 
     Each group draws from a stream of its own, PCG64(SeedSequence(seed, spawn_key=(n,))) with n = 0 for the bias, 1 for
     linear, 2 for factors, in float32 and row by row: the first rows stay the same where feature_dim grows.
@@ -77,8 +78,18 @@ def initial(hyperparameters):
         raise ResourceError(f"a model of feature_dim {d} and num_factors {k} needs {4 * d * (k + 1):,} bytes of "
                             "memory, more than there is; take fewer factors, or hash into fewer features") from None
     for group, array in arrays.items():
-        _fill(array, hyperparameters, group)
+        if hyperparameters.init(group)[0] == "mean":
+            array.fill(_mean_score(hyperparameters.predictor_type, mean_label))
+        else:
+            _fill(array, hyperparameters, group)
     return Model(hyperparameters, **arrays)
+
+
+def _mean_score(predictor_type, mean_label):
+    """The score that predicts the mean label; within +-10 where all labels are of one class."""
+    if predictor_type == "regressor":
+        return mean_label
+    return math.log(max(mean_label, 1e-4) / max(1 - mean_label, 1e-4))
 
 
 def _fill(array, hyperparameters, group):

@@ -25,7 +25,10 @@ INIT_DEFAULTS = {
 
 # preset -> predictor_type -> what differs from the defaults of the table below
 PRESETS = {
-    "native": {"binary_classifier": {}, "regressor": {}},
+    "native": {
+        "binary_classifier": {"bias_lr": 0.03, "linear_lr": 0.03, "factors_lr": 0.03},
+        "regressor": {"linear_wd": 1e-3, "factors_wd": 1e-3, "factors_init_sigma": 0.05},
+    },
 }
 
 
@@ -37,9 +40,9 @@ def _decay(group):
     return about(f"Weight decay (L2) of the {group}.", "optimizer", low=0)
 
 
-def _method(group):
-    return about(f"How the {group} start: drawn normal or uniform, or constant.", "initial values",
-                 choices=INIT_METHODS)
+def _method(group, *, more=(), words=""):
+    return about(f"How the {group} start: drawn normal or uniform, or constant{words}.", "initial values",
+                 choices=(*INIT_METHODS, *more))
 
 
 def _sigma(group):
@@ -77,6 +80,9 @@ class Hyperparameters:
     shuffle: bool = field(default=True, metadata=about("Visit the rows in a new order each epoch.", "training"))
     seed: int = field(default=0, metadata=about(
         "Seed of the initial values and of the order of rows.", "training", low=0, high=MAX_SEED))
+    feature_scaling: str = field(default="rms", metadata=about(
+        "Train on values divided by their feature's root mean square where that is above 1; the model is of the raw "
+        "values again.", "training", choices=("rms", "none")))
     early_stopping_patience: int | None = field(default=None, metadata=about(
         "Stop after so many epochs without a better test loss.", "training", low=1))
 
@@ -95,7 +101,8 @@ class Hyperparameters:
     rescale_grad: float | None = field(default=None, metadata=about(
         "Factor of the summed gradient; auto is 1 / rows of the mini-batch.", "optimizer", unset="auto", above=0))
 
-    bias_init_method: str = field(default="constant", metadata=_method("bias"))
+    bias_init_method: str = field(default="mean", metadata=_method(
+        "bias", more=("mean",), words=", or by the mean label (its log-odds for classes)"))
     bias_init_sigma: float | None = field(default=None, metadata=_sigma("bias"))
     bias_init_scale: float | None = field(default=None, metadata=_scale("bias"))
     bias_init_value: float | None = field(default=None, metadata=_value("bias"))
@@ -115,9 +122,9 @@ class Hyperparameters:
             self._settle_init(group)
 
     def init(self, group):
-        """(method, number) by which the group "bias", "linear" or "factors" starts."""
+        """(method, number) by which the group "bias", "linear" or "factors" starts; the method "mean" has no number."""
         method = getattr(self, f"{group}_init_method")
-        return method, getattr(self, f"{group}_init_{INIT_NUMBERS[method]}")
+        return method, getattr(self, f"{group}_init_{INIT_NUMBERS[method]}") if method in INIT_NUMBERS else None
 
     def as_dict(self):
         """All values by name, ready for JSON."""
@@ -130,16 +137,17 @@ class Hyperparameters:
         return cls(**values)
 
     def _settle_init(self, group):
-        wanted = INIT_NUMBERS[getattr(self, f"{group}_init_method")]
+        chosen = getattr(self, f"{group}_init_method")
+        wanted = INIT_NUMBERS.get(chosen)
         for method, number in INIT_NUMBERS.items():
             name = f"{group}_init_{number}"
             value = getattr(self, name)
             if number == wanted and value is None:
                 self._set(name, INIT_DEFAULTS[group][number])
             elif number != wanted and value is not None:
-                raise UsageError(
-                    f"{name} is {value!r}, but {group}_init_method is {getattr(self, f'{group}_init_method')}, which "
-                    f"takes {group}_init_{wanted}; leave {name} out or choose {group}_init_method {method}")
+                takes = f"{group}_init_{wanted}" if wanted else "no number"
+                raise UsageError(f"{name} is {value!r}, but {group}_init_method is {chosen}, which takes {takes}; "
+                                 f"leave {name} out or choose {group}_init_method {method}")
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)

@@ -6,6 +6,7 @@ import numpy as np
 from fmcore.blocks import order
 from fmcore.errors import DivergedError
 from fmcore.metrics import metrics_for
+from fmcore.scaling import scaled, unscaled
 
 
 class Observer:
@@ -34,12 +35,13 @@ def train(model, dataset, backend, *, test=None, observer=None):
         record = {"epoch": epoch + 1, "train": train_epoch(trainer, dataset, epoch, h, observer)}
         seconds = perf_counter() - started
         if test is not None:
-            record["test"] = evaluate(trainer.score, test(), h.predictor_type)
+            record["test"] = evaluate(
+                lambda batch: trainer.score(scaled(batch, dataset.scale)), test(), h.predictor_type)
         history.append(record)
         observer.epoch({**record, "seconds": seconds, "rows_per_second": dataset.rows / seconds})
         if best.worse_for_too_long(record, trainer):
             break
-    result = best.model or trainer.snapshot()
+    result = unscaled(best.model or trainer.snapshot(), dataset.scale)
     result.info.update(epochs=history, rows=dataset.rows, mini_batch_size=dataset.mini_batch_size)
     if best.model is not None:
         result.info["best_epoch"] = best.epoch

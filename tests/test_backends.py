@@ -1,6 +1,7 @@
 """Every backend against the formulas, by finite differences, and against each other, update by update."""
 import numpy as np
 import pytest
+from rows import block_of, random_rows, small_model
 
 from fmcore.backends import backend_for
 from fmcore.backends.cpu import BUILDS, CpuBackend, level_3
@@ -9,7 +10,6 @@ from fmcore.dataset import Dataset
 from fmcore.errors import UsageError
 from fmcore.optimizers import SLOTS
 from fmcore.training import train
-from tests.rows import block_of, random_rows, small_model
 
 LOSSES = {"binary_classifier": lambda s, y: np.log1p(np.exp(-np.abs(s))) + np.maximum(s, 0) - s * y,
           "regressor": lambda s, y: (s - y) ** 2 / 2}

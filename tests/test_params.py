@@ -26,7 +26,8 @@ def test_every_parameter_has_a_sentence_a_group_and_a_valid_default():
 def test_native_defaults():
     h = resolve(**REGRESSOR)
     assert (h.num_factors, h.epochs, h.mini_batch_size, h.feature_dim, h.seed) == (8, 10, None, None, 0)
-    assert [h.init(group) for group in GROUPS] == [("constant", 0.0), ("constant", 0.0), ("normal", 0.02)]
+    assert [h.init(group) for group in GROUPS] == [("mean", None), ("constant", 0.0), ("normal", 0.05)]
+    assert (h.linear_lr, resolve(predictor_type="binary_classifier").linear_lr) == (0.05, 0.03)
     assert h.linear_init_sigma is None
 
 
@@ -62,6 +63,14 @@ def test_each_init_method_takes_its_own_number(group, method, number):
         with pytest.raises(UsageError) as raised:
             resolve(**given)
         assert str(raised.value).startswith(f"{group}_init_{number} is 0.5, but {group}_init_method is {method}")
+
+
+def test_the_bias_may_start_at_the_mean_label_and_then_takes_no_number():
+    assert resolve(**REGRESSOR, bias_init_method="mean").init("bias") == ("mean", None)
+    with pytest.raises(UsageError, match="bias_init_sigma is 0.5, but bias_init_method is mean, which takes no number"):
+        resolve(**REGRESSOR, bias_init_sigma=0.5)
+    with pytest.raises(UsageError, match="linear_init_method is 'mean'; expected normal or uniform or constant"):
+        resolve(**REGRESSOR, linear_init_method="mean")
 
 
 @pytest.mark.parametrize(("name", "value", "expected"), [
@@ -145,7 +154,7 @@ def test_hyperparameters_cannot_be_changed():
 
 
 def test_a_dict_without_newer_names_takes_their_defaults():
-    assert Hyperparameters.from_dict(REGRESSOR) == resolve(**REGRESSOR)
+    assert Hyperparameters.from_dict(REGRESSOR) == Hyperparameters(**REGRESSOR)
 
 
 def values_of(parameter):

@@ -3,6 +3,7 @@ import itertools
 
 import numpy as np
 import pytest
+from rows import random_rows, small_model
 
 from fmcore import blocks, dataset
 from fmcore.ahead import ahead
@@ -11,7 +12,6 @@ from fmcore.batch import concatenate
 from fmcore.dataset import Dataset
 from fmcore.errors import DataError, DivergedError, ResourceError
 from fmcore.training import Observer, train
-from tests.rows import random_rows, small_model
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_shuffling_follows_the_seed_and_can_be_left_out():
     np.testing.assert_array_equal(plain.batch.labels if model.hyperparameters.shuffle else batch.labels, batch.labels)
 
 
-@pytest.mark.parametrize(("rows", "size"), [(10, 16), (50_000, 50), (10**7, 256)])
+@pytest.mark.parametrize(("rows", "size"), [(10, 16), (60_000, 30), (2**18 - 1, 131), (2**18, 256)])
 def test_the_auto_mini_batch_size(rows, size):
     assert blocks.auto_mini_batch_size(range(rows)) == size
 
