@@ -70,8 +70,8 @@ def _csv_batches(stream, delimiter, columns, ragged):
     from pyarrow import csv
 
     # Everything is taken as bytes: what is no number or not UTF-8 is found later with its row, and can be skipped.
-    kinds = {str(p): pa.dictionary(pa.int32(), pa.binary()) if p in columns.texts else pa.binary()
-             for p in columns.used}
+    kinds = {str(p): pa.binary() for p in columns.numbers}
+    kinds |= {str(p): pa.dictionary(pa.int32(), pa.binary()) for p in columns.texts}
     names = [str(p) for p in range(len(columns.names))]
     try:
         with csv.open_csv(
@@ -123,6 +123,7 @@ def _check_types(schema, columns):
 
     if len(set(schema.names)) < len(schema.names):
         raise UsageError(f"several columns have one name; the columns found are: {', '.join(schema.names)}")
+    numbers = set(columns.numbers)
     for position in columns.used:
         name, kind = columns.names[position], schema.types[position]
         text = _is_text(kind) or types.is_dictionary(kind)
@@ -131,7 +132,7 @@ def _check_types(schema, columns):
         if types.is_nested(kind):
             raise UsageError(f"column {name!r} has the type {kind}, which is neither a number nor text: "
                              f"leave it out with --ignore {shlex.quote(name)}")
-        if position in columns.numbers and not (text or number):
+        if position in numbers and not (text or number):
             raise UsageError(f"column {name!r} has the type {kind}, which is not a number: {_advice(name)}")
 
 

@@ -70,8 +70,9 @@ class Encoder:
         for name in numeric:
             if name not in self._numeric:
                 raise UsageError(f"numeric column {name!r} is new: {self._expected()} (leave it out with --ignore)")
+        present = set(numeric)
         for name in self._numeric:
-            if name not in numeric:
+            if name not in present:
                 raise UsageError(f"numeric column {name!r} is missing from this table: {self._expected()}")
         return np.array([self._numeric[name] for name in numeric], np.int32)
 
@@ -182,8 +183,9 @@ class Vocabulary(Encoder):
         return tables
 
     def _accept(self, categorical):
+        present = set(categorical)
         for name in self._values:
-            if name not in categorical:
+            if name not in present:
                 raise UsageError(f"column {name!r} is categorical in the vocabulary, but not in this table; "
                                  f"the vocabulary's are {', '.join(self._values)}")
         for name in categorical:
