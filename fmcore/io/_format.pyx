@@ -1,0 +1,184 @@
+"""float32 as the shortest decimal text that reads back as the same float32.
+
+The method is Schubfach (Raffaello Giulietti, "The Schubfach way to render doubles", 2021) at the width of float32: the
+interval of the decimals that read back as x is scaled by a power of ten, and one of at most four candidates in it is
+taken.
+"""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.math cimport isfinite
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memmove, memset
+
+import numpy as np
+
+cdef enum:
+    LONGEST = 24  # bytes that `format_float32` may write
+    FIRST_POWER = -31  # powers of ten that float32 needs: 10**-31 ..
+    LAST_POWER = 45  # .. 10**45
+
+cdef uint64_t[LAST_POWER - FIRST_POWER + 1] POWERS
+
+
+def _fill_powers():
+    """POWERS[k]: 10**(k + FIRST_POWER), rounded up to its 64 leading bits."""
+    for power in range(FIRST_POWER, LAST_POWER + 1):
+        above, below = 10 ** max(power, 0), 10 ** max(-power, 0)
+        shift = 63 - (above.bit_length() - 1 if power >= 0 else -below.bit_length())
+        above, below = above << max(shift, 0), below << max(-shift, 0)
+        POWERS[power - FIRST_POWER] = -(-above // below)
+
+
+_fill_powers()
+
+
+cdef inline uint32_t scaled(uint64_t power, uint32_t x) noexcept nogil:
+    """power * x / 2**64, with its last bit set where something was cut off ("round to odd")."""
+    cdef uint64_t low = (power & 0xFFFFFFFFu) * x
+    cdef uint64_t high = (power >> 32) * x + (low >> 32)
+    return <uint32_t>(high >> 32) | <uint32_t>((high & 0xFFFFFFFFu) > 1)
+
+
+cdef uint32_t shortest(uint32_t mantissa, int32_t exponent, int32_t* ten) noexcept nogil:
+    """The digits d of the shortest decimal d * 10**ten, of those the closest, for the bits of a finite float32 > 0."""
+    cdef uint32_t c = mantissa | 0x800000u if exponent else mantissa
+    cdef int32_t q = (exponent if exponent else 1) - 150  # x = c * 2**q
+    cdef bint narrow = mantissa == 0 and exponent > 1  # the float below is only half as far as the one above
+    cdef uint32_t odd = c & 1  # the ends of the interval read back as x only where c is even
+    # floor(log10(2**q)), or of 3/4 * 2**q; right shifts of negative numbers are arithmetic in C compilers at hand.
+    cdef int32_t k = (q * 1262611 - (524031 if narrow else 0)) >> 22
+    cdef int32_t h = q + ((-k * 1741647) >> 19) + 1  # q + floor(log2(10**-k)) + 1
+    cdef uint64_t power = POWERS[-k - FIRST_POWER]
+    cdef uint32_t lower = scaled(power, (4 * c - 2 + narrow) << h) + odd
+    cdef uint32_t middle = scaled(power, (4 * c) << h)
+    cdef uint32_t upper = scaled(power, (4 * c + 2) << h) - odd
+    cdef uint32_t s = middle // 4
+    cdef uint32_t tens = s // 10
+    cdef bint down, up
+    if s >= 10:
+        down, up = lower <= 40 * tens, 40 * tens + 40 <= upper
+        if down != up:
+            ten[0] = k + 1
+            return tens + up
+    ten[0] = k
+    down, up = lower <= 4 * s, 4 * s + 4 <= upper
+    if down != up:
+        return s + up
+    up = middle > 4 * s + 2 - (s & 1)  # a tie goes to the even digit
+    return s + up
+
+
+cdef inline int write_digits(uint32_t digits, char* out) noexcept nogil:
+    """Decimal digits, at most 10; their count."""
+    cdef char[10] reverse
+    cdef int count = 0, i
+    while True:
+        reverse[count] = <char>(48 + digits % 10)
+        count += 1
+        digits //= 10
+        if digits == 0:
+            break
+    for i in range(count):
+        out[i] = reverse[count - 1 - i]
+    return count
+
+
+cdef int place_point(char* out, int count, int32_t ten) noexcept nogil:
+    """Turn count digits times 10**ten into text in place; its length.
+
+    Plain from 1e-5 up to 1e10, otherwise with an exponent: 0.00012, 1500, 1.5e+10 without the plus.
+    """
+    cdef int point = count + ten  # digits before the decimal point
+    cdef int length
+    if 0 < point <= 10:
+        if ten >= 0:
+            memset(out + count, c"0", ten)
+            return point
+        memmove(out + point + 1, out + point, count - point)
+        out[point] = c"."
+        return count + 1
+    if -5 < point <= 0:
+        memmove(out + 2 - point, out, count)
+        memset(out, c"0", 2 - point)
+        out[1] = c"."
+        return count + 2 - point
+    if count > 1:
+        memmove(out + 2, out + 1, count - 1)
+        out[1] = c"."
+        count += 1
+    out[count] = c"e"
+    length = count + 1
+    if point <= 0:
+        out[length] = c"-"
+        length += 1
+    return length + write_digits(point - 1 if point > 0 else 1 - point, out + length)
+
+
+cdef int format_float32(float x, char* out) noexcept nogil:
+    """Write the shortest text that reads back as x; its length, at most 24. Also nan, inf, -inf, 0 and -0."""
+    cdef uint32_t bits, digits
+    cdef int32_t ten = 0
+    cdef int sign, count
+    memcpy(&bits, &x, 4)
+    sign = bits >> 31
+    out[0] = c"-"
+    if (bits & 0x7FFFFFFFu) > 0x7F800000u:
+        memcpy(out, b"nan", 3)
+        return 3
+    out += sign
+    if (bits & 0x7FFFFFFFu) == 0x7F800000u:
+        memcpy(out, b"inf", 3)
+        return sign + 3
+    if (bits & 0x7FFFFFFFu) == 0:
+        out[0] = c"0"
+        return sign + 1
+    digits = shortest(bits & 0x7FFFFFu, (bits >> 23) & 0xFF, &ten)
+    while digits % 10 == 0:
+        digits //= 10
+        ten += 1
+    count = write_digits(digits, out)
+    return sign + place_point(out, count, ten)
+
+
+def lines(scores):
+    """bytes: a float32 score a line."""
+    return table(scores, b"", b"\n", b"\n")
+
+
+def table(scores, bytes before, bytes low, bytes high, list prefixes=None, bytes odd=None):
+    """bytes: for each float32 score its prefix, `before`, its text, and `high` where it is 0.5 or more, else `low`.
+
+    prefixes: list of bytes, one a row, or None. odd: the text of a score that is not finite, instead of nan or inf.
+    """
+    cdef const float[::1] x = np.ascontiguousarray(scores, np.float32)
+    cdef Py_ssize_t rows = x.shape[0], i
+    cdef Py_ssize_t size = rows * (LONGEST + len(before) + max(len(low), len(high)) + len(odd or b""))
+    cdef char* start
+    cdef char* out
+    if prefixes is not None:
+        if len(prefixes) != rows:
+            raise ValueError("one prefix a row")
+        size += sum(map(len, prefixes))
+    start = <char*>malloc(size + 1)
+    if start == NULL:
+        raise MemoryError
+    out = start
+    try:
+        for i in range(rows):
+            if prefixes is not None:
+                out = append(out, prefixes[i])
+            out = append(out, before)
+            if odd is not None and not isfinite(x[i]):
+                out = append(out, odd)
+            else:
+                out += format_float32(x[i], out)
+            out = append(out, high if x[i] >= 0.5 else low)
+        return PyBytes_FromStringAndSize(start, out - start)
+    finally:
+        free(start)
+
+
+cdef inline char* append(char* out, bytes text) except NULL:
+    """Copy the text's bytes; the place after them."""
+    memcpy(out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+    return out + PyBytes_GET_SIZE(text)

@@ -1,0 +1,133 @@
+"""Writers of predictions: text, CSV, JSON, JSON Lines and recordIO.
+
+A writer is fed batch by batch: `begin()`, `rows(scores, ids)` any number of times, `end()`; each returns bytes.
+scores: float32 (rows,), for a classifier probabilities. ids: list of str or None, one a row, or None.
+A classifier's `predicted_label` is 1 where the score is at least 0.5, else 0. Scores have the shortest text that reads
+back as the same float32. One that is not finite is `nan`, `inf` or `-inf` in text and CSV, and `null` in JSON.
+"""
+import json
+
+from fmcore.io.options import require_one_of
+
+PREDICTOR_TYPES = ("regressor", "binary_classifier")
+THRESHOLD = 0.5
+
+
+def writer_for(format, predictor_type):  # noqa: A002  (ReadOptions' word)
+    """The writer of that format (a key of WRITERS) for that kind of model; raises UsageError for another."""
+    require_one_of("output format", format, tuple(WRITERS))
+    require_one_of("predictor_type", predictor_type, PREDICTOR_TYPES)
+    return WRITERS[format](predictor_type == "binary_classifier")
+
+
+class Text:
+    """A score a line."""
+
+    def __init__(self, classifier):
+        self._classifier = classifier
+
+    def begin(self):
+        """What stands before the first row."""
+        return b""
+
+    def rows(self, scores, ids=None):  # noqa: ARG002  (one interface for all formats)
+        """Some rows."""
+        from fmcore.io import _format
+
+        return _format.lines(scores)
+
+    def end(self):
+        """What stands after the last row."""
+        return b""
+
+
+class Csv(Text):
+    """`id,score,predicted_label`, without the last for a regressor. A row without an id has its number, from 1."""
+
+    def __init__(self, classifier):
+        super().__init__(classifier)
+        self._done = 0
+
+    def begin(self):
+        """What stands before the first row."""
+        return b"id,score,predicted_label\n" if self._classifier else b"id,score\n"
+
+    def rows(self, scores, ids=None):
+        """Some rows."""
+        from fmcore.io import _format
+
+        numbers = range(self._done + 1, self._done + 1 + len(scores))
+        self._done += len(scores)
+        if ids is None:
+            prefixes = [b"%d," % number for number in numbers]
+        else:
+            prefixes = [b"%d," % number if row_id is None else _quoted(row_id) + b","
+                        for number, row_id in zip(numbers, ids, strict=True)]
+        low, high = (b",0\n", b",1\n") if self._classifier else (b"\n", b"\n")
+        return _format.table(scores, b"", low, high, prefixes)
+
+
+class JsonLines(Text):
+    """One object a line: `{"score":0.4,"predicted_label":0}`, with `id` first where the row has one."""
+
+    start, stop = b"{", b"}\n"
+
+    def rows(self, scores, ids=None):
+        """Some rows."""
+        from fmcore.io import _format
+
+        low, high = (b',"predicted_label":0', b',"predicted_label":1') if self._classifier else (b"", b"")
+        before, prefixes = self.start + b'"score":', None
+        if ids is not None:
+            before, prefixes = b'"score":', [self.start + _member(row_id) for row_id in ids]
+        return _format.table(scores, before, low + self.stop, high + self.stop, prefixes, b"null")
+
+
+class Json(JsonLines):
+    """One document: `{"predictions":[{"score":0.4,"predicted_label":0},...]}`."""
+
+    start, stop = b",{", b"}"
+
+    def __init__(self, classifier):
+        super().__init__(classifier)
+        self._first = True
+
+    def begin(self):
+        """What stands before the first row."""
+        return b'{"predictions":['
+
+    def rows(self, scores, ids=None):
+        """Some rows."""
+        text = super().rows(scores, ids)
+        if self._first and text:
+            self._first = False
+            return text[1:]  # no comma before the first
+        return text
+
+    def end(self):
+        """What stands after the last row."""
+        return b"]}\n"
+
+
+class RecordIO(Text):
+    """Records whose labels are `score` and, for a classifier, `predicted_label`; ids become `uid`."""
+
+    def rows(self, scores, ids=None):
+        """Some rows."""
+        from fmcore.io import recordio
+
+        return recordio.encode_predictions(scores, scores >= THRESHOLD if self._classifier else None, ids)
+
+
+WRITERS = {"text": Text, "csv": Csv, "json": Json, "jsonlines": JsonLines, "recordio": RecordIO}
+
+
+def _quoted(row_id):
+    """An id as a CSV field (RFC 4180)."""
+    if any(char in row_id for char in ',"\r\n') or row_id != row_id.strip() or not row_id:
+        row_id = '"' + row_id.replace('"', '""') + '"'
+    return row_id.encode()
+
+
+def _member(row_id):
+    return b"" if row_id is None else f'"id":{json.dumps(row_id, ensure_ascii=False)},'.encode()
