@@ -67,7 +67,7 @@ def test_each_init_method_takes_its_own_number(group, method, number):
 
 def test_the_bias_may_start_at_the_mean_label_and_then_takes_no_number():
     assert resolve(**REGRESSOR, bias_init_method="mean").init("bias") == ("mean", None)
-    with pytest.raises(UsageError, match="bias_init_sigma is 0.5, but bias_init_method is mean, which takes no number"):
+    with pytest.raises(UsageError, match=r"bias_init_sigma is 0\.5, but bias_init_method is mean, which takes no"):
         resolve(**REGRESSOR, bias_init_sigma=0.5)
     with pytest.raises(UsageError, match="linear_init_method is 'mean'; expected normal or uniform or constant"):
         resolve(**REGRESSOR, linear_init_method="mean")

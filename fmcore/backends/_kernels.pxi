@@ -68,8 +68,8 @@ cdef struct Rows:        # CSR
     const float *values  # NULL: every value is 1
 
 
-
-cdef Parameters parameters(const float[::1] bias, const float[:, ::1] linear, const float[:, ::1] factors, int k) noexcept:
+cdef Parameters parameters(const float[::1] bias, const float[:, ::1] linear, const float[:, ::1] factors,
+                           int k) noexcept:
     cdef Parameters p
     p.bias, p.linear, p.factors = <float *>&bias[0], <float *>&linear[0, 0], <float *>&factors[0, 0]
     p.linear_stride, p.factors_stride, p.k = linear.shape[1], factors.shape[1], k
@@ -203,7 +203,7 @@ cdef Pair *sort_by_feature(Pair *pairs, Pair *spare, int64_t n, int bits, uint32
 cdef int64_t group_mini_batch(const Rows *rows, int64_t first, int64_t last, int bits, Pair *pairs, Pair *spare,
                               int32_t *row_of, uint32_t *counts, int32_t *features, int32_t *ends,
                               int32_t *pair_rows, float *pair_values) noexcept nogil:
-    """Write the distinct features of rows first .. last, the end of each one's pairs, and the pairs; return how many."""
+    """Write the distinct features of rows first .. last, the ends of their pairs, and the pairs; return how many."""
     cdef int64_t begin = rows.indptr[first], n = rows.indptr[last] - begin, row, j, distinct = 0
     cdef Pair *done
     for row in range(first, last):
