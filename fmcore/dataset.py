@@ -59,6 +59,12 @@ class Dataset:
             raw[number] = None  # its memory is free before the next one is prepared
         return self
 
+    def widen(self, feature_dim):
+        """State that the data has more features than its rows show."""
+        if self.scale is not None:
+            self.scale = np.append(self.scale, np.ones(feature_dim - len(self.scale), np.float32))
+        self.feature_dim = feature_dim
+
     @contextmanager
     def epoch(self):
         """An iterator over the prepared blocks, in order."""

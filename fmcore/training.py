@@ -12,6 +12,9 @@ from fmcore.scaling import scaled, unscaled
 class Observer:
     """What training tells while it runs; a command overrides what it wants to show."""
 
+    def loaded(self, dataset, model, backend):
+        """The training rows are read and the model has its initial values."""
+
     def rows(self, count):
         """So many more rows of this epoch are trained."""
 

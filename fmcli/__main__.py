@@ -1,0 +1,4 @@
+"""`python -m fmcli` is `fm`."""
+from fmcli.main import run
+
+run()

@@ -1,0 +1,45 @@
+"""`fm eval`."""
+import json
+
+import click
+
+from fmcli import options
+from fmcli.progress import byte_bar, say_report
+from fmcore import api
+
+
+@click.command("eval")
+@click.argument("model", metavar="MODEL")
+@click.argument("inputs", nargs=-1, required=True, metavar="DATA...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@click.option("--unseen", type=click.Choice(("ignore", "error")), default="ignore",
+              help="Features that the model has not seen: ignore and count them, or fail.  [default: ignore]")
+@options.read_options
+@options.table_options
+@options.threads_option
+@options.quiet_option
+def command(model, inputs, as_json, unseen, quiet, **values):
+    """Print the metrics of a model on labelled rows.
+
+    A regressor has rmse, mse and mae; a binary classifier logloss, accuracy and f1 at 0.5, and auc. How rows are read is
+    what the model was trained with, but for what is given here.
+
+    \b
+    fm eval clicks.fm test.rec
+    fm eval clicks.fm test.rec --json | jq .auc
+    """
+    threads = options.chosen_threads(values.pop("threads"))
+    loaded = api.load(model)
+    bar = byte_bar("scoring", quiet=quiet)
+    data = api.Data(inputs, api.read_options(loaded, **options.given_read_options(values, threads)),
+                    on_bytes=bar.reach)
+    try:
+        metrics = api.evaluate(loaded, data, threads=threads, unseen=unseen)
+    finally:
+        bar.close()
+    say_report(data.report, quiet=quiet)
+    if as_json:
+        click.echo(json.dumps(metrics))
+    else:
+        for name, value in metrics.items():
+            click.echo(f"{name}: {'none (one class only)' if value is None else value}")

@@ -1,0 +1,62 @@
+"""`fm inspect`."""
+import json
+
+import click
+
+from fmcore import api
+
+
+@click.command("inspect")
+@click.argument("model", metavar="MODEL")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@click.option("--verify", is_flag=True, help="Read the whole file and compare its checksum; exit 4 if it differs.")
+@click.option("--top", type=click.IntRange(0), default=10, metavar="N",
+              help="How many of the largest weights and pairs to show.  [default: 10]")
+@click.option("--vocabulary", metavar="FILE", help="Names of the features, as `fm convert --vocabulary` wrote them.")
+def command(model, as_json, verify, top, vocabulary):
+    """Show a model: hyperparameters, metrics, norms, the largest weights and factor pairs.
+
+    \b
+    fm inspect clicks.fm --vocabulary columns.tsv
+    fm inspect clicks.fm --json | jq .hyperparameters
+    """
+    loaded = api.load(model, verify=verify)
+    found = api.inspect(loaded, top=top, names=api.names(vocabulary) if vocabulary else None)
+    if verify:
+        found["verified"] = True
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        for line in lines(found):
+            click.echo(line)
+
+
+def lines(found):
+    """What was found, as a person reads it."""
+    h, norms = found["hyperparameters"], found["norms"]
+    yield f"{h['predictor_type']}, feature_dim {found['feature_dim']:,}, num_factors {found['num_factors']}"
+    if "verified" in found:
+        yield "checksum: correct"
+    yield f"bias: {found['bias']:.6g}; norms: linear {norms['linear']:.6g}, factors {norms['factors']:.6g}"
+    yield f"features with a weight: {found['non_zero']['either']:,}"
+    for record in found["info"].get("epochs", [])[-1:]:
+        metrics = [f"{part} {name} {value:.6g}" for part in ("train", "test")
+                   for name, value in record.get(part, {}).items() if value is not None]
+        yield f"epoch {record['epoch']}: {', '.join(metrics)}"
+    if "best_epoch" in found["info"]:
+        yield f"best epoch: {found['info']['best_epoch']}"
+    yield "hyperparameters: " + ", ".join(f"{name} {value}" for name, value in h.items() if value is not None)
+    for name, tensor in found["tensors"].items():
+        yield f"tensor {name}: {tensor['dtype']} {tensor['shape']}, {tensor['bytes']:,} bytes"
+    yield "largest weights:"
+    for weight in found["largest_weights"]:
+        yield f"  {weight['weight']:+.6g}  {label(weight['feature'], weight['name'])}"
+    yield "largest factor pairs:" + ("" if found["largest_pairs_exact"] else " (among the longest factors only)")
+    for pair in found["largest_pairs"]:
+        names = " x ".join(map(label, pair["features"], pair["names"]))
+        yield f"  {pair['weight']:+.6g}  {names}"
+
+
+def label(feature, name):
+    """A feature's name, or its number."""
+    return name or f"feature {feature}"

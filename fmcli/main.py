@@ -1,0 +1,114 @@
+"""The `fm` command: its subcommands, imported when used, and every failure as one sentence and an exit code."""
+import os
+import signal
+import sys
+from importlib import import_module
+
+import click
+
+COMMANDS = {  # name -> (module, what the list of commands says)
+    "convert": ("convert", "Turn libsvm, libffm, CSV, Parquet or recordIO into recordIO or libsvm."),
+    "train": ("train", "Train a model."),
+    "eval": ("evaluate", "Score a model on labelled rows: its metrics."),
+    "predict": ("predict", "Score rows, one prediction each."),
+    "inspect": ("inspect", "Show what a model is and what it learned."),
+}
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Commands(click.Group):
+    """Subcommands whose modules are imported only when one is asked for, so that `fm --help` starts at once."""
+
+    def list_commands(self, ctx):  # noqa: ARG002 - click's signature
+        """Their names, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx, cmd_name):  # noqa: ARG002 - click's signature
+        """The command of that name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f"fmcli.commands.{COMMANDS[cmd_name][0]}").command
+
+    def format_commands(self, ctx, formatter):  # noqa: ARG002 - click's signature
+        """The list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def version(ctx, _parameter, wanted):
+    """Print the version, the build of the kernels and the threads, and end."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    from fmcore import __version__
+    from fmcore.backends.cpu import CpuBackend
+    from fmcore.threads import default_threads
+
+    backend = CpuBackend(default_threads())
+    openmp = "yes" if backend.kernels.openmp() else "no"
+    click.echo(f"fm {__version__} (kernels {backend.build}, OpenMP {openmp}, threads {backend.threads})")
+    ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={
+    "help_option_names": ["-h", "--help"], "token_normalize_func": lambda token: token.replace("_", "-"),
+    "max_content_width": 100})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=version,
+              help="Show the version, the build of the kernels chosen for this processor, OpenMP and threads.")
+def cli():
+    """Factorization machines from the shell.
+
+    \b
+    fm train clicks.svm --predictor-type binary_classifier -o clicks.fm
+    fm eval clicks.fm tomorrow.svm
+    fm predict clicks.fm < today.svm > scores.txt
+
+    Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad
+    data, 4 bad model, 5 diverged, 6 out of memory or disk, 130 and 143 interrupted.
+    """
+
+
+def run(arguments=None):
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(exit_code(arguments))
+
+
+def exit_code(arguments):
+    """Run a command; say what went wrong, if anything, and return the exit code."""
+    from fmcore.errors import FMError
+
+    try:
+        code = cli.main(arguments, prog_name="fm", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Abort:
+        return _say("interrupted; nothing was written", INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except FMError as error:
+        return _say(error, error.exit_code)
+    except Terminated:
+        return _say("terminated; nothing was written", TERMINATED)
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered must not raise again
+        return 0
+    except MemoryError:
+        return _say("out of memory; try --memory-limit, fewer factors, or hashing into fewer features", 6)
+    except Exception as error:
+        if os.environ.get("FMKIT_DEBUG"):
+            raise
+        return _say(f"unexpected {type(error).__name__}: {error} (FMKIT_DEBUG=1 shows where)", 1)
+    return code if isinstance(code, int) else 0
+
+
+class Terminated(BaseException):
+    """SIGTERM has come; not an Exception, so that nothing on the way takes it for a failure of its own."""
+
+
+def _terminate(_number, _frame):
+    raise Terminated
+
+
+def _say(problem, code):
+    print(f"fm: {problem}", file=sys.stderr)
+    return code

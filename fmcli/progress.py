@@ -1,0 +1,106 @@
+"""What a command says on standard error: a bar while it is a terminal, a line an epoch, remarks at the end."""
+import os
+import sys
+
+from fmcore.training import Observer
+
+
+def say(text, *, quiet=False):
+    """Print a line on standard error."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def say_report(report, *, quiet=False):
+    """What reading had to tell: notes, counts, and the first errors that were passed over."""
+    for note in report.notes:
+        say(f"note: {note}", quiet=quiet)
+    for error in report.errors:
+        say(f"skipped: {error}", quiet=quiet)
+    for name, count in report.counts.items():
+        say(f"{name}: {count:,}", quiet=quiet)
+
+
+class Bar:
+    """A tqdm bar where standard error is a terminal and nobody asked for silence; nothing otherwise."""
+
+    def __init__(self, *, quiet, **options):
+        self._bar = None
+        if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            from tqdm import tqdm
+
+            self._bar = tqdm(file=sys.stderr, leave=False, dynamic_ncols=True, **options)
+
+    def add(self, count):
+        """So many more units are done."""
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def reach(self, done, total):
+        """So many of total (or None) are done."""
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+
+    def restart(self, total, description):
+        """Begin at 0 again."""
+        if self._bar is not None:
+            self._bar.set_description(description)
+            self._bar.reset(total)
+
+    def close(self):
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def byte_bar(description, *, quiet):
+    """A bar over the bytes of the input, for `Data.on_bytes`."""
+    return Bar(quiet=quiet, desc=description, unit="B", unit_scale=True, unit_divisor=1024)
+
+
+class TrainingProgress(Observer):
+    """A bar over the rows of an epoch, and a table with a line an epoch; `records` keeps them all."""
+
+    def __init__(self, reading, *, quiet):
+        self._reading, self._quiet = reading, quiet
+        self._bar, self._columns, self._rows = None, None, 0
+        self.records = []
+
+    def loaded(self, dataset, model, backend):
+        """Say what will be trained on what."""
+        self._reading.close()
+        where = "in memory" if dataset.in_memory else "streamed each epoch, beyond the memory limit"
+        megabytes = sum(array.nbytes for array in model.tensors().values()) / 1e6
+        say(f"{dataset.rows:,} rows, {dataset.non_zeros:,} non-zeros, feature_dim {model.feature_dim:,}, {where}; "
+            f"mini-batches of {dataset.mini_batch_size}; model of {megabytes:,.1f} MB; {backend.name}, "
+            f"{backend.threads} thread{'s' * (backend.threads > 1)}", quiet=self._quiet)
+        self._rows = dataset.rows
+        self._bar = Bar(quiet=self._quiet, desc="epoch 1", total=dataset.rows, unit="row", unit_scale=True)
+
+    def rows(self, count):
+        """Move the bar."""
+        self._bar.add(count)
+
+    def epoch(self, record):
+        """Print the epoch's line, after the table's head for the first."""
+        self.records.append(record)
+        self._bar.close()
+        cells = {"epoch": str(record["epoch"])}
+        for part in ("train", "test"):
+            cells.update({f"{part} {name}": "-" if value is None else f"{value:.5f}"
+                          for name, value in record.get(part, {}).items()})
+        cells["seconds"], cells["rows/s"] = f"{record['seconds']:.2f}", f"{record['rows_per_second']:,.0f}"
+        if self._columns is None:
+            self._columns = {name: max(len(name), len(cell), 9) for name, cell in cells.items()}
+            say("  ".join(name.rjust(width) for name, width in self._columns.items()), quiet=self._quiet)
+        say("  ".join(cells[name].rjust(width) for name, width in self._columns.items()), quiet=self._quiet)
+        self._bar = Bar(quiet=self._quiet, desc=f"epoch {record['epoch'] + 1}", total=self._rows, unit="row",
+                        unit_scale=True)
+
+    def close(self):
+        """Take bars away."""
+        self._reading.close()
+        if self._bar is not None:
+            self._bar.close()

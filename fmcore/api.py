@@ -1,0 +1,229 @@
+"""What the commands do, each one call: this room alone joins readers, training, backends, models and writers."""
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+
+from fmcore import converting, inspection, modelfile, publish
+from fmcore.backends import backend_for
+from fmcore.checks import checked, known_features
+from fmcore.dataset import Dataset
+from fmcore.errors import ModelError, UsageError
+from fmcore.io import sources, streams
+from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.predictions import writer_for
+from fmcore.io.readers import read_batches
+from fmcore.io.vocabulary import Vocabulary, open_encoder
+from fmcore.memory import default_limit
+from fmcore.model import initial
+from fmcore.training import Observer
+from fmcore.training import evaluate as evaluate_rows
+from fmcore.training import train as train_model
+
+KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
+
+
+@dataclass
+class Data:
+    """Rows that a command reads: the names the user gave, how to read them, and what reading has to tell.
+
+    on_bytes: see read_batches. Categorical columns are encoded alike wherever `encoder` is shared.
+    """
+
+    names: list
+    options: ReadOptions = field(default_factory=ReadOptions)
+    report: Report = field(default_factory=Report)
+    encoder: object = None
+    on_bytes: object = None
+
+    def __post_init__(self):
+        self.sources = sources.find(self.names)
+
+    @property
+    def rereadable(self):
+        """Whether all of it can be read more than once."""
+        return all(source.rereadable for source in self.sources)
+
+    def batches(self):
+        """A new pass over the rows."""
+        return read_batches(self.sources, self.options, self.report, encoder=self.encoder, on_bytes=self.on_bytes)
+
+
+# ------------------------------------------------------------------------------------------------------ convert
+def convert(data, target, *, to=None, shards=1, feature_dim=None):
+    """Write the rows to `target` (`shards` files beside each other), and a vocabulary that was built; a Summary."""
+    paths = converting.shard_paths(target, shards)
+    data.encoder = open_encoder(data.options.table)
+    with ExitStack() as stack:
+        handles = [stack.enter_context(streams.open_output(path)) for path in paths]
+        vocabulary = _vocabulary_output(stack, data)
+        writer = _writer(data, paths, converting.output_format(target, to), feature_dim)
+        batches = checked(data.batches(), data.report, on_error=data.options.on_error, feature_dim=feature_dim)
+        summary = converting.convert(batches, handles, writer)
+        summary.feature_dim = _feature_dim(data, summary.feature_dim, feature_dim)
+        writer.finish(handles, summary.feature_dim)
+        if vocabulary:
+            data.encoder.write(vocabulary)
+    return summary
+
+
+def _writer(data, paths, output_format, feature_dim):
+    if output_format == "libsvm":
+        return converting.LibsvmWriter()
+    if feature_dim is None and not converting.fills_in_later(paths):
+        if not data.rereadable:
+            raise UsageError("a record states feature_dim, which is known only after all rows are read: from a pipe to "
+                             f"{paths[0]}, give it with --feature-dim, or write to an uncompressed file")
+        seen = converting.counted_feature_dim(data.batches())
+        feature_dim = _feature_dim(data, seen)
+    return converting.RecordWriter(feature_dim)
+
+
+def _feature_dim(data, seen, stated=None):
+    """The stated feature_dim, else the largest of what rows, records and vocabulary show."""
+    encoded = getattr(data.encoder, "feature_dim", None) or 0
+    return stated or max(seen, data.report.facts.get("feature_dim", 0), encoded)
+
+
+def _vocabulary_output(stack, data):
+    """A handle for the vocabulary that this run builds, or None."""
+    if data.encoder is None or not getattr(data.encoder, "is_new", False):
+        return None
+    return stack.enter_context(publish.whole(data.options.table.vocabulary))
+
+
+# -------------------------------------------------------------------------------------------------------- train
+@dataclass
+class Resources:
+    """What a command may use. memory_limit: bytes that training rows may take, None for half of what is free."""
+
+    threads: int = 1
+    memory_limit: int | None = None
+
+
+def train(data, hyperparameters, target, *, test=None, resources=None, observer=None):
+    """Train on `data`, telling the observer, and publish the model at `target`; returns the Model.
+
+    observer: a fmcore.training.Observer.
+    """
+    resources = resources or Resources()
+    data.encoder = open_encoder(data.options.table)
+    with ExitStack() as stack:
+        handle = stack.enter_context(publish.whole(target))
+        vocabulary = _vocabulary_output(stack, data)
+        model = _trained(data, hyperparameters, test, resources, observer)
+        model.info["input"] = _kept(data.options)
+        modelfile.dump(model, handle)
+        if vocabulary:
+            data.encoder.write(vocabulary)
+    return model
+
+
+def _trained(data, hyperparameters, test, resources, observer):
+    backend = backend_for("cpu", resources.threads)
+    limit = default_limit() if resources.memory_limit is None else resources.memory_limit
+
+    def rows():
+        return checked(data.batches(), data.report, on_error=data.options.on_error, labels=True,
+                       feature_dim=hyperparameters.feature_dim)
+
+    dataset = Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable).load()
+    if hasattr(data.encoder, "freeze"):
+        data.encoder.freeze()
+    feature_dim = max(1, _feature_dim(data, dataset.feature_dim, hyperparameters.feature_dim))
+    dataset.widen(feature_dim)
+    model = initial(replace(hyperparameters, feature_dim=feature_dim), dataset.mean_label)
+    observer = observer or Observer()
+    observer.loaded(dataset, model, backend)
+    return train_model(model, dataset, backend, test=_test_rows(test, data, feature_dim), observer=observer)
+
+
+def _test_rows(test, data, feature_dim):
+    """A function that gives the test rows anew each epoch; kept in memory once read, where they come from a pipe."""
+    if test is None:
+        return None
+    test.encoder = data.encoder
+
+    def rows():
+        return known_features(
+            checked(test.batches(), test.report, on_error=test.options.on_error, labels=True),
+            test.report, feature_dim=feature_dim, unseen="ignore")
+
+    kept = list(rows())
+    return lambda: kept
+
+
+def _kept(options):
+    """The read options that a model carries, so that scoring reads as training did."""
+    return {**{name: getattr(options, name) for name in KEPT_OPTIONS}, "table": asdict(options.table)}
+
+
+# ------------------------------------------------------------------------------------- score with a trained model
+def load(path, *, verify=False):
+    """The model at `path`, its arrays mapped."""
+    return modelfile.load(path, verify=verify)
+
+
+def read_options(model, **given):
+    """ReadOptions as the model's training had them, but for what is given (table: names of TableOptions)."""
+    kept = dict(model.info.get("input", {}))
+    table = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.pop("table", {}).items()}
+    table.update(given.pop("table", {}))
+    try:
+        return ReadOptions(**{**kept, **given, "table": TableOptions(**table)})
+    except TypeError as error:
+        raise ModelError(f"the model holds read options that this version does not know: {error}") from None
+
+
+def evaluate(model, data, *, threads=1, unseen="ignore"):
+    """All metrics of the model on the rows, and how many rows those are."""
+    backend = backend_for("cpu", threads)
+    data.encoder = open_encoder(data.options.table, build=False)
+    rows = known_features(checked(data.batches(), data.report, on_error=data.options.on_error, labels=True),
+                          data.report, feature_dim=model.feature_dim, unseen=unseen)
+    count = 0
+
+    def counted():
+        nonlocal count
+        for batch in rows:
+            count += len(batch)
+            yield batch
+
+    metrics = evaluate_rows(lambda batch: backend.score(batch, model), counted(), model.hyperparameters.predictor_type)
+    return {**metrics, "rows": count}
+
+
+def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
+    """Write a score for each row to `target`, in order; returns the number of rows."""
+    backend, count = backend_for("cpu", threads), 0
+    classifier = model.hyperparameters.predictor_type == "binary_classifier"
+    # any label will do, or none: with a positive label named, every other one is legal
+    data.options = replace(data.options, binary=False, positive="1")
+    data.encoder = open_encoder(data.options.table, build=False)
+    writer = writer_for(to, model.hyperparameters.predictor_type)
+    with streams.open_output(target) as out:
+        out.write(writer.begin())
+        for batch in known_features(data.batches(), data.report, feature_dim=model.feature_dim, unseen=unseen):
+            scores = backend.score(batch, model)
+            out.write(writer.rows(sigmoid(scores) if classifier else scores, batch.ids))
+            count += len(batch)
+        out.write(writer.end())
+    return count
+
+
+def sigmoid(raw):
+    """1 / (1 + e^-x) without overflow, float32 by way of float64."""
+    small = np.exp(-np.abs(raw, dtype=np.float64))
+    return (np.where(raw >= 0, 1, small) / (1 + small)).astype(np.float32)
+
+
+def inspect(model, *, top=10, names=None):
+    """What the model is, with its `top` largest weights and pairs: a dict ready for JSON."""
+    pairs = inspection.largest_pairs(model, top, names)
+    return {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names),
+            "largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
+
+
+def names(vocabulary):
+    """Index -> name of each feature of a vocabulary file."""
+    return Vocabulary.read(vocabulary).names()

@@ -1,0 +1,56 @@
+"""What training and scoring ask of rows beyond their format; a row that fails is refused with its place, or left out."""
+import numpy as np
+
+from fmcore.errors import DataError
+
+
+def checked(batches, report, *, on_error, labels=False, feature_dim=None):
+    """Pass batches on, refusing rows without a label (where labels are needed) or with an index beyond feature_dim.
+
+    on_error: "fail" raises the first row's DataError, "skip" leaves such rows out and counts them in the report.
+    """
+    for batch in batches:
+        bad = np.isnan(batch.labels) if labels else np.zeros(len(batch), bool)
+        if feature_dim is not None and batch.feature_dim > feature_dim:
+            bad |= largest_indices(batch) >= feature_dim
+        if not bad.any():
+            yield batch
+            continue
+        for row in np.flatnonzero(bad):
+            error = _error(batch, row, feature_dim)
+            if on_error == "fail":
+                raise error
+            report.skip(error)
+        yield batch.take(np.flatnonzero(~bad))
+
+
+def largest_indices(batch):
+    """The largest index of each row, -1 where it has none."""
+    largest = np.full(len(batch), -1, np.int64)
+    filled = np.flatnonzero(np.diff(batch.indptr))
+    if len(filled):
+        largest[filled] = np.maximum.reduceat(batch.indices, batch.indptr[filled])
+    return largest
+
+
+def _error(batch, row, feature_dim):
+    if np.isnan(batch.labels[row]):
+        return DataError("the row has no label, and training and metrics need one", **batch.place(row))
+    index = int(largest_indices(batch)[row])
+    return DataError(f"index {index} is beyond the stated feature_dim {feature_dim}; indices count from 0",
+                     **batch.place(row))
+
+
+def known_features(batches, report, *, feature_dim, unseen):
+    """Pass batches on without the non-zeros whose feature the model has not seen, counted in the report.
+
+    unseen: "ignore", or "error" to raise DataError at the first row that holds one.
+    """
+    for batch in batches:
+        known, number = batch.within(feature_dim)
+        if number and unseen == "error":
+            row = int(np.argmax(largest_indices(batch) >= feature_dim))
+            raise DataError(f"index {int(largest_indices(batch)[row])} is unknown to the model, whose feature_dim is "
+                            f"{feature_dim}", **batch.place(row))
+        report.count("non-zeros of features unknown to the model ignored", number)
+        yield known

@@ -1,0 +1,142 @@
+"""Rows from any format into recordIO or libsvm files, streamed; what they hold is summed up on the way."""
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from fmcore.errors import UsageError
+from fmcore.io import streams
+
+OUTPUT_FORMATS = ("recordio", "libsvm")
+LIBSVM_SUFFIXES = (".svm", ".libsvm", ".txt", ".svmlight")
+MANY_LABELS = 20  # distinct labels beyond which a data set is no classification and their counts are not shown
+
+
+class Summary:
+    """Rows, non-zeros, feature_dim, label counts and the range of values of a data set, batch by batch."""
+
+    def __init__(self):
+        self.rows = self.non_zeros = self.feature_dim = self.unlabelled = 0
+        self.labels = Counter()
+        self.label_range = self.value_range = None
+
+    def add(self, batch):
+        """Take in a batch."""
+        self.rows += len(batch)
+        self.non_zeros += len(batch.indices)
+        self.feature_dim = max(self.feature_dim, batch.feature_dim)
+        self._add_labels(batch.labels[~np.isnan(batch.labels)])
+        self.unlabelled += int(np.isnan(batch.labels).sum())
+        values = np.ones(min(1, len(batch.indices))) if batch.values is None else batch.values
+        self.value_range = widened(self.value_range, values)
+
+    def _add_labels(self, labels):
+        self.label_range = widened(self.label_range, labels)
+        if self.labels is not None:
+            self.labels.update(dict(zip(*(a.tolist() for a in np.unique(labels, return_counts=True)), strict=True)))
+            if len(self.labels) > MANY_LABELS:
+                self.labels = None
+
+    def as_dict(self):
+        """Ready for JSON; label_counts is None where there are more than MANY_LABELS distinct labels."""
+        counts = None if self.labels is None else {f"{label:g}": n for label, n in sorted(self.labels.items())}
+        return {"rows": self.rows, "non_zeros": self.non_zeros, "feature_dim": self.feature_dim,
+                "label_counts": counts, "label_range": self.label_range, "unlabelled": self.unlabelled,
+                "value_range": self.value_range}
+
+
+def widened(so_far, numbers):
+    """[lowest, highest] of what was seen so far (or None) and of the numbers."""
+    if not len(numbers):
+        return so_far
+    both = [*(so_far or ()), float(numbers.min()), float(numbers.max())]
+    return [min(both), max(both)]
+
+
+def output_format(path, given=None):
+    """The format to write: as given, else libsvm where the name says so, else recordIO."""
+    if given:
+        return given
+    stem = Path(path)
+    if stem.suffix in {".gz", ".zst", ".bz2"}:
+        stem = stem.with_suffix("")
+    return "libsvm" if stem.suffix in LIBSVM_SUFFIXES else "recordio"
+
+
+def shard_paths(path, shards):
+    """Where the shards of an output go: "train.rec" in 2 becomes train-00000-of-00002.rec and train-00001-of-00002.rec."""
+    if shards == 1:
+        return [path]
+    if path == "-":
+        raise UsageError("standard output cannot be written in several shards; name a file")
+    target = Path(path)
+    first, dot, rest = target.name.partition(".")
+    return [str(target.with_name(f"{first}-{n:05d}-of-{shards:05d}{dot}{rest}")) for n in range(shards)]
+
+
+def deal(batch, shards, first_row):
+    """The batch's rows for each shard: row n of all goes to shard n % shards."""
+    if shards == 1:
+        return [batch]
+    return [batch.take(slice((shard - first_row) % shards, None, shards)) for shard in range(shards)]
+
+
+class RecordWriter:
+    """recordIO-protobuf; a feature_dim not known yet is filled in at the end, where the output can be written again."""
+
+    def __init__(self, feature_dim=None):
+        self.feature_dim = feature_dim
+
+    def encode(self, batch):
+        """The batch as bytes."""
+        from fmcore.io import recordio
+
+        return recordio.encode(batch, self.feature_dim)
+
+    def finish(self, handles, feature_dim):
+        """Complete the files behind the handles."""
+        from fmcore.io import recordio
+
+        for handle in handles if self.feature_dim is None else ():
+            handle.flush()
+            recordio.patch_feature_dim(handle.name, feature_dim)
+
+
+class LibsvmWriter:
+    """Text, one row a line."""
+
+    def encode(self, batch):
+        """The batch as bytes."""
+        from fmcore.io import text
+
+        return text.encode_libsvm(batch)
+
+    def finish(self, handles, feature_dim):
+        """Nothing is left to do."""
+
+
+def fills_in_later(paths):
+    """Whether all outputs are uncompressed files, in which a feature_dim can be filled in at the end."""
+    return all(streams.compression_of(path) is None and is_plain_target(path) for path in paths)
+
+
+def is_plain_target(path):
+    """Whether the path is, or will be, a regular file."""
+    return path != "-" and (not Path(path).exists() or Path(path).is_file()) and not path.startswith("/dev/")
+
+
+def convert(batches, handles, writer):
+    """Write all rows, dealt over the handles; return their Summary."""
+    summary = Summary()
+    for batch in batches:
+        for handle, part in zip(handles, deal(batch, len(handles), summary.rows), strict=True):
+            if len(part):
+                handle.write(writer.encode(part))
+        summary.add(batch)
+    return summary
+
+
+def counted_feature_dim(batches):
+    """The feature_dim of the rows, by reading them all."""
+    return max(itertools.chain([0], (batch.feature_dim for batch in batches)))

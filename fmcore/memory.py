@@ -1,0 +1,45 @@
+"""How much memory there is, and sizes as people write them."""
+import os
+import re
+from pathlib import Path
+
+from fmcore.errors import UsageError
+
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_size(text):
+    """Bytes of "500M", "8G", "1.5GiB" or a plain number of bytes."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.IGNORECASE)
+    if not found:
+        raise UsageError(f"size {text!r} is not understood; expected a number of bytes, or one with K, M, G or T")
+    return int(float(found[1]) * UNITS[found[2].upper()])
+
+
+def default_limit(cgroup=Path("/sys/fs/cgroup"), meminfo=Path("/proc/meminfo")):
+    """Half of the memory that this process may still take; 1 GiB where the system does not tell."""
+    return max(1 << 24, min(_available(meminfo), _left(cgroup)) // 2)
+
+
+def _available(meminfo):
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) << 10
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 2 << 30
+
+
+def _left(cgroup):
+    """Bytes below the limit of a container, which is no limit where there is none."""
+    for limit, used in (("memory.max", "memory.current"),
+                        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        try:
+            return int((cgroup / limit).read_text()) - int((cgroup / used).read_text())
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return 1 << 62
