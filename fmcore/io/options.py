@@ -56,11 +56,14 @@ class Report:
 
     notes: sentences, each once. counts: name -> number (of "rows skipped", "unknown values", ...).
     errors: the first few errors that on_error="skip" passed over.
+    facts: name -> number, what was seen of the data as a whole: "min_index" is the smallest over all pieces, every
+    other ("max_index", "feature_dim", ...) the largest.
     """
 
     notes: list = field(default_factory=list)
     counts: dict = field(default_factory=dict)
     errors: list = field(default_factory=list)
+    facts: dict = field(default_factory=dict)
 
     def note(self, sentence):
         """Say a sentence once."""
@@ -71,6 +74,11 @@ class Report:
         """Add to a named count."""
         if number:
             self.counts[name] = self.counts.get(name, 0) + number
+
+    def learn(self, name, value):
+        """Take in a fact about a piece of the data."""
+        pick = min if name == "min_index" else max
+        self.facts[name] = pick(value, self.facts.get(name, value))
 
     def skip(self, error):
         """Count a row left out because of `error`, and keep the first five errors to show."""

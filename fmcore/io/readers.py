@@ -1,0 +1,174 @@
+"""The reader that joins all formats: sources in order, in whatever format, as batches."""
+from contextlib import closing
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from fmcore.errors import DataError
+from fmcore.io.detect import detect, enough
+from fmcore.io.labels import Labels
+from fmcore.io.options import FORMATS, require_one_of
+from fmcore.io.parallel import ordered_map
+from fmcore.io.streams import open_source
+
+TABLES = ("csv", "tsv", "parquet")
+
+
+class Codec(NamedTuple):
+    """How one format is read in pieces.
+
+    chunks: stream -> iterator of bytes-like pieces of whole units; its DataErrors count from the stream's start.
+    decode: piece -> Decoded; its DataErrors count from the piece's start.
+    """
+
+    chunks: object
+    decode: object
+
+
+def _libsvm(options):
+    from fmcore.io import text
+
+    return Codec(text.chunks, partial(text.decode_libsvm, index_base=options.index_base, on_error=options.on_error))
+
+
+def _libffm(options):
+    from fmcore.io import text
+
+    return Codec(text.chunks, partial(text.decode_libffm, index_base=options.index_base, on_error=options.on_error))
+
+
+def _recordio(options):
+    from fmcore.io import recordio
+
+    return Codec(recordio.chunks, partial(recordio.decode, on_error=options.on_error))
+
+
+def _requests(options, name):
+    from fmcore.io import requests
+
+    decode = partial(requests.decode, format=name, on_error=options.on_error)
+    return Codec(partial(requests.chunks, format=name), decode)
+
+
+CODECS = {
+    "libsvm": _libsvm, "libffm": _libffm, "recordio": _recordio,
+    "json": partial(_requests, name="json"), "jsonlines": partial(_requests, name="jsonlines"),
+}
+NOTES = {
+    "fields": "libffm fields are checked and dropped: a factorization machine has one vector a feature",
+    "qid": "qid: tokens are passed over: rows are not grouped by query",
+}
+
+
+def read_batches(sources, options, report, *, encoder=None, on_bytes=None):
+    """Yield the rows of all sources, in order, as non-empty batches with their origins; labels are mapped.
+
+    sources: list of Source. options: ReadOptions. report: Report, filled on the way.
+    encoder: of categorical columns, for tables (`fmcore.io.vocabulary.open_encoder`).
+    on_bytes: called as on_bytes(done, total) now and then: bytes taken so far as they stand in the files (compressed),
+    and their sum over all sources, or None where one is no regular file.
+
+    Rows do not depend on options.threads. Raises DataError at the first bad unit after the batches before it; with
+    on_error="skip" that is counted in the report instead, unless the rest of the stream cannot be made out.
+    """
+    require_one_of("format", options.format, FORMATS)
+    require_one_of("on error", options.on_error, ("fail", "skip"))
+    reading = _Reading(options, report, encoder, Labels(binary=options.binary, positive=options.positive))
+    sizes = [source.size for source in sources]
+    total, done = None if None in sizes else sum(sizes), 0
+    for source in sources:
+        with open_source(source) as stream, closing(reading.batches(source, stream)) as batches:
+            for batch in batches:
+                if on_bytes is not None:
+                    on_bytes(done + stream.consumed, total)
+                if len(batch):
+                    yield batch
+            done += stream.consumed if source.size is None else source.size
+        if on_bytes is not None:
+            on_bytes(done, total)
+    reading.finish([source.name for source in sources])
+
+
+class _Reading:
+    """What one call of read_batches keeps from source to source."""
+
+    def __init__(self, options, report, encoder, labels):
+        self._options, self._report, self._encoder, self._labels = options, report, encoder, labels
+
+    def batches(self, source, stream):
+        """The batches of one source."""
+        name = self._options.format
+        if name == "auto":
+            name = detect(stream.head(enough), source.name)
+        if name in TABLES:
+            yield from self._table(source, stream, name)
+        else:
+            with closing(self._decoded(source, stream, CODECS[name](self._options))) as decoded:
+                yield from map(self._mapped, decoded)
+
+    def finish(self, names):
+        """Note what only the whole data shows."""
+        for fact, sentence in NOTES.items():
+            if fact in self._report.facts:
+                self._report.note(sentence)
+        if self._options.index_base == "auto" and self._report.facts.get("min_index") == 1:
+            where = names[0] if len(names) == 1 else f"{names[0]} and the {len(names) - 1} after it"
+            self._report.note(f"lowest index is 1 in {where}: indices look 1-based and are kept as they stand; "
+                              "--index-base 1 would shift them to 0")
+
+    def _table(self, source, stream, name):
+        if name == "parquet" and (stream.compression or not source.rereadable):
+            raise DataError("Parquet is read from its end, so from an uncompressed regular file alone; make it one",
+                            source=source.name)
+        from fmcore.io import tables
+
+        return tables.read(source, stream, self._options, self._report, name, encoder=self._encoder,
+                           labels=self._labels)
+
+    def _decoded(self, source, stream, codec):
+        """Batches with their place in the source; labels are still those of the data."""
+        units = offset = 0
+        with closing(self._pieces(source, stream, codec)) as pieces:
+            for piece, size in pieces:
+                if isinstance(piece, DataError):
+                    raise piece.moved(source.name, units, offset)
+                for error in piece.skipped:
+                    self._report.skip(error.moved(source.name, units, offset))
+                for fact in piece.facts:
+                    self._report.learn(*fact)
+                origin = piece.batch.origin
+                piece.batch.origin = origin._replace(source=source.name, numbers=np.asarray(origin.numbers) + units)
+                yield piece.batch
+                units += piece.units
+                offset += size
+
+    def _pieces(self, source, stream, codec):
+        threads = self._options.threads
+        return ordered_map(partial(_decode, codec), _cut(codec, source, stream), threads, threads + 1)
+
+    def _mapped(self, batch):
+        bad = self._labels.apply(batch)
+        if not len(bad):
+            return batch
+        if self._options.on_error == "fail":
+            raise self._labels.error(batch, bad[0])
+        for row in bad:
+            self._report.skip(self._labels.error(batch, row))
+        return batch.take(np.delete(np.arange(len(batch)), bad))
+
+
+def _cut(codec, source, stream):
+    try:
+        yield from codec.chunks(stream)
+    except DataError as error:
+        error.moved(source.name)
+        raise
+
+
+def _decode(codec, chunk):
+    """(Decoded or the DataError, bytes of the piece): an error is placed by whoever knows what came before."""
+    try:
+        return codec.decode(chunk), len(chunk)
+    except DataError as error:
+        return error, len(chunk)

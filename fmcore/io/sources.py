@@ -1,0 +1,131 @@
+"""What the user names as input, as a list of sources in a stable order."""
+import glob
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from fmcore.errors import DataError, UsageError
+
+STDIN = "-"
+REMOTE = "is on S3, which is not read from here; copy it to this machine first"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One stream of bytes: a file, a named pipe, or "-" for standard input.
+
+    size: bytes of a regular file, else None.
+    """
+
+    path: str
+    size: int | None = None
+
+    @property
+    def name(self):
+        """What messages call it."""
+        return "stdin" if self.path == STDIN else self.path
+
+    @property
+    def rereadable(self):
+        """Whether it can be opened again and gives the same bytes: a regular file that is no alias of a descriptor."""
+        return self.size is not None and not self.path.startswith(("/dev/", "/proc/"))
+
+
+def find(names):
+    """The sources that the names stand for, name after name, as a list of Source.
+
+    A name is a file, a named pipe or another device, "-", a folder (all regular files in and below it, sorted by path;
+    what begins with "." or "_" and manifests are left out), a SageMaker manifest (*.manifest), or a glob pattern (its
+    matches sorted; ** stands for any depth and matches files alone). Raises DataError where nothing is there and
+    UsageError where standard input is named twice.
+    """
+    names = [os.fspath(name) for name in names]
+    if not names:
+        raise UsageError("no input is named; expected a file, a folder, a pattern, or - for standard input")
+    if names.count(STDIN) > 1:
+        raise UsageError("standard input (-) is named twice, but can be read once")
+    return [source for name in names for source in _expand(name)]
+
+
+def _expand(name):
+    if name == STDIN:
+        return [Source(STDIN)]
+    if name.startswith("s3://"):
+        raise UsageError(f"{name} {REMOTE}")
+    if not os.path.lexists(name) and glob.has_magic(name):
+        matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        if "**" in name:  # a folder's files match, too, and must not be read twice
+            matches = [match for match in matches if not Path(match).is_dir()]
+        if not matches:
+            raise DataError("no file matches this pattern", source=name)
+        return [source for match in matches for source in _expand(match)]
+    source = _source(name)
+    if source is None:
+        return _folder(name)
+    return _manifest(name) if name.endswith(".manifest") else [source]
+
+
+def _source(path, named_by=None):
+    """The Source for a path; None where it is a folder."""
+    try:
+        status = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        problem = "no such file" if named_by is None else f"it lists {path}, but there is no such file"
+        raise DataError(problem, source=named_by or path) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", source=path) from error
+    if stat.S_ISDIR(status.st_mode):
+        return None
+    return Source(path, status.st_size if stat.S_ISREG(status.st_mode) else None)
+
+
+def _folder(folder):
+    def unreadable(error):
+        raise DataError(f"cannot be listed: {error.strerror}", source=error.filename)
+
+    found = []
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        found += [Path(parent, name) for name in files if not (_is_hidden(name) or name.endswith(".manifest"))]
+    sources = [source for path in sorted(found) if (source := _source(str(path))).size is not None]
+    if not sources:
+        raise DataError("the folder holds no file (names that begin with . or _ do not count)", source=folder)
+    return sources
+
+
+def _is_hidden(name):
+    return name.startswith((".", "_"))
+
+
+def _manifest(path):
+    """The files that [{"prefix": P}, "a", "b"] lists: P + "a" and P + "b", or P/a and P/b where P is a folder.
+
+    A relative P begins at the manifest's folder.
+    """
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"not a readable manifest: {error}", source=path) from error
+    shape = 'expected a JSON list: first {"prefix": "..."}, then file names'
+    if not (isinstance(entries, list) and entries and isinstance(entries[0], dict)):
+        raise DataError(shape, source=path)
+    prefix, files = entries[0].get("prefix"), entries[1:]
+    if not isinstance(prefix, str) or not all(isinstance(name, str) for name in files):
+        raise DataError(shape, source=path)
+    if not files:
+        raise DataError("the manifest lists no file", source=path)
+    if prefix.startswith("s3://"):
+        raise DataError(f"its prefix {prefix} {REMOTE}, and set the prefix to that folder", source=path)
+    start = os.path.join(os.path.dirname(path), prefix)  # noqa: PTH118, PTH120 - a prefix may end within a name
+    if os.path.isdir(start):  # noqa: PTH112 - as above
+        start = os.path.join(start, "")  # noqa: PTH118 - as above
+    return [_listed(start + name, path) for name in files]
+
+
+def _listed(path, manifest):
+    source = _source(path, named_by=manifest)
+    if source is None:
+        raise DataError(f"it lists {path}, which is a folder; expected a file", source=manifest)
+    return source

@@ -1,0 +1,126 @@
+"""Output files that appear whole or not at all: written beside, flushed to disk, renamed at the end."""
+import errno
+import os
+import secrets
+import stat
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fmcore.errors import ResourceError, UsageError
+
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
+        errno.EFBIG: "the file would exceed the largest size allowed"}
+
+
+@contextmanager
+def whole(path):
+    """A binary file handle whose content becomes the file `path` when the block ends without an exception.
+
+    Otherwise the old file, if any, stays as it was. "-" is standard output; what is there and is no regular file (a
+    named pipe, /dev/null, /dev/fd/N) is written straight to. Raises UsageError at once where the file cannot be
+    written, and ResourceError where the disk fills up.
+    """
+    with together(path) as (handle,):
+        yield handle
+
+
+@contextmanager
+def together(*paths):
+    """Handles for several files, renamed only after all are complete, in the order given; else as `whole`."""
+    targets = []
+    try:
+        targets.extend(_open(os.fspath(path)) for path in paths)  # keeps what was opened where one fails
+        yield tuple(target.handle for target in targets)
+        for target in targets:
+            target.complete()
+        for target in targets:
+            target.publish()
+    except OSError as error:
+        if error.errno in FULL:
+            raise ResourceError(f"{_names(paths)} cannot be written: {FULL[error.errno]}") from error
+        raise
+    finally:
+        for target in targets:
+            target.discard()
+
+
+def _names(paths):
+    return ", ".join("standard output" if path in STDOUT else os.fspath(path) for path in paths)
+
+
+def _open(path):
+    if path in STDOUT:
+        return _Straight(sys.stdout.buffer)
+    try:
+        mode = Path(path).stat().st_mode
+    except FileNotFoundError:
+        return _Beside(path, None)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{path} cannot be written: it is a folder")
+    if not os.access(path, os.W_OK):
+        raise UsageError(f"{path} cannot be written: it is write-protected")
+    if stat.S_ISREG(mode) and not path.startswith(("/dev/fd/", "/proc/")):
+        return _Beside(path, stat.S_IMODE(mode))
+    return _Straight(Path(path).open("wb"), closes=True)
+
+
+class _Straight:
+    """A target that cannot be renamed onto."""
+
+    def __init__(self, handle, *, closes=False):
+        self.handle, self._closes = handle, closes
+
+    def complete(self):
+        self.handle.flush()
+        if self._closes:
+            self.handle.close()
+
+    def publish(self):
+        """Nothing is left to do."""
+
+    def discard(self):
+        if self._closes:
+            with suppress(OSError):  # what is still buffered has nowhere to go
+                self.handle.close()
+
+
+class _Beside:
+    """A regular file, written under a hidden temporary name in the same folder; mode: that of the file it replaces."""
+
+    def __init__(self, path, mode):
+        self._target = Path(os.path.realpath(path))  # through a link, so that the link stays one
+        self._temporary = self._target.with_name(f".{self._target.name[:40]}.{secrets.token_hex(6)}.tmp")
+        try:
+            descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            folder = self._target.parent
+            why = error.strerror if folder.is_dir() else f"there is no folder {folder}"
+            raise UsageError(f"{path} cannot be written: {why}") from error
+        if mode is not None:
+            os.fchmod(descriptor, mode)
+        self.handle = os.fdopen(descriptor, "wb")
+
+    def complete(self):
+        self.handle.flush()
+        os.fsync(self.handle.fileno())
+        self.handle.close()
+
+    def publish(self):
+        self._temporary.replace(self._target)
+        with suppress(OSError):  # some file systems do not sync folders; the rename itself is done
+            folder = os.open(self._target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def discard(self):
+        with suppress(OSError):  # what is still buffered has nowhere to go
+            self.handle.close()
+        self._temporary.unlink(missing_ok=True)

@@ -1,0 +1,195 @@
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fmcore import publish
+from fmcore.errors import ResourceError, UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def target(tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(b"old")
+    return path
+
+
+def left(path):
+    """Names in the folder and the content of the file."""
+    return sorted(p.name for p in path.parent.iterdir()), path.read_bytes()
+
+
+def write(path, data=b"new"):
+    with publish.whole(path) as handle:
+        handle.write(data)
+
+
+def write_and_raise(path, error):
+    with publish.whole(path) as handle:
+        handle.write(b"new" * 10_000)
+        raise error
+
+
+def close_first_and_fail(first, second):
+    first.write(b"newer")
+    first.close()
+    second.write(b"words")
+    raise OSError("closed by hand")
+
+
+def test_the_file_changes_at_the_end_and_at_once(target):
+    with publish.whole(target) as handle:
+        handle.write(b"new")
+        handle.flush()
+        assert target.read_bytes() == b"old"
+    assert left(target) == (["model"], b"new")
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_exception_leaves_the_old_file_and_no_other(target, error):
+    with pytest.raises(error):
+        write_and_raise(target, error)
+    assert left(target) == (["model"], b"old")
+
+
+def test_a_new_file_that_fails_never_appears(tmp_path):
+    with pytest.raises(ValueError, match="stop"):
+        write_and_raise(tmp_path / "x", ValueError("stop"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_leaves_the_old_file(target):
+    code = ("import sys, time\nfrom fmcore import publish\nwith publish.whole(sys.argv[1]) as handle:\n"
+            "    handle.write(b'new'); handle.flush(); print('ready', flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", code, target], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGKILL)
+    assert target.read_bytes() == b"old"
+    names = {path.name for path in target.parent.iterdir()} - {"model"}
+    assert all(name.startswith(".") for name in names)  # which no reader of the folder sees
+
+
+def test_several_files_appear_only_when_all_are_complete(target):
+    other = target.with_name("vocabulary")
+    with publish.together(target, other) as (first, second):
+        first.write(b"new")
+        second.write(b"words")
+        assert not other.exists()
+    assert (target.read_bytes(), other.read_bytes()) == (b"new", b"words")
+    with pytest.raises(UsageError), publish.together(target, target / "x"):
+        pass
+    with pytest.raises(OSError, match="closed by hand"), publish.together(target, other) as handles:
+        close_first_and_fail(*handles)
+    assert left(target) == (["model", "vocabulary"], b"new")
+
+
+def test_mode_link_and_umask_are_kept(target):
+    target.chmod(0o640)
+    link = target.with_name("link")
+    link.symlink_to("model")
+    write(link)
+    assert link.is_symlink()
+    assert left(target) == (["link", "model"], b"new")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    old = os.umask(0o027)
+    try:
+        write(target.with_name("fresh"))
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(target.with_name("fresh").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(("name", "says"), [
+    ("nowhere/model", "there is no folder"), ("model/x", "Not a directory"), ("", "Not a directory|folder"),
+    (".", "it is a folder"), ("a\0b", "embedded null")])
+def test_what_cannot_be_written_is_said_before_the_work(target, name, says):
+    with pytest.raises(UsageError, match=says), publish.whole(f"{target.parent}/{name}"):
+        pytest.fail("the work began")
+    assert left(target) == (["model"], b"old")
+
+
+def test_a_write_protected_file_or_folder_is_refused(target, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UsageError, match="model cannot be written: it is write-protected"):
+        write(target)
+
+    def refuse(*args):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UsageError, match="fresh cannot be written: Permission denied"):
+        write(target.with_name("fresh"))
+
+
+def test_a_full_device_is_a_lack_of_a_resource():
+    if not Path("/dev/full").exists():
+        pytest.skip("/dev/full is not here")
+    for size in (3, 1 << 20):
+        with pytest.raises(ResourceError, match="/dev/full cannot be written: the disk is full"):
+            write("/dev/full", bytes(size))
+
+
+def test_a_file_beyond_the_limit_leaves_the_old_one(target):
+    code = ("import resource, sys\nfrom fmcore import errors, publish\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+            "try:\n    with publish.whole(sys.argv[1]) as handle:\n        handle.write(bytes(200_000))\n"
+            "except errors.ResourceError as error:\n    print(error)\n    sys.exit(error.exit_code)")
+    done = subprocess.run([sys.executable, "-c", code, target], capture_output=True, check=False, text=True,
+                          cwd=ROOT)
+    assert (done.returncode, done.stderr) == (6, "")
+    assert "model cannot be written: the file would exceed the largest size allowed" in done.stdout
+    assert left(target) == (["model"], b"old")
+
+
+@pytest.mark.parametrize("moment", ["fsync", "open"])
+def test_a_disk_full_at_any_moment(target, monkeypatch, moment):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, moment, full)
+    with pytest.raises(ResourceError, match="the disk is full"):
+        write(target)
+    monkeypatch.undo()
+    assert left(target) == (["model"], b"old")
+
+
+def test_other_errors_pass_as_they_are(target):
+    with pytest.raises(BrokenPipeError), publish.whole(target):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_standard_output_is_written_to_and_stays_open(capfdbinary, name):
+    write(name)
+    write(name, b"er")
+    assert capfdbinary.readouterr().out == b"newer"
+
+
+def test_a_pipe_is_written_straight_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    got = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    with publish.whole(tmp_path / "pipe") as handle:
+        handle.write(b"ne")
+        time.sleep(0.01)
+        handle.write(b"w")
+    reader.join()
+    assert got == [b"new"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_devices_and_descriptors_are_written_straight_to(target):
+    write("/dev/null")
+    with target.open("r+b") as opened:
+        write(f"/dev/fd/{opened.fileno()}")
+    assert left(target) == (["model"], b"new")
