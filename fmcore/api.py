@@ -226,4 +226,4 @@ def inspect(model, *, top=10, names=None):
 
 def names(vocabulary):
     """Index -> name of each feature of a vocabulary file."""
-    return Vocabulary.read(vocabulary).names()
+    return dict(enumerate(Vocabulary.read(vocabulary).names()))

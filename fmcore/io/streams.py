@@ -196,6 +196,12 @@ def open_output(path):
                 yield compressed
 
 
+def compression_of(path):
+    """The name of the compression that the path's suffix asks for, or None."""
+    kind = _by_suffix(path)
+    return kind and kind.name
+
+
 def _by_suffix(path):
     return next((kind for kind in COMPRESSIONS if str(path).endswith(kind.suffix)), None)
 
