@@ -1,6 +1,7 @@
 """What the commands do, each one call: this room alone joins readers, training, backends, models and writers."""
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -226,4 +227,4 @@ def inspect(model, *, top=10, names=None):
 
 def names(vocabulary):
     """Index -> name of each feature of a vocabulary file."""
-    return dict(enumerate(Vocabulary.read(vocabulary).names()))
+    return dict(enumerate(Vocabulary.read(Path(vocabulary)).names()))

@@ -60,7 +60,7 @@ class Batch:
 
     def take(self, rows):
         """The given rows (int array or slice), in that order, as a new batch."""
-        rows = np.arange(len(self))[rows]
+        rows = np.ascontiguousarray(np.arange(len(self), dtype=np.int64)[rows])
         indptr = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(np.diff(self.indptr)[rows], out=indptr[1:])
         indices = np.empty(indptr[-1], np.int32)

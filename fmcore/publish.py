@@ -95,7 +95,7 @@ class _Beside:
         self._target = Path(os.path.realpath(path))  # through a link, so that the link stays one
         self._temporary = self._target.with_name(f".{self._target.name[:40]}.{secrets.token_hex(6)}.tmp")
         try:
-            descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            self.handle = self._temporary.open("xb")  # its name is a path, by which a writer may read it again
         except OSError as error:
             if error.errno in FULL:
                 raise
@@ -103,8 +103,7 @@ class _Beside:
             why = error.strerror if folder.is_dir() else f"there is no folder {folder}"
             raise UsageError(f"{path} cannot be written: {why}") from error
         if mode is not None:
-            os.fchmod(descriptor, mode)
-        self.handle = os.fdopen(descriptor, "wb")
+            os.fchmod(self.handle.fileno(), mode)
 
     def complete(self):
         self.handle.flush()

@@ -32,6 +32,10 @@ def test_concatenate_fills_in_what_only_some_batches_have():
     assert concatenate([batch(values=None)]).values is None
 
 
+def test_take_of_every_other_row():
+    assert batch().take(slice(0, None, 2)).indices.tolist() == [4, 1, 0, 2, 9]
+
+
 @pytest.mark.parametrize("rows", [slice(1, 2), []])
 def test_take_of_an_empty_row_or_of_none(rows):
     taken = batch().take(rows)
