@@ -2,6 +2,7 @@
 import os
 import signal
 import sys
+import traceback
 from importlib import import_module
 
 import click
@@ -55,7 +56,7 @@ def version(ctx, _parameter, wanted):
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=version,
               help="Show the version, the build of the kernels chosen for this processor, OpenMP and threads.")
 def cli():
-    """Factorization machines from the shell.
+    r"""Factorization machines from the shell.
 
     \b
     fm train clicks.svm --predictor-type binary_classifier -o clicks.fm
@@ -75,30 +76,36 @@ def run(arguments=None):
 
 def exit_code(arguments):
     """Run a command; say what went wrong, if anything, and return the exit code."""
-    from fmcore.errors import FMError
-
     try:
         code = cli.main(arguments, prog_name="fm", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Abort:
-        return _say("interrupted; nothing was written", INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except FMError as error:
-        return _say(error, error.exit_code)
-    except Terminated:
-        return _say("terminated; nothing was written", TERMINATED)
-    except BrokenPipeError:  # whoever read our output has had enough
+    except (Exception, Terminated) as error:  # noqa: BLE001 - this is where all failures end
+        if os.environ.get("FMKIT_DEBUG"):
+            traceback.print_exc()
+        return failed(error)
+    return code if isinstance(code, int) else 0
+
+
+def failed(error):
+    """Say what an exception means to the user, and return its exit code."""
+    from fmcore.errors import FMError
+
+    if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered must not raise again
         return 0
-    except MemoryError:
-        return _say("out of memory; try --memory-limit, fewer factors, or hashing into fewer features", 6)
-    except Exception as error:
-        if os.environ.get("FMKIT_DEBUG"):
-            raise
-        return _say(f"unexpected {type(error).__name__}: {error} (FMKIT_DEBUG=1 shows where)", 1)
-    return code if isinstance(code, int) else 0
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    known = {
+        FMError: (error, getattr(error, "exit_code", 1)),
+        click.exceptions.Abort: ("interrupted; nothing was written", INTERRUPTED),  # click's word for Ctrl-C
+        Terminated: ("terminated; nothing was written", TERMINATED),
+        MemoryError: ("out of memory; try --memory-limit, fewer factors, or hashing into fewer features", 6),
+    }
+    unknown = f"unexpected {type(error).__name__}: {error} (FMKIT_DEBUG=1 shows where)", 1
+    sentence, code = next((known[kind] for kind in known if isinstance(error, kind)), unknown)
+    print(f"fm: {sentence}", file=sys.stderr)
+    return code
 
 
 class Terminated(BaseException):
@@ -107,8 +114,3 @@ class Terminated(BaseException):
 
 def _terminate(_number, _frame):
     raise Terminated
-
-
-def _say(problem, code):
-    print(f"fm: {problem}", file=sys.stderr)
-    return code

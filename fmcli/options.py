@@ -65,7 +65,9 @@ def hyperparameter_option(name, parameter):
 
 def _help(name, parameter):
     own = name.rsplit("_", 1)[-1] in INIT_NUMBERS.values()  # its help tells the default that goes with the method
-    return parameter.help if parameter.required or own else f"{parameter.help}  [default: {default_text(name, parameter)}]"
+    if parameter.required or own:
+        return parameter.help
+    return f"{parameter.help}  [default: {default_text(name, parameter)}]"
 
 
 hyperparameter_options = stacked(*(hyperparameter_option(name, parameter) for name, parameter in PARAMETERS.items()))
@@ -85,8 +87,8 @@ def given_hyperparameters(context, values):
 read_options = stacked(
     click.option("--format", type=click.Choice(FORMATS), help="Format of the rows.  [default: by content]"),
     click.option("--index-base", type=click.Choice(("auto", "0", "1")),
-                 help="libsvm, libffm: 1 subtracts one from every index; auto and 0 keep indices as they stand, and auto "
-                      "says when they look 1-based."),
+                 help="libsvm, libffm: 1 subtracts one from every index; 0 and auto keep indices as they stand, and "
+                      "auto says so when they look 1-based."),
     click.option("--on-error", type=click.Choice(("fail", "skip")),
                  help="At a bad row, fail or leave it out and count it.  [default: fail]"),
     click.option("--positive-label", "positive", metavar="X", help="The label that means 1; every other one means 0."),

@@ -1,4 +1,4 @@
-"""What training and scoring ask of rows beyond their format; a row that fails is refused with its place, or left out."""
+"""What training and scoring ask of rows beyond their format; a row that fails is refused or left out."""
 import numpy as np
 
 from fmcore.errors import DataError

@@ -65,7 +65,7 @@ def output_format(path, given=None):
 
 
 def shard_paths(path, shards):
-    """Where the shards of an output go: "train.rec" in 2 becomes train-00000-of-00002.rec and train-00001-of-00002.rec."""
+    """Where the shards of an output go: a.rec in 2 becomes a-00000-of-00002.rec and a-00001-of-00002.rec."""
     if shards == 1:
         return [path]
     if path == "-":

@@ -1,6 +1,7 @@
 """How much memory there is, and sizes as people write them."""
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from fmcore.errors import UsageError
@@ -38,8 +39,6 @@ def _left(cgroup):
     """Bytes below the limit of a container, which is no limit where there is none."""
     for limit, used in (("memory.max", "memory.current"),
                         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        try:
+        with suppress(OSError, ValueError):  # no such file, or "max"
             return int((cgroup / limit).read_text()) - int((cgroup / used).read_text())
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
     return 1 << 62

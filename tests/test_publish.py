@@ -125,7 +125,7 @@ def test_a_write_protected_file_or_folder_is_refused(target, monkeypatch):
     def refuse(*args):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UsageError, match="fresh cannot be written: Permission denied"):
         write(target.with_name("fresh"))
 
@@ -150,12 +150,12 @@ def test_a_file_beyond_the_limit_leaves_the_old_one(target):
     assert left(target) == (["model"], b"old")
 
 
-@pytest.mark.parametrize("moment", ["fsync", "open"])
-def test_a_disk_full_at_any_moment(target, monkeypatch, moment):
+@pytest.mark.parametrize(("module", "moment"), [(os, "fsync"), (Path, "open")])
+def test_a_disk_full_at_any_moment(target, monkeypatch, module, moment):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, moment, full)
+    monkeypatch.setattr(module, moment, full)
     with pytest.raises(ResourceError, match="the disk is full"):
         write(target)
     monkeypatch.undo()

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from rows import random_rows, small_model
 
 from fmcore.backends import backend_for
 from fmcore.batch import concatenate
@@ -8,7 +9,6 @@ from fmcore.model import initial
 from fmcore.params import Hyperparameters
 from fmcore.scaling import FeatureScale, scaled, unscaled
 from fmcore.training import evaluate, train
-from rows import random_rows, small_model
 
 
 def large_values(rows=300, *, weights=False):

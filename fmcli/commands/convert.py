@@ -10,7 +10,8 @@ from fmcore.params import PREDICTOR_TYPES
 
 @click.command("convert")
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...")
-@click.option("-o", "--output", required=True, metavar="OUT", help="File to write, .gz and .zst compressed; - is stdout.")
+@click.option("-o", "--output", required=True, metavar="OUT",
+              help="File to write, compressed where its name ends with .gz or .zst; - is stdout.")
 @click.option("--to", type=click.Choice(OUTPUT_FORMATS),
               help="Format to write.  [default: libsvm where OUT is named .svm, .libsvm or .txt, else recordio]")
 @click.option("--shards", type=click.IntRange(1, 99_999), default=1, metavar="N",
@@ -24,15 +25,15 @@ from fmcore.params import PREDICTOR_TYPES
 @options.threads_option
 @options.quiet_option
 def command(inputs, output, quiet, **values):
-    """Turn rows of any format into recordIO-protobuf, or back into libsvm.
+    r"""Turn rows of any format into recordIO-protobuf, or back into libsvm.
 
     IN is a file, folder, pattern, manifest, pipe or - (stdin): libsvm, libffm, CSV, TSV, Parquet or recordIO-protobuf,
     each also compressed by gzip, bzip2 or zstd. Rows stream through in constant memory.
 
     \b
-    fm convert train.csv -o train.rec --label-column clicked --positive-label yes \\
+    fm convert train.csv -o train.rec --label-column clicked --positive-label yes \
         --categorical site,device --ignore time --vocabulary columns.tsv
-    fm convert test.csv -o test.rec --label-column clicked --positive-label yes \\
+    fm convert test.csv -o test.rec --label-column clicked --positive-label yes \
         --categorical site,device --ignore time --vocabulary columns.tsv
     """
     threads = options.chosen_threads(values.pop("threads"))

@@ -19,10 +19,10 @@ from fmcore import api
 @options.threads_option
 @options.quiet_option
 def command(model, inputs, as_json, unseen, quiet, **values):
-    """Print the metrics of a model on labelled rows.
+    r"""Print the metrics of a model on labelled rows.
 
-    A regressor has rmse, mse and mae; a binary classifier logloss, accuracy and f1 at 0.5, and auc. How rows are read is
-    what the model was trained with, but for what is given here.
+    A regressor has rmse, mse and mae; a binary classifier logloss, accuracy and f1 at 0.5, and auc. Rows are read as
+    they were for training, but for what is given here.
 
     \b
     fm eval clicks.fm test.rec
