@@ -9,7 +9,7 @@ import numpy as np
 
 from fmcore.batch import Batch, concatenate
 
-BLOCK_ROWS = 1 << 18
+BLOCK_ROWS = 1 << 17
 BLOCK_NON_ZEROS = 1 << 24  # so that wide rows do not make a block of gigabytes
 
 

@@ -26,8 +26,8 @@ INIT_DEFAULTS = {
 # preset -> predictor_type -> what differs from the defaults of the table below
 PRESETS = {
     "native": {
-        "binary_classifier": {"bias_lr": 0.03, "linear_lr": 0.03, "factors_lr": 0.03},
-        "regressor": {"linear_wd": 1e-3, "factors_wd": 1e-3, "factors_init_sigma": 0.05},
+        "binary_classifier": {},
+        "regressor": {"linear_wd": 2e-3, "factors_wd": 2e-3},
     },
 }
 
@@ -88,6 +88,9 @@ class Hyperparameters:
 
     optimizer: str = field(default="adagrad", metadata=about(
         "Rule that turns gradients into steps.", "optimizer", choices=OPTIMIZERS))
+    lr_schedule: str = field(default="linear", metadata=about(
+        "Learning rates fall in a line from epoch to epoch, to 1/epochs of themselves in the last, or stay.",
+        "optimizer", choices=("linear", "constant")))
     bias_lr: float = field(default=0.05, metadata=_rate("bias"))
     linear_lr: float = field(default=0.05, metadata=_rate("linear"))
     factors_lr: float = field(default=0.05, metadata=_rate("factors"))

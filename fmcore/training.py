@@ -54,10 +54,11 @@ def train(model, dataset, backend, *, test=None, observer=None):
 def train_epoch(trainer, dataset, epoch, hyperparameters, observer):
     """One pass over the data; the loss of each row as it was before its own mini-batch, as the primary metric."""
     loss = weight = 0.0
+    lr = lr_factor(hyperparameters, epoch)
     with dataset.epoch() as blocks:
         for number, block in enumerate(blocks):
             turns = order(block, number, epoch, hyperparameters)
-            scores, losses = trainer.train(block, turns)
+            scores, losses = trainer.train(block, turns, lr)
             total = np.sum(losses, dtype=np.float64)
             if not np.isfinite(total):
                 raise diverged(block, turns, scores, losses, epoch)
@@ -66,6 +67,11 @@ def train_epoch(trainer, dataset, epoch, hyperparameters, observer):
             observer.rows(len(losses))
     mean = float(loss / weight) if weight else 0.0
     return {"rmse": mean**0.5} if hyperparameters.predictor_type == "regressor" else {"logloss": mean}
+
+
+def lr_factor(hyperparameters, epoch):
+    """What the learning rates are multiplied by in an epoch (from 0)."""
+    return 1 - epoch / hyperparameters.epochs if hyperparameters.lr_schedule == "linear" else 1.0
 
 
 def diverged(block, turns, scores, losses, epoch):

@@ -26,8 +26,8 @@ def test_every_parameter_has_a_sentence_a_group_and_a_valid_default():
 def test_native_defaults():
     h = resolve(**REGRESSOR)
     assert (h.num_factors, h.epochs, h.mini_batch_size, h.feature_dim, h.seed) == (8, 10, None, None, 0)
-    assert [h.init(group) for group in GROUPS] == [("mean", None), ("constant", 0.0), ("normal", 0.05)]
-    assert (h.linear_lr, resolve(predictor_type="binary_classifier").linear_lr) == (0.05, 0.03)
+    assert [h.init(group) for group in GROUPS] == [("mean", None), ("constant", 0.0), ("normal", 0.02)]
+    assert (h.linear_wd, resolve(predictor_type="binary_classifier").linear_wd) == (0.002, 1e-4)
     assert h.linear_init_sigma is None
 
 

@@ -88,7 +88,7 @@ def test_shuffling_follows_the_seed_and_can_be_left_out():
     np.testing.assert_array_equal(plain.batch.labels if model.hyperparameters.shuffle else batch.labels, batch.labels)
 
 
-@pytest.mark.parametrize(("rows", "size"), [(10, 16), (60_000, 30), (2**18 - 1, 131), (2**18, 256)])
+@pytest.mark.parametrize(("rows", "size"), [(10, 16), (60_000, 30), (2**17 - 1, 65), (2**17, 256)])
 def test_the_auto_mini_batch_size(rows, size):
     assert blocks.auto_mini_batch_size(range(rows)) == size
 
@@ -183,3 +183,19 @@ def test_data_set_streams_ahead(monkeypatch):
     model, backend = small_model(epochs=1), backend_for("cpu")
     train(model, load(random_rows(30), model.hyperparameters, backend, 1), backend)
     assert used
+
+
+def test_the_linear_schedule_scales_each_epochs_learning_rates():
+    rates = []
+    backend, model = backend_for("cpu"), small_model(epochs=4, lr_schedule="linear")
+    trainer_of = backend.trainer
+
+    def spied(given):
+        trainer = trainer_of(given)
+        trained = trainer.train
+        trainer.train = lambda block, turns, lr: rates.append(lr) or trained(block, turns, lr)
+        return trainer
+
+    backend.trainer = spied
+    train(model, load(random_rows(30), model.hyperparameters, backend), backend)
+    assert rates == [1.0, 0.75, 0.5, 0.25]

@@ -1,3 +1,5 @@
-# cython: language_level=3
-# The kernels of _kernels.pxi, built for any processor of this architecture.
-include "_kernels.pxi"
+# The kernels, built for any processor of this architecture.
+include "_parameters.pxi"
+include "_score.pxi"
+include "_group.pxi"
+include "_train.pxi"

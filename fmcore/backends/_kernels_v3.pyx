@@ -1,3 +1,5 @@
-# cython: language_level=3
-# The kernels of _kernels.pxi, built for x86-64-v3.
-include "_kernels.pxi"
+# The kernels, built for x86-64-v3.
+include "_parameters.pxi"
+include "_score.pxi"
+include "_group.pxi"
+include "_train.pxi"

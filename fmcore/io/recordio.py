@@ -1,5 +1,4 @@
 """recordIO-protobuf, SageMaker's training format: streams to chunks of whole records, chunks to rows, rows to bytes."""
-import mmap
 import struct
 from pathlib import Path
 
@@ -94,15 +93,17 @@ def encode_predictions(scores, predicted_labels=None, ids=None):
 def patch_feature_dim(path, feature_dim):
     """Write feature_dim into every record of a file that was encoded with feature_dim None, in place."""
     _require_feature_dim(feature_dim)
-    if not Path(path).stat().st_size:
-        return
-    with Path(path).open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-        bad = _record.patch_shapes(data, feature_dim)
-        if bad is not None:
-            raise DataError(
-                "no room for a feature_dim here; expected a record encoded without one", source=str(path),
-                unit="record", number=bad[0], offset=bad[1])
-        data.flush()
+    at = records = 0
+    with Path(path).open("rb") as written, Path(path).open("r+b") as file:
+        for chunk in chunks(written):  # piece by piece: a map of a large file would count as memory taken
+            piece = bytearray(chunk)
+            bad = _record.patch_shapes(piece, feature_dim)
+            if bad is not None:
+                raise DataError("no room for a feature_dim here; expected a record encoded without one",
+                                unit="record", number=bad[0], offset=bad[1]).moved(str(path), records, at)
+            file.write(piece)
+            at += len(piece)
+            records += _record.split(piece)[1]
 
 
 def _fill(stream, pending, size):

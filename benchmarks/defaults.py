@@ -1,0 +1,126 @@
+"""How good the defaults are: each real data set with nothing but --predictor-type, against the best of a small grid.
+
+    python benchmarks/defaults.py [DATA_FOLDER]      (default: ../shared/data, or $FMKIT_DATA)
+
+The grid (learning rate, weight decay, deviation of the first factors, mini-batch size) is run with this program on the
+same rows; its best point is chosen by the test rows, which flatters it. Prints a markdown table.
+"""
+import gzip
+import itertools
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from fmcore import api
+from fmcore.backends import backend_for
+from fmcore.batch import Batch, concatenate
+from fmcore.checks import known_features
+from fmcore.dataset import Dataset
+from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.vocabulary import Vocabulary
+from fmcore.model import initial
+from fmcore.params import resolve
+from fmcore.training import train
+
+GRID = {"lr": (0.02, 0.03, 0.05, 0.1), "wd": (1e-5, 1e-4, 1e-3, 3e-3), "sigma": (0.01, 0.02, 0.05),
+        "mini_batch_size": (16, 32, 64, 256)}
+SHOPPERS = ("Month", "OperatingSystems", "Browser", "Region", "TrafficType", "VisitorType", "Weekend")
+
+
+def split(batch, every):
+    """Training rows and test rows: row n is a test row where n % every == every - 1."""
+    test = np.arange(len(batch)) % every == every - 1
+    return batch.take(np.flatnonzero(~test)), batch.take(np.flatnonzero(test))
+
+
+def read(path, options, encoder=None):
+    """All rows of a file as one batch."""
+    return concatenate(list(api.Data([str(path)], options, encoder=encoder).batches()))
+
+
+def mnist(folder):
+    """Is the digit a 0? Pixels / 255."""
+    parts = []
+    for name in ("train", "t10k"):
+        pixels = gzip.decompress((folder / f"mnist/{name}-images-idx3-ubyte.gz").read_bytes())
+        labels = gzip.decompress((folder / f"mnist/{name}-labels-idx1-ubyte.gz").read_bytes())
+        rows = csr_matrix(np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 784).astype(np.float32) / 255)
+        is_zero = np.frombuffer(labels, np.uint8, offset=8) == 0
+        parts.append(Batch(rows.indptr.astype(np.int64), rows.indices, rows.data, is_zero.astype(np.float32)))
+    return parts
+
+
+def a9a(folder):
+    """Adult, one-hot, as libsvm."""
+    return [read(folder / f"a9a/{name}", ReadOptions(binary=True)) for name in ("a9a.bz2", "a9a.t.bz2")]
+
+
+def movielens(folder):
+    """Ratings by user and movie; movies of test rows alone are in the vocabulary, and simply never trained."""
+    table = TableOptions(label="rating", categorical=("userid", "movieid"), ignore=("timestamp",))
+    return split(read(folder / "ml-latest-small/ratings.csv", ReadOptions(table=table), Vocabulary()), 10)
+
+
+def shoppers(folder):
+    """Raw numeric columns (durations up to tens of thousands) beside categorical ones."""
+    table = TableOptions(label="Revenue", categorical=SHOPPERS)
+    path = folder / "online-shoppers/online_shoppers_intention.csv"
+    return split(read(path, ReadOptions(table=table, binary=True), Vocabulary()), 5)
+
+
+DATA = {  # name -> (reader, predictor_type, metric, the mark it must reach)
+    "MNIST is it a 0": (mnist, "binary_classifier", "accuracy", ">= 0.9955"),
+    "a9a": (a9a, "binary_classifier", "logloss", "<= 0.324"),
+    "ml-latest-small": (movielens, "regressor", "rmse", "<= 0.850"),
+    "online-shoppers": (shoppers, "binary_classifier", "logloss", ""),
+}
+
+
+def score(rows, test, metric, **given):
+    """The test metric after the last epoch."""
+    backend = backend_for("cpu", 1)
+    hyperparameters = resolve(**given)
+    data = Dataset(lambda: iter([rows]), hyperparameters, backend.prepare, 1 << 40).load()
+    model = initial(replace(hyperparameters, feature_dim=data.feature_dim), data.mean_label)
+    known = list(known_features([test], Report(), feature_dim=data.feature_dim, unseen="ignore"))
+    return train(model, data, backend, test=lambda: known).info["epochs"][-1]["test"][metric]
+
+
+def grid_points():
+    """Every combination of the grid as hyperparameters."""
+    for lr, wd, sigma, rows in itertools.product(*GRID.values()):
+        yield {"bias_lr": lr, "linear_lr": lr, "factors_lr": lr, "linear_wd": wd, "factors_wd": wd,
+               "factors_init_sigma": sigma, "mini_batch_size": rows}
+
+
+def compare(name, folder):
+    """One line of the table."""
+    reader, predictor_type, metric, mark = DATA[name]
+    rows, test = reader(folder)
+    ours = [score(rows, test, metric, predictor_type=predictor_type, seed=seed) for seed in range(5)]
+    points = list(grid_points())
+    found = [score(rows, test, metric, predictor_type=predictor_type, **point) for point in points]
+    best = max(found) if metric == "accuracy" else min(found)
+    at = points[found.index(best)]
+    words = (f"lr {at['linear_lr']:g}, wd {at['linear_wd']:g}, sigma {at['factors_init_sigma']:g}, "
+             f"{at['mini_batch_size']} rows")
+    apart = abs(ours[0] - best) / best
+    return (f"| {name} | {metric} | {mark} | {ours[0]:.4f} | {min(ours):.4f} to {max(ours):.4f} | {best:.4f} "
+            f"| {words} | {apart:.2%} |")
+
+
+def main(folder):
+    """Print the table."""
+    print(f"Grid of {np.prod([len(values) for values in GRID.values()])} points, ten epochs, test rows.\n")
+    print("| data | metric | mark | defaults, seed 0 | seeds 0 to 4 | best of the grid | at | apart |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in DATA:
+        print(compare(name, folder), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("FMKIT_DATA", "../shared/data")))

@@ -1,0 +1,89 @@
+# The kernels, one source for every build: score rows, group a mini-batch by feature, train on a block.
+#
+# Parameters lie in rows: `width` weights followed by `width` numbers for each slot of optimizer state. A feature's
+# factors and their state are one such row, so that one touch of memory brings them all; width is num_factors rounded
+# up to LANES while training (the padding stays 0), and num_factors itself for a model mapped from a file.
+from cython.parallel cimport parallel, prange, threadid
+from libc.math cimport expf, fabsf, log1pf
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.string cimport memset
+
+import numpy as np
+
+
+cdef extern from "lanes.h" nogil:
+    ctypedef struct lanes:
+        pass
+    lanes lanes_zero()
+    lanes lanes_load(const float *origin)
+    lanes lanes_load_part(const float *origin, int count)
+    void lanes_store(float *target, lanes v)
+    lanes lanes_add(lanes a, lanes b)
+    lanes lanes_subtract(lanes a, lanes b)
+    lanes lanes_multiply(lanes a, lanes b)
+    lanes lanes_scale(lanes a, float x)
+    float lanes_sum(lanes v)
+
+cdef extern from "team.h" nogil:
+    ctypedef struct team_barrier:
+        int arrived
+        int round
+    int team_size()
+    int has_openmp()
+    void team_wait(team_barrier *barrier, int team)
+
+cdef extern from "rules.h" nogil:
+    ctypedef struct rate:
+        int rule
+        float lr
+        float wd
+        float clip
+        float eps
+    void move_block(const rate *by, float *row, int apart, lanes gradient)
+    void move_scattered(const rate *by, float **rows, const float *gradients, int count)
+
+cdef extern from * nogil:
+    void prefetch "__builtin_prefetch"(const void *address) noexcept
+
+cdef enum:
+    LANES = 8   # as lanes.h
+    NEAR = 12   # features between a prefetch and its step
+    AHEAD = 48  # non-zeros between a prefetch and its use: about one row of click data
+
+
+cdef struct Parameters:
+    float *bias          # one weight and its slots
+    float *linear        # a row of width 1 for each feature
+    float *factors       # a row of width k for each feature
+    Py_ssize_t linear_stride
+    Py_ssize_t factors_stride
+    int k
+
+
+cdef struct Rows:        # CSR
+    const int64_t *indptr
+    const int32_t *indices
+    const float *values  # NULL: every value is 1
+
+
+cdef Parameters parameters(const float[::1] bias, const float[:, ::1] linear, const float[:, ::1] factors,
+                           int k) noexcept:
+    cdef Parameters p
+    p.bias, p.linear, p.factors = <float *>&bias[0], <float *>&linear[0, 0], <float *>&factors[0, 0]
+    p.linear_stride, p.factors_stride, p.k = linear.shape[1], factors.shape[1], k
+    return p
+
+
+cdef const float *pointer(const float[::1] array) noexcept:
+    """NULL for None and for nothing."""
+    if array is None or array.shape[0] == 0:
+        return NULL
+    return &array[0]
+
+
+cdef Rows rows_of(const int64_t[::1] indptr, const int32_t[::1] indices, const float[::1] values) noexcept:
+    cdef Rows rows
+    rows.indptr = &indptr[0]
+    rows.indices = &indices[0] if indices.shape[0] else NULL
+    rows.values = pointer(values)
+    return rows
