@@ -13,7 +13,6 @@ from libc.string cimport memcpy, memmove, memset
 import numpy as np
 
 cdef enum:
-    LONGEST = 24  # bytes that `format_float32` may write
     FIRST_POWER = -31  # powers of ten that float32 needs: 10**-31 ..
     LAST_POWER = 45  # .. 10**45
 
