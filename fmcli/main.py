@@ -7,6 +7,8 @@ from importlib import import_module
 
 import click
 
+from fmcli.console import say, settle
+
 COMMANDS = {  # name -> (module, what the list of commands says)
     "convert": ("convert", "Turn libsvm, libffm, CSV, Parquet or recordIO into recordIO or libsvm."),
     "train": ("train", "Train a model."),
@@ -15,6 +17,7 @@ COMMANDS = {  # name -> (module, what the list of commands says)
     "inspect": ("inspect", "Show what a model is and what it learned."),
 }
 INTERRUPTED, TERMINATED = 130, 143
+UNTOUCHED = "no file was written or replaced"
 
 
 class Commands(click.Group):
@@ -34,6 +37,21 @@ class Commands(click.Group):
         """The list of commands, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx):
+        """Run a subcommand; click itself would end with 1 where a pipe downstream is closed."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise DownstreamClosed from error
+
+
+class DownstreamClosed(Exception):  # noqa: N818 - it is not an error
+    """Whoever read the output has had enough."""
+
+
+class Terminated(BaseException):
+    """SIGTERM has come; not an Exception, so that nothing on the way takes it for a failure of its own."""
 
 
 def version(ctx, _parameter, wanted):
@@ -56,7 +74,7 @@ def version(ctx, _parameter, wanted):
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=version,
               help="Show the version, the build of the kernels chosen for this processor, OpenMP and threads.")
 def cli():
-    r"""Factorization machines from the shell.
+    """Factorization machines from the shell.
 
     \b
     fm train clicks.svm --predictor-type binary_classifier -o clicks.fm
@@ -65,7 +83,7 @@ def cli():
 
     Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad
     data, 4 bad model, 5 diverged, 6 out of memory or disk, 130 and 143 interrupted.
-    """
+    """  # noqa: D301 - \b is click's mark of lines to keep
 
 
 def run(arguments=None):
@@ -78,8 +96,9 @@ def exit_code(arguments):
     """Run a command; say what went wrong, if anything, and return the exit code."""
     try:
         code = cli.main(arguments, prog_name="fm", standalone_mode=False)
-        sys.stdout.flush()
-    except (Exception, Terminated) as error:  # noqa: BLE001 - this is where all failures end
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001 - this is where all failures end
         if os.environ.get("FMKIT_DEBUG"):
             traceback.print_exc()
         return failed(error)
@@ -88,29 +107,31 @@ def exit_code(arguments):
 
 def failed(error):
     """Say what an exception means to the user, and return its exit code."""
-    from fmcore.errors import FMError
+    from fmcore.errors import FMError, ResourceError
+    from fmcore.publish import FULL
 
-    if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered must not raise again
+    if sys.stdout is not None:
+        settle(sys.stdout)
+    if isinstance(error, (BrokenPipeError, DownstreamClosed)):
         return 0
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
+    if isinstance(error, OSError) and error.errno in FULL:
+        error = ResourceError(f"the output cannot be written: {FULL[error.errno]}")
     known = {
         FMError: (error, getattr(error, "exit_code", 1)),
-        click.exceptions.Abort: ("interrupted; nothing was written", INTERRUPTED),  # click's word for Ctrl-C
-        Terminated: ("terminated; nothing was written", TERMINATED),
+        click.exceptions.Abort: (f"interrupted; {UNTOUCHED}", INTERRUPTED),  # click's word for Ctrl-C
+        KeyboardInterrupt: (f"interrupted; {UNTOUCHED}", INTERRUPTED),
+        Terminated: (f"terminated; {UNTOUCHED}", TERMINATED),
         MemoryError: ("out of memory; try --memory-limit, fewer factors, or hashing into fewer features", 6),
     }
     unknown = f"unexpected {type(error).__name__}: {error} (FMKIT_DEBUG=1 shows where)", 1
     sentence, code = next((known[kind] for kind in known if isinstance(error, kind)), unknown)
-    print(f"fm: {sentence}", file=sys.stderr)
+    say(f"fm: {sentence}")
     return code
 
 
-class Terminated(BaseException):
-    """SIGTERM has come; not an Exception, so that nothing on the way takes it for a failure of its own."""
-
-
-def _terminate(_number, _frame):
+def _terminate(number, _frame):
+    signal.signal(number, signal.SIG_IGN)  # a second one must not cut off the tidying up
     raise Terminated

@@ -13,10 +13,13 @@ SHORT = {"binary_classifier": "classifier", "regressor": "regressor"}
 
 
 class Parsed(click.ParamType):
-    """An option whose text a library function turns into a value, refusing it with a UsageError."""
+    """An option whose text a library function turns into a value, refusing it with a UsageError.
 
-    def __init__(self, name, parse):
-        self.name, self._parse = name, parse
+    expected: said where the option is missing.
+    """
+
+    def __init__(self, name, parse, expected=None):
+        self.name, self._parse, self._expected = name, parse, expected
 
     def convert(self, value, param, ctx):
         """The value; click adds the option's name to what is wrong."""
@@ -24,6 +27,10 @@ class Parsed(click.ParamType):
             return self._parse(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
+
+    def get_missing_message(self, param, ctx):  # noqa: ARG002 - click's signature
+        """What click adds where the option is required and missing."""
+        return self._expected and f"Expected {self._expected}."
 
 
 def stacked(*decorators):
@@ -59,8 +66,8 @@ def hyperparameter_option(name, parameter):
     if parameter.kind is bool:
         flag = name.replace("_", "-")
         return click.option(f"--{flag}/--no-{flag}", default=None, help=_help(name, parameter))
-    return click.option(f"--{name.replace('_', '-')}", type=Parsed(name, parameter.parse), metavar=metavar,
-                        required=parameter.required, help=_help(name, parameter))
+    return click.option(f"--{name.replace('_', '-')}", type=Parsed(name, parameter.parse, parameter.valid),
+                        metavar=metavar, required=parameter.required, help=_help(name, parameter))
 
 
 def _help(name, parameter):

@@ -1,14 +1,10 @@
 """What a command says on standard error: a bar while it is a terminal, a line an epoch, remarks at the end."""
 import os
 import sys
+from contextlib import contextmanager
 
+from fmcli.console import say
 from fmcore.training import Observer
-
-
-def say(text, *, quiet=False):
-    """Print a line on standard error."""
-    if not quiet:
-        print(text, file=sys.stderr, flush=True)
 
 
 def say_report(report, *, quiet=False):
@@ -26,7 +22,7 @@ class Bar:
 
     def __init__(self, *, quiet, **options):
         self._bar = None
-        if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        if not quiet and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             from tqdm import tqdm
 
             self._bar = tqdm(file=sys.stderr, leave=False, dynamic_ncols=True, **options)
@@ -60,17 +56,34 @@ def byte_bar(description, *, quiet):
     return Bar(quiet=quiet, desc=description, unit="B", unit_scale=True, unit_divisor=1024)
 
 
-class TrainingProgress(Observer):
-    """A bar over the rows of an epoch, and a table with a line an epoch; `records` keeps them all."""
+@contextmanager
+def reading(report, bar, *, quiet):
+    """Take the bar away and say what reading had to tell, where it fails as well, unless nobody listens any more."""
+    try:
+        yield
+    except BrokenPipeError:
+        quiet = True
+        raise
+    finally:
+        bar.close()
+        say_report(report, quiet=quiet)
 
-    def __init__(self, reading, *, quiet):
-        self._reading, self._quiet = reading, quiet
-        self._bar, self._columns, self._rows = None, None, 0
+
+class TrainingProgress(Observer):
+    """A bar over the rows of an epoch, and a table with a line an epoch; `records` keeps them all.
+
+    reports: of the training rows, said before training begins, and of others, said at the end.
+    """
+
+    def __init__(self, bar, reports, *, quiet):
+        self._bar, self._unsaid, self._quiet = bar, list(reports), quiet
+        self._columns, self._rows = None, 0
         self.records = []
 
     def loaded(self, dataset, model, backend):
         """Say what will be trained on what."""
-        self._reading.close()
+        self._bar.close()
+        say_report(self._unsaid.pop(0), quiet=self._quiet)
         where = "in memory" if dataset.in_memory else "streamed each epoch, beyond the memory limit"
         megabytes = sum(array.nbytes for array in model.tensors().values()) / 1e6
         say(f"{dataset.rows:,} rows, {dataset.non_zeros:,} non-zeros, feature_dim {model.feature_dim:,}, {where}; "
@@ -100,7 +113,7 @@ class TrainingProgress(Observer):
                         unit_scale=True)
 
     def close(self):
-        """Take bars away."""
-        self._reading.close()
-        if self._bar is not None:
-            self._bar.close()
+        """Take the bar away and say what is left to say."""
+        self._bar.close()
+        while self._unsaid:
+            say_report(self._unsaid.pop(0), quiet=self._quiet)

@@ -1,5 +1,6 @@
 """What the commands do, each one call: this room alone joins readers, training, backends, models and writers."""
-from contextlib import ExitStack
+import itertools
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from fmcore import converting, inspection, modelfile, publish
 from fmcore.backends import backend_for
 from fmcore.checks import checked, known_features
 from fmcore.dataset import Dataset
-from fmcore.errors import ModelError, UsageError
+from fmcore.errors import DataError, ModelError, UsageError
 from fmcore.io import sources, streams
 from fmcore.io.options import ReadOptions, Report, TableOptions
 from fmcore.io.predictions import writer_for
@@ -28,6 +29,7 @@ KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a mode
 class Data:
     """Rows that a command reads: the names the user gave, how to read them, and what reading has to tell.
 
+    report: what the first pass over the rows tells; later ones find the same, and counts must not add up.
     on_bytes: see read_batches. Categorical columns are encoded alike wherever `encoder` is shared.
     """
 
@@ -39,6 +41,7 @@ class Data:
 
     def __post_init__(self):
         self.sources = sources.find(self.names)
+        self._reports = itertools.chain([self.report], iter(Report, None))
 
     @property
     def rereadable(self):
@@ -46,8 +49,23 @@ class Data:
         return all(source.rereadable for source in self.sources)
 
     def batches(self):
-        """A new pass over the rows."""
-        return read_batches(self.sources, self.options, self.report, encoder=self.encoder, on_bytes=self.on_bytes)
+        """A new pass over the rows, and the Report that it fills."""
+        report = next(self._reports)
+        return read_batches(self.sources, self.options, report, encoder=self.encoder, on_bytes=self.on_bytes), report
+
+    def checked(self, **demands):
+        """A new pass over the rows that meet the demands of fmcore.checks.checked, and the Report that it fills."""
+        batches, report = self.batches()
+        return checked(batches, report, on_error=self.options.on_error, **demands), report
+
+    @contextmanager
+    def named(self):
+        """Let an error about the rows as a whole say where they come from."""
+        try:
+            yield
+        except DataError as error:
+            error.source = error.source or sources.title(self.sources)
+            raise
 
 
 # ------------------------------------------------------------------------------------------------------ convert
@@ -59,7 +77,7 @@ def convert(data, target, *, to=None, shards=1, feature_dim=None):
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
         vocabulary = _vocabulary_output(stack, data)
         writer = _writer(data, paths, converting.output_format(target, to), feature_dim)
-        batches = checked(data.batches(), data.report, on_error=data.options.on_error, feature_dim=feature_dim)
+        batches, _ = data.checked(feature_dim=feature_dim)
         summary = converting.convert(batches, handles, writer)
         summary.feature_dim = _feature_dim(data, summary.feature_dim, feature_dim)
         writer.finish(handles, summary.feature_dim)
@@ -73,9 +91,10 @@ def _writer(data, paths, output_format, feature_dim):
         return converting.LibsvmWriter()
     if feature_dim is None and not converting.fills_in_later(paths):
         if not data.rereadable:
+            target = "standard output" if paths[0] == "-" else paths[0]
             raise UsageError("a record states feature_dim, which is known only after all rows are read: from a pipe to "
-                             f"{paths[0]}, give it with --feature-dim, or write to an uncompressed file")
-        seen = converting.counted_feature_dim(data.batches())
+                             f"{target}, give it with --feature-dim, or write to an uncompressed file")
+        seen = converting.counted_feature_dim(data.batches()[0])
         feature_dim = _feature_dim(data, seen)
     return converting.RecordWriter(feature_dim)
 
@@ -107,6 +126,7 @@ def train(data, hyperparameters, target, *, test=None, resources=None, observer=
 
     observer: a fmcore.training.Observer.
     """
+    _require_testable(data, test, hyperparameters)
     resources = resources or Resources()
     data.encoder = open_encoder(data.options.table)
     with ExitStack() as stack:
@@ -120,15 +140,25 @@ def train(data, hyperparameters, target, *, test=None, resources=None, observer=
     return model
 
 
+def _require_testable(data, test, hyperparameters):
+    """Refuse what training would find out only later, or never."""
+    if test is None and hyperparameters.early_stopping_patience is not None:
+        raise UsageError("early_stopping_patience goes by the loss of test rows, but none are given; name some with "
+                         "--test, or leave it out")
+    if sum(source.path == sources.STDIN for part in (data, test) if part for source in part.sources) > 1:
+        raise UsageError("standard input (-) is named for training and for testing, but can be read once")
+
+
 def _trained(data, hyperparameters, test, resources, observer):
     backend = backend_for("cpu", resources.threads)
     limit = default_limit() if resources.memory_limit is None else resources.memory_limit
 
     def rows():
-        return checked(data.batches(), data.report, on_error=data.options.on_error, labels=True,
-                       feature_dim=hyperparameters.feature_dim)
+        return data.checked(labels=True, feature_dim=hyperparameters.feature_dim)[0]
 
-    dataset = Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable).load()
+    dataset = Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable)
+    with data.named():
+        dataset.load()
     if hasattr(data.encoder, "freeze"):
         data.encoder.freeze()
     feature_dim = max(1, _feature_dim(data, dataset.feature_dim, hyperparameters.feature_dim))
@@ -136,27 +166,39 @@ def _trained(data, hyperparameters, test, resources, observer):
     model = initial(replace(hyperparameters, feature_dim=feature_dim), dataset.mean_label)
     observer = observer or Observer()
     observer.loaded(dataset, model, backend)
-    return train_model(model, dataset, backend, test=_test_rows(test, data, feature_dim), observer=observer)
+    return train_model(model, dataset, backend, test=_test_rows(test, data, feature_dim, limit), observer=observer)
 
 
-def _test_rows(test, data, feature_dim):
-    """A function that gives the test rows anew each epoch; kept in memory once read, where they come from a pipe."""
+def _test_rows(test, data, feature_dim, limit):
+    """A function that gives the test rows anew each epoch, from memory where they fit or cannot be read again."""
     if test is None:
         return None
     test.encoder = data.encoder
 
     def rows():
-        return known_features(
-            checked(test.batches(), test.report, on_error=test.options.on_error, labels=True),
-            test.report, feature_dim=feature_dim, unseen="ignore")
+        batches, report = test.checked(labels=True)
+        return known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
 
-    kept = list(rows())
-    return lambda: kept
+    count, size, kept = 0, 0, []
+    for batch in rows():
+        count += len(batch)
+        size += batch.nbytes
+        if size > limit and test.rereadable:
+            kept = None
+        if kept is not None:
+            kept.append(batch)
+    if not count:
+        raise DataError("no rows to test on", source=sources.title(test.sources))
+    return rows if kept is None else lambda: kept
 
 
 def _kept(options):
-    """The read options that a model carries, so that scoring reads as training did."""
-    return {**{name: getattr(options, name) for name in KEPT_OPTIONS}, "table": asdict(options.table)}
+    """The read options that a model carries, so that scoring reads as training did.
+
+    "auto" leaves indices as they stand, and what it has to say of the training rows' must not be said of a few others.
+    """
+    kept = {name: getattr(options, name) for name in KEPT_OPTIONS}
+    return {**kept, "index_base": "1" if options.index_base == "1" else "0", "table": asdict(options.table)}
 
 
 # ------------------------------------------------------------------------------------- score with a trained model
@@ -179,9 +221,10 @@ def read_options(model, **given):
 def evaluate(model, data, *, threads=1, unseen="ignore"):
     """All metrics of the model on the rows, and how many rows those are."""
     backend = backend_for("cpu", threads)
+    data.options = replace(data.options, unseen=unseen)
     data.encoder = open_encoder(data.options.table, build=False)
-    rows = known_features(checked(data.batches(), data.report, on_error=data.options.on_error, labels=True),
-                          data.report, feature_dim=model.feature_dim, unseen=unseen)
+    batches, report = data.checked(labels=True)
+    rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
     count = 0
 
     def counted():
@@ -190,7 +233,9 @@ def evaluate(model, data, *, threads=1, unseen="ignore"):
             count += len(batch)
             yield batch
 
-    metrics = evaluate_rows(lambda batch: backend.score(batch, model), counted(), model.hyperparameters.predictor_type)
+    with data.named():
+        metrics = evaluate_rows(
+            lambda batch: backend.score(batch, model), counted(), model.hyperparameters.predictor_type)
     return {**metrics, "rows": count}
 
 
@@ -199,12 +244,13 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     backend, count = backend_for("cpu", threads), 0
     classifier = model.hyperparameters.predictor_type == "binary_classifier"
     # any label will do, or none: with a positive label named, every other one is legal
-    data.options = replace(data.options, binary=False, positive="1")
+    data.options = replace(data.options, binary=False, positive="1", unseen=unseen)
     data.encoder = open_encoder(data.options.table, build=False)
     writer = writer_for(to, model.hyperparameters.predictor_type)
+    batches, report = data.batches()
     with streams.open_output(target) as out:
         out.write(writer.begin())
-        for batch in known_features(data.batches(), data.report, feature_dim=model.feature_dim, unseen=unseen):
+        for batch in known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen):
             scores = backend.score(batch, model)
             out.write(writer.rows(sigmoid(scores) if classifier else scores, batch.ids))
             count += len(batch)

@@ -35,7 +35,8 @@ def largest_indices(batch):
 
 def _error(batch, row, feature_dim):
     if np.isnan(batch.labels[row]):
-        return DataError("the row has no label, and training and metrics need one", **batch.place(row))
+        return DataError("the row has no label, which training and metrics need; in a table, name its column with "
+                         "--label-column", **batch.place(row))
     index = int(largest_indices(batch)[row])
     return DataError(f"index {index} is beyond the stated feature_dim {feature_dim}; indices count from 0",
                      **batch.place(row))

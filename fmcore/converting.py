@@ -40,10 +40,15 @@ class Summary:
 
     def as_dict(self):
         """Ready for JSON; label_counts is None where there are more than MANY_LABELS distinct labels."""
-        counts = None if self.labels is None else {f"{label:g}": n for label, n in sorted(self.labels.items())}
+        counts = None if self.labels is None else {label_text(label): n for label, n in sorted(self.labels.items())}
         return {"rows": self.rows, "non_zeros": self.non_zeros, "feature_dim": self.feature_dim,
                 "label_counts": counts, "label_range": self.label_range, "unlabelled": self.unlabelled,
                 "value_range": self.value_range}
+
+
+def label_text(label):
+    """A label (float) in as many digits as tell it from every other one."""
+    return f"{label:.0f}" if label.is_integer() else str(np.float32(label))
 
 
 def widened(so_far, numbers):

@@ -52,6 +52,8 @@ def _names(paths):
 
 def _open(path):
     if path in STDOUT:
+        if sys.stdout is None:
+            raise UsageError("standard output cannot be written: it is closed")
         return _Straight(sys.stdout.buffer)
     try:
         mode = Path(path).stat().st_mode

@@ -170,7 +170,7 @@ def test_a_column_that_changes_its_kind_is_refused():
 def test_which_encoder_the_options_ask_for(tmp_path):
     missing = str(tmp_path / "none.tsv")
     assert open_encoder(TableOptions(vocabulary=missing)).is_new
-    with pytest.raises(UsageError, match=r"none\.tsv does not exist; it is written where"):
+    with pytest.raises(UsageError, match=r"none\.tsv does not exist; name the one of the training rows"):
         open_encoder(TableOptions(vocabulary=missing), build=False)
     assert isinstance(open_encoder(TableOptions(hash_bits=4)), Hashing)
     assert type(open_encoder(TableOptions())) is Encoder

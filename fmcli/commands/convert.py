@@ -2,10 +2,11 @@
 import click
 
 from fmcli import options
-from fmcli.progress import byte_bar, say, say_report
+from fmcli.console import say
+from fmcli.progress import byte_bar, reading
 from fmcore import api
 from fmcore.converting import OUTPUT_FORMATS
-from fmcore.params import PREDICTOR_TYPES
+from fmcore.params import PARAMETERS
 
 
 @click.command("convert")
@@ -18,34 +19,32 @@ from fmcore.params import PREDICTOR_TYPES
               help="Deal the rows over N files, OUT-00000-of-N and so on.  [default: 1]")
 @click.option("--feature-dim", type=click.IntRange(1), metavar="N",
               help="Dimension that the records state; an index beyond is an error.  [default: as the rows have it]")
-@click.option("--predictor-type", type=click.Choice(PREDICTOR_TYPES),
+@click.option("--predictor-type", type=options.Parsed("predictor_type", PARAMETERS["predictor_type"].parse),
+              metavar="binary_classifier|regressor",
               help="binary_classifier checks labels and maps -1 and 1 to 0 and 1.  [default: labels are kept]")
 @options.read_options
 @options.table_options
 @options.threads_option
 @options.quiet_option
 def command(inputs, output, quiet, **values):
-    r"""Turn rows of any format into recordIO-protobuf, or back into libsvm.
+    """Turn rows of any format into recordIO-protobuf, or back into libsvm.
 
     IN is a file, folder, pattern, manifest, pipe or - (stdin): libsvm, libffm, CSV, TSV, Parquet or recordIO-protobuf,
     each also compressed by gzip, bzip2 or zstd. Rows stream through in constant memory.
 
     \b
-    fm convert train.csv -o train.rec --label-column clicked --positive-label yes \
+    fm convert train.csv -o train.rec --label-column clicked --positive-label yes \\
         --categorical site,device --ignore time --vocabulary columns.tsv
-    fm convert test.csv -o test.rec --label-column clicked --positive-label yes \
+    fm convert test.csv -o test.rec --label-column clicked --positive-label yes \\
         --categorical site,device --ignore time --vocabulary columns.tsv
-    """
+    """  # noqa: D301 - \b is click's mark of lines to keep
     threads = options.chosen_threads(values.pop("threads"))
     binary = values.pop("predictor_type") == "binary_classifier"
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
     bar = byte_bar("reading", quiet=quiet)
     data = api.Data(inputs, read, on_bytes=bar.reach)
-    try:
+    with reading(data.report, bar, quiet=quiet):
         summary = api.convert(data, output, **values)
-    finally:
-        bar.close()
-    say_report(data.report, quiet=quiet)
     for line in summary_lines(summary.as_dict()):
         say(line, quiet=quiet)
 

@@ -4,7 +4,7 @@ import json
 import click
 
 from fmcli import options
-from fmcli.progress import byte_bar, say_report
+from fmcli.progress import byte_bar, reading
 from fmcore import api
 
 
@@ -19,7 +19,7 @@ from fmcore import api
 @options.threads_option
 @options.quiet_option
 def command(model, inputs, as_json, unseen, quiet, **values):
-    r"""Print the metrics of a model on labelled rows.
+    """Print the metrics of a model on labelled rows.
 
     A regressor has rmse, mse and mae; a binary classifier logloss, accuracy and f1 at 0.5, and auc. Rows are read as
     they were for training, but for what is given here.
@@ -27,17 +27,14 @@ def command(model, inputs, as_json, unseen, quiet, **values):
     \b
     fm eval clicks.fm test.rec
     fm eval clicks.fm test.rec --json | jq .auc
-    """
+    """  # noqa: D301 - \b is click's mark of lines to keep
     threads = options.chosen_threads(values.pop("threads"))
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
     data = api.Data(inputs, api.read_options(loaded, **options.given_read_options(values, threads)),
                     on_bytes=bar.reach)
-    try:
+    with reading(data.report, bar, quiet=quiet):
         metrics = api.evaluate(loaded, data, threads=threads, unseen=unseen)
-    finally:
-        bar.close()
-    say_report(data.report, quiet=quiet)
     if as_json:
         click.echo(json.dumps(metrics))
     else:

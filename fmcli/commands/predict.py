@@ -2,7 +2,7 @@
 import click
 
 from fmcli import options
-from fmcli.progress import byte_bar, say_report
+from fmcli.progress import byte_bar, reading
 from fmcore import api
 from fmcore.io.predictions import WRITERS
 
@@ -19,7 +19,7 @@ from fmcore.io.predictions import WRITERS
 @options.threads_option
 @options.quiet_option
 def command(model, inputs, output, to, unseen, quiet, **values):
-    r"""Score rows: one prediction each, in their order.
+    """Score rows: one prediction each, in their order.
 
     DATA is as for `fm train`, or JSON or JSON Lines requests; stdin by default. Labels are not needed. A classifier's
     score is the probability of label 1. Rows are read as they were for training, but for what is given here.
@@ -27,14 +27,11 @@ def command(model, inputs, output, to, unseen, quiet, **values):
     \b
     cat today.rec | fm predict clicks.fm > scores.txt
     fm predict clicks.fm today.csv --to csv -o scores.csv
-    """
+    """  # noqa: D301 - \b is click's mark of lines to keep
     threads = options.chosen_threads(values.pop("threads"))
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
     data = api.Data(inputs or ["-"], api.read_options(loaded, **options.given_read_options(values, threads)),
                     on_bytes=bar.reach)
-    try:
+    with reading(data.report, bar, quiet=quiet):
         api.predict(loaded, data, output, to=to, threads=threads, unseen=unseen)
-    finally:
-        bar.close()
-    say_report(data.report, quiet=quiet)

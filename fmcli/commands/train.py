@@ -5,7 +5,8 @@ from contextlib import nullcontext
 import click
 
 from fmcli import options
-from fmcli.progress import TrainingProgress, byte_bar, say, say_report
+from fmcli.console import say
+from fmcli.progress import TrainingProgress, byte_bar
 from fmcore import api, publish
 from fmcore.params import resolve
 
@@ -23,23 +24,23 @@ from fmcore.params import resolve
 @options.quiet_option
 @click.pass_context
 def command(context, inputs, output, tests, metrics_out, quiet, **values):
-    r"""Train a factorization machine on rows of any format that `fm convert` reads.
+    """Train a factorization machine on rows of any format that `fm convert` reads.
 
     With the same seed the model is the same to the byte, for any number of threads and any memory limit.
 
     \b
     fm train train.rec --predictor-type binary_classifier --test test.rec -o clicks.fm
-    fm train ratings.csv --predictor-type regressor --label-column rating \
+    fm train ratings.csv --predictor-type regressor --label-column rating \\
         --categorical user,movie --vocabulary columns.tsv -o ratings.fm
-    """
+    """  # noqa: D301 - \b is click's mark of lines to keep
     threads = options.chosen_threads(values.pop("threads"))
     hyperparameters = resolve(**options.given_hyperparameters(context, values))
     binary = hyperparameters.predictor_type == "binary_classifier"
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
-    reading = byte_bar("reading", quiet=quiet)
-    data = api.Data(inputs, read, on_bytes=reading.reach)
+    bar = byte_bar("reading", quiet=quiet)
+    data = api.Data(inputs, read, on_bytes=bar.reach)
     test = api.Data(list(tests), read) if tests else None
-    progress = TrainingProgress(reading, quiet=quiet)
+    progress = TrainingProgress(bar, [part.report for part in (data, test) if part], quiet=quiet)
     with publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
         try:
             model = api.train(data, hyperparameters, output, test=test, observer=progress,
@@ -48,7 +49,5 @@ def command(context, inputs, output, tests, metrics_out, quiet, **values):
             progress.close()
         for record in progress.records if metrics else ():
             metrics.write(json.dumps(record).encode() + b"\n")
-    for part in filter(None, (data, test)):
-        say_report(part.report, quiet=quiet)
     if "best_epoch" in model.info:
         say(f"best epoch: {model.info['best_epoch']}, whose model is kept", quiet=quiet)

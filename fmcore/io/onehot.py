@@ -155,8 +155,12 @@ class OneHot:
         rows = []
         for (name, texts), table in zip(columns, self._encoder.encode(columns), strict=True):
             rows.append(np.append(table, np.int32(-1))[texts.codes])
-            unknown = (rows[-1] < 0) & (texts.codes >= 0)
-            self._report.count(f"unknown values in column {name}", int(unknown.sum()))
+            unknown = np.flatnonzero((rows[-1] < 0) & (texts.codes >= 0))
+            if len(unknown) and self._options.unseen == "error":
+                value = texts.values[texts.codes[unknown[0]]]
+                raise DataError(f"the vocabulary holds no {value[:40]!r}", source=self._source, unit="row",
+                                number=int(block.rows[unknown[0]]), field=name)
+            self._report.count(f"unknown values in column {name}", len(unknown))
         return rows
 
 

@@ -39,6 +39,7 @@ class ReadOptions:
     on_error: "fail", or "skip" to leave a bad unit out and count it.
     binary: labels are checked and mapped to {0, 1} (see `Labels`); positive: the label that means 1, as written.
     threads: decoding threads.
+    unseen: "ignore" counts categorical values that a finished vocabulary does not hold, "error" refuses the first.
     """
 
     format: str = "auto"
@@ -48,6 +49,7 @@ class ReadOptions:
     positive: str | None = None
     table: TableOptions = field(default_factory=TableOptions)
     threads: int = 1
+    unseen: str = "ignore"
 
 
 @dataclass
@@ -99,5 +101,3 @@ def require_one_of(name, value, allowed):
     """Raise UsageError unless value is one of allowed."""
     if value not in allowed:
         raise UsageError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
-
-

@@ -10,6 +10,7 @@ from fmcore.io.detect import detect, enough
 from fmcore.io.labels import Labels
 from fmcore.io.options import FORMATS, require_one_of
 from fmcore.io.parallel import ordered_map
+from fmcore.io.sources import title
 from fmcore.io.streams import open_source
 
 TABLES = ("csv", "tsv", "parquet")
@@ -87,7 +88,7 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None):
             done += stream.consumed if source.size is None else source.size
         if on_bytes is not None:
             on_bytes(done, total)
-    reading.finish([source.name for source in sources])
+    reading.finish(sources)
 
 
 class _Reading:
@@ -107,15 +108,14 @@ class _Reading:
             with closing(self._decoded(source, stream, CODECS[name](self._options))) as decoded:
                 yield from map(self._mapped, decoded)
 
-    def finish(self, names):
+    def finish(self, sources):
         """Note what only the whole data shows."""
         for fact, sentence in NOTES.items():
             if fact in self._report.facts:
                 self._report.note(sentence)
         if self._options.index_base == "auto" and self._report.facts.get("min_index") == 1:
-            where = names[0] if len(names) == 1 else f"{names[0]} and the {len(names) - 1} after it"
-            self._report.note(f"lowest index is 1 in {where}: indices look 1-based and are kept as they stand; "
-                              "--index-base 1 would shift them to 0")
+            self._report.note(f"lowest index is 1 in {title(sources)}: indices look 1-based and are kept as they "
+                              "stand; --index-base 1 would shift them to 0")
 
     def _table(self, source, stream, name):
         if name == "parquet" and (stream.compression or not source.rereadable):

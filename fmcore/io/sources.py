@@ -49,6 +49,11 @@ def find(names):
     return [source for name in names for source in _expand(name)]
 
 
+def title(found):
+    """What messages call sources as a whole: the first one's name, and how many follow."""
+    return found[0].name + (f" and the {len(found) - 1} after it" if len(found) > 1 else "")
+
+
 def _expand(name):
     if name == STDIN:
         return [Source(STDIN)]

@@ -28,7 +28,7 @@ def open_encoder(table, *, build=True):
     if path.exists():
         return Vocabulary.read(path)
     if not build:
-        raise UsageError(f"the vocabulary {path} does not exist; it is written where a data set is first read with it")
+        raise UsageError(f"the vocabulary {path} does not exist; name the one of the training rows with --vocabulary")
     return Vocabulary()
 
 

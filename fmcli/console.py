@@ -1,0 +1,21 @@
+"""Remarks on standard error, and standard streams that nobody reads any more."""
+import os
+import sys
+from contextlib import suppress
+
+
+def say(text, *, quiet=False):
+    """Print a line on standard error; nobody there to read it is no failure of what the line is about."""
+    if quiet or sys.stderr is None:
+        return
+    with suppress(OSError):
+        print(text, file=sys.stderr)
+    settle(sys.stderr)
+
+
+def settle(stream):
+    """Flush a text stream; where that fails, its rest goes nowhere, as it would fail again when Python ends."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,123 @@
+"""The command line as a user has it: a process of its own in a folder of its own, and tiny files to give it."""
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import fmcli
+from fmcore.io.record_message import record_class
+
+ROOT = Path(fmcli.__file__).resolve().parents[1]
+COMMAND = [sys.executable, "-m", "fmcli"]
+
+
+class Done(NamedTuple):
+    """What a command left: its exit code, and its output as text (bytes where asked for)."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Shell:
+    """Runs `fm` in a folder. Any warning is an error, as in the tests themselves."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def __call__(self, *arguments, stdin="", code=0, binary=False, **environ):
+        """Run to the end; code: the exit code expected; environ: variables besides those there are."""
+        return self._run([*COMMAND, *map(str, arguments)], stdin, code, binary, environ)
+
+    def python(self, source, code=0):
+        """Run Python source that uses the package, as a command would be run."""
+        return self._run([sys.executable, "-c", source], "", code, False, {})
+
+    def _run(self, command, stdin, code, binary, environ):
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(command, input=data, capture_output=True, check=False, cwd=self.folder,
+                              env=environment(**environ), timeout=60)
+        err = done.stderr.decode()
+        assert done.returncode == code, err
+        assert "Traceback" not in err
+        assert not self.left_over()
+        return Done(done.returncode, done.stdout if binary else done.stdout.decode(), err)
+
+    def start(self, *arguments, **streams):
+        """Start it and go on: a Popen."""
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=self.folder, env=environment(), **streams)
+
+    def write(self, name, content):
+        """Make a file in the folder; its path."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def read(self, name):
+        """The bytes of a file in the folder."""
+        return (self.folder / name).read_bytes()
+
+    def files(self):
+        """Names of all that is in the folder."""
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def left_over(self):
+        """Temporary files that should be gone."""
+        return [name for name in self.files() if name.endswith((".tmp", ".partial"))]
+
+
+def environment(**more):
+    """The environment of a command: found where these tests found it, and strict."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("FMKIT_", "PYTHON"))}
+    path = {} if "site-packages" in ROOT.parts else {"PYTHONPATH": str(ROOT)}
+    return {**ours, **path, "PYTHONWARNINGS": "error", **more}
+
+
+def records(data):
+    """The Records of recordIO bytes: frames cut by hand, payloads read by google protobuf."""
+    found = []
+    while data:
+        assert data[:4].hex() == "0a23d7ce"
+        size = int.from_bytes(data[4:8], "little")
+        found.append(record_class().FromString(data[8:8 + size]))
+        data = data[8 + (size + 3) // 4 * 4:]
+    return found
+
+
+def last_line(text):
+    """The last line that is not empty."""
+    return text.strip().splitlines()[-1]
+
+
+def libsvm_rows(rows, seed, *, classes=True, features=20):
+    """Rows of libsvm text that a factorization machine can learn something from; the first holds feature 0."""
+    rng = random.Random(seed)
+    effects = [random.Random(7 + index).gauss(0, 1) for index in range(features)]
+    lines = []
+    for number in range(rows):
+        chosen = sorted({*([0] if number == 0 else []), *rng.sample(range(features), 4)})
+        score = sum(effects[index] for index in chosen) + rng.gauss(0, 0.3)
+        label = int(score > 0) if classes else round(score, 3)
+        lines.append(f"{label} " + " ".join(f"{index}:{rng.choice((0.5, 1, 2))}" for index in chosen) + "\n")
+    return "".join(lines)
+
+
+TRAIN_TABLE = """\
+id,age,city,weight,bought
+a,1.5,Rome,1,yes
+b,,Oslo,2,no
+c,3,"Rome",1,no
+d,0,,0.5,yes
+"""
+TEST_TABLE = """\
+id,age,city,weight,bought
+x,2,Rome,1,no
+y,2,Lima,1,yes
+z,1,Oslo,3,no
+"""
+TABLE_OPTIONS = ("--label-column", "bought", "--positive-label", "yes", "--categorical", "city",
+                 "--weight-column", "weight", "--id-column", "id")

@@ -1,0 +1,116 @@
+"""Interrupted commands: the exit code, the reason on the last line, nothing published, nothing left behind."""
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line
+
+from fmcli.main import _terminate
+
+SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+FOREVER = ("--predictor-type", "regressor", "--epochs", 10**9)
+
+
+def start(fm, *arguments, **streams):
+    """Start a command that Ctrl-C reaches, even where these tests run in the background."""
+    return fm.start(*arguments, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **streams)
+
+
+def wait_for(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it has not come this far in 30 s"
+        time.sleep(0.01)
+
+
+def stopped(fm, process, number, text=b""):
+    """Send the signal; the exit code and what was said."""
+    process.send_signal(number)
+    try:
+        return process.wait(30), (text + process.stderr.read()).decode()
+    finally:
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        assert not fm.left_over()
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
+@pytest.mark.parametrize("limit", [(), ("--memory-limit", 1)])
+def test_while_training(fm, number, code, word, limit):
+    fm.write("x.svm", "1 0:1\n2 1:1\n" * 50)
+    fm.write("old.fm", "old")
+    process = start(fm, "train", "x.svm", *FOREVER, "-o", "old.fm", "--metrics-out", "new.jsonl", *limit)
+    told = b"".join(process.stderr.readline() for _ in range(3))  # what is trained, the table's head, the first epoch
+    assert fm.left_over()
+    found, said = stopped(fm, process, number, told)
+    assert (found, last_line(said)) == (code, f"fm: {word}; no file was written or replaced")
+    assert (fm.files(), fm.read("old.fm")) == (["old.fm", "x.svm"], b"old")
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
+@pytest.mark.parametrize("arguments", [
+    ("train", "-", *FOREVER, "-o", "x.out", *TABLE_OPTIONS, "--vocabulary", "v.tsv"),
+    ("convert", "-", "-o", "x.out", "--shards", 3, *TABLE_OPTIONS, "--vocabulary", "v.tsv"),
+])
+def test_while_waiting_for_rows(fm, number, code, word, arguments):
+    process = start(fm, *arguments)
+    process.stdin.write(TRAIN_TABLE.encode())
+    process.stdin.flush()
+    wait_for(fm.left_over)
+    found, said = stopped(fm, process, number)
+    assert (found, last_line(said)) == (code, f"fm: {word}; no file was written or replaced")
+    assert fm.files() == []
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
+def test_while_predicting(fm, world, number, code, word):
+    fm.write("old.txt", "old")
+    process = start(fm, "predict", world.classifier, "-o", "old.txt", "--threads", 2)
+    process.stdin.write(b"1 0:1\n" * 300_000)  # beyond what a pipe holds, so it is being read
+    process.stdin.flush()
+    wait_for(fm.left_over)
+    found, said = stopped(fm, process, number)
+    assert (found, last_line(said)) == (code, f"fm: {word}; no file was written or replaced")
+    assert (fm.files(), fm.read("old.txt")) == (["old.txt"], b"old")
+
+
+@pytest.mark.parametrize(("number", "code", "_word"), SIGNALS)
+def test_while_waiting_for_the_writer_of_a_named_pipe(fm, world, number, code, _word):
+    os.mkfifo(fm.folder / "pipe")
+    process = start(fm, "predict", world.classifier, "pipe", "-o", "x.txt", stdin=subprocess.DEVNULL)
+    wait_for(fm.left_over)
+    assert stopped(fm, process, number)[0] == code
+    assert fm.files() == ["pipe"]
+
+
+def test_a_second_termination_does_not_cut_off_the_tidying_up():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(BaseException, match=r"^$"):
+            _terminate(signal.SIGTERM, None)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_remarks_that_nobody_reads_do_not_stop_the_work(fm):
+    fm.write("x.svm", "1 0:1\n2 1:1\n")
+    process = fm.start("train", "x.svm", "--predictor-type", "regressor", "--epochs", 200, "-o", "x.fm",
+                       stdin=subprocess.DEVNULL)
+    process.stderr.close()
+    assert process.wait(30) == 0
+    process.stdout.close()
+    assert fm.files() == ["x.fm", "x.svm"]
+
+
+def test_output_to_a_named_pipe_whose_reader_leaves(fm, world):
+    os.mkfifo(fm.folder / "out")
+    fm.write("big.svm", "0 0:1\n" * 100_000)
+    reader = threading.Thread(target=lambda: (fm.folder / "out").open("rb").close())
+    reader.start()
+    assert fm("predict", world.classifier, "big.svm", "-o", "out").err == ""
+    reader.join()
