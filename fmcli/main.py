@@ -56,7 +56,7 @@ def version(ctx, _parameter, wanted):
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=version,
               help="Show the version, the build of the kernels chosen for this processor, OpenMP and threads.")
 def cli():
-    r"""Factorization machines from the shell.
+    """Factorization machines from the shell.
 
     \b
     fm train clicks.svm --predictor-type binary_classifier -o clicks.fm

@@ -11,29 +11,29 @@ from fmcore.params import PREDICTOR_TYPES
 @click.command("convert")
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...")
 @click.option("-o", "--output", required=True, metavar="OUT",
-              help="File to write, compressed where its name ends with .gz or .zst; - is stdout.")
+              help="File to write, compressed where its name ends with .gz, .bz2 or .zst; - is stdout.")
 @click.option("--to", type=click.Choice(OUTPUT_FORMATS),
               help="Format to write.  [default: libsvm where OUT is named .svm, .libsvm or .txt, else recordio]")
 @click.option("--shards", type=click.IntRange(1, 99_999), default=1, metavar="N",
               help="Deal the rows over N files, OUT-00000-of-N and so on.  [default: 1]")
 @click.option("--feature-dim", type=click.IntRange(1), metavar="N",
               help="Dimension that the records state; an index beyond is an error.  [default: as the rows have it]")
-@click.option("--predictor-type", type=click.Choice(PREDICTOR_TYPES),
+@click.option("--predictor-type", type=click.Choice(PREDICTOR_TYPES), metavar="|".join(PREDICTOR_TYPES),
               help="binary_classifier checks labels and maps -1 and 1 to 0 and 1.  [default: labels are kept]")
 @options.read_options
 @options.table_options
 @options.threads_option
 @options.quiet_option
 def command(inputs, output, quiet, **values):
-    r"""Turn rows of any format into recordIO-protobuf, or back into libsvm.
+    """Turn rows of any format into recordIO-protobuf, or back into libsvm.
 
     IN is a file, folder, pattern, manifest, pipe or - (stdin): libsvm, libffm, CSV, TSV, Parquet or recordIO-protobuf,
     each also compressed by gzip, bzip2 or zstd. Rows stream through in constant memory.
 
     \b
-    fm convert train.csv -o train.rec --label-column clicked --positive-label yes \
+    fm convert train.csv -o train.rec --label-column clicked --positive-label yes \\
         --categorical site,device --ignore time --vocabulary columns.tsv
-    fm convert test.csv -o test.rec --label-column clicked --positive-label yes \
+    fm convert test.csv -o test.rec --label-column clicked --positive-label yes \\
         --categorical site,device --ignore time --vocabulary columns.tsv
     """
     threads = options.chosen_threads(values.pop("threads"))

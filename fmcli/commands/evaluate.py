@@ -19,7 +19,7 @@ from fmcore import api
 @options.threads_option
 @options.quiet_option
 def command(model, inputs, as_json, unseen, quiet, **values):
-    r"""Print the metrics of a model on labelled rows.
+    """Print the metrics of a model on labelled rows.
 
     A regressor has rmse, mse and mae; a binary classifier logloss, accuracy and f1 at 0.5, and auc. Rows are read as
     they were for training, but for what is given here.

@@ -14,7 +14,7 @@ from fmcore import api
               help="How many of the largest weights and pairs to show.  [default: 10]")
 @click.option("--vocabulary", metavar="FILE", help="Names of the features, as `fm convert --vocabulary` wrote them.")
 def command(model, as_json, verify, top, vocabulary):
-    r"""Show a model: hyperparameters, metrics, norms, the largest weights and factor pairs.
+    """Show a model: hyperparameters, metrics, norms, the largest weights and factor pairs.
 
     \b
     fm inspect clicks.fm --vocabulary columns.tsv

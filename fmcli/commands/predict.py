@@ -19,7 +19,7 @@ from fmcore.io.predictions import WRITERS
 @options.threads_option
 @options.quiet_option
 def command(model, inputs, output, to, unseen, quiet, **values):
-    r"""Score rows: one prediction each, in their order.
+    """Score rows: one prediction each, in their order.
 
     DATA is as for `fm train`, or JSON or JSON Lines requests; stdin by default. Labels are not needed. A classifier's
     score is the probability of label 1. Rows are read as they were for training, but for what is given here.

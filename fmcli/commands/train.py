@@ -23,13 +23,13 @@ from fmcore.params import resolve
 @options.quiet_option
 @click.pass_context
 def command(context, inputs, output, tests, metrics_out, quiet, **values):
-    r"""Train a factorization machine on rows of any format that `fm convert` reads.
+    """Train a factorization machine on rows of any format that `fm convert` reads.
 
     With the same seed the model is the same to the byte, for any number of threads and any memory limit.
 
     \b
     fm train train.rec --predictor-type binary_classifier --test test.rec -o clicks.fm
-    fm train ratings.csv --predictor-type regressor --label-column rating \
+    fm train ratings.csv --predictor-type regressor --label-column rating \\
         --categorical user,movie --vocabulary columns.tsv -o ratings.fm
     """
     threads = options.chosen_threads(values.pop("threads"))
