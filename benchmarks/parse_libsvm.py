@@ -1,26 +1,14 @@
-"""How fast libsvm text is decoded: MB/s on one and two threads, and against scikit-learn's reader on the same bytes.
-
-Run as: python benchmarks/parse_libsvm.py [--rows 100000] [--runs 5]
-"""
-import argparse
+"""How fast libsvm text is decoded on one thread and two; beside scikit-learn's reader, where that is installed."""
+import importlib.util
 import io
-import statistics
-import time
 
-import numpy as np
-from sklearn.datasets import load_svmlight_file
+import clicks
+from measure import medians, parser, print_second_processor, print_setting
 
 from fmcore.io import text
 from fmcore.io.parallel import ordered_map
 
-FIELDS, FEATURE_DIM = 39, 1_000_000
-
-
-def generated(rows):
-    """Lines of a label and FIELDS binary features with indices below FEATURE_DIM, frequent ones small; always alike."""
-    indices = (np.random.default_rng(7).random((rows, FIELDS)) ** 3 * (FEATURE_DIM - FIELDS)).astype(int)
-    indices = np.sort(indices) + np.arange(FIELDS)  # scikit-learn's reader wants them without duplicates
-    return "".join(f"{row % 2} " + ":1 ".join(map(str, line)) + ":1\n" for row, line in enumerate(indices)).encode()
+THREADS = (1, 2)
 
 
 def decoded(data, threads):
@@ -29,30 +17,31 @@ def decoded(data, threads):
     return sum(len(piece.batch) for piece in pieces)
 
 
-def seconds(function, runs):
-    """Median time of so many calls."""
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def by_scikit_learn(data):
+    """Read all with scikit-learn."""
+    from sklearn.datasets import load_svmlight_file
+
+    return load_svmlight_file(io.BytesIO(data), zero_based=True)
 
 
 def main():
     """Print one line a reader."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--runs", type=int, default=5)
-    options = parser.parse_args()
-    data = generated(options.rows)
+    options = parser(__doc__, rows=100_000).parse_args()
+    print_setting()
+    print_second_processor(options.runs)
+    data = text.encode_libsvm(clicks.generated(options.rows))
     megabytes = len(data) / 1e6
-    print(f"{options.rows} rows, {megabytes:.0f} MB, median of {options.runs}")
-    other = seconds(lambda: load_svmlight_file(io.BytesIO(data), zero_based=True), options.runs)
-    print(f"scikit-learn        {megabytes / other:6.0f} MB/s")
-    for threads in (1, 2):
-        own = seconds(lambda threads=threads: decoded(data, threads), options.runs)
-        print(f"fmcore, {threads} thread(s) {megabytes / own:6.0f} MB/s, {other / own:.1f} times scikit-learn")
+    print(f"{options.rows:,} rows, {megabytes:.0f} MB, median of {options.runs}")
+    works = {n: lambda n=n: decoded(data, n) for n in THREADS}
+    if importlib.util.find_spec("sklearn") is None:
+        print("scikit-learn is not installed: not compared")
+    else:
+        works["scikit-learn"] = lambda: by_scikit_learn(data)
+    times = medians(works, options.runs)
+    for n in THREADS:
+        peer = f", {times['scikit-learn'] / times[n]:.1f} times scikit-learn" if "scikit-learn" in times else ""
+        print(f"{n} thread{'s' * (n > 1)}: {megabytes / times[n]:.0f} MB/s, {times[1] / times[n]:.2f} times one thread"
+              f"{peer}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""How fast CSV becomes batches, next to what pyarrow needs to parse it: python benchmarks/read_tables.py [ROWS]."""
+"""How fast CSV becomes batches on one thread, next to what pyarrow needs to parse it."""
 import io
-import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
+from measure import medians, parser, print_setting
 from pyarrow import csv
 
 from fmcore.io import tables
@@ -13,7 +12,6 @@ from fmcore.io.vocabulary import Hashing, Vocabulary
 
 NUMERIC, CATEGORICAL = 13, 26
 DISTINCT = (3, 10, 100, 1_000, 10_000)  # values of the categorical columns, in turn
-REPEATS = 3
 
 
 def table(rows):
@@ -27,33 +25,28 @@ def table(rows):
     return "".join(",".join(line) + "\n" for line in lines).encode()
 
 
-def rate(rows, work):
-    """Rows a second, the best of several runs."""
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return rows / min(seconds)
-
-
 def main():
-    """Print the three rates and the ratios."""
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    data = table(rows)
+    """Print a line for pyarrow alone, and one for each way to encode."""
+    options = parser(__doc__, rows=100_000).parse_args()
+    print_setting()
+    data = table(options.rows)
     categorical = tuple(f"c{i}" for i in range(CATEGORICAL))
-    options = ReadOptions(table=TableOptions(label="label", categorical=categorical))
+    read_options = ReadOptions(table=TableOptions(label="label", categorical=categorical))
     source = SimpleNamespace(name="benchmark", path=None)
 
     def read(encoder):
-        batches = tables.read(source, io.BytesIO(data), options, Report(), "csv", encoder=encoder)
-        assert sum(map(len, batches)) == rows
+        batches = tables.read(source, io.BytesIO(data), read_options, Report(), "csv", encoder=encoder)
+        assert sum(map(len, batches)) == options.rows
 
-    alone = rate(rows, lambda: csv.read_csv(io.BytesIO(data)))
-    print(f"{len(data) / rows:.0f} bytes a row; pyarrow.csv.read_csv alone: {alone / 1e6:.2f} M rows/s")
-    for name, encoder in (("vocabulary", Vocabulary), ("hashing", lambda: Hashing(20))):
-        speed = rate(rows, lambda encoder=encoder: read(encoder()))
-        print(f"{name}: {speed / 1e6:.2f} M rows/s, {speed / alone:.2f} of read_csv")
+    times = medians({
+        "pyarrow.csv.read_csv alone": lambda: csv.read_csv(io.BytesIO(data)),
+        "vocabulary": lambda: read(Vocabulary()),
+        "hashing": lambda: read(Hashing(20)),
+    }, options.runs)
+    print(f"{options.rows:,} rows of {len(data) / options.rows:.0f} bytes, median of {options.runs}")
+    for name, time in times.items():
+        print(f"{name}: {options.rows / time / 1e6:.2f} M rows/s, "
+              f"{times['pyarrow.csv.read_csv alone'] / time:.2f} of read_csv")
 
 
 if __name__ == "__main__":

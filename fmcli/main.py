@@ -83,7 +83,7 @@ def cli():
 
     Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad
     data, 4 bad model, 5 diverged, 6 out of memory or disk, 130 and 143 interrupted.
-    """  # noqa: D301 - \b is click's mark of lines to keep
+    """
 
 
 def run(arguments=None):

@@ -12,7 +12,7 @@ from fmcore.params import PARAMETERS
 @click.command("convert")
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...")
 @click.option("-o", "--output", required=True, metavar="OUT",
-              help="File to write, compressed where its name ends with .gz or .zst; - is stdout.")
+              help="File to write, compressed where its name ends with .gz, .bz2 or .zst; - is stdout.")
 @click.option("--to", type=click.Choice(OUTPUT_FORMATS),
               help="Format to write.  [default: libsvm where OUT is named .svm, .libsvm or .txt, else recordio]")
 @click.option("--shards", type=click.IntRange(1, 99_999), default=1, metavar="N",
@@ -37,7 +37,7 @@ def command(inputs, output, quiet, **values):
         --categorical site,device --ignore time --vocabulary columns.tsv
     fm convert test.csv -o test.rec --label-column clicked --positive-label yes \\
         --categorical site,device --ignore time --vocabulary columns.tsv
-    """  # noqa: D301 - \b is click's mark of lines to keep
+    """
     threads = options.chosen_threads(values.pop("threads"))
     binary = values.pop("predictor_type") == "binary_classifier"
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)

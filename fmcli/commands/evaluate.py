@@ -27,7 +27,7 @@ def command(model, inputs, as_json, unseen, quiet, **values):
     \b
     fm eval clicks.fm test.rec
     fm eval clicks.fm test.rec --json | jq .auc
-    """  # noqa: D301 - \b is click's mark of lines to keep
+    """
     threads = options.chosen_threads(values.pop("threads"))
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)

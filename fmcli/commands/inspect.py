@@ -19,7 +19,7 @@ def command(model, as_json, verify, top, vocabulary):
     \b
     fm inspect clicks.fm --vocabulary columns.tsv
     fm inspect clicks.fm --json | jq .hyperparameters
-    """  # noqa: D301 - \b is click's mark of lines to keep
+    """
     loaded = api.load(model, verify=verify)
     found = api.inspect(loaded, top=top, names=api.names(vocabulary) if vocabulary else None)
     if verify:

@@ -27,7 +27,7 @@ def command(model, inputs, output, to, unseen, quiet, **values):
     \b
     cat today.rec | fm predict clicks.fm > scores.txt
     fm predict clicks.fm today.csv --to csv -o scores.csv
-    """  # noqa: D301 - \b is click's mark of lines to keep
+    """
     threads = options.chosen_threads(values.pop("threads"))
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)

@@ -32,7 +32,7 @@ def command(context, inputs, output, tests, metrics_out, quiet, **values):
     fm train train.rec --predictor-type binary_classifier --test test.rec -o clicks.fm
     fm train ratings.csv --predictor-type regressor --label-column rating \\
         --categorical user,movie --vocabulary columns.tsv -o ratings.fm
-    """  # noqa: D301 - \b is click's mark of lines to keep
+    """
     threads = options.chosen_threads(values.pop("threads"))
     hyperparameters = resolve(**options.given_hyperparameters(context, values))
     binary = hyperparameters.predictor_type == "binary_classifier"

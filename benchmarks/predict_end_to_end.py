@@ -1,0 +1,85 @@
+"""`fm predict` as a whole process, from recordIO to text, beside decoding alone; and ten rows against a large model."""
+import tempfile
+from pathlib import Path
+
+import clicks
+import numpy as np
+from measure import FM, medians, parser, print_second_processor, print_setting, process
+
+from fmcore import modelfile, modelheader
+from fmcore.io import recordio, sources
+from fmcore.io.options import ReadOptions, Report
+from fmcore.io.readers import read_batches
+from fmcore.model import initial
+from fmcore.params import resolve
+
+FACTORS = 16
+LARGE_DIM = 30_000_000  # x (16 factors + 1) x 4 bytes: 2 GB
+FEW = 10
+THREADS = (1, 2)
+
+
+def write_large_model(path, hyperparameters):
+    """A model of zeros in a file that takes no room on the disk, where the file system knows holes.
+
+    Its checksum is not that of its numbers: nobody wants to hash 2 GB here, and only --verify would look.
+    """
+    zeros = np.zeros(1, np.float32)
+    shapes = {"bias": (1,), "linear": (LARGE_DIM,), "factors": (LARGE_DIM, FACTORS)}
+    table = modelheader.layout({name: np.broadcast_to(zeros, shape) for name, shape in shapes.items()})
+    head = modelheader.encode(table, {"feature_dim": LARGE_DIM, "hyperparameters": hyperparameters.as_dict(),
+                                      "info": {}, "checksum": ""})
+    with path.open("wb") as handle:
+        handle.write(head)
+        handle.truncate(len(head) + max(tensor.end for tensor in table.values()))
+
+
+def decode(path, threads):
+    """A function that reads all rows and does nothing with them."""
+    options = ReadOptions(threads=threads)
+    return lambda: sum(map(len, read_batches(sources.find([path]), options, Report())))
+
+
+def many_rows(folder, hyperparameters, options):
+    """Print rows a second of scoring a file, and of decoding it."""
+    batch, rows, model = clicks.generated(options.rows), Path(folder, "rows.rec"), Path(folder, "model.fm")
+    rows.write_bytes(recordio.encode(batch, clicks.feature_dim()))
+    modelfile.save(initial(hyperparameters), model)
+    works = {}
+    for n in THREADS:
+        works["predict", n] = process(*FM, "predict", model, rows, "-o", Path(folder, "scores.txt"), "--threads", n)
+        works["decode", n] = decode(rows, n)
+    times = medians({**works, "start": process(*FM, "--version")}, options.runs)
+    print(f"{len(batch):,} rows, feature_dim {clicks.feature_dim():,}, k = {FACTORS}, median of {options.runs}")
+    for n in THREADS:
+        whole, decoding = times["predict", n], times["decode", n]
+        print(f"{n} thread{'s' * (n > 1)}: {len(batch) / whole:,.0f} rows/s with start-up; without it (fm --version, "
+              f"{times['start']:.2f} s) {(whole - times['start']) / decoding:.1f} times the seconds of decoding alone, "
+              f"{len(batch) / decoding:,.0f} rows/s")
+
+
+def few_rows(folder, hyperparameters, options):
+    """Print how long ten rows take with a large model."""
+    few, large = Path(folder, "few.rec"), Path(folder, "large.fm")
+    few.write_bytes(recordio.encode(clicks.generated(FEW), LARGE_DIM))
+    write_large_model(large, hyperparameters)
+    times = medians({"predict": process(*FM, "predict", large, few), "version": process(*FM, "--version")},
+                    options.runs)
+    print(f"{FEW} rows, model of {large.stat().st_size / 1e9:.1f} GB: {times['predict']:.3f} s, "
+          f"{times['predict'] / times['version']:.2f} times fm --version ({times['version']:.3f} s)")
+
+
+def main():
+    """Print both."""
+    options = parser(__doc__, rows=300_000).parse_args()
+    print_setting()
+    print_second_processor(options.runs)
+    hyperparameters = resolve(predictor_type="binary_classifier", num_factors=FACTORS,
+                              feature_dim=clicks.feature_dim())
+    with tempfile.TemporaryDirectory() as folder:
+        many_rows(folder, hyperparameters, options)
+        few_rows(folder, hyperparameters, options)
+
+
+if __name__ == "__main__":
+    main()
