@@ -132,10 +132,13 @@ class _KeptOpen(io.RawIOBase):
 
     def __init__(self, handle):
         super().__init__()
-        self.write, self.flush = handle.write, handle.flush
+        self.write = handle.write
 
     def writable(self):
         return True
+
+    def flush(self):
+        """The handle's owner flushes it; it may be closed before this object is collected."""
 
 
 class Compression(NamedTuple):
