@@ -47,8 +47,8 @@ class Summary:
 
 
 def label_text(label):
-    """A label (float) in as many digits as tell it from every other one."""
-    return f"{label:.0f}" if label.is_integer() else str(np.float32(label))
+    """A label (float) in as many digits as tell it from every other one; -0 is 0."""
+    return f"{label + 0:.0f}" if label.is_integer() else str(np.float32(label))
 
 
 def widened(so_far, numbers):

@@ -11,7 +11,7 @@ UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 def parse_size(text):
     """Bytes of "500M", "8G", "1.5GiB" or a plain number of bytes."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.IGNORECASE)
+    found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.ASCII | re.IGNORECASE)
     if not found:
         raise UsageError(f"size {text!r} is not understood; expected a number of bytes, or one with K, M, G or T")
     return int(float(found[1]) * UNITS[found[2].upper()])
