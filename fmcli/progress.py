@@ -38,12 +38,6 @@ class Bar:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
 
-    def restart(self, total, description):
-        """Begin at 0 again."""
-        if self._bar is not None:
-            self._bar.set_description(description)
-            self._bar.reset(total)
-
     def close(self):
         """Take the bar away."""
         if self._bar is not None:
