@@ -71,7 +71,7 @@ class TrainingProgress(Observer):
 
     def __init__(self, bar, reports, *, quiet):
         self._bar, self._unsaid, self._quiet = bar, list(reports), quiet
-        self._columns, self._rows = None, 0
+        self._columns, self._rows, self._epochs = None, 0, 0
         self.records = []
 
     def loaded(self, dataset, model, backend):
@@ -83,8 +83,8 @@ class TrainingProgress(Observer):
         say(f"{dataset.rows:,} rows, {dataset.non_zeros:,} non-zeros, feature_dim {model.feature_dim:,}, {where}; "
             f"mini-batches of {dataset.mini_batch_size}; model of {megabytes:,.1f} MB; {backend.name}, "
             f"{backend.threads} thread{'s' * (backend.threads > 1)}", quiet=self._quiet)
-        self._rows = dataset.rows
-        self._bar = Bar(quiet=self._quiet, desc="epoch 1", total=dataset.rows, unit="row", unit_scale=True)
+        self._rows, self._epochs = dataset.rows, model.hyperparameters.epochs
+        self._next_bar()
 
     def rows(self, count):
         """Move the bar."""
@@ -103,8 +103,12 @@ class TrainingProgress(Observer):
             self._columns = {name: max(len(name), len(cell), 9) for name, cell in cells.items()}
             say("  ".join(name.rjust(width) for name, width in self._columns.items()), quiet=self._quiet)
         say("  ".join(cells[name].rjust(width) for name, width in self._columns.items()), quiet=self._quiet)
-        self._bar = Bar(quiet=self._quiet, desc=f"epoch {record['epoch'] + 1}", total=self._rows, unit="row",
-                        unit_scale=True)
+        self._next_bar()
+
+    def _next_bar(self):
+        if len(self.records) < self._epochs:
+            self._bar = Bar(quiet=self._quiet, desc=f"epoch {len(self.records) + 1}", total=self._rows, unit="row",
+                            unit_scale=True)
 
     def close(self):
         """Take the bar away and say what is left to say."""

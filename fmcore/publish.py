@@ -12,6 +12,7 @@ from fmcore.errors import ResourceError, UsageError
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
         errno.EFBIG: "the file would exceed the largest size allowed"}
+_BEING_WRITTEN = set()  # regular files that this process has open as outputs
 
 
 @contextmanager
@@ -55,6 +56,8 @@ def _open(path):
         if sys.stdout is None:
             raise UsageError("standard output cannot be written: it is closed")
         return _Straight(sys.stdout.buffer)
+    if not path:
+        raise UsageError("the name of an output is empty; is a variable of the shell not set?")
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError:
@@ -95,6 +98,8 @@ class _Beside:
 
     def __init__(self, path, mode):
         self._target = Path(os.path.realpath(path))  # through a link, so that the link stays one
+        if self._target in _BEING_WRITTEN:
+            raise UsageError(f"{path} is named for two outputs, of which one would replace the other")
         self._temporary = self._target.with_name(f".{self._target.name[:40]}.{secrets.token_hex(6)}.tmp")
         try:
             self.handle = self._temporary.open("xb")  # its name is a path, by which a writer may read it again
@@ -106,6 +111,7 @@ class _Beside:
             raise UsageError(f"{path} cannot be written: {why}") from error
         if mode is not None:
             os.fchmod(self.handle.fileno(), mode)
+        _BEING_WRITTEN.add(self._target)
 
     def complete(self):
         self.handle.flush()
@@ -122,6 +128,7 @@ class _Beside:
                 os.close(folder)
 
     def discard(self):
+        _BEING_WRITTEN.discard(self._target)
         with suppress(OSError):  # what is still buffered has nowhere to go
             self.handle.close()
         self._temporary.unlink(missing_ok=True)

@@ -62,6 +62,10 @@ def test_the_unexpected_tells_no_more_than_it_must_unless_asked(fm):
     (("eval", "x.fm", "y", "--hash-bits", "31"), "Error: Invalid value for '--hash-bits': 31 is not in the range"),
     (("convert", "x.svm", "-o", "y", "--predictor-type", "both"), "Error: Invalid value for '--predictor-type': "),
     (("convert", "-", "-", "-o", "y"), "fm: standard input (-) is named twice, but can be read once"),
+    (("convert", "", "-o", "y"), "fm: the name of an input is empty; is a variable of the shell not set?"),
+    (("convert", "-", "-o", ""), "fm: the name of an output is empty; is a variable of the shell not set?"),
+    (("train", "-", "--predictor-type", "regressor", "-o", "y", "--metrics-out", "./y"),
+     "fm: y is named for two outputs, of which one would replace the other"),
     (("convert", "s3://bucket/x", "-o", "y"), "fm: s3://bucket/x is on S3, which is not read from here; copy it"),
 ])
 def test_usage(fm, arguments, message):

@@ -39,11 +39,13 @@ def find(names):
     A name is a file, a named pipe or another device, "-", a folder (all regular files in and below it, sorted by path;
     what begins with "." or "_" and manifests are left out), a SageMaker manifest (*.manifest), or a glob pattern (its
     matches sorted; ** stands for any depth and matches files alone). Raises DataError where nothing is there and
-    UsageError where standard input is named twice.
+    UsageError where standard input is named twice or a name is empty.
     """
     names = [os.fspath(name) for name in names]
     if not names:
         raise UsageError("no input is named; expected a file, a folder, a pattern, or - for standard input")
+    if "" in names:
+        raise UsageError("the name of an input is empty; is a variable of the shell not set?")
     if names.count(STDIN) > 1:
         raise UsageError("standard input (-) is named twice, but can be read once")
     return [source for name in names for source in _expand(name)]
