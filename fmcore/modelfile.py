@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmcore import modelheader
+from fmcore import modelheader, publish
 from fmcore.batch import MAX_FEATURE_DIM
 from fmcore.errors import DivergedError, ModelError, ResourceError, UsageError
 from fmcore.model import Model
@@ -33,15 +33,9 @@ def dump(model, handle):
 
 
 def save(model, path):
-    """Write the model to a file beside `path` and rename it, so that a model may replace the file it is mapped from."""
-    partial = Path(f"{os.fspath(path)}.partial")
-    try:
-        with partial.open("wb") as handle:
-            dump(model, handle)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    """Publish the model at `path`, which may be the file it is mapped from."""
+    with publish.whole(path) as handle:
+        dump(model, handle)
 
 
 def load(path, *, verify=False):

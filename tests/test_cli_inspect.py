@@ -5,6 +5,7 @@ import pytest
 from shell import TABLE_OPTIONS, TRAIN_TABLE
 
 import fmcli.main
+from fmcli.commands.inspect import metric_lines
 from fmcore import __version__
 from fmcore.params import PARAMETERS
 
@@ -29,7 +30,7 @@ def test_lines(fm, world):
     assert [line[:2] for line in lines[at + 1:at + 3]] == ["  ", "  "]
     assert lines[at + 3] == "largest factor pairs:"
     assert len(lines) == at + 6
-    assert any(line.startswith("epoch 3: train rmse ") and ", test rmse " in line for line in lines)
+    assert any(line.startswith("epoch 3 of 3: train rmse ") and ", test rmse " in line for line in lines)
 
 
 def test_names_of_a_vocabulary(fm):
@@ -87,3 +88,11 @@ def test_what_is_imported(fm, world):
     fm("convert", world.test, "-o", "test.rec")
     assert loaded_by(fm, "eval", world.classifier, "test.rec") == {"numpy"}
     assert loaded_by(fm, "train", world.train, "--predictor-type", "regressor", "-o", "x.fm") == {"numpy"}
+
+
+def test_metrics_are_those_of_the_epoch_whose_model_is_kept():
+    records = [{"epoch": n, "train": {"rmse": 2.0 - n}, "test": {"rmse": float(n)}} for n in (1, 2, 3)]
+    assert list(metric_lines({"epochs": records})) == ["epoch 3 of 3: train rmse -1, test rmse 3"]
+    assert list(metric_lines({"epochs": records, "best_epoch": 1})) == [
+        "epoch 1 of 3 (the best): train rmse 1, test rmse 1"]
+    assert list(metric_lines({})) == []

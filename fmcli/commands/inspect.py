@@ -39,12 +39,7 @@ def lines(found):
         yield "checksum: correct"
     yield f"bias: {found['bias']:.6g}; norms: linear {norms['linear']:.6g}, factors {norms['factors']:.6g}"
     yield f"features with a weight: {found['non_zero']['either']:,}"
-    for record in found["info"].get("epochs", [])[-1:]:
-        metrics = [f"{part} {name} {value:.6g}" for part in ("train", "test")
-                   for name, value in record.get(part, {}).items() if value is not None]
-        yield f"epoch {record['epoch']}: {', '.join(metrics)}"
-    if "best_epoch" in found["info"]:
-        yield f"best epoch: {found['info']['best_epoch']}"
+    yield from metric_lines(found["info"])
     yield "hyperparameters: " + ", ".join(f"{name} {value}" for name, value in h.items() if value is not None)
     for name, tensor in found["tensors"].items():
         yield f"tensor {name}: {tensor['dtype']} {tensor['shape']}, {tensor['bytes']:,} bytes"
@@ -55,6 +50,16 @@ def lines(found):
     for pair in found["largest_pairs"]:
         names = " x ".join(map(label, pair["features"], pair["names"]))
         yield f"  {pair['weight']:+.6g}  {names}"
+
+
+def metric_lines(info):
+    """The metrics of the epoch whose model this is: the best where test rows chose one, else the last."""
+    epochs = info.get("epochs", [])
+    best = info.get("best_epoch", len(epochs))
+    for record in epochs[best - 1:best]:
+        metrics = [f"{part} {name} {value:.6g}" for part in ("train", "test")
+                   for name, value in record.get(part, {}).items() if value is not None]
+        yield f"epoch {best} of {len(epochs)}{' (the best)' * ('best_epoch' in info)}: {', '.join(metrics)}"
 
 
 def label(feature, name):

@@ -32,17 +32,6 @@ def open_encoder(table, *, build=True):
     return Vocabulary()
 
 
-def known_feature_dim(table):
-    """The feature_dim that can be told before any table is opened, or None.
-
-    An existing vocabulary tells it. Hashing does not, because the file says how many numeric columns there are:
-    `Hashing.feature_dim` is known with the first batch.
-    """
-    if table.vocabulary is None or not Path(table.vocabulary).exists():
-        return None
-    return open_encoder(table).feature_dim
-
-
 class Encoder:
     """Numeric columns alone: each takes one index, in the order of the first table's columns.
 
