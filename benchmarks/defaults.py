@@ -114,7 +114,10 @@ def compare(name, folder):
 
 
 def main(folder):
-    """Print the table."""
+    """Print the table; say so where the data are absent."""
+    if not folder.is_dir():
+        print(f"skipped: there is no folder {folder} with the real data")
+        return
     print(f"Grid of {np.prod([len(values) for values in GRID.values()])} points, ten epochs, test rows.\n")
     print("| data | metric | mark | defaults, seed 0 | seeds 0 to 4 | best of the grid | at | apart |")
     print("|---|---|---|---|---|---|---|---|")
