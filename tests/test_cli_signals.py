@@ -32,6 +32,7 @@ def stopped(fm, process, number, text=b""):
     try:
         return process.wait(30), (text + process.stderr.read()).decode()
     finally:
+        process.kill()  # one that did not end must not train for ever once its input closes
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
