@@ -32,7 +32,9 @@ def together(*paths):
     """Handles for several files, renamed only after all are complete, in the order given; else as `whole`."""
     targets = []
     try:
-        targets.extend(_open(os.fspath(path)) for path in paths)  # keeps what was opened where one fails
+        for path in paths:
+            targets.append(_target(os.fspath(path)))
+            targets[-1].open()  # known by now to whoever tidies up, should an interrupt come in between
         yield tuple(target.handle for target in targets)
         for target in targets:
             target.complete()
@@ -51,7 +53,7 @@ def _names(paths):
     return ", ".join("standard output" if path in STDOUT else os.fspath(path) for path in paths)
 
 
-def _open(path):
+def _target(path):
     if path in STDOUT:
         if sys.stdout is None:
             raise UsageError("standard output cannot be written: it is closed")
@@ -79,6 +81,9 @@ class _Straight:
     def __init__(self, handle, *, closes=False):
         self.handle, self._closes = handle, closes
 
+    def open(self):
+        """It is open."""
+
     def complete(self):
         self.handle.flush()
         if self._closes:
@@ -101,6 +106,10 @@ class _Beside:
         if self._target in _BEING_WRITTEN:
             raise UsageError(f"{path} is named for two outputs, of which one would replace the other")
         self._temporary = self._target.with_name(f".{self._target.name[:40]}.{secrets.token_hex(6)}.tmp")
+        self._path, self._mode, self.handle = path, mode, None
+
+    def open(self):
+        _BEING_WRITTEN.add(self._target)
         try:
             self.handle = self._temporary.open("xb")  # its name is a path, by which a writer may read it again
         except OSError as error:
@@ -108,10 +117,9 @@ class _Beside:
                 raise
             folder = self._target.parent
             why = error.strerror if folder.is_dir() else f"there is no folder {folder}"
-            raise UsageError(f"{path} cannot be written: {why}") from error
-        if mode is not None:
-            os.fchmod(self.handle.fileno(), mode)
-        _BEING_WRITTEN.add(self._target)
+            raise UsageError(f"{self._path} cannot be written: {why}") from error
+        if self._mode is not None:
+            os.fchmod(self.handle.fileno(), self._mode)
 
     def complete(self):
         self.handle.flush()
@@ -129,6 +137,7 @@ class _Beside:
 
     def discard(self):
         _BEING_WRITTEN.discard(self._target)
-        with suppress(OSError):  # what is still buffered has nowhere to go
-            self.handle.close()
+        if self.handle is not None:
+            with suppress(OSError):  # what is still buffered has nowhere to go
+                self.handle.close()
         self._temporary.unlink(missing_ok=True)

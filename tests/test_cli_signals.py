@@ -30,13 +30,14 @@ def stopped(fm, process, number, text=b""):
     """Send the signal; the exit code and what was said."""
     process.send_signal(number)
     try:
-        return process.wait(30), (text + process.stderr.read()).decode()
+        found = process.wait(30), (text + process.stderr.read()).decode()
     finally:
         process.kill()  # one that did not end must not train for ever once its input closes
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
-        assert not fm.left_over()
+    assert not fm.left_over()
+    return found
 
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS)

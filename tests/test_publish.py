@@ -193,3 +193,16 @@ def test_devices_and_descriptors_are_written_straight_to(target):
     with target.open("r+b") as opened:
         write(f"/dev/fd/{opened.fileno()}")
     assert left(target) == (["model"], b"new")
+
+
+def test_an_interrupt_between_creating_the_file_and_having_it(target, monkeypatch):
+    def interrupted(path, mode):
+        opened(path, mode).close()
+        raise KeyboardInterrupt
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(target)
+    monkeypatch.undo()
+    assert left(target) == (["model"], b"old")
