@@ -32,31 +32,34 @@ PRESETS = {
 }
 
 
+SAID = {"bias": "the bias", "linear": "the linear weights", "factors": "the factors"}
+
+
 def _rate(group):
-    return about(f"Learning rate of the {group}.", "optimizer", low=0)
+    return about(f"Learning rate of {SAID[group]}.", "optimizer", low=0)
 
 
 def _decay(group):
-    return about(f"Weight decay (L2) of the {group}.", "optimizer", low=0)
+    return about(f"Weight decay (L2) of {SAID[group]}.", "optimizer", low=0)
 
 
 def _method(group, *, more=(), words=""):
-    return about(f"How the {group} start: drawn normal or uniform, or constant{words}.", "initial values",
+    return about(f"First values of {SAID[group]}: drawn normal or uniform, or constant{words}.", "initial values",
                  choices=(*INIT_METHODS, *more))
 
 
 def _sigma(group):
-    return about(f"Standard deviation of the first {group}, for the method normal "
+    return about(f"Standard deviation of the first values of {SAID[group]}, for the method normal "
                  f"[default: {INIT_DEFAULTS[group]['sigma']}].", "initial values", low=0)
 
 
 def _scale(group):
-    return about(f"First {group} lie in [-scale, scale], for the method uniform "
+    return about(f"First values of {SAID[group]} lie in [-scale, scale], for the method uniform "
                  f"[default: {INIT_DEFAULTS[group]['scale']}].", "initial values", low=0)
 
 
 def _value(group):
-    return about(f"First value of the {group}, for the method constant "
+    return about(f"First value of {SAID[group]}, for the method constant "
                  f"[default: {INIT_DEFAULTS[group]['value']}].", "initial values")
 
 

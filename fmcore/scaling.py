@@ -32,6 +32,8 @@ class FeatureScale:
 
     def result(self, feature_dim):
         """float32 (feature_dim,), or None where every s_i is 1."""
+        if not len(self._squares):
+            return None
         scale = np.ones(feature_dim, np.float32)
         mean = np.divide(self._squares, self._counts, out=np.ones_like(self._squares), where=self._counts > 0)
         scale[:len(mean)] = np.sqrt(np.maximum(mean[:feature_dim], 1))
@@ -42,8 +44,8 @@ def scaled(batch, scale):
     """The batch with every value divided by its feature's scale (None: as it is)."""
     if scale is None:
         return batch
-    inverse = (1 / scale)[batch.indices]
-    return replace(batch, values=inverse if batch.values is None else batch.values * inverse)
+    values = np.float32(1) if batch.values is None else batch.values
+    return replace(batch, values=values / scale[batch.indices])
 
 
 def unscaled(model, scale):
