@@ -47,6 +47,7 @@ cdef extern from * nogil:
 
 cdef enum:
     LANES = 8   # as lanes.h
+    STEP = 8    # pairs that take as long as the optimizer's step for one feature
     NEAR = 12   # features between a prefetch and its step
     AHEAD = 48  # non-zeros between a prefetch and its use: about one row of click data
 

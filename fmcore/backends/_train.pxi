@@ -54,16 +54,22 @@ cdef inline int64_t row_at(const int64_t *indptr, int64_t first, int64_t last, i
     return first
 
 
-cdef inline int64_t feature_at(const int32_t *ends, int64_t first, int64_t last, int64_t target) noexcept nogil:
-    """The first feature of first .. last whose pairs end after `target`."""
-    cdef int64_t middle
-    while first < last:
-        middle = (first + last) // 2
-        if ends[middle] <= target:
-            first = middle + 1
+cdef inline int64_t feature_at(const int32_t *ends, int64_t first, int64_t last, int64_t begin, int part,
+                               int parts) noexcept nogil:
+    """Where part `part` of the work of the features first .. last begins; their pairs begin at `begin`.
+
+    A pair is one piece of work and a step as much as STEP pairs: rare features, which come last in many data sets, have
+    few pairs and take all the longer for each.
+    """
+    cdef int64_t middle, low = first, high = last
+    cdef int64_t work = (ends[last - 1] - begin + STEP * (last - first)) * part // parts if last > first else 0
+    while low < high:
+        middle = (low + high) // 2
+        if ends[middle] - begin + STEP * (middle + 1 - first) <= work:
+            low = middle + 1
         else:
-            last = middle
-    return first
+            high = middle
+    return low
 
 
 cdef void forward(Job *job, int64_t m, int member, int team) noexcept nogil:
@@ -114,15 +120,15 @@ cdef inline float move_factors(Job *job, int64_t u, int64_t begin) noexcept nogi
 cdef void backward(Job *job, int64_t m, int member, int team) noexcept nogil:
     """Steps for this member's features of mini-batch m; the first member also moves the bias."""
     cdef int64_t first = job.bounds[m], last = job.bounds[m + 1], u, low, high, ahead
-    cdef int64_t begin = job.rows.indptr[job.starts[m]], size = job.rows.indptr[job.starts[m + 1]] - begin
+    cdef int64_t begin = job.rows.indptr[job.starts[m]]
     cdef Parameters *p = &job.parameters
     cdef float *rows[LANES]
     cdef float[LANES] gradients
     cdef int waiting = 0  # linear weights whose gradient is known, moved LANES at a time
     if member == 0:
         move_bias(job, job.starts[m + 1] - job.starts[m])
-    low = first if member == 0 else feature_at(job.ends, first, last, begin + size * member // team)
-    high = last if member == team - 1 else feature_at(job.ends, first, last, begin + size * (member + 1) // team)
+    low = first if member == 0 else feature_at(job.ends, first, last, begin, member, team)
+    high = last if member == team - 1 else feature_at(job.ends, first, last, begin, member + 1, team)
     for u in range(low, high):
         ahead = job.features[min(u + NEAR, high - 1)]
         prefetch(p.linear + ahead * p.linear_stride)
