@@ -44,6 +44,6 @@ bench: $(INSTALLED)
 	@for script in $(BENCHMARKS); do echo; echo "== $$script"; $(WITH_VENV) python $$script || exit 1; done
 
 clean:
-	rm -rf .venv build dist demo *.egg-info benchmarks/work .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist demo *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find fmcore fmcli tests benchmarks docs data -name __pycache__ -prune -exec rm -rf {} +
 	find fmcore \( -name '*.so' -o -name '*.c' \) -delete
