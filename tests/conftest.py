@@ -1,8 +1,14 @@
-"""Fixtures of the tests that run the command line."""
+"""Fixtures of the tests that run the command line, and how hypothesis tries its examples."""
+import os
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import settings
 from shell import Shell, libsvm_rows
+
+# A busy machine makes an example slow, not wrong; in continuous integration the examples are the same every time.
+settings.register_profile("fmkit", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("fmkit")
 
 
 @pytest.fixture

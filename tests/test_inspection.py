@@ -3,7 +3,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore import inspection
@@ -64,7 +64,6 @@ def test_largest_weights_are_named_and_ties_go_by_feature():
     assert largest_weights(model_of(np.zeros(3), np.zeros((3, 1))), 2) == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=40), st.integers(1, 50))
 def test_largest_weights_are_those_of_a_full_sort(linear, n):
     known = sorted((i for i, w in enumerate(linear) if w), key=lambda i: (-abs(linear[i]), i))[:n]

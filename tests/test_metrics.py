@@ -28,7 +28,6 @@ def rows(draw, labels):
     return scores, draw(arrays(np.float32, n, elements=labels)), weights
 
 
-@settings(deadline=None)
 @given(rows(SCORES))
 def test_regression_is_scikit_learns(data):
     scores, labels, weights = data
@@ -39,7 +38,6 @@ def test_regression_is_scikit_learns(data):
     assert result["mae"] == pytest.approx(judge.mean_absolute_error(**exact), rel=1e-12)
 
 
-@settings(deadline=None)
 @given(rows(st.sampled_from([0, 1])))
 def test_classification_is_scikit_learns(data):
     scores, labels, weights = data
@@ -70,7 +68,7 @@ def test_many_rows_with_ties_are_scikit_learns(weighted):
     assert result["f1"] == pytest.approx(judge.f1_score(labels, scores >= 0, sample_weight=weights))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data(), st.sampled_from(["regressor", "binary_classifier"]), st.integers(0, 2**32 - 1), st.booleans())
 def test_the_cut_into_batches_changes_no_bit(data, predictor_type, seed, weighted):
     random = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from models import HYPERPARAMETERS, INFO, small_model
 
@@ -58,7 +58,6 @@ SCALARS = (st.none() | st.booleans() | st.integers(-2**60, 2**60) | st.floats(al
            | st.text())
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**63 - 1), st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8))
 def test_any_model_comes_back(tmp_path_factory, d, k, seed, info):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from models import HYPERPARAMETERS, small_model
 
@@ -221,7 +221,6 @@ def test_header_and_tensors_that_disagree(path, tensors, changes, problem):
     assert problem in refused(path, sealed(tensors, **changes))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_are_refused(tmp_path_factory, data, as_header):
     refused(tmp_path_factory.getbasetemp() / "any.fm", framed(b"{" + data) if as_header else data)

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import UsageError
@@ -171,7 +171,6 @@ def values_of(parameter):
 PLAIN = {name: values_of(p) for name, p in PARAMETERS.items() if "_init_" not in name}
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({"predictor_type": PLAIN["predictor_type"]},
                              optional={k: v for k, v in PLAIN.items() if k != "predictor_type"}))
 def test_dict_json_and_texts_lose_nothing(values):

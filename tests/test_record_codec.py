@@ -77,7 +77,7 @@ def records(draw):
     return record
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(records())
 def test_random_records(record):
     payload = record.SerializeToString()
@@ -94,7 +94,7 @@ def edited(draw):
     return bytes(data)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(edited() | st.binary(max_size=40))
 def test_random_bytes(payload):
     assert by_codec(payload) == by_google(payload)
@@ -125,7 +125,7 @@ def composed(draw):
     return b"".join(draw(st.permutations(pieces + draw(st.lists(some(extra), max_size=3)))))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(composed())
 def test_every_legal_order_and_repetition(payload):
     assert by_codec(payload) == by_google(payload)
@@ -195,7 +195,7 @@ def batches(draw):
         draw(st.none() | st.lists(st.none() | st.text(max_size=4), min_size=rows, max_size=rows)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(batches(), st.booleans())
 def test_what_is_encoded_reads_back_here_and_in_google_protobuf(batch, is_wide):
     feature_dim = 2**31 - 1 if is_wide else batch.feature_dim

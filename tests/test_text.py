@@ -171,20 +171,20 @@ def check_number(token):
         assert (1 if got is None else got[0]) == expected
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(decimals())
 def test_numbers_read_as_float_then_float32(token):
     check_number(token)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(1, 25))
 def test_numbers_of_any_double_at_any_precision(x, digits):
     check_number(repr(x))
     check_number(f"{x:.{digits}e}")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.integers(0, 0x7f7ffffe), st.sampled_from(["", "1", "0000000000000001"]), st.sampled_from([-1, 0, 1]))
 def test_numbers_at_and_beside_the_middle_of_two_float32(bits, more, step):
     low, high = np.array([bits, bits + 1], np.uint32).view(np.float32).astype(np.float64)
@@ -221,7 +221,7 @@ def same_as_judge(chunk, decoded, **options):
     np.testing.assert_array_equal(batch.labels, labels.astype(np.float32))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(F32, st.dictionaries(st.integers(0, 100_000), F32.filter(bool), max_size=6)), min_size=1,
                 max_size=12), st.booleans())
 def test_files_of_scikit_learn_read_alike(lines, zero_based):
@@ -272,7 +272,7 @@ def test_the_form_of_numbers(x, written):
     assert encode_libsvm(batch) == f"1 1:{written}\n".encode()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(F32, min_size=1, max_size=20), st.booleans())
 def test_what_is_written_reads_back_and_is_as_short_as_can_be(numbers, weighted):
     x = np.array(numbers, np.float32)
@@ -332,7 +332,7 @@ def test_every_truncation_decodes_or_names_the_last_line():
         assert rows(decoded)[:-1] == rows(decode_libsvm(file))[:max(len(decoded.batch) - 1, 0)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(" \t\n\r#:.,+-e0123456789qidnax\x00\xff", max_size=60).map(lambda t: t.encode("latin-1")))
 def test_any_bytes_decode_or_fail_with_a_place(chunk):
     for decode in (decode_libsvm, decode_libffm):
