@@ -145,6 +145,9 @@ threads_option = click.option("--threads", type=click.IntRange(1, 1024), metavar
 memory_option = click.option("--memory-limit", type=Parsed("size", parse_size), metavar="SIZE",
                              help="Memory that training rows may take, such as 4G; beyond it each epoch reads them "
                                   "again.  [default: half of what is free]")
+unseen_option = click.option("--unseen", type=click.Choice(("ignore", "error")), default="ignore",
+                             help="Features that the model has not seen: ignore and count them, or fail.  "
+                                  "[default: ignore]")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks, only errors.")
 
 

@@ -101,13 +101,12 @@ def _writer(data, paths, output_format, feature_dim):
 
 def _feature_dim(data, seen, stated=None):
     """The stated feature_dim, else the largest of what rows, records and vocabulary show."""
-    encoded = getattr(data.encoder, "feature_dim", None) or 0
-    return stated or max(seen, data.report.facts.get("feature_dim", 0), encoded)
+    return stated or max(seen, data.report.facts.get("feature_dim", 0), data.encoder.feature_dim or 0)
 
 
 def _vocabulary_output(stack, data):
     """A handle for the vocabulary that this run builds, or None."""
-    if data.encoder is None or not getattr(data.encoder, "is_new", False):
+    if not data.encoder.is_new:
         return None
     return stack.enter_context(publish.whole(data.options.table.vocabulary))
 
@@ -159,8 +158,7 @@ def _trained(data, hyperparameters, test, resources, observer):
     dataset = Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable)
     with data.named():
         dataset.load()
-    if hasattr(data.encoder, "freeze"):
-        data.encoder.freeze()
+    data.encoder.freeze()
     feature_dim = max(1, _feature_dim(data, dataset.feature_dim, hyperparameters.feature_dim))
     dataset.widen(feature_dim)
     model = initial(replace(hyperparameters, feature_dim=feature_dim), dataset.mean_label)

@@ -1,6 +1,4 @@
 """Random rows and small helpers that several tests share."""
-from dataclasses import replace
-
 import numpy as np
 
 from fmcore.batch import Batch
@@ -35,8 +33,3 @@ def small_model(predictor_type="binary_classifier", feature_dim=30, num_factors=
               "linear_init_sigma": 0.5, "factors_init_sigma": 0.5, **hyperparameters}
     return initial(Hyperparameters(
         predictor_type=predictor_type, feature_dim=feature_dim, num_factors=num_factors, **chosen))
-
-
-def without_weights(batch):
-    """The same rows, each of weight 1."""
-    return replace(batch, weights=None)

