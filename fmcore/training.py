@@ -18,6 +18,12 @@ class Observer:
     def rows(self, count):
         """So many more rows of this epoch are trained."""
 
+    def block(self, epoch, block, turns, scores):
+        """A block is trained, its mini-batches in the order `turns` (int64); epoch from 0.
+
+        scores: raw, float32 (rows,), in the order of the block's rows, each before its own mini-batch moved anything.
+        """
+
     def epoch(self, record):
         """An epoch has ended: epoch (from 1), train and test (metric -> value), seconds, rows_per_second."""
 
@@ -65,6 +71,7 @@ def train_epoch(trainer, dataset, epoch, hyperparameters, observer):
             loss += total
             weight += len(losses) if block.batch.weights is None else np.sum(block.batch.weights, dtype=np.float64)
             observer.rows(len(losses))
+            observer.block(epoch, block, turns, scores)
     mean = float(loss / weight) if weight else 0.0
     return {"rmse": mean**0.5} if hyperparameters.predictor_type == "regressor" else {"logloss": mean}
 

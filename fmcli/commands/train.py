@@ -5,10 +5,13 @@ from contextlib import nullcontext
 import click
 
 from fmcli import options
-from fmcli.console import say
-from fmcli.progress import TrainingProgress, byte_bar
+from fmcli.progress import byte_bar
+from fmcli.sagemaker_log import SageMakerLog
+from fmcli.training_logs import JsonLinesLog, TableLog
 from fmcore import api, publish
 from fmcore.params import resolve
+
+LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 
 
 @click.command("train")
@@ -19,6 +22,9 @@ from fmcore.params import resolve
 @options.read_options
 @options.table_options
 @click.option("--metrics-out", metavar="FILE", help="Write a JSON line an epoch to this file.")
+@click.option("--log-format", type=click.Choice(list(LOGS)), default="table",
+              help="What is said while training: a table, the log lines of SageMaker's Factorization Machines, or a "
+                   "JSON object an epoch.  [default: table]")
 @options.memory_option
 @options.threads_option
 @options.quiet_option
@@ -37,17 +43,17 @@ def command(context, inputs, output, tests, metrics_out, quiet, **values):
     hyperparameters = resolve(**options.given_hyperparameters(context, values))
     binary = hyperparameters.predictor_type == "binary_classifier"
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
-    bar = byte_bar("reading", quiet=quiet)
+    log_format = values.pop("log_format")
+    bar = byte_bar("reading", quiet=quiet or log_format != "table")
     data = api.Data(inputs, read, on_bytes=bar.reach)
     test = api.Data(list(tests), read) if tests else None
-    progress = TrainingProgress(bar, [part.report for part in (data, test) if part], quiet=quiet)
+    log = LOGS[log_format]([part.report for part in (data, test) if part], bar=bar, quiet=quiet)
     with publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
         try:
-            model = api.train(data, hyperparameters, output, test=test, observer=progress,
+            model = api.train(data, hyperparameters, output, test=test, observer=log,
                               resources=api.Resources(threads, values["memory_limit"]))
         finally:
-            progress.close()
-        for record in progress.records if metrics else ():
+            log.close()
+        for record in log.records if metrics else ():
             metrics.write(json.dumps(record).encode() + b"\n")
-    if "best_epoch" in model.info:
-        say(f"best epoch: {model.info['best_epoch']}, whose model is kept", quiet=quiet)
+    log.finish(model)
