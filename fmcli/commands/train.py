@@ -9,7 +9,6 @@ from fmcli.progress import byte_bar
 from fmcli.sagemaker_log import SageMakerLog
 from fmcli.training_logs import JsonLinesLog, TableLog
 from fmcore import api, publish
-from fmcore.params import resolve
 
 LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 
@@ -38,9 +37,10 @@ def command(context, inputs, output, tests, metrics_out, quiet, **values):
     fm train train.rec --predictor-type binary_classifier --test test.rec -o clicks.fm
     fm train ratings.csv --predictor-type regressor --label-column rating \\
         --categorical user,movie --vocabulary columns.tsv -o ratings.fm
+    fm train train.rec --preset sagemaker --hyperparameters hyperparameters.json -p epochs=20 -o jobs.fm
     """
     threads = options.chosen_threads(values.pop("threads"))
-    hyperparameters = resolve(**options.given_hyperparameters(context, values))
+    hyperparameters = options.chosen_hyperparameters(context, values, quiet=quiet)
     binary = hyperparameters.predictor_type == "binary_classifier"
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
     log_format = values.pop("log_format")
