@@ -51,6 +51,7 @@ class SageMakerLog(TrainingLog):
 
     def finish(self, model):
         """The lines of the job, about the epoch whose model is kept."""
+        super().finish(model)
         done = model.info["epochs"]
         if done:
             kept = done[model.info.get("best_epoch", len(done)) - 1]

@@ -27,8 +27,15 @@ class TrainingLog(Observer):
         """Keep the epoch's record."""
         self.records.append(record)
 
+    def resumed(self, records):
+        """Say that training goes on."""
+        self.remark(f"going on after epoch {len(records)}")
+
     def finish(self, model):
         """Say how it ended, once the model is published."""
+        if "stopped" in model.info:
+            where = model.info["stopped"]
+            self.remark(f"stopped in epoch {where['epoch']} after {where['rows']:,} rows")
 
     def close(self):
         """Take the bar away and say what is left to say, where it fails as well."""
@@ -67,6 +74,12 @@ class TableLog(TrainingLog):
         self._rows, self._epochs = dataset.rows, model.hyperparameters.epochs
         self._next_bar(1)
 
+    def resumed(self, records):
+        """Say that training goes on, and let the bar know."""
+        self._bar.close()
+        super().resumed(records)
+        self._next_bar(len(records) + 1)
+
     def rows(self, count):
         """Move the bar."""
         self._bar.add(count)
@@ -87,7 +100,8 @@ class TableLog(TrainingLog):
         self._next_bar(record["epoch"] + 1)
 
     def finish(self, model):
-        """Say which epoch's model is kept, where the test rows chose one."""
+        """Say where it was stopped, and which epoch's model is kept where the test rows chose one."""
+        super().finish(model)
         if "best_epoch" in model.info:
             self.say(f"best epoch: {model.info['best_epoch']}, whose model is kept")
 
@@ -110,7 +124,8 @@ class JsonLinesLog(TrainingLog):
         self.say(json.dumps(record))
 
     def finish(self, model):
-        """Say which epoch's model is kept, where the test rows chose one."""
+        """Say where it was stopped, and which epoch's model is kept where the test rows chose one."""
+        super().finish(model)
         if "best_epoch" in model.info:
             self.say(json.dumps({"best_epoch": model.info["best_epoch"]}))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmcore import converting, inspection, modelfile, publish
+from fmcore import checkpoint, converting, inspection, modelfile, publish
 from fmcore.backends import backend_for
 from fmcore.checks import checked, known_features
 from fmcore.dataset import Dataset
@@ -120,10 +120,12 @@ class Resources:
     memory_limit: int | None = None
 
 
-def train(data, hyperparameters, target, *, test=None, resources=None, observer=None):
+def train(data, hyperparameters, target, *, test=None, resources=None, observer=None, **control):
     """Train on `data`, telling the observer, and publish the model at `target`; returns the Model.
 
     observer: a fmcore.training.Observer.
+    checkpoint: a path; training is saved there after each epoch, and goes on from it where there is one.
+    stop: a function asked after each block whether to end with what is there; the model's info then says "stopped".
     """
     _require_testable(data, test, hyperparameters)
     resources = resources or Resources()
@@ -131,8 +133,10 @@ def train(data, hyperparameters, target, *, test=None, resources=None, observer=
     with ExitStack() as stack:
         handle = stack.enter_context(publish.whole(target))
         vocabulary = _vocabulary_output(stack, data)
-        model = _trained(data, hyperparameters, test, resources, observer)
-        model.info["input"] = _kept(data.options)
+        kept = _kept(data.options)
+        control = checkpoint.control(**control, facts={**kept["table"], **{name: kept[name] for name in KEPT_OPTIONS}})
+        model = _trained(data, hyperparameters, test, resources, observer, control)
+        model.info["input"] = kept
         modelfile.dump(model, handle)
         if vocabulary:
             data.encoder.write(vocabulary)
@@ -148,7 +152,7 @@ def _require_testable(data, test, hyperparameters):
         raise UsageError("standard input (-) is named for training and for testing, but can be read once")
 
 
-def _trained(data, hyperparameters, test, resources, observer):
+def _trained(data, hyperparameters, test, resources, observer, control):
     backend = backend_for("cpu", resources.threads)
     limit = default_limit() if resources.memory_limit is None else resources.memory_limit
 
@@ -164,7 +168,8 @@ def _trained(data, hyperparameters, test, resources, observer):
     model = initial(replace(hyperparameters, feature_dim=feature_dim), dataset.mean_label)
     observer = observer or Observer()
     observer.loaded(dataset, model, backend)
-    return train_model(model, dataset, backend, test=_test_rows(test, data, feature_dim, limit), observer=observer)
+    return train_model(model, dataset, backend, test=_test_rows(test, data, feature_dim, limit), observer=observer,
+                       control=control)
 
 
 def _test_rows(test, data, feature_dim, limit):
@@ -202,7 +207,9 @@ def _kept(options):
 # ------------------------------------------------------------------------------------- score with a trained model
 def load(path, *, verify=False):
     """The model at `path`, its arrays mapped."""
-    return modelfile.load(path, verify=verify)
+    model = modelfile.load(path, verify=verify)
+    checkpoint.require_model(model, path)
+    return model
 
 
 def read_options(model, **given):

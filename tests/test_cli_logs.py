@@ -1,7 +1,15 @@
-"""`fm train --log-format jsonl`: a JSON object a line, for programs that watch."""
+"""`fm train --log-format jsonl`, a JSON object a line, for programs that watch; and what all logs say alike."""
 import json
+import re
 
+import pytest
+from rows import random_rows, small_model
+
+from fmcli.commands.train import LOGS
 from fmcore import modelfile
+from fmcore.backends import backend_for
+from fmcore.dataset import Dataset
+from fmcore.training import Control, State, train
 
 CLASSIFIER = ("--predictor-type", "binary_classifier", "--log-format", "jsonl")
 
@@ -34,3 +42,22 @@ def test_remarks_are_objects_and_errors_are_not(fm):
 
 def test_quiet_is_silent(fm, world):
     assert fm("train", world.train, *CLASSIFIER, "--epochs", 1, "-q", "-o", "x.fm").err == ""
+
+
+@pytest.mark.parametrize("log_format", LOGS)
+def test_going_on_and_stopping_are_said(log_format, capsys):
+    class Resumed(Control):
+        def begin(self, model, dataset, *, tested):
+            return State(model, [{"epoch": 1, "train": {"logloss": 0.5}}])
+
+    model, backend, asked = small_model(epochs=4), backend_for("cpu"), iter([False, True])
+    data = Dataset(lambda: [random_rows()], model.hyperparameters, backend.prepare, 1e9).load()
+    log = LOGS[log_format]([])
+    log.loaded(data, model, backend)
+    log.finish(train(model, data, backend, observer=log, control=Resumed(asked.__next__)))
+    said = capsys.readouterr().err.splitlines()
+    marks = {"table": "{}", "jsonl": '{{"remark": "{}"}}', "sagemaker": "] {}"}
+    places = [next(n for n, line in enumerate(said) if line.endswith(marks[log_format].format(text)))
+              for text in ("going on after epoch 1", "stopped in epoch 3 after 0 rows")]
+    epoch_2 = next(n for n, line in enumerate(said) if re.search(r'"epoch": 2|^ +2 |epoch=1, train', line))
+    assert places[0] < epoch_2 < places[1]
