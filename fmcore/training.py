@@ -22,10 +22,11 @@ class Observer:
         """An epoch has ended: epoch (from 1), train and test (metric -> value), seconds, rows_per_second."""
 
 
-def train(model, dataset, backend, *, test=None, observer=None):
+def train(model, dataset, backend, *, test=None, test_each_epoch=True, observer=None):
     """Train a copy of `model` for the epochs of its hyperparameters and return it.
 
-    dataset: a loaded Dataset. test: called for an iterator of Batches, whose primary metric decides early stopping.
+    dataset: a loaded Dataset. test: called for an iterator of Batches, whose primary metric decides early stopping;
+    without test_each_epoch after the last epoch alone.
     The result's info holds "epochs", one record each without timings, and "best_epoch" where a test set chose one.
     Raises DivergedError where a loss is not finite.
     """
@@ -37,7 +38,7 @@ def train(model, dataset, backend, *, test=None, observer=None):
         started = perf_counter()
         record = {"epoch": epoch + 1, "train": train_epoch(trainer, dataset, epoch, h, observer)}
         seconds = perf_counter() - started
-        if test is not None:
+        if test is not None and (test_each_epoch or epoch + 1 == h.epochs):
             record["test"] = evaluate(
                 lambda batch: trainer.score(scaled(batch, dataset.scale)), test(), h.predictor_type)
         history.append(record)
