@@ -63,10 +63,18 @@ def reading(report, bar, *, quiet):
         say_report(report, quiet=quiet)
 
 
+def place(dataset):
+    """Where the training rows are while training goes on."""
+    if not dataset.complete:
+        return "a pipe each epoch"
+    return "in memory" if dataset.in_memory else "streamed each epoch, beyond the memory limit"
+
+
 class TrainingProgress(Observer):
     """A bar over the rows of an epoch, and a table with a line an epoch; `records` keeps them all.
 
-    reports: of the training rows, said before training begins, and of others, said at the end.
+    reports: of the training rows, said before training begins unless pipes go on filling it, and of others, said at
+    the end.
     """
 
     def __init__(self, bar, reports, *, quiet):
@@ -77,13 +85,14 @@ class TrainingProgress(Observer):
     def loaded(self, dataset, model, backend):
         """Say what will be trained on what."""
         self._bar.close()
-        say_report(self._unsaid.pop(0), quiet=self._quiet)
-        where = "in memory" if dataset.in_memory else "streamed each epoch, beyond the memory limit"
+        if dataset.complete:
+            say_report(self._unsaid.pop(0), quiet=self._quiet)
         megabytes = sum(array.nbytes for array in model.tensors().values()) / 1e6
-        say(f"{dataset.rows:,} rows, {dataset.non_zeros:,} non-zeros, feature_dim {model.feature_dim:,}, {where}; "
+        say(f"{'' if dataset.complete else 'first block: '}{dataset.rows:,} rows, {dataset.non_zeros:,} non-zeros, "
+            f"feature_dim {model.feature_dim:,}, {place(dataset)}; "
             f"mini-batches of {dataset.mini_batch_size}; model of {megabytes:,.1f} MB; {backend.name}, "
             f"{backend.threads} thread{'s' * (backend.threads > 1)}", quiet=self._quiet)
-        self._rows, self._epochs = dataset.rows, model.hyperparameters.epochs
+        self._rows, self._epochs = dataset.rows if dataset.complete else None, model.hyperparameters.epochs
         self._next_bar()
 
     def rows(self, count):
@@ -99,7 +108,7 @@ class TrainingProgress(Observer):
             cells.update({f"{part} {name}": "-" if value is None else f"{value:.5f}"
                           for name, value in record.get(part, {}).items()})
         cells["seconds"], cells["rows/s"] = f"{record['seconds']:.2f}", f"{record['rows_per_second']:,.0f}"
-        if self._columns is None:
+        if self._columns is None or not cells.keys() <= self._columns.keys():  # test rows may come after the last
             self._columns = {name: max(len(name), len(cell), 9) for name, cell in cells.items()}
             say("  ".join(name.rjust(width) for name, width in self._columns.items()), quiet=self._quiet)
         say("  ".join(cells[name].rjust(width) for name, width in self._columns.items()), quiet=self._quiet)

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import click
 
 from fmcli import options
+from fmcli.channels import channel_options, train_and_test
 from fmcli.console import say
 from fmcli.progress import TrainingProgress, byte_bar
 from fmcore import api, publish
@@ -12,9 +13,8 @@ from fmcore.params import resolve
 
 
 @click.command("train")
-@click.argument("inputs", nargs=-1, required=True, metavar="DATA...")
 @click.option("-o", "--output", required=True, metavar="MODEL", help="File to write the model to.")
-@click.option("--test", "tests", multiple=True, metavar="DATA", help="Rows to score after each epoch; may be repeated.")
+@channel_options
 @options.hyperparameter_options
 @options.read_options
 @options.table_options
@@ -23,7 +23,7 @@ from fmcore.params import resolve
 @options.threads_option
 @options.quiet_option
 @click.pass_context
-def command(context, inputs, output, tests, metrics_out, quiet, **values):
+def command(context, output, metrics_out, quiet, **values):
     """Train a factorization machine on rows of any format that `fm convert` reads.
 
     With the same seed the model is the same to the byte, for any number of threads and any memory limit.
@@ -32,14 +32,14 @@ def command(context, inputs, output, tests, metrics_out, quiet, **values):
     fm train train.rec --predictor-type binary_classifier --test test.rec -o clicks.fm
     fm train ratings.csv --predictor-type regressor --label-column rating \\
         --categorical user,movie --vocabulary columns.tsv -o ratings.fm
+    fm train --input-mode pipe --train data/train --test data/test --predictor-type regressor -o a.fm
     """
     threads = options.chosen_threads(values.pop("threads"))
     hyperparameters = resolve(**options.given_hyperparameters(context, values))
     binary = hyperparameters.predictor_type == "binary_classifier"
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
     bar = byte_bar("reading", quiet=quiet)
-    data = api.Data(inputs, read, on_bytes=bar.reach)
-    test = api.Data(list(tests), read) if tests else None
+    data, test = train_and_test(values, read, bar.reach)
     progress = TrainingProgress(bar, [part.report for part in (data, test) if part], quiet=quiet)
     with publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
         try:
