@@ -9,7 +9,8 @@ from fmcore.training import Observer
 class TrainingLog(Observer):
     """What all logs of training share: remarks on reading, and `records`, one an epoch.
 
-    reports: of the training rows, said before training begins, and of others, said at the end.
+    reports: of the training rows, said before training begins unless pipes go on filling it, and of others, said at
+    the end.
     bar: shown while the rows are read.
     """
 
@@ -21,7 +22,8 @@ class TrainingLog(Observer):
     def loaded(self, dataset, model, backend):  # noqa: ARG002 - for those that say more
         """Say what reading the training rows had to tell."""
         self._bar.close()
-        self._remark_next()
+        if dataset.complete:
+            self._remark_next()
 
     def epoch(self, record):
         """Keep the epoch's record."""
@@ -67,11 +69,10 @@ class TableLog(TrainingLog):
         """Say what will be trained on what."""
         super().loaded(dataset, model, backend)
         job = facts(dataset, model, backend)
-        where = "in memory" if job["in_memory"] else "streamed each epoch, beyond the memory limit"
-        self.say(f"{job['rows']:,} rows, {job['non_zeros']:,} non-zeros, feature_dim {job['feature_dim']:,}, {where}; "
-                 f"mini-batches of {job['mini_batch_size']}; model of {job['model_bytes'] / 1e6:,.1f} MB; "
+        self.say(f"{'' if dataset.complete else 'first block: '}{job['rows']:,} rows, {job['non_zeros']:,} non-zeros, "
+                 f"feature_dim {job['feature_dim']:,}, {place(dataset)}; mini-batches of {job['mini_batch_size']}; model of {job['model_bytes'] / 1e6:,.1f} MB; "
                  f"{job['backend']}, {job['threads']} thread{'s' * (job['threads'] > 1)}")
-        self._rows, self._epochs = dataset.rows, model.hyperparameters.epochs
+        self._rows, self._epochs = dataset.rows if dataset.complete else None, model.hyperparameters.epochs
         self._next_bar(1)
 
     def resumed(self, records):
@@ -93,7 +94,7 @@ class TableLog(TrainingLog):
             cells.update({f"{part} {name}": "-" if value is None else f"{value:.5f}"
                           for name, value in record.get(part, {}).items()})
         cells["seconds"], cells["rows/s"] = f"{record['seconds']:.2f}", f"{record['rows_per_second']:,.0f}"
-        if self._columns is None:
+        if self._columns is None or not cells.keys() <= self._columns.keys():  # test rows may come after the last
             self._columns = {name: max(len(name), len(cell), 9) for name, cell in cells.items()}
             self.say("  ".join(name.rjust(width) for name, width in self._columns.items()))
         self.say("  ".join(cells[name].rjust(width) for name, width in self._columns.items()))
@@ -132,6 +133,13 @@ class JsonLinesLog(TrainingLog):
     def remark(self, text):
         """Say a sentence that is for people, under a name that no other line has."""
         self.say(json.dumps({"remark": text}))
+
+
+def place(dataset):
+    """Where the training rows are while training goes on."""
+    if not dataset.complete:
+        return "a pipe each epoch"
+    return "in memory" if dataset.in_memory else "streamed each epoch, beyond the memory limit"
 
 
 def facts(dataset, model, backend):

@@ -88,10 +88,11 @@ class Control:
         """An epoch has ended; `state` makes the State that it left, which takes a copy of all parameters."""
 
 
-def train(model, dataset, backend, *, test=None, observer=None, control=None):
+def train(model, dataset, backend, *, test=None, test_each_epoch=True, observer=None, control=None):
     """Train a copy of `model` for the epochs of its hyperparameters and return it.
 
-    dataset: a loaded Dataset. test: called for an iterator of Batches, whose primary metric decides early stopping.
+    dataset: a loaded Dataset. test: called for an iterator of Batches, whose primary metric decides early stopping;
+    without test_each_epoch after the last epoch alone.
     control: a Control, asked to stop before each epoch and after each block within one.
     The result's info holds "epochs", one record each without timings, "best_epoch" where a test set chose one, and
     "stopped" (epoch, and rows of it that were trained) where control ended it.
@@ -109,7 +110,7 @@ def train(model, dataset, backend, *, test=None, observer=None, control=None):
             break
         seconds = perf_counter() - started
         record = {"epoch": len(state.epochs) + 1, "train": metrics}
-        if test is not None:
+        if test is not None and (test_each_epoch or record["epoch"] == model.hyperparameters.epochs):
             record["test"] = evaluate(lambda batch: trainer.score(scaled(batch, dataset.scale)), test(),
                                       model.hyperparameters.predictor_type)
         state.add(record, trainer)

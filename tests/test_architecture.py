@@ -8,8 +8,8 @@ from shell import ROOT
 
 LADDER = (  # top down: a room imports rooms further down, never its own rung's others; a package is one room
     "fmcli.__main__", "fmcli.main", "fmcli.commands fmcli.container", "fmcli.sagemaker_log", "fmcli.training_logs",
-    "fmcli.options fmcli.progress", "fmcli.console",
-    "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.checkpoint",
+    "fmcli.channels", "fmcli.options fmcli.progress", "fmcli.console fmcli.exits",
+    "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.checkpoint", "fmcore.data fmcore.piped",
     "fmcore.training fmcore.converting fmcore.inspection",
     "fmcore.batchmetrics fmcore.dataset fmcore.modelfile", "fmcore.modelheader", "fmcore.io fmcore.backends",
     "fmcore.model",
@@ -20,7 +20,8 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
 NEVER = {  # beyond the ladder
     "fmcore.io": ("fmcore.model",), "fmcore.backends": ("fmcore.publish", "fmcore.checks"),
     "fmcore.training": ("fmcore.modelfile", "fmcore.io", "fmcore.publish"),
-    "fmcore.dataset": ("fmcore.io", "fmcore.publish"), "fmcore.modelfile": ("fmcore.io", "fmcore.backends")}
+    "fmcore.dataset": ("fmcore.io", "fmcore.publish"), "fmcore.piped": ("fmcore.io", "fmcore.publish"),
+    "fmcore.modelfile": ("fmcore.io", "fmcore.backends")}
 HOMES = {  # where a package may be imported: paths, or how many files
     "click": "fmcli/", "tqdm": "fmcli/progress.py", "pyarrow": "fmcore/io/tables.py fmcore/io/streams.py",
     "google": "fmcore/io/record_message.py", "scipy": "fmcore/backends/reference.py", "safetensors": "",

@@ -1,6 +1,7 @@
 """Blocks, the data set, the loop over epochs."""
 import itertools
 from dataclasses import replace
+import threading
 
 import numpy as np
 import pytest
@@ -224,6 +225,18 @@ def test_ahead_keeps_order_passes_errors_on_and_ends_its_thread():
     assert closed == [True, True]
     with ahead(iter(())) as items:
         assert list(items) == []
+
+
+def test_ahead_wakes_up_what_may_wait_for_ever():
+    woken = threading.Event()
+
+    def waiting():
+        yield 0
+        woken.wait(30)
+
+    with ahead(waiting(), cancel=woken.set) as items:
+        assert next(items) == 0
+    assert woken.is_set()
 
 
 def test_data_set_streams_ahead(monkeypatch):

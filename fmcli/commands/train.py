@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import click
 
 from fmcli import options
+from fmcli.channels import channel_options, train_and_test
 from fmcli.progress import byte_bar
 from fmcli.sagemaker_log import SageMakerLog
 from fmcli.training_logs import JsonLinesLog, TableLog
@@ -14,9 +15,8 @@ LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 
 
 @click.command("train")
-@click.argument("inputs", nargs=-1, required=True, metavar="DATA...")
 @click.option("-o", "--output", required=True, metavar="MODEL", help="File to write the model to.")
-@click.option("--test", "tests", multiple=True, metavar="DATA", help="Rows to score after each epoch; may be repeated.")
+@channel_options
 @options.hyperparameter_options
 @options.read_options
 @options.table_options
@@ -28,7 +28,7 @@ LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 @options.threads_option
 @options.quiet_option
 @click.pass_context
-def command(context, inputs, output, tests, metrics_out, quiet, **values):
+def command(context, output, metrics_out, quiet, **values):
     """Train a factorization machine on rows of any format that `fm convert` reads.
 
     With the same seed the model is the same to the byte, for any number of threads and any memory limit.
@@ -38,6 +38,7 @@ def command(context, inputs, output, tests, metrics_out, quiet, **values):
     fm train ratings.csv --predictor-type regressor --label-column rating \\
         --categorical user,movie --vocabulary columns.tsv -o ratings.fm
     fm train train.rec --preset sagemaker --hyperparameters hyperparameters.json -p epochs=20 -o jobs.fm
+    fm train --input-mode pipe --train data/train --test data/test --predictor-type regressor -o a.fm
     """
     threads = options.chosen_threads(values.pop("threads"))
     hyperparameters = options.chosen_hyperparameters(context, values, quiet=quiet)
@@ -45,8 +46,7 @@ def command(context, inputs, output, tests, metrics_out, quiet, **values):
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
     log_format = values.pop("log_format")
     bar = byte_bar("reading", quiet=quiet or log_format != "table")
-    data = api.Data(inputs, read, on_bytes=bar.reach)
-    test = api.Data(list(tests), read) if tests else None
+    data, test = train_and_test(values, read, bar.reach)
     log = LOGS[log_format]([part.report for part in (data, test) if part], bar=bar, quiet=quiet)
     with publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
         try:
