@@ -10,7 +10,8 @@ import click
 import pytest
 from shell import COMMAND, environment, last_line
 
-from fmcli.main import DownstreamClosed, Terminated, failed
+from fmcli.exits import Terminated
+from fmcli.main import DownstreamClosed, failed
 from fmcore.errors import DataError, DivergedError, FMError, ModelError, ResourceError, UsageError
 
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

@@ -7,7 +7,7 @@ import threading
 import pytest
 from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line, wait_for
 
-from fmcli.main import _terminate
+from fmcli.exits import terminate
 
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 FOREVER = ("--predictor-type", "regressor", "--epochs", 10**9)
@@ -85,7 +85,7 @@ def test_a_second_termination_does_not_cut_off_the_tidying_up():
     before = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(BaseException, match=r"^$"):
-            _terminate(signal.SIGTERM, None)
+            terminate(signal.SIGTERM, None)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
