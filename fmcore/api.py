@@ -205,6 +205,16 @@ def load(path, *, verify=False):
     return modelfile.load(path, verify=verify)
 
 
+def import_archive(path, target, **told):
+    """Publish the model in SageMaker's archive `path`; returns it. told: as for fmcore.archive.network.load."""
+    from fmcore.archive import network  # with the library of ZIP, which nothing else needs
+
+    with publish.whole(target) as handle:
+        model = network.load(path, **told)
+        modelfile.dump(model, handle)
+    return model
+
+
 def read_options(model, **given):
     """ReadOptions as the model's training had them, but for what is given (table: names of TableOptions)."""
     kept = dict(model.info.get("input", {}))
