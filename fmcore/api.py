@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmcore import converting, inspection, modelfile, publish
+from fmcore import converting, exporting, inspection, modelfile, publish
 from fmcore.backends import backend_for
 from fmcore.checks import checked, known_features
 from fmcore.dataset import Dataset
@@ -277,6 +277,11 @@ def inspect(model, *, top=10, names=None):
     pairs = inspection.largest_pairs(model, top, names)
     return {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names),
             "largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
+
+
+def export(model, target, **choice):
+    """Write the model's weights, or vectors of some of its features; choice: as for fmcore.exporting.export."""
+    exporting.export(model, target, **choice)
 
 
 def names(vocabulary):

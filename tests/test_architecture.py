@@ -9,7 +9,7 @@ from shell import ROOT
 LADDER = (  # top down: a room imports rooms further down, never its own rung's others; a package is one room
     "fmcli.__main__", "fmcli.main", "fmcli.commands fmcli.container", "fmcli.options fmcli.progress", "fmcli.console",
     "fmcore.api", "fmcore.tuning fmcore.distributed",
-    "fmcore.training fmcore.converting fmcore.inspection",
+    "fmcore.training fmcore.converting fmcore.exporting fmcore.inspection",
     "fmcore.dataset fmcore.modelfile fmcore.archive", "fmcore.modelheader", "fmcore.io fmcore.backends", "fmcore.model",
     "fmcore.ahead fmcore.blocks fmcore.checks fmcore.metrics fmcore.scaling",
     "fmcore.memory fmcore.publish fmcore.threads",
