@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmcore import checkpoint, converting, inspection, modelfile, publish
+from fmcore import checkpoint, converting, exporting, inspection, modelfile, publish
 from fmcore.backends import backend_for
 from fmcore.checks import known_features
 from fmcore.data import Data, PipeMode  # noqa: F401 - the callers' way to them
@@ -214,6 +214,16 @@ def load(path, *, verify=False):
     return model
 
 
+def import_archive(path, target, **told):
+    """Publish the model in SageMaker's archive `path`; returns it. told: as for fmcore.archive.network.load."""
+    from fmcore.archive import network  # with the library of ZIP, which nothing else needs
+
+    with publish.whole(target) as handle:
+        model = network.load(path, **told)
+        modelfile.dump(model, handle)
+    return model
+
+
 def read_options(model, **given):
     """ReadOptions as the model's training had them, but for what is given (table: names of TableOptions)."""
     kept = dict(model.info.get("input", {}))
@@ -276,6 +286,11 @@ def inspect(model, *, top=10, names=None):
     pairs = inspection.largest_pairs(model, top, names)
     return {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names),
             "largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
+
+
+def export(model, target, **choice):
+    """Write the model's weights, or vectors of some of its features; choice: as for fmcore.exporting.export."""
+    exporting.export(model, target, **choice)
 
 
 def names(vocabulary):

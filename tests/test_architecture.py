@@ -10,8 +10,8 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcli.__main__", "fmcli.main", "fmcli.commands fmcli.container", "fmcli.sagemaker_log", "fmcli.training_logs",
     "fmcli.channels", "fmcli.options fmcli.progress", "fmcli.console fmcli.exits",
     "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.checkpoint", "fmcore.data fmcore.piped",
-    "fmcore.training fmcore.converting fmcore.inspection",
-    "fmcore.batchmetrics fmcore.dataset fmcore.modelfile", "fmcore.modelheader", "fmcore.io fmcore.backends",
+    "fmcore.training fmcore.converting fmcore.exporting fmcore.inspection",
+    "fmcore.archive fmcore.batchmetrics fmcore.dataset fmcore.modelfile", "fmcore.modelheader", "fmcore.io fmcore.backends",
     "fmcore.model",
     "fmcore.ahead fmcore.blocks fmcore.checks fmcore.metrics fmcore.scaling",
     "fmcore.hyperfile fmcore.memory fmcore.publish fmcore.threads",
@@ -21,7 +21,8 @@ NEVER = {  # beyond the ladder
     "fmcore.io": ("fmcore.model",), "fmcore.backends": ("fmcore.publish", "fmcore.checks"),
     "fmcore.training": ("fmcore.modelfile", "fmcore.io", "fmcore.publish"),
     "fmcore.dataset": ("fmcore.io", "fmcore.publish"), "fmcore.piped": ("fmcore.io", "fmcore.publish"),
-    "fmcore.modelfile": ("fmcore.io", "fmcore.backends")}
+    "fmcore.modelfile": ("fmcore.io", "fmcore.backends"),
+    "fmcore.archive": ("fmcore.io", "fmcore.backends", "fmcore.publish")}
 HOMES = {  # where a package may be imported: paths, or how many files
     "click": "fmcli/", "tqdm": "fmcli/progress.py", "pyarrow": "fmcore/io/tables.py fmcore/io/streams.py",
     "google": "fmcore/io/record_message.py", "scipy": "fmcore/backends/reference.py", "safetensors": "",
