@@ -28,7 +28,7 @@ class SageMakerLog(TrainingLog):
         """Get ready to measure."""
         super().loaded(dataset, model, backend)
         h = model.hyperparameters
-        interval = getattr(h, "batch_metrics_publish_interval", 500)
+        interval = h.batch_metrics_publish_interval
         self._epochs, self._new_metrics = h.epochs, lambda: BatchMetrics(h.predictor_type, interval)
         self._running = self._new_metrics()
 

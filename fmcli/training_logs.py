@@ -70,8 +70,9 @@ class TableLog(TrainingLog):
         super().loaded(dataset, model, backend)
         job = facts(dataset, model, backend)
         self.say(f"{'' if dataset.complete else 'first block: '}{job['rows']:,} rows, {job['non_zeros']:,} non-zeros, "
-                 f"feature_dim {job['feature_dim']:,}, {place(dataset)}; mini-batches of {job['mini_batch_size']}; model of {job['model_bytes'] / 1e6:,.1f} MB; "
-                 f"{job['backend']}, {job['threads']} thread{'s' * (job['threads'] > 1)}")
+                 f"feature_dim {job['feature_dim']:,}, {place(dataset)}; mini-batches of {job['mini_batch_size']}; "
+                 f"model of {job['model_bytes'] / 1e6:,.1f} MB; {job['backend']}, "
+                 f"{job['threads']} thread{'s' * (job['threads'] > 1)}")
         self._rows, self._epochs = dataset.rows if dataset.complete else None, model.hyperparameters.epochs
         self._next_bar(1)
 

@@ -1,7 +1,7 @@
 """Blocks, the data set, the loop over epochs."""
 import itertools
-from dataclasses import replace
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -175,7 +175,7 @@ def test_a_control_stops_training_between_blocks_but_lets_an_epoch_end():
         assert len(stopped.info["epochs"]) == epoch
 
 
-@pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "sgd"])
 def test_training_goes_on_from_any_saved_state_to_the_same_model(optimizer):
     class Saving(Control):
         def __init__(self, begin=None):
