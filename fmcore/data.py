@@ -3,6 +3,7 @@ import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from fmcore import publish
 from fmcore.checks import checked
 from fmcore.errors import DataError
 from fmcore.io import sources
@@ -53,6 +54,16 @@ class Data:
         """A new pass over the rows that meet the demands of fmcore.checks.checked, and the Report that it fills."""
         batches, report = self.batches()
         return checked(batches, report, on_error=self.options.on_error, **demands), report
+
+    def feature_dim(self, seen, stated=None):
+        """The stated feature_dim, else the largest of what rows, records and vocabulary show."""
+        return stated or max(seen, self.report.facts.get("feature_dim", 0), self.encoder.feature_dim or 0)
+
+    def vocabulary_output(self, stack):
+        """A handle, held by an ExitStack, for the vocabulary that reading builds; None where it builds none."""
+        if not self.encoder.is_new:
+            return None
+        return stack.enter_context(publish.whole(self.options.table.vocabulary))
 
     def cancel(self):
         """Let the last pass begun, which another thread reads, end where it waits for a pipe."""

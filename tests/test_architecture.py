@@ -9,7 +9,7 @@ from shell import ROOT
 LADDER = (  # top down: a room imports rooms further down, never its own rung's others; a package is one room
     "fmcli.__main__", "fmcli.main", "fmcli.commands fmcli.container", "fmcli.sagemaker_log", "fmcli.training_logs",
     "fmcli.channels fmcli.server", "fmcli.options fmcli.progress", "fmcli.console fmcli.exits",
-    "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.checkpoint", "fmcore.data fmcore.piped",
+    "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.fitting", "fmcore.checkpoint", "fmcore.data fmcore.piped",
     "fmcore.training fmcore.scoring fmcore.converting fmcore.exporting fmcore.inspection",
     "fmcore.archive fmcore.batchmetrics fmcore.dataset fmcore.modelfile", "fmcore.modelheader",
     "fmcore.io fmcore.backends", "fmcore.model",
