@@ -60,7 +60,7 @@ def test_scores_are_the_definition(backend, num_factors, binary):
 @pytest.mark.parametrize("predictor_type", LOSSES)
 @pytest.mark.parametrize("optimizer", SLOTS)
 def test_gradients_are_finite_differences_of_the_weighted_loss(backend, predictor_type, optimizer):
-    """With sgd and lr 1 the step is the gradient; adagrad's first step from no state is lr * sign(gradient)."""
+    """With sgd and lr 1 the step is the gradient; the others' first step from no state is lr * sign(gradient)."""
     lr = dict.fromkeys(("bias_lr", "linear_lr", "factors_lr"), 1.0)
     wd = dict.fromkeys(("bias_wd", "linear_wd", "factors_wd"), 0.0)
     model = small_model(predictor_type, feature_dim=6, num_factors=3, optimizer=optimizer, **lr, **wd)
