@@ -26,8 +26,8 @@ def backend(request, monkeypatch):
 
 
 def plain_adam(model, batch, order, lr_factors=(1.0,)):
-    """What a pass over the mini-batches for each learning rate's factor leaves: by (group, place...), the weights, pairs
-    of moments, and how often each weight was moved."""
+    """What a pass over the mini-batches leaves, one for each learning rate's factor: by (group, place...) the weights,
+    their pairs of moments, and how often each was moved."""
     h = model.hyperparameters
     weights = {("bias", 0): float(model.bias[0])}
     weights |= {("linear", i): float(w) for i, w in enumerate(model.linear)}

@@ -202,3 +202,17 @@ def test_builds_agree_after_training(monkeypatch):
                             backend))
     for other in models[1:]:
         np.testing.assert_allclose(other.factors, models[0].factors, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("group", ["bias", "linear"])
+def test_a_group_that_is_not_used_stays_zero_and_keeps_no_state(backend, optimizer, group):
+    h = {"optimizer": optimizer, "bias_wd": 0.1, "linear_wd": 0.1}
+    model = small_model(**h, **{f"use_{group}": False})
+    assert not getattr(model, group).any()
+    batch = random_rows(50)
+    trainer = backend.trainer(model)
+    trainer.train(backend.prepare(block_of(batch, 10)), np.arange(5))
+    after = trainer.snapshot()
+    for name, tensor in after.tensors().items():
+        assert tensor.any() == (not name.endswith(group)), name

@@ -157,7 +157,7 @@ cdef inline void move_bias(Job *job, const rate *by, int64_t rows) noexcept nogi
 cdef Rates rates_at(const Job *job, int64_t turn) noexcept nogil:
     """The rates of a turn's mini-batch; each member works them out for itself, from the same numbers."""
     cdef Rates rates = job.rates
-    cdef double correction = lr_correction(rates.factors.rule, job.updates + turn + 1)
+    cdef double correction = lr_correction(rates.factors.rule, job.updates + turn + 1)  # factors are never fixed
     rates.bias.lr = <float>(rates.bias.lr * correction)
     rates.linear.lr = <float>(rates.linear.lr * correction)
     rates.factors.lr = <float>(rates.factors.lr * correction)
@@ -182,8 +182,7 @@ cdef void train_team(Job *job, int threads) noexcept nogil:
 
 cdef rate rate_of(settings, group) except *:
     cdef rate by
-    by.rule = settings.rule
-    by.lr, by.wd = group
+    by.rule, by.lr, by.wd = group
     by.clip, by.eps = settings.clip, settings.eps
     return by
 
@@ -192,7 +191,7 @@ def train(block, const int64_t[::1] order, table, settings, int threads):
     """One pass over a block's mini-batches in the given order, moving `table` in place.
 
     table: bias float32 (1 + slots,), linear float32 (d, 1 + slots), factors float32 (d, (1 + slots) k).
-    settings: rule (rules.h), bias, linear, factors ((lr, wd) each), clip, eps, rescale, logistic, updates.
+    settings: bias, linear, factors ((rule as in rules.h, lr, wd) each), clip, eps, rescale, logistic, updates.
     Returns (raw scores, weighted losses), float32 (rows,) each, taken before the row's own mini-batch moved anything.
     """
     cdef Job job

@@ -10,11 +10,12 @@ from fmcore.backends._features import level_3
 from fmcore.errors import UsageError
 from fmcore.model import Model
 from fmcore.optimizers import SLOTS, state_name, updates_in, updates_state
+from fmcore.params import GROUPS
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
 CACHE_LINE = 16  # floats
 BUILDS = ("v3", "baseline")  # best first
-RULES = {"sgd": 0, "adagrad": 1, "adam": 2}  # as rules.h
+FIXED, RULES = 0, {"sgd": 1, "adagrad": 2, "adam": 3}  # as rules.h
 TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread costs more than it does
 
 
@@ -97,8 +98,7 @@ class Table:
 
     def model(self, like, slots):
         """A Model with copies of what is here, otherwise like the given one."""
-        state = {state_name(slot, group): np.empty_like(getattr(like, group))
-                 for slot in slots for group in ("bias", "linear", "factors")}
+        state = {state_name(slot, group): np.empty_like(getattr(like, group)) for slot in slots for group in GROUPS}
         model = Model(like.hyperparameters, np.empty_like(like.bias), np.empty_like(like.linear),
                       np.empty_like(like.factors), state, dict(like.info))
         self._exchange(model, slots, lambda mine, theirs: np.copyto(theirs, mine))
@@ -120,10 +120,11 @@ def settings(hyperparameters):
     h = hyperparameters
 
     def at(lr, updates):
+        groups = {g: (RULES[h.optimizer] if h.uses(g) else FIXED, lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd"))
+                  for g in GROUPS}
         return SimpleNamespace(
-            rule=RULES[h.optimizer], clip=np.inf if h.clip_gradient is None else h.clip_gradient, eps=h.eps,
-            rescale=h.rescale_grad or 0, logistic=h.predictor_type == "binary_classifier", updates=updates,
-            **{g: (lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd")) for g in ("bias", "linear", "factors")})
+            **groups, clip=np.inf if h.clip_gradient is None else h.clip_gradient, eps=h.eps,
+            rescale=h.rescale_grad or 0, logistic=h.predictor_type == "binary_classifier", updates=updates)
 
     return at
 

@@ -116,7 +116,8 @@ class ReferenceTrainer:
         gradients = score_gradient(X, self._weights["factors"], weights * outer * (h.rescale_grad or 1 / len(batch)))
         present = {"bias": slice(None), "linear": np.unique(batch.indices), "factors": np.unique(batch.indices)}
         for group, rows in present.items():
-            self._move(group, rows, gradients[group][rows], lr)
+            if h.uses(group):
+                self._move(group, rows, gradients[group][rows], lr)
         return scores, weights * losses
 
     def _move(self, group, rows, gradient, lr):

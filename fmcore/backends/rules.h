@@ -7,7 +7,7 @@
 
 #include "lanes.h"
 
-enum { RULE_SGD = 0, RULE_ADAGRAD = 1, RULE_ADAM = 2 };
+enum { RULE_FIXED = 0, RULE_SGD = 1, RULE_ADAGRAD = 2, RULE_ADAM = 3 };
 enum { MOST_SLOTS = 2 };
 #define BETA1 0.9 /* of adam, as Kingma and Ba and MXNet have them */
 #define BETA2 0.999
@@ -37,8 +37,10 @@ FMKIT_INLINE lanes move_lanes(const rate *by, lanes w, lanes g, lanes *slots) {
         slots[0] = (float)BETA1 * slots[0] + (float)(1 - BETA1) * g;
         slots[1] = (float)BETA2 * slots[1] + (float)(1 - BETA2) * g * g;
         return w - by->lr * slots[0] / (lanes_sqrt(slots[1]) + by->eps);
-    default:
+    case RULE_SGD:
         return w - by->lr * g;
+    default:
+        return w;
     }
 }
 
