@@ -1,0 +1,66 @@
+"""SageMaker's contract, section 10: "is this digit a 0?" with the notebook's hyperparameters beats what it published."""
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sdk as official
+from shell import ROOT
+
+from fmcore import api, params
+from fmcore.io import recordio
+
+DATA = Path(os.environ.get("FMKIT_DATA", ROOT.parent / "shared" / "data")) / "mnist"
+NOTEBOOK = {"predictor_type": "binary_classifier", "feature_dim": 784, "num_factors": 10, "mini_batch_size": 200,
+            "epochs": 1}
+PUBLISHED = {"accuracy": 0.9806, "f1": 0.907}
+
+
+def prepare():
+    """The script that makes the channels."""
+    spec = importlib.util.spec_from_file_location("prepare", ROOT / "examples" / "mnist" / "prepare.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def channels():
+    """The folder of both channels; 190 MB, so that it does not outlive the tests."""
+    if not DATA.is_dir():
+        pytest.skip(f"{DATA} is not here (set FMKIT_DATA to the folder of data sets)")
+    with tempfile.TemporaryDirectory() as folder:
+        prepare().main(DATA, folder)
+        yield Path(folder)
+
+
+def test_the_channels_are_the_notebooks(channels):
+    for channel, rows, zeros in (("train", 50_000, 4932), ("test", 10_000, 980)):
+        with (channels / channel / "digits.pbr").open("rb") as file:
+            decoded = [recordio.decode(chunk) for chunk in recordio.chunks(file)]
+        batches = [one.batch for one in decoded]
+        assert sum(map(len, batches)) == rows
+        assert sum(int(batch.labels.sum()) for batch in batches) == zeros
+        assert {one.facts for one in decoded} == {(("feature_dim", 784),)}
+        assert {(float(batch.values.min()), float(batch.values.max())) for batch in batches} == {
+            (float(np.float32(1) / 255), 1.0)}
+
+
+def test_the_sdk_would_have_written_the_same(channels, record_sdk):
+    data = (channels / "test" / "digits.pbr").read_bytes()
+    pixels = prepare().idx(DATA, "t10k-images-idx3-ubyte")[:50].reshape(50, 784).astype(np.float32) / 255
+    labels = prepare().idx(DATA, "t10k-labels-idx1-ubyte")[:50] == 0
+    expected = record_sdk(official.write_dense, pixels, labels.astype(np.float32))
+    assert data.startswith(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_notebooks_hyperparameters_beat_what_was_published(channels, tmp_path, seed):
+    hyperparameters = params.resolve("sagemaker", **NOTEBOOK, seed=seed)
+    model = api.train(api.Data([channels / "train"]), hyperparameters, tmp_path / "digits.fm")
+    metrics = api.evaluate(model, api.Data([channels / "test"]))
+    assert metrics["rows"] == 10_000
+    assert metrics["accuracy"] > PUBLISHED["accuracy"]
+    assert metrics["f1"] > PUBLISHED["f1"]
