@@ -4,6 +4,8 @@ from multiprocessing import get_context
 
 import pytest
 import sdk as official
+from client_cases import DENSE, LABELS, libsvm
+from shell import Shell
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,13 @@ def record_sdk(sdk):
     if sdk(official.where)["records"] is None:
         pytest.skip(f"version {official.version()} of the SageMaker SDK cannot write recordIO any more; 2.x can")
     return sdk
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A folder with models of the rows of client_cases: binary_classifier.fm and regressor.fm."""
+    fm = Shell(tmp_path_factory.mktemp("models"))
+    fm.write("rows.svm", libsvm(DENSE / 4, LABELS))
+    for kind in ("binary_classifier", "regressor"):
+        fm("train", "rows.svm", "-o", f"{kind}.fm", "--predictor-type", kind, "--epochs", 2, "-q")
+    return fm.folder

@@ -1,4 +1,4 @@
-"""SageMaker's contract, section 10: "is this digit a 0?" with the notebook's hyperparameters beats what it published."""
+"""SageMaker's contract, section 10: the published result on MNIST, surpassed with the same hyperparameters."""
 import importlib.util
 import os
 import tempfile

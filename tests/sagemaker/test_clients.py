@@ -4,22 +4,10 @@ import json
 import numpy as np
 import pytest
 import sdk as official
+from client_cases import ANSWERS, ASKED, DENSE, LABELS, REQUESTS, agree, judge, libsvm, predictions, scores
 from scipy.sparse import csr_matrix
-from shell import Shell
 
-from fmcore.api import load
-
-rng = np.random.default_rng(0)
-DENSE = np.where(rng.random((240, 12)) < 0.5, rng.integers(-8, 9, (240, 12)), 0)  # whole numbers, half of them 0
-DENSE[0], DENSE[5] = 1, 0  # a row of every feature, and an empty one
-LABELS = (DENSE[:, 0] + DENSE[:, 1] * DENSE[:, 2] + rng.normal(0, 2, 240) > 0).astype(int)
 TRAIN = ("--predictor-type", "binary_classifier", "--epochs", 2, "--quiet")
-
-
-def libsvm(rows, labels):
-    """The same rows as text."""
-    texts = (" ".join(f"{index}:{row[index]:g}" for index in np.flatnonzero(row)) for row in rows)
-    return "".join(f"{label} {text}\n" for label, text in zip(labels, texts, strict=True))
 
 
 def trained(fm, name, *options):
@@ -33,16 +21,6 @@ def expected(fm):
     """The model of the rows as libsvm text."""
     fm.write("rows.svm", libsvm(DENSE / 4, LABELS))
     return trained(fm, "rows.svm")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A folder with a classifier and a regressor of the rows."""
-    fm = Shell(tmp_path_factory.mktemp("models"))
-    fm.write("rows.svm", libsvm(DENSE / 4, LABELS))
-    for kind in ("binary_classifier", "regressor"):
-        fm("train", "rows.svm", "-o", f"{kind}.fm", "--predictor-type", kind, "--epochs", 2, "-q")
-    return fm.folder
 
 
 def test_where_each_major_keeps_what_is_used_here(sdk):
@@ -89,14 +67,14 @@ def test_a_channel_as_it_uploads_one(fm, record_sdk, expected, shards):
     assert trained(fm, "train/.amazon.manifest") == expected
 
 
-def test_rows_without_labels_are_scored(fm, record_sdk, model):
+def test_rows_without_labels_are_scored(fm, record_sdk, models):
     rows = (DENSE / 4).astype(np.float32)
     fm.write("rows.svm", libsvm(rows, LABELS))
-    scores = fm("predict", model / "binary_classifier.fm", "rows.svm").out
+    scores = fm("predict", models / "binary_classifier.fm", "rows.svm").out
     for name, data in (("dense", record_sdk(official.write_dense, rows)),
                        ("sparse", record_sdk(official.write_sparse, csr_matrix(rows)))):
         fm.write(f"{name}.rec", data)
-        assert fm("predict", model / "binary_classifier.fm", f"{name}.rec").out == scores
+        assert fm("predict", models / "binary_classifier.fm", f"{name}.rec").out == scores
 
 
 # ------------------------------------------------------------------------------------------------ our files, read there
@@ -128,63 +106,20 @@ def test_what_it_wrote_comes_back_to_it(fm, record_sdk):
 
 
 # ----------------------------------------------------------------------------------------------- requests and answers
-INSTANCES = [{"data": {"features": {"values": row.tolist()}}} for row in DENSE[:20] / 4]
-SPARSE = [{"data": {"features": {"keys": np.flatnonzero(row).tolist(), "values": row[row != 0].tolist(),
-                                 "shape": [12]}}} for row in DENSE[:20] / 4]
-REQUESTS = {  # what the SDK's user has -> its serializer
-    "JSON": ("JSONSerializer", {"instances": INSTANCES}), "sparse JSON": ("JSONSerializer", {"instances": SPARSE}),
-    "JSON Lines": ("JSONLinesSerializer", INSTANCES), "mixed JSON Lines": ("JSONLinesSerializer", [*INSTANCES[:9],
-                                                                                                   *SPARSE[9:]]),
-    "records": ("RecordSerializer", (DENSE[:20] / 4).astype(np.float32)),
-    "records of float64": ("RecordSerializer", DENSE[:20] / 4)}
-ANSWERS = {"json": "JSONDeserializer", "jsonlines": "JSONLinesDeserializer", "recordio": "RecordDeserializer"}
-
-
-def predictions(answer):
-    """(score, predicted label or None) of each row of an answer that a deserializer has read."""
-    rows = answer["predictions"] if isinstance(answer, dict) else answer
-    if rows and "label" in rows[0]:
-        rows = [{key: tensor[1][0] for key, tensor in row["label"].items()} for row in rows]
-    return [(row["score"], row.get("predicted_label")) for row in rows]
-
-
-def scores(model, kind):
-    """What the first rows are, by the library: (score, predicted label or None) each."""
-    loaded = load(model / f"{kind}.fm")
-    rows = DENSE[:20] / 4
-    sums = rows @ loaded.factors
-    raw = loaded.bias + rows @ loaded.linear + 0.5 * (sums**2 - rows**2 @ loaded.factors**2).sum(axis=1)
-    if kind == "regressor":
-        return [(score, None) for score in raw]
-    return [(1 / (1 + np.exp(-score)), float(score >= 0)) for score in raw]
-
-
-def agree(found, wanted):
-    """Whether predictions are the same, scores to a few float32 roundings."""
-    assert [label for _, label in found] == [label for _, label in wanted]
-    np.testing.assert_allclose([score for score, _ in found], [score for score, _ in wanted], rtol=2e-5, atol=1e-6)
-
-
-def judge(sdk, serializer, deserializer):
-    """Skip where this SDK has no recordIO code and the case needs it."""
-    if "Record" in serializer + deserializer and sdk(official.where)["records"] is None:
-        pytest.skip(f"version {official.version()} of the SageMaker SDK cannot handle recordIO any more; 2.x can")
-
-
 @pytest.mark.parametrize("kind", ["binary_classifier", "regressor"])
 @pytest.mark.parametrize("case", REQUESTS)
-def test_its_requests_are_scored(fm, sdk, model, case, kind):
+def test_its_requests_are_scored(fm, sdk, models, case, kind):
     serializer, data = REQUESTS[case]
     judge(sdk, serializer, "")
     body, _ = sdk(official.serialize, serializer, data)
-    answer = fm("predict", model / f"{kind}.fm", "-", "--to", "json", stdin=body).out
-    agree(predictions(json.loads(answer)), scores(model, kind))
+    answer = fm("predict", models / f"{kind}.fm", "-", "--to", "json", stdin=body).out
+    agree(predictions(json.loads(answer)), scores(models, kind))
 
 
 @pytest.mark.parametrize("kind", ["binary_classifier", "regressor"])
 @pytest.mark.parametrize("to", ANSWERS)
-def test_it_reads_our_answers(fm, sdk, model, to, kind):
+def test_it_reads_our_answers(fm, sdk, models, to, kind):
     judge(sdk, "", ANSWERS[to])
-    rows = fm.write("rows.svm", libsvm(DENSE[:20] / 4, LABELS[:20]))
-    answer = fm("predict", model / f"{kind}.fm", rows, "--to", to, binary=True).out
-    agree(predictions(sdk(official.deserialize, ANSWERS[to], answer, "any")), scores(model, kind))
+    rows = fm.write("rows.svm", libsvm(ASKED, LABELS[:20]))
+    answer = fm("predict", models / f"{kind}.fm", rows, "--to", to, binary=True).out
+    agree(predictions(sdk(official.deserialize, ANSWERS[to], answer, "any")), scores(models, kind))
