@@ -126,3 +126,35 @@ def deserialize(deserializer, body, content_type):
     """What a deserializer makes of an answer; records as `plain`."""
     answer = getattr(part("deserializers"), deserializer)().deserialize(io.BytesIO(body), content_type)
     return [plain(one) for one in answer] if deserializer == "RecordDeserializer" else answer
+
+
+def clients(port):
+    """What stands for a connection to AWS: the SDK's own for a server on this machine, and boto3's led to it."""
+    import boto3
+    from botocore.config import Config
+
+    def lead(request, **_):
+        request.url = f"http://127.0.0.1:{port}/invocations"  # an endpoint's own server has no other path
+
+    local = part("local")
+    local.get_docker_host = lambda: "127.0.0.1"  # it would ask docker
+    amazons = boto3.client("sagemaker-runtime", aws_access_key_id="none", aws_secret_access_key="none",
+                           config=Config(retries={"total_max_attempts": 1}))
+    amazons.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", lead)
+    return {"local": local.LocalSagemakerRuntimeClient({"local": {"serving_port": port}}), "boto3": amazons}
+
+
+def predict(port, client, serializer, deserializer, data):
+    """What a user of the SDK gets for data from the endpoint on that port; records as `plain`."""
+    connection = clients(port)[client]
+    ends = getattr(part("serializers"), serializer)(), getattr(part("deserializers"), deserializer)()
+    if version().startswith("2."):
+        from sagemaker.amazon.factorization_machines import FactorizationMachinesPredictor
+
+        session = SimpleNamespace(sagemaker_runtime_client=connection)
+        answer = FactorizationMachinesPredictor("fm", session, *ends).predict(data)
+    else:  # major 3 leaves the three steps to its user
+        response = connection.invoke_endpoint(EndpointName="fm", Body=ends[0].serialize(data),
+                                              ContentType=ends[0].CONTENT_TYPE, Accept=ends[1].ACCEPT)
+        answer = ends[1].deserialize(response["Body"], response["ContentType"])
+    return [plain(one) for one in answer] if deserializer == "RecordDeserializer" else answer
