@@ -1,8 +1,7 @@
-"""Adam, number by number, against a plain loop over rows and weights written from its formula."""
-import math
-
+"""Adam, number by number, against plain loops over rows and weights written from its formula."""
 import numpy as np
 import pytest
+from plain_adam import assert_equal, plain_adam
 from rows import block_of, random_rows, small_model
 
 from fmcore.backends import backend_for
@@ -10,7 +9,6 @@ from fmcore.backends.cpu import BUILDS, CpuBackend, level_3
 from fmcore.dataset import Dataset
 from fmcore.training import train
 
-GROUPS = ("bias", "linear", "factors")
 RUNNING = [build for build in BUILDS if build == "baseline" or level_3()]
 RATES = {"bias_lr": 0.1, "linear_lr": 0.05, "factors_lr": 0.02, "bias_wd": 0.1, "linear_wd": 0.05, "factors_wd": 0.2}
 ROWS, FEATURES, SIZE = 60, 30, 7  # mini-batches of 7 rows: most features are absent from most of them
@@ -25,74 +23,11 @@ def backend(request, monkeypatch):
     return backend_for("cpu", 2)
 
 
-def plain_adam(model, batch, order, lr_factors=(1.0,)):
-    """What a pass over the mini-batches leaves, one for each learning rate's factor: by (group, place...) the weights,
-    their pairs of moments, and how often each was moved."""
-    h = model.hyperparameters
-    weights = {("bias", 0): float(model.bias[0])}
-    weights |= {("linear", i): float(w) for i, w in enumerate(model.linear)}
-    weights |= {("factors", i, f): float(model.factors[i, f])
-                for i in range(model.feature_dim) for f in range(model.num_factors)}
-    moments, moves, t = {}, dict.fromkeys(weights, 0), 0
-    for lr_factor in lr_factors:
-        for m in order:
-            t += 1
-            rows = range(m * SIZE, min((m + 1) * SIZE, len(batch)))
-            for place, gradient in summed_gradients(weights, batch, rows, h).items():
-                group = place[0]
-                g = gradient * (h.rescale_grad or 1 / len(rows)) + getattr(h, f"{group}_wd") * weights[place]
-                if h.clip_gradient is not None:
-                    g = max(-h.clip_gradient, min(h.clip_gradient, g))
-                first, second = moments.get(place, (0.0, 0.0))
-                first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
-                moments[place] = first, second
-                lr = lr_factor * getattr(h, f"{group}_lr") * math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-                weights[place] -= lr * first / (math.sqrt(second) + h.eps)
-                moves[place] += 1
-    return weights, moments, moves
-
-
-def summed_gradients(weights, batch, rows, h):
-    """Place -> the sum of the rows' gradients, for the bias and for every weight of a feature that a row holds."""
-    found = {("bias", 0): 0.0}
-    for r in rows:
-        row = {int(batch.indices[j]): 1.0 if batch.values is None else float(batch.values[j])
-               for j in range(batch.indptr[r], batch.indptr[r + 1])}
-        sums = [sum(weights["factors", i, f] * x for i, x in row.items()) for f in range(h.num_factors)]
-        score = weights["bias", 0] + sum(weights["linear", i] * x for i, x in row.items()) + sum(
-            weights["factors", i, f] * x * weights["factors", j, f] * y
-            for i, x in row.items() for j, y in row.items() if i < j for f in range(h.num_factors))
-        label, weight = float(batch.labels[r]), 1.0 if batch.weights is None else float(batch.weights[r])
-        outer = weight * (1 / (1 + math.exp(-score)) - label if h.predictor_type == "binary_classifier"
-                          else score - label)
-        found["bias", 0] += outer
-        for i, x in row.items():
-            found["linear", i] = found.get(("linear", i), 0.0) + outer * x
-            for f in range(h.num_factors):
-                slope = x * sums[f] - weights["factors", i, f] * x * x
-                found["factors", i, f] = found.get(("factors", i, f), 0.0) + outer * slope
-    return found
-
-
 def trained(backend, model, batch, order, lr_factors=(1.0,)):
     trainer, block = backend.trainer(model), backend.prepare(block_of(batch, SIZE))
     for lr_factor in lr_factors:
         trainer.train(block, order, lr_factor)
     return trainer.snapshot()
-
-
-def assert_equal(model, weights, moments=None):
-    """That a model holds these numbers, and its state these moments; each compared on its tensor's own scale."""
-    for group in GROUPS:
-        tensors = {group: {place: w for place, w in weights.items() if place[0] == group}}
-        for number, slot in enumerate(("first_moment", "second_moment") if moments else ()):
-            tensors[f"state.{slot}.{group}"] = {p: both[number] for p, both in moments.items() if p[0] == group}
-        for name, numbers in tensors.items():
-            tensor = model.tensors()[name]
-            expected = np.zeros(tensor.shape)
-            for place, number in numbers.items():
-                expected[place[1:]] = number
-            np.testing.assert_allclose(tensor, expected, rtol=5e-4, atol=5e-5 * np.abs(expected).max(), err_msg=name)
 
 
 @pytest.mark.parametrize("predictor_type", ["binary_classifier", "regressor"])
@@ -105,7 +40,8 @@ def test_every_number_follows_the_formula(backend, predictor_type, variant):
     batch = random_rows(ROWS, FEATURES, classes=predictor_type == "binary_classifier", **rows)
     model = small_model(predictor_type, FEATURES + 5, optimizer="adam", **given)
     order = np.array([4, 0, 8, 2, 6, 1, 7, 3, 5])
-    weights, moments, moves = plain_adam(model, batch, order, (1.0, 0.5))
+    turns = [(m, lr_factor) for lr_factor in (1.0, 0.5) for m in order]
+    weights, moments, moves = plain_adam(model, batch, SIZE, turns)
     assert moves["bias", 0] == 18  # the last mini-batch has 4 rows
     assert 0 < min(moves["linear", i] for i in range(FEATURES)) < 12
     after = trained(backend, model, batch, order, (1.0, 0.5))

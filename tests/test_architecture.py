@@ -11,7 +11,7 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.training fmcore.converting fmcore.inspection",
     "fmcore.dataset fmcore.modelfile", "fmcore.modelheader", "fmcore.io fmcore.backends", "fmcore.model",
     "fmcore.ahead fmcore.blocks fmcore.checks fmcore.metrics fmcore.scaling",
-    "fmcore.memory fmcore.publish fmcore.threads",
+    "fmcore.hyperfile fmcore.memory fmcore.publish fmcore.threads",
     "fmcore.params", "fmcore.parameter fmcore.optimizers", "fmcore.batch", "fmcore._rows", "fmcore.errors",
     "fmcore", "fmcli")
 NEVER = {  # beyond the ladder

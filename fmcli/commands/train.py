@@ -8,7 +8,6 @@ from fmcli import options
 from fmcli.console import say
 from fmcli.progress import TrainingProgress, byte_bar
 from fmcore import api, publish
-from fmcore.params import resolve
 
 
 @click.command("train")
@@ -32,9 +31,10 @@ def command(context, inputs, output, tests, metrics_out, quiet, **values):
     fm train train.rec --predictor-type binary_classifier --test test.rec -o clicks.fm
     fm train ratings.csv --predictor-type regressor --label-column rating \\
         --categorical user,movie --vocabulary columns.tsv -o ratings.fm
+    fm train train.rec --preset sagemaker --hyperparameters hyperparameters.json -p epochs=20 -o jobs.fm
     """
     threads = options.chosen_threads(values.pop("threads"))
-    hyperparameters = resolve(**options.given_hyperparameters(context, values))
+    hyperparameters = options.chosen_hyperparameters(context, values, quiet=quiet)
     binary = hyperparameters.predictor_type == "binary_classifier"
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
     bar = byte_bar("reading", quiet=quiet)
