@@ -112,6 +112,20 @@ def schema():
     return record_pb2.DESCRIPTOR.serialized_pb
 
 
+def hyperparameters(feature_dim, mini_batch_size, given):
+    """What an estimator of major 2 that was given those by name sends as hyperparameters.json: name -> text."""
+    from unittest.mock import MagicMock
+
+    from sagemaker.amazon.amazon_estimator import RecordSet
+    from sagemaker.amazon.factorization_machines import FactorizationMachines
+
+    session = MagicMock(boto_region_name="us-east-1", local_mode=False, sagemaker_config={}, default_bucket_prefix=None)
+    session.default_bucket.return_value = "bucket"
+    estimator = FactorizationMachines("arn:aws:iam::1:role/r", 1, "ml.c5.xlarge", sagemaker_session=session, **given)
+    estimator._prepare_for_training(RecordSet("s3://bucket/channel", 1000, feature_dim), mini_batch_size)
+    return estimator.hyperparameters()
+
+
 # ------------------------------------------------------------------------------------------- requests and answers
 def serialize(serializer, data):
     """The bytes that a serializer makes, and the content type that it states."""

@@ -7,6 +7,8 @@ import sdk as official
 from client_cases import ANSWERS, ASKED, DENSE, LABELS, REQUESTS, agree, judge, libsvm, predictions, scores
 from scipy.sparse import csr_matrix
 
+from fmcore.api import load
+
 TRAIN = ("--predictor-type", "binary_classifier", "--epochs", 2, "--quiet")
 
 
@@ -75,6 +77,24 @@ def test_rows_without_labels_are_scored(fm, record_sdk, models):
                        ("sparse", record_sdk(official.write_sparse, csr_matrix(rows)))):
         fm.write(f"{name}.rec", data)
         assert fm("predict", models / "binary_classifier.fm", f"{name}.rec").out == scores
+
+
+@pytest.mark.parametrize(("mini_batch_size", "given"), [
+    (None, {}),
+    (100, {"epochs": 3, "clip_gradient": 1.5, "eps": 1e-7, "rescale_grad": 0.005, "bias_lr": 0.2, "linear_lr": 1e-3,
+           "factors_lr": 1e-4, "bias_wd": 0.01, "linear_wd": 1e-3, "factors_wd": 1e-5, "bias_init_method": "normal",
+           "bias_init_sigma": 0.01, "linear_init_method": "uniform", "linear_init_scale": 0.1,
+           "factors_init_method": "constant", "factors_init_value": 0.5})])
+def test_the_hyperparameters_of_its_estimator_are_taken(fm, record_sdk, mini_batch_size, given):
+    given = {"num_factors": 10, "predictor_type": "binary_classifier", **given}
+    sent = record_sdk(official.hyperparameters, 12, mini_batch_size, given)
+    assert sent["feature_dim"] == "12"
+    fm.write("hyperparameters.json", json.dumps(sent))
+    fm.write("rows.svm", libsvm(DENSE / 4, LABELS))
+    fm("train", "rows.svm", "--preset", "sagemaker", "--hyperparameters", "hyperparameters.json", "-o", "m.fm", "-q")
+    used = load(fm.folder / "m.fm").hyperparameters.as_dict()
+    assert {name: used[name] for name in given} == given
+    assert (used["feature_dim"], used["mini_batch_size"], used["optimizer"]) == (12, mini_batch_size or 1000, "adam")
 
 
 # ------------------------------------------------------------------------------------------------ our files, read there
