@@ -169,6 +169,6 @@ def predict(port, client, serializer, deserializer, data):
         answer = FactorizationMachinesPredictor("fm", session, *ends).predict(data)
     else:  # major 3 leaves the three steps to its user
         response = connection.invoke_endpoint(EndpointName="fm", Body=ends[0].serialize(data),
-                                              ContentType=ends[0].CONTENT_TYPE, Accept=ends[1].ACCEPT)
+                                              ContentType=ends[0].CONTENT_TYPE, Accept=", ".join(ends[1].ACCEPT))
         answer = ends[1].deserialize(response["Body"], response["ContentType"])
     return [plain(one) for one in answer] if deserializer == "RecordDeserializer" else answer
