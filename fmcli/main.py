@@ -14,6 +14,7 @@ COMMANDS = {  # name -> (module, what the list of commands says)
     "train": ("train", "Train a model."),
     "eval": ("evaluate", "Score a model on labelled rows: its metrics."),
     "predict": ("predict", "Score rows, one prediction each."),
+    "serve": ("serve", "Score rows over HTTP."),
     "inspect": ("inspect", "Show what a model is and what it learned."),
 }
 INTERRUPTED, TERMINATED = 130, 143

@@ -4,8 +4,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from fmcore import converting, inspection, modelfile, publish
 from fmcore.backends import backend_for
 from fmcore.checks import checked, known_features
@@ -18,6 +16,7 @@ from fmcore.io.readers import read_batches
 from fmcore.io.vocabulary import Vocabulary, open_encoder
 from fmcore.memory import default_limit
 from fmcore.model import initial
+from fmcore.scoring import Scorer
 from fmcore.training import Observer
 from fmcore.training import evaluate as evaluate_rows
 from fmcore.training import train as train_model
@@ -239,8 +238,7 @@ def evaluate(model, data, *, threads=1, unseen="ignore"):
 
 def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     """Write a score for each row to `target`, in order; returns the number of rows."""
-    backend, count = backend_for("cpu", threads), 0
-    classifier = model.hyperparameters.predictor_type == "binary_classifier"
+    scorer, count = Scorer(model, threads), 0
     # any label will do, or none: with a positive label named, every other one is legal
     data.options = replace(data.options, binary=False, positive="1", unseen=unseen)
     data.encoder = open_encoder(data.options.table, build=False)
@@ -249,17 +247,10 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     with streams.open_output(target) as out:
         out.write(writer.begin())
         for batch in known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen):
-            scores = backend.score(batch, model)
-            out.write(writer.rows(sigmoid(scores) if classifier else scores, batch.ids))
+            out.write(writer.rows(scorer.scores(batch), batch.ids))
             count += len(batch)
         out.write(writer.end())
     return count
-
-
-def sigmoid(raw):
-    """1 / (1 + e^-x) without overflow, float32 by way of float64."""
-    small = np.exp(-np.abs(raw, dtype=np.float64))
-    return (np.where(raw >= 0, 1, small) / (1 + small)).astype(np.float32)
 
 
 def inspect(model, *, top=10, names=None):
