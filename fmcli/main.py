@@ -15,7 +15,10 @@ COMMANDS = {  # name -> (module, what the list of commands says)
     "train": ("train", "Train a model."),
     "eval": ("evaluate", "Score a model on labelled rows: its metrics."),
     "predict": ("predict", "Score rows, one prediction each."),
+    "serve": ("serve", "Score rows over HTTP."),
     "inspect": ("inspect", "Show what a model is and what it learned."),
+    "import": ("import_", "Make a model of SageMaker's model.tar.gz."),
+    "export": ("export", "Write weights, or vectors for nearest-neighbour search."),
 }
 UNTOUCHED = "no file was written or replaced"
 

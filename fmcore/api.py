@@ -1,71 +1,27 @@
 """What the commands do, each one call: this room alone joins readers, training, backends, models and writers."""
-import itertools
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from fmcore import converting, inspection, modelfile, publish
+from fmcore import checkpoint, converting, exporting, inspection, modelfile, publish
 from fmcore.backends import backend_for
-from fmcore.checks import checked, known_features
+from fmcore.checks import known_features
+from fmcore.data import Data, PipeMode  # noqa: F401 - the callers' way to them
 from fmcore.dataset import Dataset
 from fmcore.errors import DataError, ModelError, UsageError
 from fmcore.io import sources, streams
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.options import ReadOptions, TableOptions
 from fmcore.io.predictions import writer_for
-from fmcore.io.readers import read_batches
 from fmcore.io.vocabulary import Vocabulary, open_encoder
 from fmcore.memory import default_limit
 from fmcore.model import initial
+from fmcore.piped import PipedDataset
+from fmcore.scoring import Scorer
 from fmcore.training import Observer
 from fmcore.training import evaluate as evaluate_rows
 from fmcore.training import train as train_model
 
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
-
-
-@dataclass
-class Data:
-    """Rows that a command reads: the names the user gave, how to read them, and what reading has to tell.
-
-    report: what the first pass over the rows tells; later ones find the same, and counts must not add up.
-    on_bytes: see read_batches. Categorical columns are encoded alike wherever `encoder` is shared.
-    """
-
-    names: list
-    options: ReadOptions = field(default_factory=ReadOptions)
-    report: Report = field(default_factory=Report)
-    encoder: object = None
-    on_bytes: object = None
-
-    def __post_init__(self):
-        self.sources = sources.find(self.names)
-        self._reports = itertools.chain([self.report], iter(Report, None))
-
-    @property
-    def rereadable(self):
-        """Whether all of it can be read more than once."""
-        return all(source.rereadable for source in self.sources)
-
-    def batches(self):
-        """A new pass over the rows, and the Report that it fills."""
-        report = next(self._reports)
-        return read_batches(self.sources, self.options, report, encoder=self.encoder, on_bytes=self.on_bytes), report
-
-    def checked(self, **demands):
-        """A new pass over the rows that meet the demands of fmcore.checks.checked, and the Report that it fills."""
-        batches, report = self.batches()
-        return checked(batches, report, on_error=self.options.on_error, **demands), report
-
-    @contextmanager
-    def named(self):
-        """Let an error about the rows as a whole say where they come from."""
-        try:
-            yield
-        except DataError as error:
-            error.source = error.source or sources.title(self.sources)
-            raise
 
 
 # ------------------------------------------------------------------------------------------------------ convert
@@ -120,19 +76,24 @@ class Resources:
     memory_limit: int | None = None
 
 
-def train(data, hyperparameters, target, *, test=None, resources=None, observer=None):
+def train(data, hyperparameters, target, *, test=None, resources=None, observer=None, **control):
     """Train on `data`, telling the observer, and publish the model at `target`; returns the Model.
 
     observer: a fmcore.training.Observer.
+    checkpoint: a path; training is saved there after each epoch, and goes on from it where there is one.
+    stop: a function asked after each block whether to end with what is there; the model's info then says "stopped".
     """
     _require_testable(data, test, hyperparameters)
     resources = resources or Resources()
     data.encoder = open_encoder(data.options.table)
+    _require_known_columns(data)
     with ExitStack() as stack:
         handle = stack.enter_context(publish.whole(target))
         vocabulary = _vocabulary_output(stack, data)
-        model = _trained(data, hyperparameters, test, resources, observer)
-        model.info["input"] = _kept(data.options)
+        kept = _kept(data.options)
+        control = checkpoint.control(**control, facts={**kept["table"], **{name: kept[name] for name in KEPT_OPTIONS}})
+        model = _trained(data, hyperparameters, test, resources, observer, control)
+        model.info["input"] = kept
         modelfile.dump(model, handle)
         if vocabulary:
             data.encoder.write(vocabulary)
@@ -148,27 +109,53 @@ def _require_testable(data, test, hyperparameters):
         raise UsageError("standard input (-) is named for training and for testing, but can be read once")
 
 
-def _trained(data, hyperparameters, test, resources, observer):
+def _require_known_columns(data):
+    if data.pipe is not None and data.encoder.is_new:
+        raise UsageError(f"the vocabulary {data.options.table.vocabulary} does not exist, and to build one takes all "
+                         "rows before training begins, which pipes do not give; name one that exists, or take "
+                         "--hash-bits")
+
+
+def _require_told(data, stated):
+    """Refuse a feature_dim that could only be guessed from the rows of a pipe that have come so far."""
+    if data.pipe is not None and not (stated or data.report.facts.get("feature_dim") or data.encoder.feature_dim):
+        raise UsageError(f"{sources.title(data.sources)}: these rows do not say how many features there are, and those "
+                         "that are still to come may hold more; give their number with --feature-dim")
+
+
+def _dataset(data, hyperparameters, backend, limit):
+    def rows(feature_dim=hyperparameters.feature_dim):
+        return data.checked(labels=True, feature_dim=feature_dim)[0]
+
+    if data.pipe is not None:
+        return PipedDataset(rows, hyperparameters, backend.prepare, data.cancel)
+    return Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable)
+
+
+def _trained(data, hyperparameters, test, resources, observer, control):
     backend = backend_for("cpu", resources.threads)
     limit = default_limit() if resources.memory_limit is None else resources.memory_limit
-
-    def rows():
-        return data.checked(labels=True, feature_dim=hyperparameters.feature_dim)[0]
-
-    dataset = Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable)
+    dataset = _dataset(data, hyperparameters, backend, limit)
     with data.named():
         dataset.load()
-    data.encoder.freeze()
-    feature_dim = max(1, _feature_dim(data, dataset.feature_dim, hyperparameters.feature_dim))
-    dataset.widen(feature_dim)
-    model = initial(replace(hyperparameters, feature_dim=feature_dim), dataset.mean_label)
-    observer = observer or Observer()
-    observer.loaded(dataset, model, backend)
-    return train_model(model, dataset, backend, test=_test_rows(test, data, feature_dim, limit), observer=observer)
+        data.encoder.freeze()
+        _require_told(data, hyperparameters.feature_dim)
+        feature_dim = max(1, _feature_dim(data, dataset.feature_dim, hyperparameters.feature_dim))
+        dataset.widen(feature_dim)
+        model = initial(replace(hyperparameters, feature_dim=feature_dim), dataset.mean_label)
+        each_epoch = test is None or test.pipe is None or hyperparameters.early_stopping_patience is not None
+        test_rows = _test_rows(test, data, feature_dim, limit, keep=each_epoch)
+        observer = observer or Observer()
+        observer.loaded(dataset, model, backend)
+        return train_model(model, dataset, backend, test=test_rows, test_each_epoch=each_epoch, observer=observer,
+                           control=control)
 
 
-def _test_rows(test, data, feature_dim, limit):
-    """A function that gives the test rows anew each epoch, from memory where they fit or cannot be read again."""
+def _test_rows(test, data, feature_dim, limit, *, keep):
+    """A function that gives the test rows anew each epoch, from memory where they fit or cannot be read again.
+
+    A pipe is left alone until the function is first called; keep: whether it will be called again.
+    """
     if test is None:
         return None
     test.encoder = data.encoder
@@ -177,6 +164,8 @@ def _test_rows(test, data, feature_dim, limit):
         batches, report = test.checked(labels=True)
         return known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
 
+    if test.pipe is not None:
+        return _read_late(test, rows, keep=keep)
     count, size, kept = 0, 0, []
     for batch in rows():
         count += len(batch)
@@ -188,6 +177,23 @@ def _test_rows(test, data, feature_dim, limit):
     if not count:
         raise DataError("no rows to test on", source=sources.title(test.sources))
     return rows if kept is None else lambda: kept
+
+
+def _read_late(test, rows, *, keep):
+    """A function for an iterator over rows that are read when it is first called, and kept where it is called again."""
+    kept = []
+
+    def late():
+        known, empty = list(kept), True
+        for batch in known or rows():
+            empty = False
+            if keep and not known:
+                kept.append(batch)
+            yield batch
+        if empty:
+            raise DataError("no rows to test on", source=sources.title(test.sources))
+
+    return late
 
 
 def _kept(options):
@@ -202,7 +208,19 @@ def _kept(options):
 # ------------------------------------------------------------------------------------- score with a trained model
 def load(path, *, verify=False):
     """The model at `path`, its arrays mapped."""
-    return modelfile.load(path, verify=verify)
+    model = modelfile.load(path, verify=verify)
+    checkpoint.require_model(model, path)
+    return model
+
+
+def import_archive(path, target, **told):
+    """Publish the model in SageMaker's archive `path`; returns it. told: as for fmcore.archive.network.load."""
+    from fmcore.archive import network  # with the library of ZIP, which nothing else needs
+
+    with publish.whole(target) as handle:
+        model = network.load(path, **told)
+        modelfile.dump(model, handle)
+    return model
 
 
 def read_options(model, **given):
@@ -239,8 +257,7 @@ def evaluate(model, data, *, threads=1, unseen="ignore"):
 
 def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     """Write a score for each row to `target`, in order; returns the number of rows."""
-    backend, count = backend_for("cpu", threads), 0
-    classifier = model.hyperparameters.predictor_type == "binary_classifier"
+    scorer, count = Scorer(model, threads), 0
     # any label will do, or none: with a positive label named, every other one is legal
     data.options = replace(data.options, binary=False, positive="1", unseen=unseen)
     data.encoder = open_encoder(data.options.table, build=False)
@@ -249,17 +266,10 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     with streams.open_output(target) as out:
         out.write(writer.begin())
         for batch in known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen):
-            scores = backend.score(batch, model)
-            out.write(writer.rows(sigmoid(scores) if classifier else scores, batch.ids))
+            out.write(writer.rows(scorer.scores(batch), batch.ids))
             count += len(batch)
         out.write(writer.end())
     return count
-
-
-def sigmoid(raw):
-    """1 / (1 + e^-x) without overflow, float32 by way of float64."""
-    small = np.exp(-np.abs(raw, dtype=np.float64))
-    return (np.where(raw >= 0, 1, small) / (1 + small)).astype(np.float32)
 
 
 def inspect(model, *, top=10, names=None):
@@ -267,6 +277,11 @@ def inspect(model, *, top=10, names=None):
     pairs = inspection.largest_pairs(model, top, names)
     return {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names),
             "largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
+
+
+def export(model, target, **choice):
+    """Write the model's weights, or vectors of some of its features; choice: as for fmcore.exporting.export."""
+    exporting.export(model, target, **choice)
 
 
 def names(vocabulary):

@@ -54,7 +54,7 @@ def test_the_unexpected_tells_no_more_than_it_must_unless_asked(fm):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (("trian",), "Error: No such command 'trian'."),
-    (("train",), "Error: Missing argument 'DATA...'."),
+    (("train", "-o", "y"), "Error: Missing option '--predictor-type'."),
     (("predict",), "Error: Missing argument 'MODEL'."),
     (("convert", "x.svm"), "Error: Missing option '-o' / '--output'."),
     (("convert", "x.svm", "-o", "y", "--to", "csv"), "Error: Invalid value for '--to': 'csv' is not one of "),

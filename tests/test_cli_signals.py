@@ -3,10 +3,9 @@ import os
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
-from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line
+from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line, wait_for
 
 from fmcli.exits import terminate
 
@@ -17,13 +16,6 @@ FOREVER = ("--predictor-type", "regressor", "--epochs", 10**9)
 def start(fm, *arguments, **streams):
     """Start a command that Ctrl-C reaches, even where these tests run in the background."""
     return fm.start(*arguments, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **streams)
-
-
-def wait_for(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it has not come this far in 30 s"
-        time.sleep(0.01)
 
 
 def stopped(fm, process, number, text=b""):
