@@ -1,7 +1,8 @@
-"""The official SageMaker SDK as a fixture, where it is installed."""
+"""Fixtures for SageMaker's contract: its official SDK where it is installed, and jobs that end with their test."""
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+import jobs
 import pytest
 import sdk as official
 from client_cases import DENSE, LABELS, libsvm
@@ -34,3 +35,10 @@ def models(tmp_path_factory):
     for kind in ("binary_classifier", "regressor"):
         fm("train", "rows.svm", "-o", f"{kind}.fm", "--predictor-type", kind, "--epochs", 2, "-q")
     return fm.folder
+
+
+@pytest.fixture(autouse=True)
+def ended_jobs():
+    """No process of a job outlives its test."""
+    yield
+    jobs.end_all()
