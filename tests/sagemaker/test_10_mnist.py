@@ -75,7 +75,6 @@ def test_the_notebooks_hyperparameters_beat_what_was_published(channels, tmp_pat
 
 
 def test_the_example_shows_it_by_the_containers_entry_point(tmp_path, data):
-    pytest.importorskip("fmcli.container.train")
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, arguments in (("fm", "-m fmcli"), ("train", "-m fmcli.container.train"), ("python", "")):
