@@ -2,10 +2,9 @@
 import numpy as np
 
 from fmcore.backends import backend_for
-from fmcore.checks import known_features
 from fmcore.errors import DataError
 from fmcore.io.media import TYPES, answer_type, request_type
-from fmcore.io.options import ReadOptions, Report
+from fmcore.io.options import ReadOptions
 from fmcore.io.predictions import writer_for
 from fmcore.io.readers import CODECS
 
@@ -39,12 +38,12 @@ class Scorer:
         body, with the row, line or record.
         """
         try:
-            batch = self._decoders[TYPES[asked]](body).batch
+            rows = self._decoders[TYPES[asked]](body).batch
         except DataError as error:
             raise error.moved("request") from None
+        known, _ = rows.within(self._model.feature_dim)
         writer = writer_for(TYPES[given], self._predictor_type)
-        rows = known_features([batch], Report(), feature_dim=self._model.feature_dim, unseen="ignore")
-        return b"".join([writer.begin(), *(writer.rows(self.scores(known), known.ids) for known in rows), writer.end()])
+        return b"".join([writer.begin(), writer.rows(self.scores(known), known.ids), writer.end()])
 
 
 def sigmoid(raw):
