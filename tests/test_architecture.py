@@ -20,7 +20,8 @@ NEVER = {  # beyond the ladder
     "fmcore.dataset": ("fmcore.io", "fmcore.publish"), "fmcore.modelfile": ("fmcore.io", "fmcore.backends")}
 HOMES = {  # where a package may be imported: paths, or how many files
     "click": "fmcli/", "tqdm": "fmcli/progress.py", "pyarrow": "fmcore/io/tables.py fmcore/io/streams.py",
-    "google": "fmcore/io/record_message.py", "scipy": "fmcore/backends/reference.py", "safetensors": "",
+    "google": "fmcore/io/record_message.py", "scipy": "fmcore/backends/reference.py fmcore/backends/blas.py",
+    "threadpoolctl": "fmcore/backends/blas.py", "safetensors": "",
     "torch": 1, "optuna": 1, "ray": 1, "mpi4py": 1, "sklearn": 0, "pandas": 0}
 RUNG = {room: number for number, rooms in enumerate(LADDER) for room in rooms.split()}
 FILES = {str(path.relative_to(ROOT)): path for package in ("fmcli", "fmcore")
