@@ -18,17 +18,12 @@ class Block:
     """Up to BLOCK_ROWS rows in the order of training.
 
     starts: int64 (mini-batches + 1,): mini-batch m holds the rows starts[m] .. starts[m + 1].
-    groups: what the backend adds to train on it (see `Backend.prepare`), or None.
+    groups: what the backend adds to train on it (see fmcore.backends), or None; it may replace the batch's features.
     """
 
     batch: Batch
     starts: np.ndarray
     groups: tuple | None = None
-
-    @property
-    def nbytes(self):
-        """Bytes held by the arrays."""
-        return self.batch.nbytes + sum(a.nbytes for a in self.groups or () if a is not None)
 
 
 def cut(batches):

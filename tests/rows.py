@@ -21,6 +21,12 @@ def random_rows(rows=60, feature_dim=30, seed=0, *, binary=False, weights=False,
         rng.uniform(0, 2, rows).astype(np.float32) if weights else None)
 
 
+def as_matrix(monkeypatch):
+    """Have blocks of any size and any share of non-zeros trained as a matrix."""
+    monkeypatch.setattr("fmcore.backends.prepared.NON_ZEROS", 1)
+    monkeypatch.setattr("fmcore.backends.prepared.MATRIX", np.inf)
+
+
 def block_of(batch, mini_batch_size):
     """A Block in the rows' own order."""
     starts = np.append(np.arange(0, len(batch), mini_batch_size, dtype=np.int64), len(batch))

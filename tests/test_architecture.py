@@ -25,7 +25,8 @@ NEVER = {  # beyond the ladder
     "fmcore.archive": ("fmcore.io", "fmcore.backends", "fmcore.publish")}
 HOMES = {  # where a package may be imported: paths, or how many files
     "click": "fmcli/", "tqdm": "fmcli/progress.py", "pyarrow": "fmcore/io/tables.py fmcore/io/streams.py",
-    "google": "fmcore/io/record_message.py", "scipy": "fmcore/backends/reference.py", "safetensors": "",
+    "google": "fmcore/io/record_message.py", "scipy": "fmcore/backends/reference.py fmcore/backends/blas.py",
+    "threadpoolctl": "fmcore/backends/blas.py", "safetensors": "",
     "uvicorn": "fmcli/server/", "starlette": "fmcli/server/", "anyio": "fmcli/server/",
     "torch": 1, "optuna": 1, "ray": 1, "mpi4py": 1, "sklearn": 0, "pandas": 0}
 RUNG = {room: number for number, rooms in enumerate(LADDER) for room in rooms.split()}

@@ -1,7 +1,7 @@
 """Every backend against the formulas, by finite differences, and against each other, update by update."""
 import numpy as np
 import pytest
-from rows import block_of, random_rows, small_model
+from rows import as_matrix, block_of, random_rows, small_model
 
 from fmcore.backends import backend_for
 from fmcore.backends.cpu import BUILDS, CpuBackend, level_3
@@ -16,12 +16,21 @@ LOSSES = {"binary_classifier": lambda s, y: np.log1p(np.exp(-np.abs(s))) + np.ma
 RUNNING = [build for build in BUILDS if build == "baseline" or level_3()]
 
 
-@pytest.fixture(params=["reference", *RUNNING])
+@pytest.fixture(params=["reference", *RUNNING, *(f"{build} matrix" for build in RUNNING)])
 def backend(request, monkeypatch):
-    if request.param == "reference":
+    build, *way = request.param.split()
+    if build == "reference":
         return backend_for("reference")
-    monkeypatch.setenv("FMKIT_KERNELS", request.param)
+    if way:
+        as_matrix(monkeypatch)
+    monkeypatch.setenv("FMKIT_KERNELS", build)
     return backend_for("cpu", 2)
+
+
+@pytest.fixture(params=["sparse", "matrix"])
+def way(request, monkeypatch):
+    if request.param == "matrix":
+        as_matrix(monkeypatch)
 
 
 def dense_score(model, row):
@@ -84,6 +93,7 @@ def test_gradients_are_finite_differences_of_the_weighted_loss(backend, predicto
             np.testing.assert_allclose(step[clear], -np.sign(numeric[clear]), rtol=1e-3)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("optimizer", SLOTS)
 @pytest.mark.parametrize("predictor_type", LOSSES)
 @pytest.mark.parametrize("variant", [
@@ -192,6 +202,7 @@ def test_an_unknown_build_is_refused(monkeypatch):
         CpuBackend()
 
 
+@pytest.mark.usefixtures("way")
 def test_builds_agree_after_training(monkeypatch):
     batch, model = random_rows(400, 100), small_model(feature_dim=100, mini_batch_size=16, epochs=3)
     models = []

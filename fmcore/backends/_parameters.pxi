@@ -1,11 +1,12 @@
-# The kernels, one source for every build: score rows, group a mini-batch by feature, train on a block.
+# The kernels, one source for every build: score rows, prepare a block, train on it.
 #
 # Parameters lie in rows: `width` weights followed by `width` numbers for each slot of optimizer state. A feature's
 # factors and their state are one such row, so that one touch of memory brings them all; width is num_factors rounded
 # up to LANES while training (the padding stays 0), and num_factors itself for a model mapped from a file.
+from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport expf, fabsf, log1pf
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 import numpy as np

@@ -1,19 +1,20 @@
 """The fast backend: kernels over parameters laid out so that one touch of memory brings all of a feature."""
 import os
-from dataclasses import replace
+from contextlib import nullcontext
 from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
 
+from fmcore.backends import blas
 from fmcore.backends._features import level_3
+from fmcore.backends.prepared import Cells, aligned_zeros, prepared
 from fmcore.errors import UsageError
 from fmcore.model import Model
 from fmcore.optimizers import SLOTS, state_name, updates_in, updates_state
 from fmcore.params import GROUPS
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
-CACHE_LINE = 16  # floats
 BUILDS = ("v3", "baseline")  # best first
 FIXED, RULES = 0, {"sgd": 1, "adagrad": 2, "adam": 3}  # as rules.h
 TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread costs more than it does
@@ -38,8 +39,8 @@ class CpuBackend:
         self.threads = threads if self.kernels.openmp() else 1
 
     def prepare(self, block):
-        """The block with its non-zeros grouped by feature within each mini-batch."""
-        return replace(block, groups=self.kernels.group(block.batch, block.starts, self.threads))
+        """See fmcore.backends.prepared."""
+        return prepared(block, self.kernels, self.threads)
 
     def score(self, batch, model):
         """Raw scores straight from the model's arrays, which may be mapped from a file."""
@@ -62,9 +63,12 @@ class CpuTrainer:
 
     def train(self, block, order, lr=1.0):
         """See fmcore.backends."""
-        work = len(block.batch.indices) * self._table.width / (len(block.starts) - 1)
+        work = block.groups.size * self._table.width / (len(block.starts) - 1)
         threads = self._backend.threads if work > TEAM_WORK else 1
-        told = self._backend.kernels.train(block, order, self._table, self._settings(lr, self._updates), threads)
+        dense = isinstance(block.groups, Cells)
+        with blas.one_thread() if dense else nullcontext():
+            told = self._backend.kernels.train(block, order, self._table, self._settings(lr, self._updates), threads,
+                                               blas.sgemm() if dense else None)
         self._updates += len(order)
         return told
 
@@ -127,10 +131,3 @@ def settings(hyperparameters):
             rescale=h.rescale_grad or 0, logistic=h.predictor_type == "binary_classifier", updates=updates)
 
     return at
-
-
-def aligned_zeros(rows, columns):
-    """float32 zeros (rows, columns) that begin on a cache line."""
-    raw = np.zeros(rows * columns + CACHE_LINE, np.float32)
-    skip = -(raw.ctypes.data // raw.itemsize) % CACHE_LINE
-    return raw[skip:skip + rows * columns].reshape(rows, columns)

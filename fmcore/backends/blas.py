@@ -1,0 +1,50 @@
+"""SciPy's matrix product for the kernels, kept to one thread.
+
+SciPy is imported where the first dense block is met, for it takes longer to start than `fm` itself. The kernels get the
+function as a capsule rather than by cimport: so they are built and loaded without SciPy.
+"""
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
+
+FLOATS = "__pyx_t_5scipy_6linalg_11cython_blas_s *"
+SGEMM = (f"void (char *, char *, int *, int *, int *, {FLOATS}, {FLOATS}, int *, {FLOATS}, int *, "
+         f"{FLOATS}, {FLOATS}, int *)")
+_lock = Lock()
+_limits = []  # that BLAS is under: the same one for everybody in `one_thread`
+
+
+@cache
+def sgemm():
+    """A capsule of BLAS' sgemm; None where SciPy was built with other types for it, such as 64-bit sizes."""
+    from scipy import LowLevelCallable
+    from scipy.linalg import cython_blas
+
+    found = LowLevelCallable.from_cython(cython_blas, "sgemm")
+    return found.function if found.signature == SGEMM else None
+
+
+@contextmanager
+def one_thread():
+    """Keep BLAS to one thread while anybody is in here: how it cuts a product among several changes the last digits.
+
+    OpenBLAS, MKL and BLIS obey; Accelerate has no such setting.
+    """
+    with _lock:
+        _limits.append(_limits[0] if _limits else _libraries().limit(limits=1))
+    try:
+        yield
+    finally:
+        with _lock:
+            limit = _limits.pop()
+            if not _limits:
+                limit.restore_original_limits()
+
+
+@cache
+def _libraries():
+    """All of BLAS that is loaded once SciPy is."""
+    from threadpoolctl import ThreadpoolController
+
+    sgemm()
+    return ThreadpoolController().select(user_api="blas")
