@@ -21,7 +21,7 @@ from fmcore.batch import Batch, concatenate
 from fmcore.checks import known_features
 from fmcore.dataset import Dataset
 from fmcore.io.options import ReadOptions, Report, TableOptions
-from fmcore.io.vocabulary import Vocabulary
+from fmcore.io.vocabulary import Vocabulary, open_encoder
 from fmcore.model import initial
 from fmcore.params import resolve
 from fmcore.training import train
@@ -39,7 +39,8 @@ def split(batch, every):
 
 def read(path, options, encoder=None):
     """All rows of a file as one batch."""
-    return concatenate(list(api.Data([str(path)], options, encoder=encoder).batches()))
+    batches, _ = api.Data([str(path)], options, encoder=encoder or open_encoder(options.table)).batches()
+    return concatenate(list(batches))
 
 
 def mnist(folder):
