@@ -3,8 +3,8 @@
 A backend is an object with
 
     name                               a word for `fm --version`
-    prepare(block) -> Block            adds what its trainer needs to a Block, of whose batch only labels and weights are
-                                       sure to stay; may be called from any thread
+    prepare(block) -> Block            adds what its trainer needs to a Block, whose batch may lose all but labels and
+                                       weights; may be called from any thread
     score(batch, model) -> float32     raw scores (rows,) of a Batch whose indices are all below model.feature_dim
     trainer(model) -> trainer          a copy of the model's parameters and state, ready to be moved
 

@@ -64,8 +64,8 @@ def prepared(block, kernels, threads):
 def is_dense(batch):
     """Whether the rows are full enough for a matrix, and many enough.
 
-    With a third of non-zeros, products of matrices are as fast with BLAS for AVX2 and 1.3 to 1.9 times as fast with
-    BLAS for AVX-512, whatever the number of factors and the mini-batch; the matrix then takes less memory than groups.
+    With a third of non-zeros, products of matrices are as fast with BLAS for AVX2 and 1.5 to 2 times as fast with BLAS
+    for AVX-512, whatever the number of factors and the mini-batch; the matrix then takes less memory than groups.
     """
     non_zeros = batch.indices.nbytes + (0 if batch.values is None else batch.values.nbytes)
     size = 4 * len(batch) * stride(batch.feature_dim)
