@@ -1,6 +1,5 @@
 """The `fm` command: its subcommands, imported when used, and every failure as one sentence and an exit code."""
 import os
-import signal
 import sys
 import traceback
 from importlib import import_module
@@ -8,7 +7,7 @@ from importlib import import_module
 import click
 
 from fmcli.console import say, settle
-from fmcli.exits import INTERRUPTED, TERMINATED, Terminated, recognized, terminate
+from fmcli.exits import INTERRUPTED, TERMINATED, Terminated, listen, recognized, settled
 
 COMMANDS = {  # name -> (module, what the list of commands says)
     "convert": ("convert", "Turn libsvm, libffm, CSV, Parquet or recordIO into recordIO or libsvm."),
@@ -87,7 +86,7 @@ def cli():
 
 def run(arguments=None):
     """Run the command line and exit with its code."""
-    signal.signal(signal.SIGTERM, terminate)
+    listen()
     sys.exit(exit_code(arguments))
 
 
@@ -108,6 +107,7 @@ def failed(error):
     """Say what an exception means to the user, and return its exit code."""
     from fmcore.errors import FMError
 
+    settled()
     if sys.stdout is not None:
         settle(sys.stdout)
     if isinstance(error, (BrokenPipeError, DownstreamClosed)):

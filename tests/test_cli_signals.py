@@ -3,11 +3,12 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line, wait_for
 
-from fmcli.exits import terminate
+from fmcli import exits
 
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 FOREVER = ("--predictor-type", "regressor", "--epochs", 10**9)
@@ -81,14 +82,33 @@ def test_while_waiting_for_the_writer_of_a_named_pipe(fm, world, number, code, _
     assert fm.files() == ["pipe"]
 
 
-def test_a_second_termination_does_not_cut_off_the_tidying_up():
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(BaseException, match=r"^$"):
-            terminate(signal.SIGTERM, None)
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGTERM, before)
+@pytest.fixture
+def handlers():
+    """Puts the handlers of signals back."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    exits.settled()
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_second_signal_does_not_cut_off_the_tidying_up():
+    with pytest.raises(exits.Terminated):
+        exits.terminate(signal.SIGTERM, None)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == [signal.SIG_IGN] * 2
+
+
+@pytest.mark.usefixtures("handlers")
+def test_an_end_that_is_lost_is_tried_again(monkeypatch):
+    monkeypatch.setattr(exits, "AGAIN", 0.05)
+    with pytest.raises(KeyboardInterrupt):
+        exits.interrupt(signal.SIGINT, None)
+    with pytest.raises(KeyboardInterrupt):  # as if the first had been dropped
+        time.sleep(30)
+    exits.settled()
+    time.sleep(0.2)
 
 
 def test_remarks_that_nobody_reads_do_not_stop_the_work(fm):

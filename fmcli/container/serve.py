@@ -11,7 +11,7 @@ import click
 from fmcli.console import say
 from fmcli.container.failure import MEMORY
 from fmcli.container.tree import Tree, root_option
-from fmcli.exits import TERMINATED, Terminated, recognized, terminate
+from fmcli.exits import TERMINATED, Terminated, recognized, settled, terminate
 from fmcli.server import Settings, serve
 from fmcore import api
 from fmcore.errors import FMError, ModelError, UsageError
@@ -51,6 +51,7 @@ def endpoint(tree, environ):
         with served_model(tree) as path:
             serve(path, settings(environ))
     except Terminated:
+        settled()
         return TERMINATED
     except (FMError, OSError, MemoryError) as error:
         error = recognized(error, memory=MEMORY)

@@ -1,7 +1,7 @@
 """SIGTERM and Ctrl-C during a training job: what was trained so far is published."""
 import signal
 
-from fmcli.exits import Terminated
+from fmcli.exits import Terminated, raise_until_settled
 
 NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}
 
@@ -41,4 +41,4 @@ class Stop:
             signal.signal(further, signal.SIG_IGN)
         self._signal = number
         if not self._gently:
-            raise Terminated
+            raise_until_settled(Terminated)

@@ -10,7 +10,7 @@ from fmcli.container.channels import channels
 from fmcli.container.failure import failed
 from fmcli.container.stop import Stop
 from fmcli.container.tree import Tree, root_option
-from fmcli.exits import Terminated
+from fmcli.exits import Terminated, settled
 from fmcli.sagemaker_log import SageMakerLog
 from fmcore import api, publish
 from fmcore.errors import StoppedError
@@ -51,6 +51,7 @@ def job(tree, stop):
         tree.prepare()
         train(tree, stop)
     except (Terminated, StoppedError):
+        settled()
         say(f"stopped by {stop} before anything was trained: there is no model to publish")
         return stop.exit_code
     except Exception as error:  # noqa: BLE001 - this is where all failures end
