@@ -8,15 +8,18 @@ from importlib import import_module
 import click
 
 from fmcli.console import say, settle
+from fmcli.exits import INTERRUPTED, TERMINATED, Terminated, recognized, terminate
 
 COMMANDS = {  # name -> (module, what the list of commands says)
     "convert": ("convert", "Turn libsvm, libffm, CSV, Parquet or recordIO into recordIO or libsvm."),
     "train": ("train", "Train a model."),
     "eval": ("evaluate", "Score a model on labelled rows: its metrics."),
     "predict": ("predict", "Score rows, one prediction each."),
+    "serve": ("serve", "Score rows over HTTP."),
     "inspect": ("inspect", "Show what a model is and what it learned."),
+    "import": ("import_", "Make a model of SageMaker's model.tar.gz."),
+    "export": ("export", "Write weights, or vectors for nearest-neighbour search."),
 }
-INTERRUPTED, TERMINATED = 130, 143
 UNTOUCHED = "no file was written or replaced"
 
 
@@ -48,10 +51,6 @@ class Commands(click.Group):
 
 class DownstreamClosed(Exception):  # noqa: N818 - it is not an error
     """Whoever read the output has had enough."""
-
-
-class Terminated(BaseException):
-    """SIGTERM has come; not an Exception, so that nothing on the way takes it for a failure of its own."""
 
 
 def version(ctx, _parameter, wanted):
@@ -88,7 +87,7 @@ def cli():
 
 def run(arguments=None):
     """Run the command line and exit with its code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     sys.exit(exit_code(arguments))
 
 
@@ -107,8 +106,7 @@ def exit_code(arguments):
 
 def failed(error):
     """Say what an exception means to the user, and return its exit code."""
-    from fmcore.errors import FMError, ResourceError
-    from fmcore.publish import FULL
+    from fmcore.errors import FMError
 
     if sys.stdout is not None:
         settle(sys.stdout)
@@ -117,21 +115,14 @@ def failed(error):
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
-    if isinstance(error, OSError) and error.errno in FULL:
-        error = ResourceError(f"the output cannot be written: {FULL[error.errno]}")
+    error = recognized(error, memory="try --memory-limit, fewer factors, or hashing into fewer features")
     known = {
         FMError: (error, getattr(error, "exit_code", 1)),
         click.exceptions.Abort: (f"interrupted; {UNTOUCHED}", INTERRUPTED),  # click's word for Ctrl-C
         KeyboardInterrupt: (f"interrupted; {UNTOUCHED}", INTERRUPTED),
         Terminated: (f"terminated; {UNTOUCHED}", TERMINATED),
-        MemoryError: ("out of memory; try --memory-limit, fewer factors, or hashing into fewer features", 6),
     }
     unknown = f"unexpected {type(error).__name__}: {error} (FMKIT_DEBUG=1 shows where)", 1
     sentence, code = next((known[kind] for kind in known if isinstance(error, kind)), unknown)
     say(f"fm: {sentence}")
     return code
-
-
-def _terminate(number, _frame):
-    signal.signal(number, signal.SIG_IGN)  # a second one must not cut off the tidying up
-    raise Terminated

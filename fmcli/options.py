@@ -3,23 +3,22 @@ from functools import cache
 
 import click
 
+from fmcli.console import say
 from fmcore.errors import UsageError
+from fmcore.hyperfile import read_file
 from fmcore.io.options import FORMATS, ReadOptions, TableOptions
 from fmcore.memory import parse_size
-from fmcore.params import INIT_NUMBERS, PARAMETERS, PREDICTOR_TYPES, resolve
+from fmcore.params import INIT_NUMBERS, PARAMETERS, PREDICTOR_TYPES, PRESETS, from_strings, layered, resolve
 from fmcore.threads import default_threads
 
 SHORT = {"binary_classifier": "classifier", "regressor": "regressor"}
 
 
 class Parsed(click.ParamType):
-    """An option whose text a library function turns into a value, refusing it with a UsageError.
+    """An option whose text a library function turns into a value, refusing it with a UsageError."""
 
-    expected: said where the option is missing.
-    """
-
-    def __init__(self, name, parse, expected=None):
-        self.name, self._parse, self._expected = name, parse, expected
+    def __init__(self, name, parse):
+        self.name, self._parse = name, parse
 
     def convert(self, value, param, ctx):
         """The value; click adds the option's name to what is wrong."""
@@ -27,10 +26,6 @@ class Parsed(click.ParamType):
             return self._parse(value)
         except UsageError as error:
             self.fail(str(error), param, ctx)
-
-    def get_missing_message(self, param, ctx):  # noqa: ARG002 - click's signature
-        """What click adds where the option is required and missing."""
-        return self._expected and f"Expected {self._expected}."
 
 
 def stacked(*decorators):
@@ -53,41 +48,93 @@ def defaults(predictor_type):
 def default_text(name, parameter):
     """What a help page says of the default: one value, or one for each predictor type where they differ."""
     values = {kind: getattr(defaults(kind), name) for kind in PREDICTOR_TYPES}
-    texts = {kind: parameter.unset if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
-             for kind, value in values.items()}
+    texts = {kind: text_of(parameter, value) for kind, value in values.items()}
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))
     return ", ".join(f"{text} {SHORT[kind]}" for kind, text in texts.items())
+
+
+def text_of(parameter, value):
+    """A value as the user would write it."""
+    if value is None:
+        return parameter.unset
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def flag(name):
+    """The option of a hyperparameter."""
+    return f"--{name.replace('_', '-')}"
 
 
 def hyperparameter_option(name, parameter):
     """The click option of one row of the table."""
     metavar = "|".join(parameter.choices) if parameter.choices else {int: "N", float: "X", bool: ""}[parameter.kind]
     if parameter.kind is bool:
-        flag = name.replace("_", "-")
-        return click.option(f"--{flag}/--no-{flag}", default=None, help=_help(name, parameter))
-    return click.option(f"--{name.replace('_', '-')}", type=Parsed(name, parameter.parse, parameter.valid),
-                        metavar=metavar, required=parameter.required, help=_help(name, parameter))
+        return click.option(f"{flag(name)}/{flag(f'no_{name}')}", default=None, help=_help(name, parameter))
+    return click.option(flag(name), type=Parsed(name, parameter.parse), metavar=metavar, help=_help(name, parameter))
 
 
 def _help(name, parameter):
-    own = name.rsplit("_", 1)[-1] in INIT_NUMBERS.values()  # its help tells the default that goes with the method
-    if parameter.required or own:
+    if parameter.required:
+        return f"{parameter.help}  [required, here or in FILE]"
+    if name.rsplit("_", 1)[-1] in INIT_NUMBERS.values():  # its help tells the default that goes with the method
         return parameter.help
     return f"{parameter.help}  [default: {default_text(name, parameter)}]"
 
 
-hyperparameter_options = stacked(*(hyperparameter_option(name, parameter) for name, parameter in PARAMETERS.items()))
+def parse_pair(text):
+    """(name, typed value) of "name=value", the name in either spelling."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise UsageError(f"found {text!r}; expected name=value")
+    return next(iter(from_strings({name.strip().replace("-", "_"): value}).items()))
 
 
-def given_hyperparameters(context, values):
-    """Take the hyperparameters that the user gave out of a command's values: name -> value (None is a value)."""
-    given = {}
-    for name in PARAMETERS:
-        value = values.pop(name)
-        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-            given[name] = value
-    return given
+hyperparameter_options = stacked(
+    click.option("--preset", type=click.Choice(tuple(PRESETS)), default="native", show_default=True,
+                 help="The defaults of hyperparameters: native, those shown below, or those of Amazon SageMaker."),
+    click.option("--hyperparameters", "hyperparameter_file", metavar="FILE",
+                 help="Hyperparameters as a JSON object of SageMaker's names; what an option gives comes before it."),
+    click.option("-p", "--param", "pairs", metavar="NAME=VALUE", multiple=True, type=Parsed("name=value", parse_pair),
+                 help="A hyperparameter: -p epochs=3 is --epochs 3; may be repeated."),
+    *(hyperparameter_option(name, parameter) for name, parameter in PARAMETERS.items()))
+
+
+def chosen_hyperparameters(context, values, *, quiet):
+    """The `Hyperparameters` that a command's values say, which are taken out of them.
+
+    What the user gave on the command line goes before the file, the file before the preset.
+    """
+    preset, path, pairs = (values.pop(name) for name in ("preset", "hyperparameter_file", "pairs"))
+    given = _merged([*_given_options(context, values), *pairs])
+    if path is not None:
+        of_file, ignored = read_file(path)
+        given = layered(of_file, given)
+        if ignored:
+            say(f"note: {path}: ignored, as all that begins with _: {', '.join(ignored)}", quiet=quiet)
+    for name, parameter in PARAMETERS.items():
+        if parameter.required and name not in given:
+            raise click.UsageError(f"Missing option '{flag(name)}'. Expected {parameter.valid}. "
+                                   "-p or --hyperparameters FILE may say it as well.", context)
+    return resolve(preset, **given)
+
+
+def _given_options(context, values):
+    """(name, value) of each hyperparameter that the user gave as an option; None is a value."""
+    options = [(name, values.pop(name)) for name in PARAMETERS]
+    return [(name, value) for name, value in options
+            if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT]
+
+
+def _merged(pairs):
+    """The dict of (name, value) pairs; a name may be given twice only as the same."""
+    merged = {}
+    for name, value in pairs:
+        if name in merged and merged[name] != value:
+            first, second = (text_of(PARAMETERS[name], v) for v in (merged[name], value))
+            raise UsageError(f"{name} is given twice, as {first} and as {second}; leave one of them out")
+        merged[name] = value
+    return merged
 
 
 # ------------------------------------------------------------------------------------------------------- reading

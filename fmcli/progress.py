@@ -1,20 +1,15 @@
-"""What a command says on standard error: a bar while it is a terminal, a line an epoch, remarks at the end."""
+"""What every command says on standard error: a bar while it is a terminal, and what reading had to tell."""
 import os
 import sys
 from contextlib import contextmanager
 
 from fmcli.console import say
-from fmcore.training import Observer
 
 
-def say_report(report, *, quiet=False):
-    """What reading had to tell: notes, counts, and the first errors that were passed over."""
-    for note in report.notes:
-        say(f"note: {note}", quiet=quiet)
-    for error in report.errors:
-        say(f"skipped: {error}", quiet=quiet)
-    for name, count in report.counts.items():
-        say(f"{name}: {count:,}", quiet=quiet)
+def remarks(report):
+    """What reading had to tell, a line each: notes, the first errors that were passed over, and counts."""
+    return [*(f"note: {note}" for note in report.notes), *(f"skipped: {error}" for error in report.errors),
+            *(f"{name}: {count:,}" for name, count in report.counts.items())]
 
 
 class Bar:
@@ -60,58 +55,5 @@ def reading(report, bar, *, quiet):
         raise
     finally:
         bar.close()
-        say_report(report, quiet=quiet)
-
-
-class TrainingProgress(Observer):
-    """A bar over the rows of an epoch, and a table with a line an epoch; `records` keeps them all.
-
-    reports: of the training rows, said before training begins, and of others, said at the end.
-    """
-
-    def __init__(self, bar, reports, *, quiet):
-        self._bar, self._unsaid, self._quiet = bar, list(reports), quiet
-        self._columns, self._rows, self._epochs = None, 0, 0
-        self.records = []
-
-    def loaded(self, dataset, model, backend):
-        """Say what will be trained on what."""
-        self._bar.close()
-        say_report(self._unsaid.pop(0), quiet=self._quiet)
-        where = "in memory" if dataset.in_memory else "streamed each epoch, beyond the memory limit"
-        megabytes = sum(array.nbytes for array in model.tensors().values()) / 1e6
-        say(f"{dataset.rows:,} rows, {dataset.non_zeros:,} non-zeros, feature_dim {model.feature_dim:,}, {where}; "
-            f"mini-batches of {dataset.mini_batch_size}; model of {megabytes:,.1f} MB; {backend.name}, "
-            f"{backend.threads} thread{'s' * (backend.threads > 1)}", quiet=self._quiet)
-        self._rows, self._epochs = dataset.rows, model.hyperparameters.epochs
-        self._next_bar()
-
-    def rows(self, count):
-        """Move the bar."""
-        self._bar.add(count)
-
-    def epoch(self, record):
-        """Print the epoch's line, after the table's head for the first."""
-        self.records.append(record)
-        self._bar.close()
-        cells = {"epoch": str(record["epoch"])}
-        for part in ("train", "test"):
-            cells.update({f"{part} {name}": "-" if value is None else f"{value:.5f}"
-                          for name, value in record.get(part, {}).items()})
-        cells["seconds"], cells["rows/s"] = f"{record['seconds']:.2f}", f"{record['rows_per_second']:,.0f}"
-        if self._columns is None:
-            self._columns = {name: max(len(name), len(cell), 9) for name, cell in cells.items()}
-            say("  ".join(name.rjust(width) for name, width in self._columns.items()), quiet=self._quiet)
-        say("  ".join(cells[name].rjust(width) for name, width in self._columns.items()), quiet=self._quiet)
-        self._next_bar()
-
-    def _next_bar(self):
-        if len(self.records) < self._epochs:
-            self._bar = Bar(quiet=self._quiet, desc=f"epoch {len(self.records) + 1}", total=self._rows, unit="row",
-                            unit_scale=True)
-
-    def close(self):
-        """Take the bar away and say what is left to say."""
-        self._bar.close()
-        while self._unsaid:
-            say_report(self._unsaid.pop(0), quiet=self._quiet)
+        for line in remarks(report):
+            say(line, quiet=quiet)

@@ -7,9 +7,10 @@ END = object()
 
 
 @contextmanager
-def ahead(items, depth=1):
+def ahead(items, depth=1, *, cancel=None):
     """An iterator over the same items, up to `depth` of them made ahead; an error surfaces in its place.
 
+    cancel: called on leaving, in the caller's thread; it must wake up `items` where they wait for what may never come.
     On leaving, the thread has ended and `items`, where it is a generator, is closed.
     """
     made = queue.Queue(depth)
@@ -20,6 +21,8 @@ def ahead(items, depth=1):
         yield _taken(made)
     finally:
         stopped.set()
+        if cancel is not None:
+            cancel()
         while worker.is_alive():
             with suppress(queue.Empty):
                 made.get(timeout=0.05)  # room for a worker that waits to put

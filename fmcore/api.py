@@ -1,71 +1,20 @@
 """What the commands do, each one call: this room alone joins readers, training, backends, models and writers."""
-import itertools
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from fmcore import converting, inspection, modelfile, publish
+from fmcore import checkpoint, converting, exporting, inspection, modelfile, publish
 from fmcore.backends import backend_for
-from fmcore.checks import checked, known_features
-from fmcore.dataset import Dataset
-from fmcore.errors import DataError, ModelError, UsageError
-from fmcore.io import sources, streams
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.checks import known_features
+from fmcore.data import Data, PipeMode  # noqa: F401 - the callers' way to them
+from fmcore.errors import ModelError, UsageError
+from fmcore.fitting import Resources, train  # noqa: F401 - as above
+from fmcore.io import streams
+from fmcore.io.options import ReadOptions, TableOptions
 from fmcore.io.predictions import writer_for
-from fmcore.io.readers import read_batches
 from fmcore.io.vocabulary import Vocabulary, open_encoder
-from fmcore.memory import default_limit
-from fmcore.model import initial
-from fmcore.training import Observer
+from fmcore.scoring import Scorer
 from fmcore.training import evaluate as evaluate_rows
-from fmcore.training import train as train_model
-
-KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
-
-
-@dataclass
-class Data:
-    """Rows that a command reads: the names the user gave, how to read them, and what reading has to tell.
-
-    report: what the first pass over the rows tells; later ones find the same, and counts must not add up.
-    on_bytes: see read_batches. Categorical columns are encoded alike wherever `encoder` is shared.
-    """
-
-    names: list
-    options: ReadOptions = field(default_factory=ReadOptions)
-    report: Report = field(default_factory=Report)
-    encoder: object = None
-    on_bytes: object = None
-
-    def __post_init__(self):
-        self.sources = sources.find(self.names)
-        self._reports = itertools.chain([self.report], iter(Report, None))
-
-    @property
-    def rereadable(self):
-        """Whether all of it can be read more than once."""
-        return all(source.rereadable for source in self.sources)
-
-    def batches(self):
-        """A new pass over the rows, and the Report that it fills."""
-        report = next(self._reports)
-        return read_batches(self.sources, self.options, report, encoder=self.encoder, on_bytes=self.on_bytes), report
-
-    def checked(self, **demands):
-        """A new pass over the rows that meet the demands of fmcore.checks.checked, and the Report that it fills."""
-        batches, report = self.batches()
-        return checked(batches, report, on_error=self.options.on_error, **demands), report
-
-    @contextmanager
-    def named(self):
-        """Let an error about the rows as a whole say where they come from."""
-        try:
-            yield
-        except DataError as error:
-            error.source = error.source or sources.title(self.sources)
-            raise
 
 
 # ------------------------------------------------------------------------------------------------------ convert
@@ -75,11 +24,11 @@ def convert(data, target, *, to=None, shards=1, feature_dim=None):
     data.encoder = open_encoder(data.options.table)
     with ExitStack() as stack:
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
-        vocabulary = _vocabulary_output(stack, data)
+        vocabulary = data.vocabulary_output(stack)
         writer = _writer(data, paths, converting.output_format(target, to), feature_dim)
         batches, _ = data.checked(feature_dim=feature_dim)
         summary = converting.convert(batches, handles, writer)
-        summary.feature_dim = _feature_dim(data, summary.feature_dim, feature_dim)
+        summary.feature_dim = data.feature_dim(summary.feature_dim, feature_dim)
         writer.finish(handles, summary.feature_dim)
         if vocabulary:
             data.encoder.write(vocabulary)
@@ -95,114 +44,26 @@ def _writer(data, paths, output_format, feature_dim):
             raise UsageError("a record states feature_dim, which is known only after all rows are read: from a pipe to "
                              f"{target}, give it with --feature-dim, or write to an uncompressed file")
         seen = converting.counted_feature_dim(data.batches()[0])
-        feature_dim = _feature_dim(data, seen)
+        feature_dim = data.feature_dim(seen)
     return converting.RecordWriter(feature_dim)
-
-
-def _feature_dim(data, seen, stated=None):
-    """The stated feature_dim, else the largest of what rows, records and vocabulary show."""
-    return stated or max(seen, data.report.facts.get("feature_dim", 0), data.encoder.feature_dim or 0)
-
-
-def _vocabulary_output(stack, data):
-    """A handle for the vocabulary that this run builds, or None."""
-    if not data.encoder.is_new:
-        return None
-    return stack.enter_context(publish.whole(data.options.table.vocabulary))
-
-
-# -------------------------------------------------------------------------------------------------------- train
-@dataclass
-class Resources:
-    """What a command may use. memory_limit: bytes that training rows may take, None for half of what is free."""
-
-    threads: int = 1
-    memory_limit: int | None = None
-
-
-def train(data, hyperparameters, target, *, test=None, resources=None, observer=None):
-    """Train on `data`, telling the observer, and publish the model at `target`; returns the Model.
-
-    observer: a fmcore.training.Observer.
-    """
-    _require_testable(data, test, hyperparameters)
-    resources = resources or Resources()
-    data.encoder = open_encoder(data.options.table)
-    with ExitStack() as stack:
-        handle = stack.enter_context(publish.whole(target))
-        vocabulary = _vocabulary_output(stack, data)
-        model = _trained(data, hyperparameters, test, resources, observer)
-        model.info["input"] = _kept(data.options)
-        modelfile.dump(model, handle)
-        if vocabulary:
-            data.encoder.write(vocabulary)
-    return model
-
-
-def _require_testable(data, test, hyperparameters):
-    """Refuse what training would find out only later, or never."""
-    if test is None and hyperparameters.early_stopping_patience is not None:
-        raise UsageError("early_stopping_patience goes by the loss of test rows, but none are given; name some with "
-                         "--test, or leave it out")
-    if sum(source.path == sources.STDIN for part in (data, test) if part for source in part.sources) > 1:
-        raise UsageError("standard input (-) is named for training and for testing, but can be read once")
-
-
-def _trained(data, hyperparameters, test, resources, observer):
-    backend = backend_for("cpu", resources.threads)
-    limit = default_limit() if resources.memory_limit is None else resources.memory_limit
-
-    def rows():
-        return data.checked(labels=True, feature_dim=hyperparameters.feature_dim)[0]
-
-    dataset = Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable)
-    with data.named():
-        dataset.load()
-    data.encoder.freeze()
-    feature_dim = max(1, _feature_dim(data, dataset.feature_dim, hyperparameters.feature_dim))
-    dataset.widen(feature_dim)
-    model = initial(replace(hyperparameters, feature_dim=feature_dim), dataset.mean_label)
-    observer = observer or Observer()
-    observer.loaded(dataset, model, backend)
-    return train_model(model, dataset, backend, test=_test_rows(test, data, feature_dim, limit), observer=observer)
-
-
-def _test_rows(test, data, feature_dim, limit):
-    """A function that gives the test rows anew each epoch, from memory where they fit or cannot be read again."""
-    if test is None:
-        return None
-    test.encoder = data.encoder
-
-    def rows():
-        batches, report = test.checked(labels=True)
-        return known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
-
-    count, size, kept = 0, 0, []
-    for batch in rows():
-        count += len(batch)
-        size += batch.nbytes
-        if size > limit and test.rereadable:
-            kept = None
-        if kept is not None:
-            kept.append(batch)
-    if not count:
-        raise DataError("no rows to test on", source=sources.title(test.sources))
-    return rows if kept is None else lambda: kept
-
-
-def _kept(options):
-    """The read options that a model carries, so that scoring reads as training did.
-
-    "auto" leaves indices as they stand, and what it has to say of the training rows' must not be said of a few others.
-    """
-    kept = {name: getattr(options, name) for name in KEPT_OPTIONS}
-    return {**kept, "index_base": "1" if options.index_base == "1" else "0", "table": asdict(options.table)}
 
 
 # ------------------------------------------------------------------------------------- score with a trained model
 def load(path, *, verify=False):
     """The model at `path`, its arrays mapped."""
-    return modelfile.load(path, verify=verify)
+    model = modelfile.load(path, verify=verify)
+    checkpoint.require_model(model, path)
+    return model
+
+
+def import_archive(path, target, **told):
+    """Publish the model in SageMaker's archive `path`; returns it. told: as for fmcore.archive.network.load."""
+    from fmcore.archive import network  # with the library of ZIP, which nothing else needs
+
+    with publish.whole(target) as handle:
+        model = network.load(path, **told)
+        modelfile.dump(model, handle)
+    return model
 
 
 def read_options(model, **given):
@@ -239,8 +100,7 @@ def evaluate(model, data, *, threads=1, unseen="ignore"):
 
 def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     """Write a score for each row to `target`, in order; returns the number of rows."""
-    backend, count = backend_for("cpu", threads), 0
-    classifier = model.hyperparameters.predictor_type == "binary_classifier"
+    scorer, count = Scorer(model, threads), 0
     # any label will do, or none: with a positive label named, every other one is legal
     data.options = replace(data.options, binary=False, positive="1", unseen=unseen)
     data.encoder = open_encoder(data.options.table, build=False)
@@ -249,17 +109,10 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     with streams.open_output(target) as out:
         out.write(writer.begin())
         for batch in known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen):
-            scores = backend.score(batch, model)
-            out.write(writer.rows(sigmoid(scores) if classifier else scores, batch.ids))
+            out.write(writer.rows(scorer.scores(batch), batch.ids))
             count += len(batch)
         out.write(writer.end())
     return count
-
-
-def sigmoid(raw):
-    """1 / (1 + e^-x) without overflow, float32 by way of float64."""
-    small = np.exp(-np.abs(raw, dtype=np.float64))
-    return (np.where(raw >= 0, 1, small) / (1 + small)).astype(np.float32)
 
 
 def inspect(model, *, top=10, names=None):
@@ -267,6 +120,11 @@ def inspect(model, *, top=10, names=None):
     pairs = inspection.largest_pairs(model, top, names)
     return {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names),
             "largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
+
+
+def export(model, target, **choice):
+    """Write the model's weights, or vectors of some of its features; choice: as for fmcore.exporting.export."""
+    exporting.export(model, target, **choice)
 
 
 def names(vocabulary):

@@ -8,16 +8,18 @@ def checked(batches, report, *, on_error, labels=False, feature_dim=None):
     """Pass batches on, refusing rows without a label (where labels are needed) or with an index beyond feature_dim.
 
     on_error: "fail" raises the first row's DataError, "skip" leaves such rows out and counts them in the report.
+    feature_dim: a number, None, or a function that gives either for the batch that has come.
     """
     for batch in batches:
+        limit = feature_dim() if callable(feature_dim) else feature_dim
         bad = np.isnan(batch.labels) if labels else np.zeros(len(batch), bool)
-        if feature_dim is not None and batch.feature_dim > feature_dim:
-            bad |= largest_indices(batch) >= feature_dim
+        if limit is not None and batch.feature_dim > limit:
+            bad |= largest_indices(batch) >= limit
         if not bad.any():
             yield batch
             continue
         for row in np.flatnonzero(bad):
-            error = _error(batch, row, feature_dim)
+            error = _error(batch, row, limit)
             if on_error == "fail":
                 raise error
             report.skip(error)

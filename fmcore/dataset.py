@@ -22,13 +22,16 @@ class Dataset:
     memory_limit: bytes that the blocks may take before they are streamed instead.
 
     After `load`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size, in_memory, mean_label
-    (weighted), scale (float32 (feature_dim,) or None).
+    (weighted), scale (float32 (feature_dim,) or None). complete: whether these are of all rows.
     """
+
+    complete = True
 
     def __init__(self, read, hyperparameters, prepare, memory_limit, *, rereadable=True):
         self._read, self._rereadable = read, rereadable
         self._hyperparameters, self._prepare, self._memory_limit = hyperparameters, prepare, memory_limit
         self._kept = []
+        self._weighted = np.zeros(2)  # sum of the labels, and of the weights
         self.rows = self.non_zeros = 0
         self.feature_dim = hyperparameters.feature_dim or 1
         self.mini_batch_size = hyperparameters.mini_batch_size
@@ -38,22 +41,16 @@ class Dataset:
 
     def load(self):
         """Read everything once: keep the blocks if they fit, and learn the sizes either way."""
-        raw, size, scale, weighted = [], 0, FeatureScale(), np.zeros(2)
+        raw, size, scale = [], 0, FeatureScale()
         for batch in cut(self._read()):
-            self._count(batch)
-            weighted += weighted_sums(batch)
-            if self._hyperparameters.feature_scaling == "rms":
-                scale.add(batch)
+            self._learn(batch, scale)
             if self.in_memory:
                 raw.append(batch)
                 size += int(batch.nbytes * PREPARED)
                 if size > self._memory_limit:
                     self._stream()
                     raw = []
-        if not self.rows:
-            raise DataError("no rows to train on")
-        self.mean_label = float(weighted[0] / weighted[1]) if weighted[1] else 0.0
-        self.scale = scale.result(self.feature_dim)
+        self._settle(scale)
         for number in range(len(raw)):
             self._kept.append(self._block(raw[number], number))
             raw[number] = None  # its memory is free before the next one is prepared
@@ -76,12 +73,23 @@ class Dataset:
         for number, batch in enumerate(cut(self._read())):
             yield self._block(batch, number)
 
-    def _count(self, batch):
+    def _learn(self, batch, scale):
         self.rows += len(batch)
         self.non_zeros += len(batch.indices)
         self.feature_dim = max(self.feature_dim, batch.feature_dim)
         if self.mini_batch_size is None:
             self.mini_batch_size = auto_mini_batch_size(batch)
+        self._weighted += weighted_sums(batch)
+        if self._hyperparameters.feature_scaling == "rms":
+            scale.add(batch)
+
+    def _settle(self, scale):
+        """Set what follows from all that was learned."""
+        if not self.rows:
+            raise DataError("no rows to train on")
+        labels, weights = self._weighted
+        self.mean_label = float(labels / weights) if weights else 0.0
+        self.scale = scale.result(self.feature_dim)
 
     def _block(self, batch, number):
         block = make_block(scaled(batch, self.scale), number, self.mini_batch_size, self._hyperparameters)

@@ -70,3 +70,9 @@ class ResourceError(FMError):
     """Out of memory, disk or another resource."""
 
     exit_code = 6
+
+
+class StoppedError(FMError):
+    """Training was asked to stop before it had trained anything."""
+
+    exit_code = 143

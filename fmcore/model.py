@@ -78,7 +78,9 @@ def initial(hyperparameters, mean_label=0.0):
         raise ResourceError(f"a model of feature_dim {d} and num_factors {k} needs {4 * d * (k + 1):,} bytes of "
                             "memory, more than there is; take fewer factors, or hash into fewer features") from None
     for group, array in arrays.items():
-        if hyperparameters.init(group)[0] == "mean":
+        if not hyperparameters.uses(group):
+            array.fill(0)
+        elif hyperparameters.init(group)[0] == "mean":
             array.fill(_mean_score(hyperparameters.predictor_type, mean_label))
         else:
             _fill(array, hyperparameters, group)

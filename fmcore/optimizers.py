@@ -1,14 +1,27 @@
-"""The optimizers by name, and what each keeps for every weight between its steps.
+"""The optimizers by name, and what each keeps between its steps.
 
 Their formulas stand in backends/reference.py (NumPy) and backends/rules.h (the kernels).
 """
+import numpy as np
 
-SLOTS = {
+SLOTS = {  # optimizer -> what it keeps for every weight
     "adagrad": ("sum_of_squares",),
+    "adam": ("first_moment", "second_moment"),
     "sgd": (),
 }
+UPDATES = "adam.updates"
 
 
 def state_name(slot, group):
     """The name under which a model keeps one slot of one group of weights."""
     return f"{slot}.{group}"
+
+
+def updates_state(optimizer, updates):
+    """What a model's state holds of the mini-batches trained so far: int64 (1,) for adam, else nothing."""
+    return {UPDATES: np.array([updates], np.int64)} if optimizer == "adam" else {}
+
+
+def updates_in(state):
+    """The mini-batches trained so far, by a model's state; 0 where it does not say."""
+    return int(state[UPDATES][0]) if UPDATES in state else 0

@@ -1,5 +1,5 @@
 """The one table of hyperparameters: options, hyperparameters.json, the tuner and the model's header are read off it."""
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 
 from fmcore.batch import MAX_FEATURE_DIM
@@ -13,6 +13,7 @@ INIT_METHODS = ("normal", "uniform", "constant")
 GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits
 MAX_SEED = 2**63 - 1
+EPS = 1e-8
 
 # The number that an init method takes, and its value for each group where none is given. Factors that are all alike
 # would move alike for ever, hence no zero among theirs.
@@ -23,12 +24,24 @@ INIT_DEFAULTS = {
     "factors": {"sigma": 0.02, "scale": 0.02, "value": 0.02},
 }
 
+# The defaults that the developer guide of Amazon SageMaker lists and its jobs log, which are those of MXNet's example
+# of a sparse factorization machine; the guide calls 64 factors a good choice. `resolve` adds rescale_grad.
+SAGEMAKER = {
+    "num_factors": 64, "epochs": 1, "mini_batch_size": 1000, "feature_scaling": "none",
+    "optimizer": "adam", "lr_schedule": "constant",
+    "bias_lr": 0.1, "linear_lr": 0.001, "factors_lr": 0.0001,
+    "bias_wd": 0.01, "linear_wd": 0.001, "factors_wd": 0.00001,
+    "bias_init_method": "normal", "linear_init_method": "normal", "factors_init_method": "normal",
+    "bias_init_sigma": 0.01, "linear_init_sigma": 0.01, "factors_init_sigma": 0.001,
+}
+
 # preset -> predictor_type -> what differs from the defaults of the table below
 PRESETS = {
     "native": {
         "binary_classifier": {},
         "regressor": {"linear_wd": 2e-3, "factors_wd": 2e-3},
     },
+    "sagemaker": {"binary_classifier": SAGEMAKER, "regressor": SAGEMAKER},
 }
 
 
@@ -76,6 +89,8 @@ class Hyperparameters:
         "Number of features; auto takes it from the rows.", "model", unset="auto", low=1, high=MAX_FEATURE_DIM))
     num_factors: int = field(default=8, metadata=about(
         "Length of each feature's factor vector.", "model", low=1, high=MAX_NUM_FACTORS))
+    use_bias: bool = field(default=True, metadata=about("Have a bias; without, it stays 0.", "model"))
+    use_linear: bool = field(default=True, metadata=about("Have linear weights; without, they stay 0.", "model"))
 
     epochs: int = field(default=10, metadata=about("Passes over the training rows.", "training", low=1))
     mini_batch_size: int | None = field(default=None, metadata=about(
@@ -88,6 +103,8 @@ class Hyperparameters:
         "values again.", "training", choices=("rms", "none")))
     early_stopping_patience: int | None = field(default=None, metadata=about(
         "Stop after so many epochs without a better test loss.", "training", low=1))
+    batch_metrics_publish_interval: int = field(default=500, metadata=about(
+        "Mini-batches between two reports of training metrics within an epoch.", "training", low=1))
 
     optimizer: str = field(default="adagrad", metadata=about(
         "Rule that turns gradients into steps.", "optimizer", choices=OPTIMIZERS))
@@ -102,8 +119,9 @@ class Hyperparameters:
     factors_wd: float = field(default=1e-4, metadata=_decay("factors"))
     clip_gradient: float | None = field(default=None, metadata=about(
         "Project each gradient onto [-c, c].", "optimizer", above=0))
-    eps: float = field(default=1e-8, metadata=about(
-        "Small number that keeps the optimizer from dividing by 0.", "optimizer", low=1e-30, high=1.0))
+    eps: float | None = field(default=EPS, metadata=about(
+        "Small number that keeps the optimizer from dividing by 0; none takes the default.", "optimizer", low=1e-30,
+        high=1.0))
     rescale_grad: float | None = field(default=None, metadata=about(
         "Factor of the summed gradient; auto is 1 / rows of the mini-batch.", "optimizer", unset="auto", above=0))
 
@@ -124,6 +142,8 @@ class Hyperparameters:
     def __post_init__(self):
         for name, parameter in PARAMETERS.items():
             self._set(name, parameter.check(getattr(self, name)))
+        if self.eps is None:
+            self._set("eps", EPS)
         for group in GROUPS:
             self._settle_init(group)
 
@@ -131,6 +151,10 @@ class Hyperparameters:
         """(method, number) by which the group "bias", "linear" or "factors" starts; the method "mean" has no number."""
         method = getattr(self, f"{group}_init_method")
         return method, getattr(self, f"{group}_init_{INIT_NUMBERS[method]}") if method in INIT_NUMBERS else None
+
+    def uses(self, group):
+        """Whether the group "bias", "linear" or "factors" is part of the model; one that is not stays 0."""
+        return getattr(self, f"use_{group}", True)
 
     def as_dict(self):
         """All values by name, ready for JSON."""
@@ -143,17 +167,11 @@ class Hyperparameters:
         return cls(**values)
 
     def _settle_init(self, group):
-        chosen = getattr(self, f"{group}_init_method")
-        wanted = INIT_NUMBERS.get(chosen)
-        for method, number in INIT_NUMBERS.items():
-            name = f"{group}_init_{number}"
-            value = getattr(self, name)
-            if number == wanted and value is None:
-                self._set(name, INIT_DEFAULTS[group][number])
-            elif number != wanted and value is not None:
-                takes = f"{group}_init_{wanted}" if wanted else "no number"
-                raise UsageError(f"{name} is {value!r}, but {group}_init_method is {chosen}, which takes {takes}; "
-                                 f"leave {name} out or choose {group}_init_method {method}")
+        _require_own_number(group, vars(self))
+        method, value = self.init(group)
+        if method in INIT_NUMBERS and value is None:
+            number = INIT_NUMBERS[method]
+            self._set(f"{group}_init_{number}", INIT_DEFAULTS[group][number])
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)
@@ -168,25 +186,53 @@ def from_strings(given):
     Values that are no text are checked alone. Unknown names and invalid values raise UsageError.
     """
     _require_known(given, required=False)
-    return {name: PARAMETERS[name].parse(value) for name, value in given.items()}
+    typed = {name: PARAMETERS[name].parse(value) for name, value in given.items()}
+    for group in GROUPS:
+        _require_own_number(group, typed)
+    return typed
+
+
+def layered(lower, upper):
+    """Typed values by name, those of `upper` before those of `lower`.
+
+    Where `upper` gives an init method, the lower numbers of another method no longer apply.
+    """
+    kept = dict(lower)
+    for group in GROUPS:
+        method = upper.get(f"{group}_init_method")
+        for other, number in INIT_NUMBERS.items():
+            if method not in (None, other):
+                kept.pop(f"{group}_init_{number}", None)
+    return {**kept, **upper}
 
 
 def resolve(preset="native", /, **given):
     """`Hyperparameters` from what was given, then the preset, then the defaults of the table.
 
     given: typed values by name. None is a value ("auto"), so leave out what was not given.
+    The preset "sagemaker" makes rescale_grad 1 / mini_batch_size where it is not given.
     """
     _require_known(given)
     if preset not in PRESETS:
         raise UsageError(f"preset is {preset!r}; expected {' or '.join(PRESETS)}")
     predictor_type = PARAMETERS["predictor_type"].check(given["predictor_type"])
-    overrides = {**PRESETS[preset][predictor_type]}
-    for group in GROUPS:  # of the preset's numbers, those of another method than the one given no longer apply
-        method = given.get(f"{group}_init_method")
-        for other, number in INIT_NUMBERS.items():
-            if method not in (None, other):
-                overrides.pop(f"{group}_init_{number}", None)
-    return Hyperparameters(**{**overrides, **given})
+    chosen = Hyperparameters(**layered(PRESETS[preset][predictor_type], given))
+    if preset == "sagemaker" and "rescale_grad" not in given and chosen.mini_batch_size is not None:
+        chosen = replace(chosen, rescale_grad=1 / chosen.mini_batch_size)
+    return chosen
+
+
+def _require_own_number(group, values):
+    """Refuse the number of another init method than the group's, where both are among the values."""
+    chosen = values.get(f"{group}_init_method")
+    wanted = INIT_NUMBERS.get(chosen)
+    for method, number in INIT_NUMBERS.items():
+        name = f"{group}_init_{number}"
+        value = values.get(name)
+        if chosen is not None and number != wanted and value is not None:
+            takes = f"{group}_init_{wanted}" if wanted else "no number"
+            raise UsageError(f"{name} is {value!r}, but {group}_init_method is {chosen}, which takes {takes}; "
+                             f"leave {name} out or choose {group}_init_method {method}")
 
 
 def _require_known(names, *, required=True):

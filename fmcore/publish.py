@@ -1,6 +1,7 @@
 """Output files that appear whole or not at all: written beside, flushed to disk, renamed at the end."""
 import errno
 import os
+import re
 import secrets
 import stat
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from fmcore.errors import ResourceError, UsageError
 
+LONGEST = 40  # characters of a target's name within that of its temporary file
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
         errno.EFBIG: "the file would exceed the largest size allowed"}
@@ -49,11 +51,28 @@ def together(*paths):
             target.discard()
 
 
+def prepare(path):
+    """Get ready for a file that one process writes again and again: whether it can be, and no remains beside it.
+
+    Those are of a process that was killed while it wrote. Raises UsageError where `whole` would, and for what is no
+    regular file.
+    """
+    target = _target(os.fspath(path), renamed=True)
+    target.tidy()
+    try:
+        target.open()
+    finally:
+        target.discard()
+
+
 def _names(paths):
     return ", ".join("standard output" if path in STDOUT else os.fspath(path) for path in paths)
 
 
-def _target(path):
+def _target(path, *, renamed=False):
+    """What `path` is as an output; renamed: UsageError where it cannot be renamed onto."""
+    if renamed and path in STDOUT:
+        raise UsageError("standard output cannot be written again and again; name a file")
     if path in STDOUT:
         if sys.stdout is None:
             raise UsageError("standard output cannot be written: it is closed")
@@ -72,6 +91,8 @@ def _target(path):
         raise UsageError(f"{path} cannot be written: it is write-protected")
     if stat.S_ISREG(mode) and not path.startswith(("/dev/fd/", "/proc/")):
         return _Beside(path, stat.S_IMODE(mode))
+    if renamed:
+        raise UsageError(f"{path} cannot be written again and again: it is not a regular file")
     return _Straight(Path(path).open("wb"), closes=True)
 
 
@@ -105,8 +126,19 @@ class _Beside:
         self._target = Path(os.path.realpath(path))  # through a link, so that the link stays one
         if self._target in _BEING_WRITTEN:
             raise UsageError(f"{path} is named for two outputs, of which one would replace the other")
-        self._temporary = self._target.with_name(f".{self._target.name[:40]}.{secrets.token_hex(6)}.tmp")
+        self._temporary = self._target.with_name(self._temporary_name(secrets.token_hex(6)))
         self._path, self._mode, self.handle = path, mode, None
+
+    def _temporary_name(self, word):
+        return f".{self._target.name[:LONGEST]}.{word}.tmp"
+
+    def tidy(self):
+        """Remove other temporary files for the same target, where their name tells that they are."""
+        if len(self._target.name) <= LONGEST:
+            left = re.compile(re.escape(self._temporary_name("WORD")).replace("WORD", "[0-9a-f]{12}"))
+            for path in self._target.parent.glob(".*.tmp"):
+                if left.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
     def open(self):
         _BEING_WRITTEN.add(self._target)

@@ -1,11 +1,13 @@
 """The loop over epochs: train, test, tell, and stop early. It sees blocks and batches, never a file."""
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
 
 from fmcore.blocks import order
-from fmcore.errors import DivergedError
+from fmcore.errors import DivergedError, StoppedError
 from fmcore.metrics import metrics_for
+from fmcore.model import Model
 from fmcore.scaling import scaled, unscaled
 
 
@@ -18,43 +20,127 @@ class Observer:
     def rows(self, count):
         """So many more rows of this epoch are trained."""
 
+    def block(self, epoch, block, turns, scores):
+        """A block is trained, its mini-batches in the order `turns` (int64); epoch from 0.
+
+        scores: raw, float32 (rows,), in the order of the block's rows, each before its own mini-batch moved anything.
+        """
+
     def epoch(self, record):
         """An epoch has ended: epoch (from 1), train and test (metric -> value), seconds, rows_per_second."""
 
+    def resumed(self, records):
+        """Training goes on after these epochs, which another run has trained."""
 
-def train(model, dataset, backend, *, test=None, observer=None):
+
+@dataclass
+class Best:
+    """The best epoch so far by the primary test metric, and its model as the trainer had it."""
+
+    epoch: int
+    value: float
+    model: Model
+
+
+@dataclass
+class State:
+    """All that training needs to go on after an epoch, beside its rows.
+
+    model: weights as training has them, which is of scaled values (see fmcore.scaling), and the optimizer's state.
+    epochs: a record of each epoch so far. best: what early stopping keeps, or None.
+    """
+
+    model: Model
+    epochs: list = field(default_factory=list)
+    best: Best | None = None
+
+    def add(self, record, trainer):
+        """Take in an epoch's record, and the trainer's model where it is the best one and early stopping wants it."""
+        self.epochs.append(record)
+        h = self.model.hyperparameters
+        if h.early_stopping_patience is None or "test" not in record:
+            return
+        value = record["test"][metrics_for(h.predictor_type).primary[0]]
+        if self.best is None or value < self.best.value:
+            self.best = Best(record["epoch"], value, trainer.snapshot())
+
+    def ended(self):
+        """Whether all epochs are trained, or `early_stopping_patience` of them since the best one."""
+        h = self.model.hyperparameters
+        too_long = self.best is not None and len(self.epochs) - self.best.epoch >= h.early_stopping_patience
+        return too_long or len(self.epochs) >= h.epochs
+
+
+class Control:
+    """What training asks besides: where to begin, whether to stop, and to save what it has. This one only stops.
+
+    stop: a function that says whether to end with what is there, or None for never.
+    """
+
+    def __init__(self, stop=None):
+        self.stop = stop or (lambda: False)
+
+    def begin(self, model, dataset, *, tested):  # noqa: ARG002 - for those that go on from elsewhere
+        """The State to go on from, given a new model, its loaded data, and whether there are test rows."""
+        return State(model)
+
+    def save(self, state):
+        """An epoch has ended; `state` makes the State that it left, which takes a copy of all parameters."""
+
+
+def train(model, dataset, backend, *, test=None, test_each_epoch=True, observer=None, control=None):
     """Train a copy of `model` for the epochs of its hyperparameters and return it.
 
-    dataset: a loaded Dataset. test: called for an iterator of Batches, whose primary metric decides early stopping.
-    The result's info holds "epochs", one record each without timings, and "best_epoch" where a test set chose one.
-    Raises DivergedError where a loss is not finite.
+    dataset: a loaded Dataset. test: called for an iterator of Batches, whose primary metric decides early stopping;
+    without test_each_epoch after the last epoch alone.
+    control: a Control, asked to stop before each epoch and after each block within one.
+    The result's info holds "epochs", one record each without timings, "best_epoch" where a test set chose one, and
+    "stopped" (epoch, and rows of it that were trained) where control ended it.
+    Raises DivergedError where a loss is not finite, StoppedError where control stops it before there is any result.
     """
-    observer = observer or Observer()
-    trainer, h = backend.trainer(model), model.hyperparameters
-    best = Best(metrics_for(h.predictor_type).primary[0], h.early_stopping_patience)
-    history = []
-    for epoch in range(h.epochs):
+    observer, control = observer or Observer(), control or Control()
+    state = control.begin(model, dataset, tested=test is not None)
+    if state.epochs:
+        observer.resumed(state.epochs)
+    trainer, stopped = backend.trainer(state.model), None
+    while not state.ended():
         started = perf_counter()
-        record = {"epoch": epoch + 1, "train": train_epoch(trainer, dataset, epoch, h, observer)}
-        seconds = perf_counter() - started
-        if test is not None:
-            record["test"] = evaluate(
-                lambda batch: trainer.score(scaled(batch, dataset.scale)), test(), h.predictor_type)
-        history.append(record)
-        observer.epoch({**record, "seconds": seconds, "rows_per_second": dataset.rows / seconds})
-        if best.worse_for_too_long(record, trainer):
+        metrics, stopped = train_epoch(trainer, dataset, len(state.epochs), model.hyperparameters, observer, control)
+        if stopped:
             break
-    result = unscaled(best.model or trainer.snapshot(), dataset.scale)
-    result.info.update(epochs=history, rows=dataset.rows, mini_batch_size=dataset.mini_batch_size)
-    if best.model is not None:
-        result.info["best_epoch"] = best.epoch
-    return result
+        seconds = perf_counter() - started
+        record = {"epoch": len(state.epochs) + 1, "train": metrics}
+        if test is not None and (test_each_epoch or record["epoch"] == model.hyperparameters.epochs):
+            record["test"] = evaluate(lambda batch: trainer.score(scaled(batch, dataset.scale)), test(),
+                                      model.hyperparameters.predictor_type)
+        state.add(record, trainer)
+        observer.epoch({**record, "seconds": seconds, "rows_per_second": dataset.rows / seconds})
+        control.save(lambda: replace(state, model=trainer.snapshot()))
+    return result(state, trainer, dataset, stopped)
 
 
-def train_epoch(trainer, dataset, epoch, hyperparameters, observer):
-    """One pass over the data; the loss of each row as it was before its own mini-batch, as the primary metric."""
-    loss = weight = 0.0
+def result(state, trainer, dataset, stopped):
+    """The model that training leaves, of raw values, with what there is to know about it in its info."""
+    if stopped and not stopped["rows"] and not state.epochs:
+        raise StoppedError("stopped before the first mini-batch was trained; there is no model to save")
+    model = unscaled(state.best.model if state.best else trainer.snapshot(), dataset.scale)
+    model.info.update(epochs=state.epochs, rows=dataset.rows, mini_batch_size=dataset.mini_batch_size)
+    if state.best:
+        model.info["best_epoch"] = state.best.epoch
+    if stopped:
+        model.info["stopped"] = stopped
+    return model
+
+
+def train_epoch(trainer, dataset, epoch, hyperparameters, observer, control):
+    """One pass over the data: (metrics, None), or where control stopped it, (None, {"epoch", "rows"}).
+
+    The metrics are the primary one alone, of the loss of each row as it was before its own mini-batch.
+    """
+    loss = weight = rows = 0
     lr = lr_factor(hyperparameters, epoch)
+    if control.stop():
+        return None, {"epoch": epoch + 1, "rows": 0}
     with dataset.epoch() as blocks:
         for number, block in enumerate(blocks):
             turns = order(block, number, epoch, hyperparameters)
@@ -64,9 +150,13 @@ def train_epoch(trainer, dataset, epoch, hyperparameters, observer):
                 raise diverged(block, turns, scores, losses, epoch)
             loss += total
             weight += len(losses) if block.batch.weights is None else np.sum(block.batch.weights, dtype=np.float64)
+            rows += len(losses)
             observer.rows(len(losses))
+            observer.block(epoch, block, turns, scores)
+            if rows != dataset.rows and control.stop():  # a whole epoch is tested and saved first
+                return None, {"epoch": epoch + 1, "rows": rows}
     mean = float(loss / weight) if weight else 0.0
-    return {"rmse": mean**0.5} if hyperparameters.predictor_type == "regressor" else {"logloss": mean}
+    return {"rmse": mean**0.5} if hyperparameters.predictor_type == "regressor" else {"logloss": mean}, None
 
 
 def lr_factor(hyperparameters, epoch):
@@ -93,21 +183,3 @@ def evaluate(score, batches, predictor_type):
     for batch in batches:
         metrics.update(score(batch), batch.labels, batch.weights)
     return metrics.result()
-
-
-class Best:
-    """The model of the best epoch by a test metric to minimise; without patience nothing is kept."""
-
-    def __init__(self, metric, patience):
-        self._metric, self._patience = metric, patience
-        self._value = None
-        self.model = self.epoch = None
-
-    def worse_for_too_long(self, record, trainer):
-        """Take in an epoch's record; whether `patience` epochs have passed since the best one."""
-        if self._patience is None or "test" not in record:
-            return False
-        value = record["test"][self._metric]
-        if self._value is None or value < self._value:
-            self._value, self.epoch, self.model = value, record["epoch"], trainer.snapshot()
-        return record["epoch"] - self.epoch >= self._patience

@@ -3,6 +3,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,6 +87,14 @@ def records(data):
         found.append(record_class().FromString(data[8:8 + size]))
         data = data[8 + (size + 3) // 4 * 4:]
     return found
+
+
+def wait_for(condition):
+    """Go on once condition() holds, which must be within 30 s."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it has not come this far in 30 s"
+        time.sleep(0.01)
 
 
 def last_line(text):

@@ -60,7 +60,7 @@ def test_scores_are_the_definition(backend, num_factors, binary):
 @pytest.mark.parametrize("predictor_type", LOSSES)
 @pytest.mark.parametrize("optimizer", SLOTS)
 def test_gradients_are_finite_differences_of_the_weighted_loss(backend, predictor_type, optimizer):
-    """With sgd and lr 1 the step is the gradient; adagrad's first step from no state is lr * sign(gradient)."""
+    """With sgd and lr 1 the step is the gradient; the others' first step from no state is lr * sign(gradient)."""
     lr = dict.fromkeys(("bias_lr", "linear_lr", "factors_lr"), 1.0)
     wd = dict.fromkeys(("bias_wd", "linear_wd", "factors_wd"), 0.0)
     model = small_model(predictor_type, feature_dim=6, num_factors=3, optimizer=optimizer, **lr, **wd)
@@ -202,3 +202,17 @@ def test_builds_agree_after_training(monkeypatch):
                             backend))
     for other in models[1:]:
         np.testing.assert_allclose(other.factors, models[0].factors, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("group", ["bias", "linear"])
+def test_a_group_that_is_not_used_stays_zero_and_keeps_no_state(backend, optimizer, group):
+    h = {"optimizer": optimizer, "bias_wd": 0.1, "linear_wd": 0.1}
+    model = small_model(**h, **{f"use_{group}": False})
+    assert not getattr(model, group).any()
+    batch = random_rows(50)
+    trainer = backend.trainer(model)
+    trainer.train(backend.prepare(block_of(batch, 10)), np.arange(5))
+    after = trainer.snapshot()
+    for name, tensor in after.tensors().items():
+        assert tensor.any() == (not name.endswith(group)), name

@@ -10,7 +10,8 @@ import click
 import pytest
 from shell import COMMAND, environment, last_line
 
-from fmcli.main import DownstreamClosed, Terminated, failed
+from fmcli.exits import Terminated
+from fmcli.main import DownstreamClosed, failed
 from fmcore.errors import DataError, DivergedError, FMError, ModelError, ResourceError, UsageError
 
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
@@ -53,7 +54,7 @@ def test_the_unexpected_tells_no_more_than_it_must_unless_asked(fm):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (("trian",), "Error: No such command 'trian'."),
-    (("train",), "Error: Missing argument 'DATA...'."),
+    (("train", "-o", "y"), "Error: Missing option '--predictor-type'."),
     (("predict",), "Error: Missing argument 'MODEL'."),
     (("convert", "x.svm"), "Error: Missing option '-o' / '--output'."),
     (("convert", "x.svm", "-o", "y", "--to", "csv"), "Error: Invalid value for '--to': 'csv' is not one of "),

@@ -3,12 +3,11 @@ import os
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
-from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line
+from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line, wait_for
 
-from fmcli.main import _terminate
+from fmcli.exits import terminate
 
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 FOREVER = ("--predictor-type", "regressor", "--epochs", 10**9)
@@ -17,13 +16,6 @@ FOREVER = ("--predictor-type", "regressor", "--epochs", 10**9)
 def start(fm, *arguments, **streams):
     """Start a command that Ctrl-C reaches, even where these tests run in the background."""
     return fm.start(*arguments, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **streams)
-
-
-def wait_for(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it has not come this far in 30 s"
-        time.sleep(0.01)
 
 
 def stopped(fm, process, number, text=b""):
@@ -93,7 +85,7 @@ def test_a_second_termination_does_not_cut_off_the_tidying_up():
     before = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(BaseException, match=r"^$"):
-            _terminate(signal.SIGTERM, None)
+            terminate(signal.SIGTERM, None)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import UsageError
-from fmcore.params import GROUPS, INIT_NUMBERS, PARAMETERS, PRESETS, Hyperparameters, from_strings, resolve
+from fmcore.params import GROUPS, INIT_NUMBERS, PARAMETERS, PRESETS, Hyperparameters, from_strings, layered, resolve
 
 REGRESSOR = {"predictor_type": "regressor"}
 
@@ -52,6 +52,18 @@ def test_a_given_init_method_sets_the_presets_number_for_another_method_aside(mo
     assert resolve("other", **REGRESSOR, factors_init_method="normal").init("factors") == ("normal", 0.25)
 
 
+def test_layers_of_given_values():
+    assert layered({"epochs": 1, "seed": 2}, {"epochs": 3}) == {"epochs": 3, "seed": 2}
+    lower = {"bias_init_method": "normal", "bias_init_sigma": 0.5, "linear_init_sigma": 0.25}
+    assert layered(lower, {"bias_init_method": "uniform"}) == {"bias_init_method": "uniform", "linear_init_sigma": 0.25}
+    assert layered(lower, {"bias_init_method": "normal"}) == lower
+    assert layered(lower, {"bias_init_scale": 1.0}) == {**lower, "bias_init_scale": 1.0}
+
+
+def test_eps_none_is_its_default():
+    assert resolve(**REGRESSOR, **from_strings({"eps": "none"})).eps == resolve(**REGRESSOR).eps == 1e-8
+
+
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("method", INIT_NUMBERS)
 @pytest.mark.parametrize("number", INIT_NUMBERS.values())
@@ -75,7 +87,7 @@ def test_the_bias_may_start_at_the_mean_label_and_then_takes_no_number():
 
 @pytest.mark.parametrize(("name", "value", "expected"), [
     ("predictor_type", "classifier", "binary_classifier or regressor"),
-    ("optimizer", "lbfgs", "adagrad or sgd"),
+    ("optimizer", "lbfgs", "adagrad or adam or sgd"),
     ("num_factors", 0, "an integer from 1 to 65536"),
     ("num_factors", 2.5, "an integer from 1 to 65536"),
     ("num_factors", True, "an integer from 1 to 65536"),
@@ -87,7 +99,7 @@ def test_the_bias_may_start_at_the_mean_label_and_then_takes_no_number():
     ("linear_lr", 1e39, "a number of at least 0"),
     ("linear_lr", 10**400, "a number of at least 0"),
     ("clip_gradient", 0.0, "a number above 0, or none"),
-    ("eps", 0.0, "a number from 1e-30 to 1.0"),
+    ("eps", 0.0, "a number from 1e-30 to 1.0, or none"),
     ("bias_init_value", "x", "a number, or none"),
     ("shuffle", 1, "true or false"),
     ("seed", -1, "an integer from 0 to 9223372036854775807"),

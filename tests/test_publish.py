@@ -206,3 +206,31 @@ def test_an_interrupt_between_creating_the_file_and_having_it(target, monkeypatc
         write(target)
     monkeypatch.undo()
     assert left(target) == (["model"], b"old")
+
+
+def test_preparing_removes_what_killed_processes_left_of_this_file_alone(target):
+    for name in (".model.0123456789ab.tmp", ".model.0123456789ab.tmp.x", ".models.0123456789ab.tmp",
+                 ".model.new.tmp", "model.tmp"):
+        (target.parent / name).write_bytes(b"part")
+    publish.prepare(target)
+    assert left(target) == ([".model.0123456789ab.tmp.x", ".model.new.tmp", ".models.0123456789ab.tmp", "model",
+                             "model.tmp"], b"old")
+    publish.prepare(target.with_name("new"))
+    assert not target.with_name("new").exists()
+
+
+def test_preparing_leaves_remains_that_may_be_of_another_file(tmp_path):
+    remains = tmp_path / f".{'x' * 40}.0123456789ab.tmp"
+    remains.write_bytes(b"part")
+    publish.prepare(tmp_path / ("x" * 41))
+    assert remains.exists()
+    publish.prepare(tmp_path / ("x" * 40))
+    assert not remains.exists()
+
+
+@pytest.mark.parametrize(("path", "said"), [
+    ("-", "standard output cannot be written again and again"), ("/dev/null", "it is not a regular file"),
+    ("no/x", "there is no folder")])
+def test_preparing_refuses_what_cannot_be_replaced(path, said):
+    with pytest.raises(UsageError, match=said):
+        publish.prepare(path)

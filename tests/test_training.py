@@ -1,5 +1,7 @@
 """Blocks, the data set, the loop over epochs."""
 import itertools
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ from fmcore.ahead import ahead
 from fmcore.backends import backend_for
 from fmcore.batch import concatenate
 from fmcore.dataset import Dataset
-from fmcore.errors import DataError, DivergedError, ResourceError
-from fmcore.training import Observer, train
+from fmcore.errors import DataError, DivergedError, ResourceError, StoppedError
+from fmcore.training import Control, Observer, train
 
 
 @pytest.fixture
@@ -151,6 +153,54 @@ def test_observers_hear_of_every_row_and_epoch():
     assert [set(r) for r in trained.info["epochs"]] == [{"epoch", "train", "test"}] * 2
 
 
+@pytest.mark.usefixtures("small_blocks")
+def test_a_control_stops_training_between_blocks_but_lets_an_epoch_end():
+    model, backend = small_model(epochs=2, mini_batch_size=10), backend_for("cpu")
+    data = load(random_rows(150), model.hyperparameters, backend)
+    sizes = [len(block.batch) for block in data._kept]
+    assert len(sizes) > 2
+    asked = []
+    full = train(model, data, backend, control=Control(lambda: asked.append(True)))
+    assert "stopped" not in full.info
+    assert len(asked) == 2 * len(sizes)  # before each epoch, and after each of its blocks but the last
+    for number in range(1, len(asked) + 1):
+        answers = iter([False] * (number - 1) + [True])
+        epoch, trained = divmod(number - 1, len(sizes))
+        if number == 1:
+            with pytest.raises(StoppedError, match="no model to save"):
+                train(model, data, backend, control=Control(answers.__next__))
+            continue
+        stopped = train(model, data, backend, control=Control(answers.__next__))
+        assert stopped.info["stopped"] == {"epoch": epoch + 1, "rows": sum(sizes[:trained])}
+        assert len(stopped.info["epochs"]) == epoch
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "sgd"])
+def test_training_goes_on_from_any_saved_state_to_the_same_model(optimizer):
+    class Saving(Control):
+        def __init__(self, begin=None):
+            super().__init__()
+            self.first, self.states = begin, []
+
+        def begin(self, model, dataset, *, tested):
+            return self.first or super().begin(model, dataset, tested=tested)
+
+        def save(self, state):
+            state = state()
+            self.states.append(replace(state, epochs=list(state.epochs)))
+
+    batch, backend = random_rows(120), backend_for("cpu")
+    batch.values *= 100  # so that features are scaled
+    model = small_model(epochs=4, mini_batch_size=16, optimizer=optimizer, linear_lr=1e-3, factors_lr=1e-3)
+    data, saving = load(batch, model.hyperparameters, backend), Saving()
+    whole = train(model, data, backend, control=saving)
+    assert [len(state.epochs) for state in saving.states] == [1, 2, 3, 4]
+    for state in saving.states:
+        again = train(model, data, backend, control=Saving(state))
+        assert same(whole, again)
+        assert whole.info == again.info
+
+
 def test_no_rows_is_an_error():
     with pytest.raises(DataError, match="no rows to train on"):
         Dataset(lambda: iter(()), small_model().hyperparameters, lambda b: b, 1).load()
@@ -175,6 +225,18 @@ def test_ahead_keeps_order_passes_errors_on_and_ends_its_thread():
     assert closed == [True, True]
     with ahead(iter(())) as items:
         assert list(items) == []
+
+
+def test_ahead_wakes_up_what_may_wait_for_ever():
+    woken = threading.Event()
+
+    def waiting():
+        yield 0
+        woken.wait(30)
+
+    with ahead(waiting(), cancel=woken.set) as items:
+        assert next(items) == 0
+    assert woken.is_set()
 
 
 def test_data_set_streams_ahead(monkeypatch):

@@ -39,6 +39,7 @@ cdef extern from "rules.h" nogil:
         float wd
         float clip
         float eps
+    double lr_correction(int rule, int64_t t)
     void move_block(const rate *by, float *row, int apart, lanes gradient)
     void move_scattered(const rate *by, float **rows, const float *gradients, int count)
 

@@ -1,12 +1,17 @@
 # One pass over a block: forward over the rows of a mini-batch, backward over its features.
 
 
+cdef struct Rates:
+    rate bias
+    rate linear
+    rate factors
+
+
 cdef struct Job:
     Parameters parameters
     Rows rows
-    rate bias_rate
-    rate linear_rate
-    rate factors_rate
+    Rates rates                 # before the rule's correction
+    int64_t updates             # mini-batches trained before
     float rescale               # 0: one over the rows of the mini-batch
     int logistic                # else squared loss
     const float *labels
@@ -94,7 +99,7 @@ cdef void forward(Job *job, int64_t m, int member, int team) noexcept nogil:
         job.gradients[row - first] = rescale * weight * gradient
 
 
-cdef inline float move_factors(Job *job, int64_t u, int64_t begin) noexcept nogil:
+cdef inline float move_factors(Job *job, const Rates *rates, int64_t u, int64_t begin) noexcept nogil:
     """One optimizer step for the factors of feature u, its pairs summed in row order (Rendle 2010, equation 4); returns
     the gradient of its linear weight."""
     cdef Parameters *p = &job.parameters
@@ -113,11 +118,11 @@ cdef inline float move_factors(Job *job, int64_t u, int64_t begin) noexcept nogi
             square += c * x
             total = lanes_add(total, lanes_scale(lanes_load(job.sums + row * p.k + start), c))
         total = lanes_subtract(total, lanes_scale(lanes_load(factors + start), square))
-        move_block(&job.factors_rate, factors + start, p.k, total)
+        move_block(&rates.factors, factors + start, p.k, total)
     return linear
 
 
-cdef void backward(Job *job, int64_t m, int member, int team) noexcept nogil:
+cdef void backward(Job *job, const Rates *rates, int64_t m, int member, int team) noexcept nogil:
     """Steps for this member's features of mini-batch m; the first member also moves the bias."""
     cdef int64_t first = job.bounds[m], last = job.bounds[m + 1], u, low, high, ahead
     cdef int64_t begin = job.rows.indptr[job.starts[m]]
@@ -126,7 +131,7 @@ cdef void backward(Job *job, int64_t m, int member, int team) noexcept nogil:
     cdef float[LANES] gradients
     cdef int waiting = 0  # linear weights whose gradient is known, moved LANES at a time
     if member == 0:
-        move_bias(job, job.starts[m + 1] - job.starts[m])
+        move_bias(job, &rates.bias, job.starts[m + 1] - job.starts[m])
     low = first if member == 0 else feature_at(job.ends, first, last, begin, member, team)
     high = last if member == team - 1 else feature_at(job.ends, first, last, begin, member + 1, team)
     for u in range(low, high):
@@ -134,27 +139,39 @@ cdef void backward(Job *job, int64_t m, int member, int team) noexcept nogil:
         prefetch(p.linear + ahead * p.linear_stride)
         prefetch_floats(p.factors + ahead * p.factors_stride, p.factors_stride)
         rows[waiting] = p.linear + job.features[u] * p.linear_stride
-        gradients[waiting] = move_factors(job, u, begin if u == first else job.ends[u - 1])
+        gradients[waiting] = move_factors(job, rates, u, begin if u == first else job.ends[u - 1])
         waiting += 1
         if waiting == LANES or u == high - 1:
-            move_scattered(&job.linear_rate, rows, gradients, waiting)
+            move_scattered(&rates.linear, rows, gradients, waiting)
             waiting = 0
 
 
-cdef inline void move_bias(Job *job, int64_t rows) noexcept nogil:
+cdef inline void move_bias(Job *job, const rate *by, int64_t rows) noexcept nogil:
     cdef float gradient = 0
     cdef int64_t row
     for row in range(rows):
         gradient += job.gradients[row]
-    move_scattered(&job.bias_rate, &job.parameters.bias, &gradient, 1)
+    move_scattered(by, &job.parameters.bias, &gradient, 1)
+
+
+cdef Rates rates_at(const Job *job, int64_t turn) noexcept nogil:
+    """The rates of a turn's mini-batch; each member works them out for itself, from the same numbers."""
+    cdef Rates rates = job.rates
+    cdef double correction = lr_correction(rates.factors.rule, job.updates + turn + 1)  # factors are never fixed
+    rates.bias.lr = <float>(rates.bias.lr * correction)
+    rates.linear.lr = <float>(rates.linear.lr * correction)
+    rates.factors.lr = <float>(rates.factors.lr * correction)
+    return rates
 
 
 cdef void train_member(Job *job, int member, int team) noexcept nogil:
     cdef int64_t turn
+    cdef Rates rates
     for turn in range(job.batches):
         forward(job, job.order[turn], member, team)
         team_wait(&job.barrier, team)
-        backward(job, job.order[turn], member, team)
+        rates = rates_at(job, turn)
+        backward(job, &rates, job.order[turn], member, team)
         team_wait(&job.barrier, team)
 
 
@@ -165,8 +182,7 @@ cdef void train_team(Job *job, int threads) noexcept nogil:
 
 cdef rate rate_of(settings, group) except *:
     cdef rate by
-    by.rule = settings.rule
-    by.lr, by.wd = group
+    by.rule, by.lr, by.wd = group
     by.clip, by.eps = settings.clip, settings.eps
     return by
 
@@ -175,7 +191,7 @@ def train(block, const int64_t[::1] order, table, settings, int threads):
     """One pass over a block's mini-batches in the given order, moving `table` in place.
 
     table: bias float32 (1 + slots,), linear float32 (d, 1 + slots), factors float32 (d, (1 + slots) k).
-    settings: rule (rules.h), bias, linear, factors ((lr, wd) each), clip, eps, rescale, logistic.
+    settings: bias, linear, factors ((rule as in rules.h, lr, wd) each), clip, eps, rescale, logistic, updates.
     Returns (raw scores, weighted losses), float32 (rows,) each, taken before the row's own mini-batch moved anything.
     """
     cdef Job job
@@ -192,8 +208,8 @@ def train(block, const int64_t[::1] order, table, settings, int threads):
     memset(&job, 0, sizeof(job))
     job.parameters = parameters(table.bias, table.linear, table.factors, k)
     job.rows = rows_of(batch.indptr, batch.indices, batch.values)
-    job.bias_rate, job.linear_rate = rate_of(settings, settings.bias), rate_of(settings, settings.linear)
-    job.factors_rate = rate_of(settings, settings.factors)
+    job.rates.bias, job.rates.linear = rate_of(settings, settings.bias), rate_of(settings, settings.linear)
+    job.rates.factors, job.updates = rate_of(settings, settings.factors), settings.updates
     job.rescale, job.logistic = settings.rescale, settings.logistic
     job.labels, job.weights = pointer(labels), pointer(weights)
     job.starts, job.order, job.batches = &starts[0], &order[0], order.shape[0]

@@ -9,12 +9,13 @@ import numpy as np
 from fmcore.backends._features import level_3
 from fmcore.errors import UsageError
 from fmcore.model import Model
-from fmcore.optimizers import SLOTS, state_name
+from fmcore.optimizers import SLOTS, state_name, updates_in, updates_state
+from fmcore.params import GROUPS
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
 CACHE_LINE = 16  # floats
 BUILDS = ("v3", "baseline")  # best first
-RULES = {"sgd": 0, "adagrad": 1}  # as rules.h
+FIXED, RULES = 0, {"sgd": 1, "adagrad": 2, "adam": 3}  # as rules.h
 TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread costs more than it does
 
 
@@ -57,13 +58,15 @@ class CpuTrainer:
         self._backend, self._model = backend, model
         self._slots = SLOTS[model.hyperparameters.optimizer]
         self._table = Table(model, self._slots)
-        self._settings = settings(model.hyperparameters)
+        self._settings, self._updates = settings(model.hyperparameters), updates_in(model.state)
 
     def train(self, block, order, lr=1.0):
         """See fmcore.backends."""
         work = len(block.batch.indices) * self._table.width / (len(block.starts) - 1)
         threads = self._backend.threads if work > TEAM_WORK else 1
-        return self._backend.kernels.train(block, order, self._table, self._settings(lr), threads)
+        told = self._backend.kernels.train(block, order, self._table, self._settings(lr, self._updates), threads)
+        self._updates += len(order)
+        return told
 
     def score(self, batch):
         """See fmcore.backends; the same bits as `CpuBackend.score` of the snapshot."""
@@ -73,7 +76,9 @@ class CpuTrainer:
 
     def snapshot(self):
         """See fmcore.backends."""
-        return self._table.model(self._model, self._slots)
+        model = self._table.model(self._model, self._slots)
+        model.state.update(updates_state(model.hyperparameters.optimizer, self._updates))
+        return model
 
 
 class Table:
@@ -93,8 +98,7 @@ class Table:
 
     def model(self, like, slots):
         """A Model with copies of what is here, otherwise like the given one."""
-        state = {state_name(slot, group): np.empty_like(getattr(like, group))
-                 for slot in slots for group in ("bias", "linear", "factors")}
+        state = {state_name(slot, group): np.empty_like(getattr(like, group)) for slot in slots for group in GROUPS}
         model = Model(like.hyperparameters, np.empty_like(like.bias), np.empty_like(like.linear),
                       np.empty_like(like.factors), state, dict(like.info))
         self._exchange(model, slots, lambda mine, theirs: np.copyto(theirs, mine))
@@ -112,16 +116,17 @@ class Table:
 
 
 def settings(hyperparameters):
-    """A function from the learning rates' factor to what the kernels want of the hyperparameters."""
+    """A function from the learning rates' factor and the updates so far to what the kernels want to know."""
     h = hyperparameters
 
-    def with_lr(lr):
+    def at(lr, updates):
+        groups = {g: (RULES[h.optimizer] if h.uses(g) else FIXED, lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd"))
+                  for g in GROUPS}
         return SimpleNamespace(
-            rule=RULES[h.optimizer], clip=np.inf if h.clip_gradient is None else h.clip_gradient, eps=h.eps,
-            rescale=h.rescale_grad or 0, logistic=h.predictor_type == "binary_classifier",
-            **{g: (lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd")) for g in ("bias", "linear", "factors")})
+            **groups, clip=np.inf if h.clip_gradient is None else h.clip_gradient, eps=h.eps,
+            rescale=h.rescale_grad or 0, logistic=h.predictor_type == "binary_classifier", updates=updates)
 
-    return with_lr
+    return at
 
 
 def aligned_zeros(rows, columns):

@@ -4,9 +4,10 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from fmcore.model import Model
-from fmcore.optimizers import SLOTS, state_name
+from fmcore.optimizers import SLOTS, state_name, updates_in, updates_state
 
 GROUPS = ("bias", "linear", "factors")
+BETA1, BETA2 = 0.9, 0.999  # of adam
 
 
 def score(X, bias, linear, factors):
@@ -31,18 +32,30 @@ def loss_and_gradient(predictor_type, scores, labels):
     return np.logaddexp(0, scores * (1 - 2 * labels)), expit(scores) - labels
 
 
-def sgd(weight, gradient, state, lr, eps):  # noqa: ARG001 - every rule is called alike
+def sgd(weight, gradient, state, lr, eps, t):  # noqa: ARG001 - every rule is called alike
     """Plain descent: w -= lr g."""
     weight -= lr * gradient
 
 
-def adagrad(weight, gradient, state, lr, eps):
+def adagrad(weight, gradient, state, lr, eps, t):  # noqa: ARG001 - every rule is called alike
     """G += g^2; w -= lr g / (sqrt(G) + eps) (Duchi, Hazan, Singer 2011, figure 1, diagonal)."""
     state["sum_of_squares"] += gradient**2
     weight -= lr * gradient / (np.sqrt(state["sum_of_squares"]) + eps)
 
 
-RULES = {"adagrad": adagrad, "sgd": sgd}
+def adam(weight, gradient, state, lr, eps, t):
+    """Moments: m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; step: w -= lr c m / (sqrt(v) + eps).
+
+    c = sqrt(1 - b2^t) / (1 - b1^t), where t counts the updates of the whole tensor, rows that were absent included
+    (Kingma, Ba 2015, Adam, the form at the end of section 2; lazy rows as in MXNet 1.3).
+    """
+    m, v = state["first_moment"], state["second_moment"]
+    m += (1 - BETA1) * (gradient - m)
+    v += (1 - BETA2) * (gradient**2 - v)
+    weight -= lr * np.sqrt(1 - BETA2**t) / (1 - BETA1**t) * m / (np.sqrt(v) + eps)
+
+
+RULES = {"adagrad": adagrad, "adam": adam, "sgd": sgd}
 
 
 class ReferenceBackend:
@@ -72,6 +85,7 @@ class ReferenceTrainer:
         self._weights = {g: getattr(model, g).astype(float) for g in GROUPS}
         self._state = {g: {slot: model.state.get(state_name(slot, g), np.zeros_like(getattr(model, g))).astype(float)
                            for slot in SLOTS[self._h.optimizer]} for g in GROUPS}
+        self._updates = updates_in(model.state)
 
     def train(self, block, order, lr=1.0):
         """See fmcore.backends."""
@@ -90,17 +104,20 @@ class ReferenceTrainer:
         arrays = {g: w.astype(np.float32) for g, w in self._weights.items()}
         state = {state_name(slot, g): array.astype(np.float32)
                  for g in GROUPS for slot, array in self._state[g].items()}
+        state |= updates_state(self._h.optimizer, self._updates)
         return Model(self._h, **arrays, state=state, info=dict(self._model.info))
 
     def _mini_batch(self, batch, lr):
         h, X = self._h, matrix(batch, self._model.feature_dim)
+        self._updates += 1
         scores = score(X, *self._weights.values())
         losses, outer = loss_and_gradient(h.predictor_type, scores, batch.labels)
         weights = np.ones(len(batch)) if batch.weights is None else batch.weights
         gradients = score_gradient(X, self._weights["factors"], weights * outer * (h.rescale_grad or 1 / len(batch)))
         present = {"bias": slice(None), "linear": np.unique(batch.indices), "factors": np.unique(batch.indices)}
         for group, rows in present.items():
-            self._move(group, rows, gradients[group][rows], lr)
+            if h.uses(group):
+                self._move(group, rows, gradients[group][rows], lr)
         return scores, weights * losses
 
     def _move(self, group, rows, gradient, lr):
@@ -109,7 +126,7 @@ class ReferenceTrainer:
         clip = np.inf if h.clip_gradient is None else h.clip_gradient
         gradient = np.clip(gradient + getattr(h, f"{group}_wd") * weight, -clip, clip)
         state = {slot: array[rows] for slot, array in self._state[group].items()}
-        RULES[h.optimizer](weight, gradient, state, lr * getattr(h, f"{group}_lr"), h.eps)
+        RULES[h.optimizer](weight, gradient, state, lr * getattr(h, f"{group}_lr"), h.eps, self._updates)
         self._weights[group][rows] = weight
         for slot, array in state.items():
             self._state[group][slot][rows] = array

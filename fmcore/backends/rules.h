@@ -1,51 +1,70 @@
 /* The optimizers: how LANES weights move, given the gradient of their mini-batch. To add one: a case in move_lanes, its
-   slots of state in fmcore/optimizers.py, its formula in reference.py. */
+   number of slots in slots_of and their names in fmcore/optimizers.py, its formula in reference.py. */
 #ifndef FMKIT_RULES_H
 #define FMKIT_RULES_H
 
+#include <stdint.h>
+
 #include "lanes.h"
 
-enum { RULE_SGD = 0, RULE_ADAGRAD = 1 };
+enum { RULE_FIXED = 0, RULE_SGD = 1, RULE_ADAGRAD = 2, RULE_ADAM = 3 };
+enum { MOST_SLOTS = 2 };
+#define BETA1 0.9 /* of adam, as Kingma and Ba and MXNet have them */
+#define BETA2 0.999
 
 typedef struct {
     int rule;
     float lr, wd, clip, eps;
 } rate;
 
-/* Move the weights at `row`; the slots of their optimizer state stand `apart` floats further on, one after the other. */
-FMKIT_INLINE lanes move_lanes(const rate *by, lanes w, lanes g, lanes *first) {
+/* How many numbers of state a rule keeps for each weight. */
+FMKIT_INLINE int slots_of(int rule) { return rule == RULE_ADAM ? 2 : rule == RULE_ADAGRAD; }
+
+/* What a rule multiplies the learning rate by in update number t of the whole tensor, from 1: adam makes up for moments
+   that start at 0 (Kingma, Ba 2015, Adam, section 2, last paragraph). */
+static inline double lr_correction(int rule, int64_t t) {
+    return rule == RULE_ADAM ? sqrt(1 - pow(BETA2, (double)t)) / (1 - pow(BETA1, (double)t)) : 1;
+}
+
+/* The weights w moved by gradient g; their slots of state change in place. by->lr holds the correction. */
+FMKIT_INLINE lanes move_lanes(const rate *by, lanes w, lanes g, lanes *slots) {
     g = lanes_clip(g + by->wd * w, by->clip);
     switch (by->rule) {
     case RULE_ADAGRAD: /* Duchi, Hazan, Singer 2011, figure 1, with a diagonal G */
-        *first += g * g;
-        return w - by->lr * g / (lanes_sqrt(*first) + by->eps);
-    default:
+        slots[0] += g * g;
+        return w - by->lr * g / (lanes_sqrt(slots[0]) + by->eps);
+    case RULE_ADAM: /* Kingma, Ba 2015; decay within the gradient and the place of eps as in MXNet 1.3's adam_update */
+        slots[0] = (float)BETA1 * slots[0] + (float)(1 - BETA1) * g;
+        slots[1] = (float)BETA2 * slots[1] + (float)(1 - BETA2) * g * g;
+        return w - by->lr * slots[0] / (lanes_sqrt(slots[1]) + by->eps);
+    case RULE_SGD:
         return w - by->lr * g;
+    default:
+        return w;
     }
 }
 
+/* Move the weights at `row`; the slots of their optimizer state stand `apart` floats further on, one after the other.
+   The loops run to MOST_SLOTS, a constant, so that the slots stay in registers. */
 FMKIT_INLINE void move_block(const rate *by, float *row, int apart, lanes gradient) {
-    lanes first = by->rule == RULE_SGD ? lanes_zero() : lanes_load(row + apart);
-    lanes_store(row, move_lanes(by, lanes_load(row), gradient, &first));
-    if (by->rule != RULE_SGD) lanes_store(row + apart, first);
+    lanes slots[MOST_SLOTS];
+    int kept = slots_of(by->rule);
+    for (int s = 0; s < MOST_SLOTS; s++) slots[s] = s < kept ? lanes_load(row + (s + 1) * apart) : lanes_zero();
+    lanes_store(row, move_lanes(by, lanes_load(row), gradient, slots));
+    for (int s = 0; s < MOST_SLOTS; s++)
+        if (s < kept) lanes_store(row + (s + 1) * apart, slots[s]);
 }
 
-/* The same for up to LANES weights that lie apart, each with its slots right behind it. */
+/* The same for up to LANES weights that lie apart, each with its slots right behind it: they are brought together as
+   the columns of a block, and taken back. */
 FMKIT_INLINE void move_scattered(const rate *by, float **rows, const float *gradients, int count) {
-    float w[LANES] = {0}, first[LANES] = {0}, g[LANES] = {0};
-    int slots = by->rule != RULE_SGD;
-    for (int i = 0; i < count; i++) {
-        w[i] = rows[i][0];
-        first[i] = slots ? rows[i][1] : 0;
-        g[i] = gradients[i];
-    }
-    lanes state = lanes_load(first);
-    lanes_store(w, move_lanes(by, lanes_load(w), lanes_load(g), &state));
-    lanes_store(first, state);
-    for (int i = 0; i < count; i++) {
-        rows[i][0] = w[i];
-        if (slots) rows[i][1] = first[i];
-    }
+    float block[(1 + MOST_SLOTS) * LANES] = {0};
+    int parts = 1 + slots_of(by->rule);
+    for (int i = 0; i < count; i++)
+        for (int s = 0; s < parts; s++) block[s * LANES + i] = rows[i][s];
+    move_block(by, block, LANES, lanes_load_part(gradients, count));
+    for (int i = 0; i < count; i++)
+        for (int s = 0; s < parts; s++) rows[i][s] = block[s * LANES + i];
 }
 
 #endif

@@ -177,6 +177,39 @@ def table(scores, bytes before, bytes low, bytes high, list prefixes=None, bytes
         free(start)
 
 
+def rows(numbers, bytes before, bytes between, bytes after, list prefixes=None):
+    """bytes: for each row of float32 (rows, columns) its prefix, `before`, its numbers with `between` them, `after`.
+
+    prefixes: list of bytes, one a row, or None.
+    """
+    cdef const float[:, ::1] x = np.ascontiguousarray(numbers, np.float32)
+    cdef Py_ssize_t count = x.shape[0], columns = x.shape[1], i, j
+    cdef Py_ssize_t size = count * (columns * (LONGEST + len(between)) + len(before) + len(after))
+    cdef char* start
+    cdef char* out
+    if prefixes is not None:
+        if len(prefixes) != count:
+            raise ValueError("one prefix a row")
+        size += sum(map(len, prefixes))
+    start = <char*>malloc(size + 1)
+    if start == NULL:
+        raise MemoryError
+    out = start
+    try:
+        for i in range(count):
+            if prefixes is not None:
+                out = append(out, prefixes[i])
+            out = append(out, before)
+            for j in range(columns):
+                if j:
+                    out = append(out, between)
+                out += format_float32(x[i, j], out)
+            out = append(out, after)
+        return PyBytes_FromStringAndSize(start, out - start)
+    finally:
+        free(start)
+
+
 cdef inline char* append(char* out, bytes text) except NULL:
     """Copy the text's bytes; the place after them."""
     memcpy(out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))

@@ -54,6 +54,7 @@ cdef class Encoder:
     cdef const int64_t* indptr  # NULL: no features
     cdef const int32_t* indices
     cdef const float* values  # NULL: all 1
+    cdef bint dense  # values alone, without keys and shape
     cdef Entry[MAX_ENTRIES] entries
     cdef const uint8_t* ids
     cdef const int64_t* id_spans  # NULL: no ids; start (-1: none) and size of each row's uid in ids
@@ -75,6 +76,13 @@ cdef class Encoder:
         self.feature_dim = -1 if feature_dim is None else feature_dim
         self.shape_size = PLACEHOLDER_SIZE if feature_dim is None else varint_size(feature_dim)
         self.kept += (indptr, indices, values)
+
+    def add_dense_features(self, const int64_t[::1] indptr, const float[::1] values):
+        """Rows of values alone, row r those from indptr[r] to indptr[r + 1]."""
+        assert len(indptr) == self.rows + 1 and indptr[self.rows] == len(values), "indptr does not fit the values"
+        self.indptr, self.dense = &indptr[0], True
+        self.values = &values[0] if len(values) else NULL
+        self.kept += (indptr, values)
 
     def add_label(self, bytes name, const float[::1] values, bint optional=False):
         """One value a row under that key of the label map; optional: not in rows where it is NaN."""
@@ -130,10 +138,12 @@ cdef class Encoder:
 
     cdef void measure_features(self, Py_ssize_t row, Sizes* sizes) noexcept nogil:
         cdef Py_ssize_t start = self.indptr[row], size = self.indptr[row + 1] - start
-        sizes.tensor = field_size(self.shape_size)
+        sizes.tensor = 0 if self.dense else field_size(self.shape_size)
         if size:
-            sizes.keys = keys_size(self.indices + start, size)
-            sizes.tensor += field_size(4 * size) + field_size(sizes.keys)
+            sizes.tensor += field_size(4 * size)
+            if not self.dense:
+                sizes.keys = keys_size(self.indices + start, size)
+                sizes.tensor += field_size(sizes.keys)
         sizes.entry = VALUES_KEY_SIZE + field_size(field_size(sizes.tensor))
         sizes.payload = field_size(sizes.entry)
 
@@ -164,6 +174,8 @@ cdef class Encoder:
         p = write_head(p, 2, sizes.tensor)
         if size:
             p = self.write_numbers(start, size, sizes.keys, p)
+        if self.dense:
+            return p
         p = write_head(p, 3, self.shape_size)
         if self.feature_dim < 0:
             return write_placeholder(p, 0)
@@ -179,7 +191,10 @@ cdef class Encoder:
         else:
             for i in range(size):
                 memcpy(p + 4 * i, &one, 4)
-        p = write_head(p + 4 * size, 2, bytes_of_keys)
+        p += 4 * size
+        if self.dense:
+            return p
+        p = write_head(p, 2, bytes_of_keys)
         for i in range(start, start + size):
             p = write_varint(p, <uint32_t> self.indices[i])
         return p

@@ -61,7 +61,7 @@ class Csv(Text):
         if ids is None:
             prefixes = [b"%d," % number for number in numbers]
         else:
-            prefixes = [b"%d," % number if row_id is None else _quoted(row_id) + b","
+            prefixes = [b"%d," % number if row_id is None else quoted(row_id) + b","
                         for number, row_id in zip(numbers, ids, strict=True)]
         low, high = (b",0\n", b",1\n") if self._classifier else (b"\n", b"\n")
         return _format.table(scores, b"", low, high, prefixes)
@@ -122,11 +122,11 @@ class RecordIO(Text):
 WRITERS = {"text": Text, "csv": Csv, "json": Json, "jsonlines": JsonLines, "recordio": RecordIO}
 
 
-def _quoted(row_id):
-    """An id as a CSV field (RFC 4180)."""
-    if any(char in row_id for char in ',"\r\n') or row_id != row_id.strip() or not row_id:
-        row_id = '"' + row_id.replace('"', '""') + '"'
-    return row_id.encode()
+def quoted(text):
+    """A text as a CSV field (RFC 4180), encoded."""
+    if any(char in text for char in ',"\r\n') or text != text.strip() or not text:
+        text = '"' + text.replace('"', '""') + '"'
+    return text.encode()
 
 
 def _member(row_id):

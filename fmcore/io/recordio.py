@@ -78,6 +78,19 @@ def encode(batch, feature_dim):
     return _encoded(encoder, batch.ids, batch.place)
 
 
+def encode_dense(vectors, labels=None, ids=None):
+    """Records (bytes) of dense Float32 features alone, as the SageMaker SDK writes arrays; labels and uids where given.
+
+    vectors: float32 (rows, n). labels: float32 (rows,). ids: list of str or None, one a row.
+    """
+    rows, size = vectors.shape
+    encoder = Encoder(rows)
+    encoder.add_dense_features(np.arange(rows + 1, dtype=np.int64) * size, np.ascontiguousarray(vectors).reshape(-1))
+    if labels is not None:
+        encoder.add_label(b"values", labels)
+    return _encoded(encoder, ids, lambda row: {"unit": "row", "number": row + 1})
+
+
 def encode_predictions(scores, predicted_labels=None, ids=None):
     """Prediction Records (bytes): label["score"], label["predicted_label"] and uid, as SageMaker's endpoints answer.
 

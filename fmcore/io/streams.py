@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from fmcore import publish
 from fmcore.errors import DataError, UsageError
+from fmcore.io.pipes import Pipe, open_pipe
 from fmcore.io.sources import STDIN
 
 BLOCK = 8 << 10  # bytes asked for when looking ahead
@@ -163,8 +164,8 @@ def open_source(source):
     """Open a Source as a ByteStream of its plain bytes.
 
     Compression shows in the first bytes, whatever the name; members written one after another are read as one. Waits
-    for a named pipe's writer. Raises DataError where the file cannot be opened, or has a name that ends with .gz, .bz2
-    or .zst and other content.
+    for a named pipe's writer, and for a Pipe as `open_pipe` says. Raises DataError where the file cannot be opened, or
+    has a name that ends with .gz, .bz2 or .zst and other content.
     """
     raw = ByteStream(_open(source), source.name)
     with ExitStack() as on_failure:
@@ -181,6 +182,8 @@ def open_source(source):
 def _open(source):
     if source.path == STDIN:
         return _StandardInput()
+    if isinstance(source, Pipe):
+        return open_pipe(source)
     try:
         return Path(source.path).open("rb")
     except OSError as error:

@@ -151,7 +151,7 @@ class Vocabulary(Encoder):
 
     def write(self, handle):
         """Write the file's bytes to a binary handle."""
-        vocabularyfile.write(handle, self._entries())
+        vocabularyfile.write(handle, self.entries())
 
     def freeze(self):
         """Take in no more values: what is not listed from here on is unknown."""
@@ -159,7 +159,7 @@ class Vocabulary(Encoder):
 
     def names(self):
         """List, by index: "column=value", or "column" where it is numeric."""
-        return [column if value is None else f"{column}={value}" for column, value in self._entries()]
+        return [column if value is None else f"{column}={value}" for column, value in self.entries()]
 
     def bind(self, numeric, categorical):
         """As `Encoder.bind`; the vocabulary's categorical columns must be there as well."""
@@ -211,8 +211,8 @@ class Vocabulary(Encoder):
             raise DataError(f"more than {MAX_FEATURE_DIM} different values", field=name)
         return index
 
-    def _entries(self):
-        """(column, value or None) by index."""
+    def entries(self):
+        """List, by index: (column, value), the value None where the column is numeric."""
         entries = [None] * self._size
         for name, index in (self._numeric or {}).items():
             entries[index] = (name, None)

@@ -1,0 +1,40 @@
+"""`fm serve`."""
+import click
+
+from fmcli import options
+from fmcli.server import Settings, serve
+from fmcore.memory import parse_size
+
+
+@click.command("serve")
+@click.argument("model", metavar="MODEL")
+@click.option("--host", default=Settings.host, show_default=True, metavar="ADDRESS",
+              help="Address to listen on; 0.0.0.0 is every one of this machine.")
+@click.option("--port", type=click.IntRange(0, 65535), default=Settings.port, show_default=True, metavar="N",
+              help="Port to listen on; 0 takes any that is free.")
+@click.option("--workers", type=click.IntRange(1, 1024), metavar="N",
+              help="Processes that answer.  [default: the processors this process may use]")
+@click.option("--threads", type=click.IntRange(1, 1024), default=Settings.threads, show_default=True, metavar="N",
+              help="Threads that score within a worker.")
+@click.option("--max-payload", type=options.Parsed("size", parse_size), default="6M", show_default=True,
+              metavar="SIZE", help="Largest body of a request.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=Settings.timeout, show_default=True,
+              metavar="SECONDS", help="Time for a request, from its head to its answer.")
+@click.option("--access-log", is_flag=True, help="Write a line on standard error for every request.")
+def command(model, **settings):
+    """Answer requests for predictions over HTTP, as an endpoint of SageMaker does.
+
+    POST /invocations takes rows as application/json, application/jsonlines or application/x-recordio-protobuf, and
+    answers in what Accept asks for, else in the same. GET /ping and GET /execution-parameters are there as well. What
+    is wrong with a request is answered as a sentence, with status 400, 406, 408, 413, 415 or 504.
+
+    Workers share one map of the model, and one that dies is replaced. SIGTERM and SIGINT let requests under way
+    finish. After a new model was renamed to MODEL (fm train ends so), SIGHUP makes it the one that answers. The server
+    is an extra: pip install 'fmkit[serve]'.
+
+    \b
+    fm serve clicks.fm --port 8080
+    curl -H 'Content-Type: application/json' -d '{"instances": [{"features": [1.5, 16]}]}' \\
+        http://127.0.0.1:8080/invocations
+    """
+    serve(model, Settings(**settings))

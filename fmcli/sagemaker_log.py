@@ -1,0 +1,89 @@
+"""The log lines of SageMaker's Factorization Machines, for whoever reads metrics off them with regular expressions."""
+import json
+import threading
+import time
+
+from fmcli.training_logs import TrainingLog
+from fmcore.batchmetrics import BatchMetrics
+
+NAMES = {  # fmkit's name -> SageMaker's and its kind, in the order of its lines
+    "rmse": "rmse <loss>", "mse": "mse <loss>", "mae": "absolute_loss <loss>",
+    "accuracy": "binary_classification_accuracy <score>", "logloss": "binary_classification_cross_entropy <loss>",
+    "f1": "binary_f_1.000 <score>"}
+
+
+class SageMakerLog(TrainingLog):
+    """Quality lines at intervals of mini-batches, at the end of each epoch, and of the job; progress and throughput.
+
+    host: the name of this machine within the job.
+    """
+
+    def __init__(self, reports, *, host="algo-1", **options):
+        super().__init__(reports, **options)
+        self._host, self._started = host, time.time()
+        self._new_metrics = self._running = None
+        self._epochs, self._train = 0, {}
+
+    def loaded(self, dataset, model, backend):
+        """Get ready to measure."""
+        super().loaded(dataset, model, backend)
+        h = model.hyperparameters
+        interval = h.batch_metrics_publish_interval
+        self._epochs, self._new_metrics = h.epochs, lambda: BatchMetrics(h.predictor_type, interval)
+        self._running = self._new_metrics()
+
+    def block(self, epoch, block, turns, scores):
+        """Quality lines of the mini-batches at whose end an interval is over."""
+        if not self._quiet:
+            for batch, metrics in self._running.add(block, turns, scores):
+                self._quality(f"epoch={epoch}, batch={batch} train", metrics)
+
+    def epoch(self, record):
+        """The lines of an epoch, which SageMaker counts from 0."""
+        super().epoch(record)
+        epoch = record["epoch"] - 1
+        self._train[epoch], self._running = self._running.result(), self._new_metrics()
+        self._quality(f"epoch={epoch}, train", self._train[epoch])
+        completed = 100 * record["epoch"] / self._epochs
+        self.remark(f"#progress_metric: host={self._host}, completed {completed} % of epochs")
+        self.remark(f"#throughput_metric: host={self._host}, train throughput={record['rows_per_second']} "
+                    "records/second")
+
+    def finish(self, model):
+        """The lines of the job, about the epoch whose model is kept."""
+        super().finish(model)
+        done = model.info["epochs"]
+        if done:
+            kept = done[model.info.get("best_epoch", len(done)) - 1]
+            self._quality("train", self._train.get(kept["epoch"] - 1, kept["train"]))
+            test = kept.get("test", {})
+            for name, value in named(test):
+                self.remark(f"#test_score ({self._host}) : ({name.split()[0]!r}, {value})")
+            self._quality("test", test)
+        self._metrics({"epochs": aggregate([len(done)])})
+        self._metrics({"update.time": aggregate([1000 * record["seconds"] for record in self.records]),
+                       "totaltime": aggregate([1000 * (time.time() - self._started)])})
+
+    def remark(self, text):
+        """Print a line with its time."""
+        self.say(f"[{time.strftime('%m/%d/%Y %H:%M:%S')} INFO {threading.get_ident()}] {text}")
+
+    def _quality(self, of, metrics):
+        for name, value in named(metrics):
+            self.remark(f"#quality_metric: host={self._host}, {of} {name}={value}")
+
+    def _metrics(self, metrics):
+        dimensions = {"Algorithm": "factorization-machines", "Host": self._host, "Operation": "training"}
+        line = {"StartTime": self._started, "EndTime": time.time(), "Dimensions": dimensions, "Metrics": metrics}
+        self.say(f"#metrics {json.dumps(line)}")
+
+
+def named(metrics):
+    """(SageMaker's name and kind, value) of those metrics that it has as well."""
+    return [(name, metrics[ours]) for ours, name in NAMES.items() if ours in metrics]
+
+
+def aggregate(values):
+    """The sum, count and bounds of some numbers, times in milliseconds."""
+    return {"sum": float(sum(values)), "count": len(values), "min": min(values, default=0),
+            "max": max(values, default=0)}

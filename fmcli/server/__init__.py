@@ -1,0 +1,43 @@
+"""The HTTP server: what it is told, and its start, which alone imports the packages of the extra "serve"."""
+from dataclasses import dataclass
+
+from fmcore.errors import UsageError
+from fmcore.threads import default_threads
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a server is told.
+
+    host, port: where it listens; port 0 takes any that is free.
+    workers: processes that answer; None for as many as there are processors to use. threads: of each one's kernels.
+    max_payload: bytes of a request's body. timeout: seconds from a request's head to its answer.
+    access_log: a line on standard error for each request.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int | None = None
+    threads: int = 1
+    max_payload: int = 6 << 20
+    timeout: float = 60
+    access_log: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "workers", self.workers or default_threads())
+
+
+def serve(model_path, settings):
+    """Answer requests for predictions by the model at `model_path`, until SIGTERM or SIGINT comes.
+
+    Then no connection is accepted any more, requests under way are finished within 30 s, and this returns. SIGHUP
+    replaces the workers, one after the other, by such that read the file anew. To be called in the main thread, whose
+    signal handlers are changed. Raises ModelError where the model cannot be read, and UsageError where the address
+    cannot be had or the extra is not installed, before anything is served.
+    """
+    try:
+        from fmcli.server.supervisor import run
+    except ModuleNotFoundError as error:
+        raise UsageError(f"serving needs {error.name}, which is not installed; pip install 'fmkit[serve]' does "
+                         "that") from None
+    run(model_path, settings)

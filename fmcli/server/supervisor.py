@@ -1,0 +1,130 @@
+"""The processes of a server: one that listens and watches, and workers, each with its own map of one model file."""
+import errno
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import closing
+from functools import partial
+
+from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from fmcli.console import say
+from fmcli.server.app import application
+from fmcore import api
+from fmcore.errors import FMError, UsageError
+
+START_LIMIT = 120  # seconds for a worker to come up
+STOP_LIMIT = 25  # seconds for requests under way when the server is stopped; SageMaker kills it after 30
+SILENCE_LIMIT = 15  # seconds without a sign of life after which a worker is replaced
+BACKLOG = 2048  # connections that wait for a worker
+ACCESS_LOG = {
+    "version": 1, "disable_existing_loggers": False,
+    "formatters": {"access": {"()": "uvicorn.logging.AccessFormatter", "use_colors": False,
+                              "fmt": '%(asctime)s %(client_addr)s "%(request_line)s" %(status_code)s'}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "access"}},
+    "loggers": {"uvicorn.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False}}}
+REASONS = {
+    errno.EADDRINUSE: "the port is in use; choose another with --port, or 0 for any that is free",
+    errno.EACCES: "not allowed; ports below 1024 are kept for the system",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+}
+
+
+def run(model_path, settings):
+    """See fmcli.server.serve."""
+    scorer_of(model_path, settings)
+    sys.stdin = None  # uvicorn would open it again in the workers, which have nothing to read
+    with closing(listening(settings.host, settings.port)) as listener:
+        supervisor = Supervisor(configuration(model_path, settings), [listener])
+        supervisor.ready = f"fm: serving {model_path} on {address(listener)}, {count(settings.workers, 'worker')}"
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise FMError("a worker could not start, so the server has stopped; its reason stands above")
+
+
+def scorer_of(model_path, settings):
+    """A Scorer over the model as it is in the file now."""
+    return api.Scorer(api.load(model_path), settings.threads)
+
+
+def listening(host, port):
+    """A socket that listens there; raises UsageError where it cannot be had."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        why = REASONS.get(error.errno) or error.strerror or error
+        raise UsageError(f"cannot listen on {host}, port {port}: {why}") from None
+
+
+def address(listener):
+    """The URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def count(number, noun):
+    """The number with its noun."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def configuration(model_path, settings):
+    """What uvicorn is told; it travels to the workers, which make the application of it."""
+    return Config(
+        partial(worker, model_path, settings), factory=True, interface="asgi3", lifespan="off", ws="none",
+        workers=settings.workers, backlog=BACKLOG, proxy_headers=False, server_header=False,
+        access_log=settings.access_log, log_config=ACCESS_LOG if settings.access_log else None,
+        timeout_graceful_shutdown=STOP_LIMIT, timeout_worker_healthcheck=SILENCE_LIMIT)
+
+
+def worker(model_path, settings):
+    """The application of one worker, which ends with the process that watches it."""
+    threading.Thread(target=_follow, args=(multiprocessing.parent_process(),), daemon=True).start()
+    try:
+        return application(scorer_of(model_path, settings), settings)
+    except FMError as error:
+        say(f"fm: worker {os.getpid()}: {error}")
+        sys.exit(STARTUP_FAILURE)
+
+
+def _follow(parent):
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's, which replaces workers that die; this one says so, and what else its users should know."""
+
+    ready = None  # said once all workers answer
+
+    def init_processes(self):
+        """Start the workers."""
+        super().init_processes()
+        if all(process.wait_until_ready(START_LIMIT) for process in self.processes):
+            say(self.ready)
+
+    def keep_subprocess_alive(self):
+        """Replace workers that have died."""
+        before = list(self.processes)
+        super().keep_subprocess_alive()
+        for old, new in zip(before, self.processes, strict=True):
+            if old is not new:
+                say(f"fm: worker {old.pid} has ended; {new.pid} takes its place")
+
+    def handle_hup(self):
+        """Replace all workers, one after the other, so that they read the model anew."""
+        before = list(self.processes)
+        super().handle_hup()
+        replaced = sum(old is not new for old, new in zip(before, self.processes, strict=True))
+        say(f"fm: {count(replaced, 'worker')} of {len(before)} replaced, with the model as it is now")
+
+    def terminate_all(self):
+        """Stop; without the listener here, connections are refused from now on instead of waiting."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()

@@ -1,0 +1,151 @@
+"""What `fm train` says on standard error while it trains: a table for people, or JSON Lines."""
+import json
+
+from fmcli.console import say
+from fmcli.progress import Bar, remarks
+from fmcore.training import Observer
+
+
+class TrainingLog(Observer):
+    """What all logs of training share: remarks on reading, and `records`, one an epoch.
+
+    reports: of the training rows, said before training begins unless pipes go on filling it, and of others, said at
+    the end.
+    bar: shown while the rows are read.
+    """
+
+    def __init__(self, reports, *, bar=None, quiet=False):
+        self._unsaid, self._quiet = list(reports), quiet
+        self._bar = bar or Bar(quiet=True)
+        self.records = []
+
+    def loaded(self, dataset, model, backend):  # noqa: ARG002 - for those that say more
+        """Say what reading the training rows had to tell."""
+        self._bar.close()
+        if dataset.complete:
+            self._remark_next()
+
+    def epoch(self, record):
+        """Keep the epoch's record."""
+        self.records.append(record)
+
+    def resumed(self, records):
+        """Say that training goes on."""
+        self.remark(f"going on after epoch {len(records)}")
+
+    def finish(self, model):
+        """Say how it ended, once the model is published."""
+        if "stopped" in model.info:
+            where = model.info["stopped"]
+            self.remark(f"stopped in epoch {where['epoch']} after {where['rows']:,} rows")
+
+    def close(self):
+        """Take the bar away and say what is left to say, where it fails as well."""
+        self._bar.close()
+        while self._unsaid:
+            self._remark_next()
+
+    def say(self, text):
+        """Print a line, unless silence was asked for."""
+        say(text, quiet=self._quiet)
+
+    def remark(self, text):
+        """Say a sentence that is for people."""
+        self.say(text)
+
+    def _remark_next(self):
+        for line in remarks(self._unsaid.pop(0)) if self._unsaid else ():
+            self.remark(line)
+
+
+class TableLog(TrainingLog):
+    """A bar over the rows of an epoch, and a table with a line an epoch."""
+
+    def __init__(self, reports, **options):
+        super().__init__(reports, **options)
+        self._columns, self._rows, self._epochs = None, 0, 0
+
+    def loaded(self, dataset, model, backend):
+        """Say what will be trained on what."""
+        super().loaded(dataset, model, backend)
+        job = facts(dataset, model, backend)
+        self.say(f"{'' if dataset.complete else 'first block: '}{job['rows']:,} rows, {job['non_zeros']:,} non-zeros, "
+                 f"feature_dim {job['feature_dim']:,}, {place(dataset)}; mini-batches of {job['mini_batch_size']}; "
+                 f"model of {job['model_bytes'] / 1e6:,.1f} MB; {job['backend']}, "
+                 f"{job['threads']} thread{'s' * (job['threads'] > 1)}")
+        self._rows, self._epochs = dataset.rows if dataset.complete else None, model.hyperparameters.epochs
+        self._next_bar(1)
+
+    def resumed(self, records):
+        """Say that training goes on, and let the bar know."""
+        self._bar.close()
+        super().resumed(records)
+        self._next_bar(len(records) + 1)
+
+    def rows(self, count):
+        """Move the bar."""
+        self._bar.add(count)
+
+    def epoch(self, record):
+        """Print the epoch's line, after the table's head for the first."""
+        super().epoch(record)
+        self._bar.close()
+        cells = {"epoch": str(record["epoch"])}
+        for part in ("train", "test"):
+            cells.update({f"{part} {name}": "-" if value is None else f"{value:.5f}"
+                          for name, value in record.get(part, {}).items()})
+        cells["seconds"], cells["rows/s"] = f"{record['seconds']:.2f}", f"{record['rows_per_second']:,.0f}"
+        if self._columns is None or not cells.keys() <= self._columns.keys():  # test rows may come after the last
+            self._columns = {name: max(len(name), len(cell), 9) for name, cell in cells.items()}
+            self.say("  ".join(name.rjust(width) for name, width in self._columns.items()))
+        self.say("  ".join(cells[name].rjust(width) for name, width in self._columns.items()))
+        self._next_bar(record["epoch"] + 1)
+
+    def finish(self, model):
+        """Say where it was stopped, and which epoch's model is kept where the test rows chose one."""
+        super().finish(model)
+        if "best_epoch" in model.info:
+            self.say(f"best epoch: {model.info['best_epoch']}, whose model is kept")
+
+    def _next_bar(self, epoch):
+        if epoch <= self._epochs:
+            self._bar = Bar(quiet=self._quiet, desc=f"epoch {epoch}", total=self._rows, unit="row", unit_scale=True)
+
+
+class JsonLinesLog(TrainingLog):
+    """A JSON object for what is trained, one an epoch, and one for each remark."""
+
+    def loaded(self, dataset, model, backend):
+        """Say what will be trained on what."""
+        self.say(json.dumps(facts(dataset, model, backend)))
+        super().loaded(dataset, model, backend)
+
+    def epoch(self, record):
+        """Print the epoch's record, as a file of metrics holds it."""
+        super().epoch(record)
+        self.say(json.dumps(record))
+
+    def finish(self, model):
+        """Say where it was stopped, and which epoch's model is kept where the test rows chose one."""
+        super().finish(model)
+        if "best_epoch" in model.info:
+            self.say(json.dumps({"best_epoch": model.info["best_epoch"]}))
+
+    def remark(self, text):
+        """Say a sentence that is for people, under a name that no other line has."""
+        self.say(json.dumps({"remark": text}))
+
+
+def place(dataset):
+    """Where the training rows are while training goes on."""
+    if not dataset.complete:
+        return "a pipe each epoch"
+    return "in memory" if dataset.in_memory else "streamed each epoch, beyond the memory limit"
+
+
+def facts(dataset, model, backend):
+    """What is trained on what, ready for JSON."""
+    return {"rows": dataset.rows, "non_zeros": dataset.non_zeros, "feature_dim": model.feature_dim,
+            "in_memory": dataset.in_memory, "mini_batch_size": dataset.mini_batch_size,
+            "model_bytes": sum(array.nbytes for array in model.tensors().values()),
+            "backend": backend.name, "threads": backend.threads}

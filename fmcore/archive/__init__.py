@@ -1,0 +1,1 @@
+"""Models that Amazon SageMaker's factorization machines left: an archive's bytes to a `Model`, without MXNet."""

@@ -1,0 +1,80 @@
+"""A mini-batch of a factorization machine and adam's step, in plain loops over rows and weights, from the formulas."""
+import math
+
+import numpy as np
+
+GROUPS = ("bias", "linear", "factors")
+SLOTS = ("first_moment", "second_moment")
+
+
+def plain_adam(model, batch, size, turns):
+    """Train on mini-batches of `size` rows; turns: (mini-batch, factor of the learning rates) one after the other.
+
+    Returns by (group, place...): the weights, and pairs of moments and the number of moves of those that were moved.
+    """
+    h = model.hyperparameters
+    weights = {("bias", 0): float(model.bias[0])}
+    weights |= {("linear", i): float(w) for i, w in enumerate(model.linear)}
+    weights |= {("factors", i, f): float(model.factors[i, f])
+                for i in range(model.feature_dim) for f in range(model.num_factors)}
+    moments, moves = {}, {}
+    for t, (m, lr_factor) in enumerate(turns, 1):
+        rows = range(m * size, min((m + 1) * size, len(batch)))
+        for place, gradient in summed_gradients(weights, batch, rows, h).items():
+            group = place[0]
+            if not getattr(h, f"use_{group}", True):
+                continue
+            g = gradient * (h.rescale_grad or 1 / len(rows)) + getattr(h, f"{group}_wd") * weights[place]
+            if h.clip_gradient is not None:
+                g = max(-h.clip_gradient, min(h.clip_gradient, g))
+            first, second = moments.get(place, (0.0, 0.0))
+            first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
+            lr = lr_factor * getattr(h, f"{group}_lr") * math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+            weights[place] -= lr * first / (math.sqrt(second) + h.eps)
+            moments[place], moves[place] = (first, second), moves.get(place, 0) + 1
+    return weights, moments, moves
+
+
+def summed_gradients(weights, batch, rows, h):
+    """Place -> the sum of the rows' gradients, for the bias and for every weight of a feature that a row holds."""
+    found = {("bias", 0): 0.0}
+    for r in rows:
+        row = features_of(batch, r)
+        label, weight = float(batch.labels[r]), 1.0 if batch.weights is None else float(batch.weights[r])
+        raw = score(weights, row, h.num_factors)
+        outer = weight * (1 / (1 + math.exp(-raw)) - label if h.predictor_type == "binary_classifier" else raw - label)
+        found["bias", 0] += outer
+        for i, x in row.items():
+            found["linear", i] = found.get(("linear", i), 0.0) + outer * x
+            for f in range(h.num_factors):
+                others = sum(weights["factors", j, f] * y for j, y in row.items() if j != i)
+                found["factors", i, f] = found.get(("factors", i, f), 0.0) + outer * x * others
+    return found
+
+
+def score(weights, row, num_factors):
+    """y(x) by the double sum of the definition; row: feature -> value."""
+    pairs = ((i, j) for i in row for j in row if i < j)
+    products = (row[i] * row[j] * sum(weights["factors", i, f] * weights["factors", j, f] for f in range(num_factors))
+                for i, j in pairs)
+    return weights["bias", 0] + sum(weights["linear", i] * x for i, x in row.items()) + sum(products)
+
+
+def features_of(batch, r):
+    """Feature -> value of row r."""
+    return {int(batch.indices[j]): 1.0 if batch.values is None else float(batch.values[j])
+            for j in range(batch.indptr[r], batch.indptr[r + 1])}
+
+
+def assert_equal(model, weights, moments):
+    """That a model holds these weights, and its state these moments; each compared on its tensor's own scale."""
+    for group in GROUPS:
+        tensors = {group: {place: w for place, w in weights.items() if place[0] == group}}
+        for number, slot in enumerate(SLOTS):
+            tensors[f"state.{slot}.{group}"] = {p: both[number] for p, both in moments.items() if p[0] == group}
+        for name, numbers in tensors.items():
+            tensor = model.tensors()[name]
+            expected = np.zeros(tensor.shape)
+            for place, number in numbers.items():
+                expected[place[1:]] = number
+            np.testing.assert_allclose(tensor, expected, rtol=5e-4, atol=5e-5 * np.abs(expected).max(), err_msg=name)
