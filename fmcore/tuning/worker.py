@@ -1,8 +1,8 @@
 """A process that trains what it is told to, on rows it maps, and tells the objective on the way.
 
 The talk over its connection: it gets the hyperparameters of a trial; it sends any number of (REPORT, step, value), each
-answered by whether to end there; then one of (DONE, value, info), (PRUNED, info), (DIVERGED, info) or (ERROR, exception).
-It ends when the connection closes.
+answered by whether to end there; then one of (DONE, value, info), (PRUNED, info), (DIVERGED, info) or (ERROR,
+exception). It ends when the connection closes.
 """
 import signal
 from dataclasses import dataclass, replace
@@ -26,17 +26,18 @@ REPORT, DONE, PRUNED, DIVERGED, ERROR = "report", "done", "pruned", "diverged", 
 class Job:
     """What all trials have in common.
 
-    feature_dim: of the rows and of what encodes them. train, test: Shared; without test rows, `folds` parts of the training rows take turns as such.
+    feature_dim: of the rows and of what encodes them.
+    train, test: Shared; without test rows, `folds` parts of the training rows take turns as such.
     objective: a name of objectives.OBJECTIVES. threads: of each worker. memory_limit: bytes for its training rows.
     """
 
     feature_dim: int
     train: Shared
     test: Shared | None
-    folds: int
-    objective: str
-    threads: int
-    memory_limit: int
+    folds: int = 0
+    objective: str | None = None
+    threads: int = 1
+    memory_limit: int = 0
 
 
 class Stopped(Exception):  # noqa: N818 - it is not an error
@@ -130,7 +131,7 @@ class Trainer:
 
 
 class Watch(Observer):
-    """Tells the objective at the end of each part of a trial's way, so that long and short trials are compared there."""
+    """Tells the objective at the end of each part of a trial's way, where long and short trials can be compared."""
 
     def __init__(self, objective, epochs, tell):
         self._objective, self._epochs, self._tell = objective, epochs, tell
