@@ -1,14 +1,14 @@
 """`Data`: the rows that a command reads, pass after pass, from files or from named pipes."""
 import itertools
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fmcore import publish
 from fmcore.checks import checked
 from fmcore.errors import DataError
 from fmcore.io import sources
 from fmcore.io.options import ReadOptions, Report
-from fmcore.io.pipes import PipeMode, pipes
+from fmcore.io.pipes import PipeMode, never, pipes
 from fmcore.io.readers import read_batches
 
 
@@ -20,6 +20,7 @@ class Data:
     give other rows each time, so they have one report for all passes.
     on_bytes: see read_batches. Categorical columns are encoded alike wherever `encoder` is shared.
     pipe: a PipeMode where names holds the prefix of pipes, of which pass i (from 0) reads the i-th; else None.
+    stopped: a function that is asked while a pipe is waited for; once it says True, that ends with a StoppedError.
     sources: of all passes, or the pipe of the last pass begun.
     """
 
@@ -29,6 +30,7 @@ class Data:
     encoder: object = None
     on_bytes: object = None
     pipe: PipeMode | None = None
+    stopped: object = never
 
     def __post_init__(self):
         if self.pipe is not None:
@@ -46,7 +48,7 @@ class Data:
     def batches(self):
         """A new pass over the rows, and the Report that it fills."""
         if self.pipe is not None:
-            self.sources = [next(self._pipes)]
+            self.sources = [replace(next(self._pipes), stopped=self.stopped)]
         report = next(self._reports)
         return read_batches(self.sources, self.options, report, encoder=self.encoder, on_bytes=self.on_bytes), report
 

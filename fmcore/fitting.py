@@ -31,7 +31,8 @@ def train(data, hyperparameters, target, *, test=None, resources=None, observer=
 
     observer: a fmcore.training.Observer.
     checkpoint: a path; training is saved there after each epoch, and goes on from it where there is one.
-    stop: a function asked after each block whether to end with what is there; the model's info then says "stopped".
+    stop: a function asked after each block, and while a pipe is waited for, whether to end with what is there; the
+    model's info then says "stopped".
     """
     _require_testable(data, test, hyperparameters)
     resources = resources or Resources()
@@ -42,6 +43,8 @@ def train(data, hyperparameters, target, *, test=None, resources=None, observer=
         vocabulary = data.vocabulary_output(stack)
         kept = _kept(data.options)
         control = checkpoint.control(**control, facts={**kept["table"], **{name: kept[name] for name in KEPT_OPTIONS}})
+        for part in filter(None, (data, test)):
+            part.stopped = control.stop
         model = _trained(data, hyperparameters, test, resources, observer, control)
         model.info["input"] = kept
         modelfile.dump(model, handle)

@@ -16,7 +16,11 @@ def read_file(path):
     Raises DataError where the file holds no such object, UsageError where a name is unknown, a value is invalid, or a
     number is of another init method than its group's; each names the file.
     """
-    given = _read_object(path)
+    return typed(read_object(path, EXPECTED), path)
+
+
+def typed(given, path):
+    """What `read_file` returns for the object that is given, read from path."""
     ignored = [name for name in given if name.startswith("_")]
     try:
         return from_strings({name: value for name, value in given.items() if name not in ignored}), ignored
@@ -24,21 +28,24 @@ def read_file(path):
         raise UsageError(f"{path}: {error}") from None
 
 
-def _read_object(path):
-    """The file's object; its numbers are left as the texts that they are written as."""
+def read_object(path, expected):
+    """The JSON object in a file, its numbers left as the texts that they are written as.
+
+    expected: says what the object is, in a DataError where there is none, or a name stands in it twice.
+    """
     try:
         with Path(path).open("rb") as handle:
             data = handle.read(MAX_SIZE + 1)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", source=path) from None
     if len(data) > MAX_SIZE:
-        raise DataError(f"larger than {MAX_SIZE:,} bytes; {EXPECTED}", source=path)
+        raise DataError(f"larger than {MAX_SIZE:,} bytes; {expected}", source=path)
     try:
         given = json.loads(data, object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"no valid JSON ({error}); {EXPECTED}", source=path) from None
+        raise DataError(f"no valid JSON ({error}); {expected}", source=path) from None
     if not isinstance(given, dict):
-        raise DataError(EXPECTED, source=path)
+        raise DataError(expected, source=path)
     return given
 
 

@@ -1,4 +1,5 @@
 """The loop over epochs: train, test, tell, and stop early. It sees blocks and batches, never a file."""
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
@@ -111,8 +112,9 @@ def train(model, dataset, backend, *, test=None, test_each_epoch=True, observer=
         seconds = perf_counter() - started
         record = {"epoch": len(state.epochs) + 1, "train": metrics}
         if test is not None and (test_each_epoch or record["epoch"] == model.hyperparameters.epochs):
-            record["test"] = evaluate(lambda batch: trainer.score(scaled(batch, dataset.scale)), test(),
-                                      model.hyperparameters.predictor_type)
+            with suppress(StoppedError):  # which ends a wait for the test rows
+                record["test"] = evaluate(lambda batch: trainer.score(scaled(batch, dataset.scale)), test(),
+                                          model.hyperparameters.predictor_type)
         state.add(record, trainer)
         observer.epoch({**record, "seconds": seconds, "rows_per_second": dataset.rows / seconds})
         control.save(lambda: replace(state, model=trainer.snapshot()))
@@ -141,7 +143,7 @@ def train_epoch(trainer, dataset, epoch, hyperparameters, observer, control):
     lr = lr_factor(hyperparameters, epoch)
     if control.stop():
         return None, {"epoch": epoch + 1, "rows": 0}
-    with dataset.epoch() as blocks:
+    with dataset.epoch() as blocks, suppress(StoppedError):  # which ends a wait for further blocks
         for number, block in enumerate(blocks):
             turns = order(block, number, epoch, hyperparameters)
             scores, losses = trainer.train(block, turns, lr)
@@ -154,9 +156,11 @@ def train_epoch(trainer, dataset, epoch, hyperparameters, observer, control):
             observer.rows(len(losses))
             observer.block(epoch, block, turns, scores)
             if rows != dataset.rows and control.stop():  # a whole epoch is tested and saved first
-                return None, {"epoch": epoch + 1, "rows": rows}
-    mean = float(loss / weight) if weight else 0.0
-    return {"rmse": mean**0.5} if hyperparameters.predictor_type == "regressor" else {"logloss": mean}, None
+                break
+        else:
+            mean = float(loss / weight) if weight else 0.0
+            return {"rmse": mean**0.5} if hyperparameters.predictor_type == "regressor" else {"logloss": mean}, None
+    return None, {"epoch": epoch + 1, "rows": rows}
 
 
 def lr_factor(hyperparameters, epoch):

@@ -10,11 +10,16 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fmcore.errors import DataError, UsageError
+from fmcore.errors import DataError, StoppedError, UsageError
 from fmcore.io.sources import REMOTE, STDIN, Source
 
 STEP = 0.05  # seconds between looks whether there is something new
 HANG_UP_TELLS = sys.platform == "linux"  # elsewhere a pipe that no writer has opened yet looks hung up as well
+
+
+def never():
+    """False, whenever it is asked."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,12 @@ class Pipe(Source):
     """A named pipe that may have to be waited for; a regular file in its place will do.
 
     cancelled: once set, by whatever thread, waiting ends with a DataError.
+    stopped: asked while waiting, which ends with a StoppedError once it says True.
     """
 
     timeout: float = PipeMode.timeout
     cancelled: threading.Event = field(default_factory=threading.Event, compare=False)
+    stopped: object = field(default=never, compare=False)
 
 
 def pipes(names, mode):
@@ -85,6 +92,8 @@ def _status(pipe):
 def _go_on(pipe):
     if pipe.cancelled.is_set():
         raise DataError("nobody waits for this pipe any more", source=pipe.name)
+    if pipe.stopped():
+        raise StoppedError(f"stopped while waiting for {pipe.name}; there is no model to save")
 
 
 class _Reader:

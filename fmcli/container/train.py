@@ -1,0 +1,103 @@
+"""`train`: a training job of SageMaker, from the tree /opt/ml and back into it."""
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from fmcli.console import say
+from fmcli.container.channels import channels
+from fmcli.container.failure import failed
+from fmcli.container.stop import Stop
+from fmcli.container.tree import Tree, root_option
+from fmcli.exits import Terminated
+from fmcli.sagemaker_log import SageMakerLog
+from fmcore import api, publish
+from fmcore.errors import StoppedError
+from fmcore.threads import default_threads
+
+
+@click.command("train", context_settings={"help_option_names": ["-h", "--help"]})
+@root_option
+def command(root):
+    """Train as a job of Amazon SageMaker does; `docker run IMAGE train` is its way to call this.
+
+    \b
+    input/config/   hyperparameters.json, inputdataconfig.json, resourceconfig.json
+    input/data/     the channels train and, perhaps, test: folders, or named pipes train_0, train_1, ...
+    model/          model.fm, the result
+    output/         failure says why a job failed; data/metrics.jsonl has a line an epoch
+    checkpoints/    where there is such a folder, the same command goes on from there after it was killed
+
+    Hyperparameters are those of SageMaker's Factorization Machines, with its defaults; those of `fm train` may be
+    added, and "preset": "native" takes its defaults instead. SIGTERM ends training and publishes what it has reached.
+
+    Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data, 4 bad checkpoint, 5 diverged, 6 out of memory or disk, 130
+    and 143 stopped.
+    """
+    stop = Stop()
+    stop.listen()
+    sys.exit(job(Tree(Path(root)), stop))
+
+
+def run():
+    """Run the entry point and exit with its code."""
+    command.main(prog_name="train")
+
+
+def job(tree, stop):
+    """Run the job and return its exit code."""
+    try:
+        tree.prepare()
+        train(tree, stop)
+    except (Terminated, StoppedError):
+        say(f"stopped by {stop} before anything was trained: there is no model to publish")
+        return stop.exit_code
+    except Exception as error:  # noqa: BLE001 - this is where all failures end
+        return failed(error, tree.failure)
+    if not stop():
+        return 0
+    say(f"stopped by {stop}; the model as it was by then is in {tree.model}")
+    return stop.exit_code
+
+
+def train(tree, stop):
+    """Train and publish what the tree asks for."""
+    host, threads = tree.host(), default_threads()
+    hyperparameters, ignored = tree.hyperparameters()
+    binary = hyperparameters.predictor_type == "binary_classifier"
+    data = {name: channel.data(threads, binary=binary) for name, channel in channels(tree).items()}
+    log = JobLog([part.report for part in data.values()], host=host, stop=stop)
+    if ignored:
+        log.remark(f"warning: hyperparameters that begin with _ are ignored: {', '.join(ignored)}")
+    try:
+        model = api.train(data["train"], hyperparameters, tree.model, test=data.get("test"), observer=log, stop=stop,
+                          checkpoint=tree.checkpoint, resources=api.Resources(threads))
+    finally:
+        log.close()
+    with publish.whole(tree.metrics) as metrics:
+        for record in model.info["epochs"]:
+            metrics.write(json.dumps(record).encode() + b"\n")
+    log.finish(model)
+
+
+class JobLog(SageMakerLog):
+    """SageMaker's log lines; it also tells a Stop when there is something to publish."""
+
+    def __init__(self, reports, *, stop, **options):
+        super().__init__(reports, **options)
+        self._stop = stop
+
+    def resumed(self, records):
+        """Training goes on after these epochs."""
+        self._stop.gently()
+        super().resumed(records)
+
+    def block(self, epoch, block, turns, scores):
+        """A block is trained."""
+        self._stop.gently()
+        super().block(epoch, block, turns, scores)
+
+
+if __name__ == "__main__":
+    run()

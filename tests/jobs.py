@@ -1,0 +1,122 @@
+"""SageMaker's container as a user has it: a tree like /opt/ml, and the entry points run over it as processes."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from shell import Done, environment, libsvm_rows
+
+from fmcore import api
+
+CLASSES, FEATURES = libsvm_rows(400, 1), 20
+BASICS = {"feature_dim": FEATURES, "num_factors": 4, "predictor_type": "binary_classifier"}
+TRAIN, SERVE = ([sys.executable, "-m", f"fmcli.container.{name}"] for name in ("train", "serve"))
+
+
+STARTED = []  # processes
+
+
+class Job:
+    """A tree, and the processes over it. Any warning is an error, as in the tests themselves."""
+
+    def __init__(self, folder, **hyperparameters):
+        self.root = Path(folder)
+        for name in ("input/config", "input/data", "model", "output/data"):  # as SageMaker makes them
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        self.config("hyperparameters", {name: str(value) for name, value in {**BASICS, **hyperparameters}.items()})
+
+    def config(self, name, content):
+        """Write a configuration file, an object or its text."""
+        text = content if isinstance(content, str) else json.dumps(content)
+        self.write(f"input/config/{name}.json", text)
+
+    def write(self, name, content):
+        """Make a file in the tree; its path."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def pipe(self, name):
+        """Make a named pipe among the channels; its path."""
+        path = self.root / "input/data" / name
+        os.mkfifo(path)
+        return path
+
+    def train(self, code=0, command=(), **environ):
+        """Run `train` to its end; code: the exit code expected."""
+        process = self.start(command or TRAIN, **environ)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == code, err.decode()
+        assert not [path for path in self.root.rglob("*.tmp") if path.is_file()]
+        return Done(code, out.decode(), err.decode())
+
+    def start(self, command=tuple(TRAIN), **environ):
+        """Start an entry point and go on: a Popen."""
+        STARTED.append(subprocess.Popen(
+            [*command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.root,
+            env=environment(**{"FMKIT_ML_ROOT": str(self.root), **environ})))
+        return STARTED[-1]
+
+    @property
+    def model_file(self):
+        """Where the model is, or will be."""
+        return self.root / "model/model.fm"
+
+    def model(self):
+        """The trained model, verified."""
+        return api.load(self.model_file, verify=True)
+
+    def failure(self):
+        """What output/failure says; None without."""
+        path = self.root / "output/failure"
+        return path.read_text() if path.is_file() else None
+
+
+def stopped(process, number=signal.SIGTERM, again=False):
+    """Send a signal, or two; the exit code, and what was said from now on."""
+    process.send_signal(number)
+    if again:
+        time.sleep(0.01)
+        process.send_signal(number)
+    return ended(process)
+
+
+def ended(process):
+    """Wait for the end; the exit code, and what was said from now on."""
+    _, said = process.communicate(timeout=30)
+    return process.returncode, said.decode()
+
+
+def end_all():
+    """End what a test that failed has left running."""
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            stream.close()
+
+
+def read_until(process, text):
+    """Read what it says up to the line in which the text (a regular expression) is found; that line."""
+    for line in iter(process.stderr.readline, b""):
+        if re.search(text, line.decode()):
+            return line.decode()
+    raise AssertionError(f"it ended without saying {text!r}")
+
+
+def fed(*pipes, data):
+    """A thread that writes the data into one pipe after the other, each as soon as it is read."""
+    def feed():
+        for pipe in pipes:
+            pipe.write_bytes(data)
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    return thread
