@@ -39,9 +39,9 @@ class TuningLog(Follower):
             self.say(f"going on after {len(tried)} trials of {self._trials}")
         self._bar = Bar(quiet=self._quiet, desc="tuning", total=self._trials, unit="trial", initial=len(tried))
 
-    def ended(self, tried, best, under_way):  # noqa: ARG002 - the interface's
+    def ended(self, tried, best):
         """Move the bar; where there is none, say each improvement."""
-        self._bar.add(1)
+        self._bar.reach(len(tried), self._trials)
         if best is None or best == self._best:
             return
         self._best = best
@@ -49,25 +49,28 @@ class TuningLog(Follower):
             self.say(f"trial {best.number}: {best.value:.6g}, the best of {len(tried)}")
 
     def best_again(self, best, *, interrupted):
-        """Say that the model is made."""
+        """Say that the model is being made."""
         self._bar.close()
         if interrupted:
-            self.say(f"interrupted; training the best so far, trial {best.number}, once more for its model (Ctrl-C again "
-                     "leaves everything as it was)")
+            self.say(f"interrupted; training the best so far, trial {best.number}, once more for its model (Ctrl-C "
+                     "again leaves everything as it was)")
 
     def done(self, study, result):
         """Say what was found, and write the page."""
         table, importances = trials_table(study), study.importances()
         counts, command = summary(study.tried()), shlex.join(self._command(result.best.values))
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.items())
-        lines = [*aligned(table), "", f"{counts}; the best is {result.best.number}", f"{study.objective}: {result.best.value:.6g}",
-                 *([f"importance: {shares}"] if shares else []), "the same model again:", command]
-        click.echo("\n".join(lines))
+        lines = [*aligned(table), "", f"{counts}; the best is {result.best.number}",
+                 f"{study.objective}: {result.best.value:.6g}"]
+        if importances:
+            lines.append("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importances.items()))
+        click.echo("\n".join([*lines, "the same model again:", command]))
         if self._page is not None:
             from fmcore.tuning.report import page
 
             text = page(study, title="fm tune", facts=[*self._facts, f"{counts}."], table=table, command=command)
             self._page.write(text.encode())
+        if result.interrupted:
+            self.say(f"interrupted; the model is that of the best trial so far, {result.best.number}")
 
     def close(self):
         """Take the bar away."""

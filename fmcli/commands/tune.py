@@ -1,4 +1,5 @@
 """`fm tune`."""
+import os
 from contextlib import nullcontext
 
 import click
@@ -11,10 +12,12 @@ from fmcli.tuning_log import TuningLog
 from fmcore import api, publish
 from fmcore.errors import UsageError
 from fmcore.tuning.objectives import OBJECTIVES
+from fmcore.tuning.samplers import STRATEGIES
 from fmcore.tuning.space import SPACES, parse_choice, parse_range, search_space
-from fmcore.tuning.study import STRATEGIES
+from fmcore.tuning.storage import require
 from fmcore.tuning.tune import Plan, tune
 
+PLAN_OPTIONS = ("objective", "strategy", "trials", "timeout", "jobs", "study")
 ROW_OPTIONS = (*options.READ_NAMES, *options.TABLE_NAMES)
 
 
@@ -27,11 +30,13 @@ ROW_OPTIONS = (*options.READ_NAMES, *options.TABLE_NAMES)
 @click.option("--objective", type=click.Choice(tuple(OBJECTIVES)), metavar="NAME",
               help=f"What to make best: {', '.join(OBJECTIVES)}.  [default: test:rmse, or the cross entropy]")
 @click.option("--range", "ranges", multiple=True, metavar="NAME=LO:HI", type=options.Parsed("range", parse_range),
-              help="Search a hyperparameter from LO to HI; LO:HI:log on a logarithmic scale. May be repeated.")
+              help="Search a hyperparameter from LO to HI, such as factors_lr=1e-3:0.5:log: :log is a logarithmic "
+                   "scale, :int integers. May be repeated.")
 @click.option("--choice", "choices", multiple=True, metavar="NAME=A,B,C", type=options.Parsed("choice", parse_choice),
               help="Search a hyperparameter among values; may be repeated.")
 @click.option("--space", type=click.Choice(tuple(SPACES)),
-              help="Search this set of ranges, beside those named.  [default: small where none is named]")
+              help="Search this set of ranges, beside those named; sagemaker also takes --preset sagemaker where no "
+                   "preset is given.  [default: small where nothing is named]")
 @click.option("--strategy", type=click.Choice(STRATEGIES), default="bayesian", show_default=True,
               help="How the next trial is chosen; hyperband also stops bad ones earlier.")
 @click.option("--trials", type=click.IntRange(1), default=40, show_default=True, metavar="N",
@@ -60,16 +65,19 @@ def command(context, output, report, quiet, **values):
     fm tune ratings.svm --cv 5 --predictor-type regressor -o ratings.fm --study ratings.db --timeout 3600 \\
         --range factors_wd=1e-4:0.1:log --choice num_factors=4,8,16
     """
+    require(plots=report is not None)
     threads = options.chosen_threads(values.pop("threads"))
+    if values["space"] == "sagemaker" and context.get_parameter_source("preset") is click.core.ParameterSource.DEFAULT:
+        values["preset"] = "sagemaker"
     preset, fixed = options.given_hyperparameters(context, values, quiet=quiet)
+    space = search_space(named(values), fixed, space=values["space"], preset=preset)
     binary = fixed["predictor_type"] == "binary_classifier"
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
-    space = search_space(named(values), fixed, space=values["space"], preset=preset)
     bar = byte_bar("reading", quiet=quiet)
     data = api.Data(list(values["inputs"]), read, on_bytes=bar.reach)
     test = api.Data(list(values["tests"]), read) if values["tests"] else None
-    plan = Plan(objective=values["objective"], strategy=values["strategy"], trials=values["trials"],
-                    timeout=values["timeout"], jobs=values["jobs"], folds=values["folds"] or 0, study=values["study"])
+    plan = Plan(folds=values["folds"] or 0, **{name: values[name] for name in PLAN_OPTIONS})
+    require_apart(values["study"], output, report)
 
     def train_command(found):
         return [*("fm", "train"), *values["inputs"], *spelled_options(context, ["tests"]), "-o", output,
@@ -80,10 +88,17 @@ def command(context, output, report, quiet, **values):
                         page=page, quiet=quiet)
         try:
             result = tune(data, test, space, output, plan, follower=log,
-                              resources=api.Resources(threads, values["memory_limit"]))
+                          resources=api.Resources(threads, values["memory_limit"]))
         finally:
             log.close()
     return INTERRUPTED if result.interrupted else 0
+
+
+def require_apart(study, *outputs):
+    """Refuse a study that an output would replace."""
+    for output in outputs:
+        if study is not None and output is not None and os.path.realpath(study) == os.path.realpath(output):
+            raise UsageError(f"{study} is named for the study and for an output, which would replace it")
 
 
 def named(values):

@@ -1,4 +1,5 @@
 """Rows decoded once and shared by processes: batches written to files that each process maps into its memory."""
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,13 @@ ARRAYS = ("indptr", "indices", "values", "labels", "weights")  # of a Batch; ids
 
 @dataclass(frozen=True)
 class Shared:
-    """The rows in `folder`, as `parts` batches. feature_dim: as the rows have it."""
+    """The rows in `folder`, as `parts` batches. feature_dim: as the rows have it. checksum: CRC-32 of all arrays."""
 
     folder: str
     parts: int
     rows: int
     feature_dim: int
+    checksum: int
 
     def batches(self):
         """An iterator over the batches, their arrays mapped and read-only."""
@@ -29,14 +31,15 @@ class Shared:
 def share(batches, folder):
     """Write batches into a folder (made anew) and return them as Shared."""
     Path(folder).mkdir()
-    parts = rows = feature_dim = 0
+    parts = rows = feature_dim = checksum = 0
     for batch in cut(batches):
         for name in ARRAYS:
             array = getattr(batch, name)
             if array is not None:
                 np.save(Path(folder, f"{parts}.{name}.npy"), array)
+                checksum = zlib.crc32(array, checksum)
         parts, rows, feature_dim = parts + 1, rows + len(batch), max(feature_dim, batch.feature_dim)
-    return Shared(str(folder), parts, rows, feature_dim)
+    return Shared(str(folder), parts, rows, feature_dim, checksum)
 
 
 def _mapped(path):

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 
 from fmcore.errors import UsageError
-from fmcore.params import GROUPS, INIT_METHODS, INIT_NUMBERS, PARAMETERS, resolve
+from fmcore.params import GROUPS, INIT_METHODS, INIT_NUMBERS, PARAMETERS, PREDICTOR_TYPES, resolve
 
 NOT_SEARCHED = ("predictor_type", "feature_dim", "seed", "batch_metrics_publish_interval")
 RANGE_WORDS = ("log", "int")
@@ -33,30 +33,37 @@ class Choice:
         return value in self.values
 
 
-def _lr(low=5e-3, high=0.5):
-    return Range(low, high, log=True)
-
-
-_WD = Range(1e-6, 0.3, log=True)
-_SMALL = {
-    "num_factors": Range(2, 64, log=True, integer=True), "epochs": Range(3, 40, log=True, integer=True),
-    "linear_lr": _lr(), "factors_lr": _lr(), "linear_wd": _WD, "factors_wd": _WD,
-    "factors_init_sigma": Range(1e-3, 0.5, log=True)}
 _ANYTHING = Range(1e-8, 512, log=True)  # SageMaker's range of every rate, decay and initial value
 
-# name -> the ranges that it searches; "small" is searched where the user names nothing
-SPACES = {
-    "small": _SMALL,
-    "full": {
-        **_SMALL, "optimizer": Choice(("adagrad", "adam", "sgd")), "bias_lr": _lr(), "bias_wd": _WD,
+
+def _small(epochs, wd):
+    lr = Range(5e-3, 0.5, log=True)
+    return {"num_factors": Range(2, 64, log=True, integer=True), "epochs": epochs, "linear_lr": lr, "factors_lr": lr,
+            "linear_wd": wd, "factors_wd": wd, "factors_init_sigma": Range(1e-3, 0.5, log=True)}
+
+
+def _full(small):
+    return {
+        **small, "optimizer": Choice(("adagrad", "adam", "sgd")), "bias_lr": small["linear_lr"],
         "lr_schedule": Choice(("linear", "constant")), "mini_batch_size": Range(16, 1024, log=True, integer=True),
         "feature_scaling": Choice(("rms", "none")), "factors_init_method": Choice(("normal", "uniform")),
-        "factors_init_scale": Range(1e-3, 0.5, log=True)},
-    "sagemaker": {
-        "epochs": Range(1, 1000, log=True, integer=True), "mini_batch_size": Range(100, 10000, log=True, integer=True),
-        **{f"{group}_{number}": _ANYTHING for group in GROUPS for number in ("lr", "wd")},
-        **{f"{group}_init_method": Choice(INIT_METHODS) for group in GROUPS},
-        **{f"{group}_init_{number}": _ANYTHING for group in GROUPS for number in INIT_NUMBERS.values()}},
+        "factors_init_scale": Range(1e-3, 0.5, log=True)}
+
+
+_SMALL = {  # many rare features, as clicks have, are learned by heart sooner than ratings are
+    "binary_classifier": _small(Range(1, 30, log=True, integer=True), Range(1e-7, 0.1, log=True)),
+    "regressor": _small(Range(3, 60, log=True, integer=True), Range(1e-6, 0.3, log=True))}
+_SAGEMAKER = {  # the ranges that its documentation calls tunable
+    "epochs": Range(1, 1000, log=True, integer=True), "mini_batch_size": Range(100, 10000, log=True, integer=True),
+    **{f"{group}_{number}": _ANYTHING for group in GROUPS for number in ("lr", "wd")},
+    **{f"{group}_init_method": Choice(INIT_METHODS) for group in GROUPS},
+    **{f"{group}_init_{number}": _ANYTHING for group in GROUPS for number in INIT_NUMBERS.values()}}
+
+# name -> predictor type -> what it searches; "small" is searched where the user names nothing
+SPACES = {
+    "small": _SMALL,
+    "full": {kind: _full(small) for kind, small in _SMALL.items()},
+    "sagemaker": dict.fromkeys(PREDICTOR_TYPES, _SAGEMAKER),
 }
 
 
@@ -101,7 +108,7 @@ def _split(text, shape):
 class Space:
     """What is searched, and what holds elsewhere.
 
-    dimensions: name -> Range or Choice, in the order of the table of hyperparameters, an init method before its numbers.
+    dimensions: name -> Range or Choice, in the order of the hyperparameters' table: an init method before its numbers.
     fixed: name -> value that the user gave. defaults: name -> value of every hyperparameter where it is not searched.
     preset: the preset of the defaults.
     """
@@ -129,28 +136,48 @@ class Space:
 def search_space(named, fixed, *, space=None, preset="native"):
     """The Space of what is named and fixed.
 
-    named: name -> Range or Choice from the user. fixed: name -> value from the user. space: a name of SPACES, searched
-    beside what is named; "small" where nothing is named and no space is chosen.
+    named: name -> Range or Choice from the user. fixed: name -> value from the user, predictor_type among them.
+    space: a name of SPACES, searched beside what is named; "small" where nothing is named and no space is chosen.
     Raises UsageError where a name is both searched and fixed, cannot apply, or nothing is left to search.
     """
     for name in named:
         if name in fixed:
             raise UsageError(f"{name} is given both a value and a range; leave one of them out")
-    found = {**(SPACES[space or "small"] if space or not named else {}), **named}
-    found = {name: found[name] for name in PARAMETERS if name in found and name not in fixed}
     defaults = resolve(preset, **fixed).as_dict()
-    methods = {group: found[f"{group}_init_method"].values if f"{group}_init_method" in found
-               else (defaults[f"{group}_init_method"],) for group in GROUPS}
-    possible = {name: dimension for name, dimension in found.items()
-                if init_method_of(name) is None or init_method_of(name) in methods[name.split("_")[0]]}
+    offered = SPACES[space or "small"][defaults["predictor_type"]] if space or not named else {}
+    found = {**{name: dimension for name, dimension in offered.items() if not _is_settled(name, fixed)}, **named}
+    found = {name: found[name] for name in PARAMETERS if name in found}
+    possible = {name: dimension for name, dimension in found.items() if _can_apply(name, found, defaults)}
+    _require_possible(named, fixed, possible)
+    return Space(possible, fixed, defaults, preset)
+
+
+def _is_settled(name, fixed):
+    """Whether what is fixed leaves no choice: the name itself, a number of its method, or a group left out."""
+    group, _, what = name.partition("_")
+    numbers = (f"{group}_init_{number}" for number in INIT_NUMBERS.values())
+    return (name in fixed or fixed.get(f"use_{group}") is False
+            or (what == "init_method" and any(fixed.get(number) is not None for number in numbers)))
+
+
+def _can_apply(name, found, defaults):
+    """Whether it is no init method's number, or one of a method that there may be."""
+    wanted, method = init_method_of(name), f"{name.split('_')[0]}_init_method"
+    return wanted is None or wanted in (found[method].values if method in found else (defaults[method],))
+
+
+def _require_possible(named, fixed, possible):
     for name in named:
+        method = f"{name.split('_')[0]}_init_method"
         if name not in possible:
             raise UsageError(f"{name} only counts under the init method {init_method_of(name)}, which is neither given "
                              "nor among what is searched")
+        if name == method and _is_settled(name, fixed):
+            raise UsageError(f"{name} is searched, but a number is given that goes with one method alone; leave one of "
+                             "them out")
     if not possible:
-        raise UsageError("nothing is left to search: every hyperparameter of the space is given a value; name some with "
-                         "--range or --choice")
-    return Space(possible, fixed, defaults, preset)
+        raise UsageError("nothing is left to search: every hyperparameter of the space is given a value; name some "
+                         "with --range or --choice")
 
 
 def init_method_of(name):

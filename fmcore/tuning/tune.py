@@ -14,7 +14,8 @@ from fmcore.tuning.objectives import checked_objective
 from fmcore.tuning.search import Follower as SearchFollower
 from fmcore.tuning.search import search
 from fmcore.tuning.shared import share
-from fmcore.tuning.study import Study
+from fmcore.tuning.storage import require
+from fmcore.tuning.study import PROBLEM, open_study
 from fmcore.tuning.worker import Job
 
 
@@ -22,7 +23,7 @@ from fmcore.tuning.worker import Job
 class Plan:
     """How to search.
 
-    objective: a name of objectives.OBJECTIVES, or None for the predictor type's first. strategy: one of study.STRATEGIES.
+    objective: a name of objectives.OBJECTIVES, or None for the predictor type's first. strategy: one of STRATEGIES.
     trials: how many may end, over all runs of a study. timeout: seconds, or None. jobs: processes that train.
     folds: of cross-validation where there are no test rows, else 0. study: path of the SQLite file, or None.
     """
@@ -67,45 +68,52 @@ def tune(data, test, space, target, plan, *, resources=None, follower=None):
     Raises UsageError for what cannot be searched, DivergedError where no trial ended with a value.
     """
     follower, resources = follower or Follower(), resources or Resources()
-    _require_searchable(data, test, space, plan)
-    publish.prepare(target)
     objective = checked_objective(plan.objective, space.fixed["predictor_type"])
+    _require_searchable(data, test, space, plan)
+    require()
+    publish.prepare(target)
     with tempfile.TemporaryDirectory(prefix="fmkit-tune-") as folder:
-        job = _shared(data, test, space, folder)
-        limit = default_limit() if resources.memory_limit is None else resources.memory_limit
-        job = replace(job, folds=plan.folds, objective=objective, threads=max(1, resources.threads // plan.jobs),
-                      memory_limit=limit // plan.jobs)
-        study = Study(plan.study or Path(folder, "study.db"), _settings(space, job), space, strategy=plan.strategy,
-                      seed=space.defaults["seed"], trials=plan.trials)
-        follower.begun(study, job.train.rows, job.test and job.test.rows)
-        interrupted = _searched(study, space, job, plan, follower)
-        best = _best(study, plan, interrupted)
-        follower.best_again(best, interrupted=interrupted)
-        hyperparameters = space.hyperparameters(best.values)
-        model = train(data, hyperparameters, target, test=test, resources=resources)
-        result = Result(model, best, hyperparameters, interrupted)
-        follower.done(study, result)
+        job = replace(_shared(data, test, space, folder), folds=plan.folds, objective=objective,
+                      threads=max(1, resources.threads // plan.jobs), memory_limit=_limit(resources) // plan.jobs)
+        _require_rows(job)
+        with open_study(plan.study or Path(folder, "study.db"), _settings(space, job), space, strategy=plan.strategy,
+                        trials=plan.trials) as study:
+            follower.begun(study, job.train.rows, job.test and job.test.rows)
+            interrupted = _searched(study, space, job, plan, follower)
+            best = _best(study, plan)
+            follower.best_again(best, interrupted=interrupted)
+            hyperparameters = space.hyperparameters(best.values)
+            model = train(data, hyperparameters, target, test=test, resources=resources)
+            result = Result(model, best, hyperparameters, interrupted)
+            follower.done(study, result)
     return result
 
 
 def _require_searchable(data, test, space, plan):
     if test is None and not plan.folds:
-        raise UsageError("a search needs rows to judge by; name some with --test, or take parts of the training rows in "
-                         "turn with --cv 5")
+        raise UsageError("a search needs rows to judge by; name some with --test, or take parts of the training rows "
+                         "in turn with --cv 5")
     if test is not None and plan.folds:
         raise UsageError("--test and --cv are two ways to judge; leave one of them out")
-    if plan.folds and space.defaults["early_stopping_patience"] is not None:
-        raise UsageError("early_stopping_patience goes by test rows, which the last training after --cv has none of; "
-                         "leave it out, or name test rows with --test")
+    patience = "early_stopping_patience"
+    if plan.folds and (patience in space.dimensions or space.defaults[patience] is not None):
+        raise UsageError(f"{patience} goes by test rows, which the last training after --cv has none of; leave it out, "
+                         "or name test rows with --test")
     for part in (data, test):
         if part is not None and not part.rereadable:
             raise UsageError(f"{sources.title(part.sources)} can be read once, but the best model is trained from the "
                              "rows again; give files")
 
 
+def _limit(resources):
+    return default_limit() if resources.memory_limit is None else resources.memory_limit
+
+
 def _shared(data, test, space, folder):
     """A Job with the rows decoded into files of the folder."""
     data.encoder = open_encoder(data.options.table)
+    if data.encoder.is_new:
+        publish.prepare(data.options.table.vocabulary)
     with data.named():
         rows = share(data.checked(labels=True, feature_dim=space.fixed.get("feature_dim"))[0], Path(folder, "train"))
         if not rows.rows:
@@ -123,13 +131,19 @@ def _shared(data, test, space, folder):
     return Job(feature_dim, rows, test_rows)
 
 
+def _require_rows(job):
+    if job.train.rows < job.folds:
+        raise UsageError(f"--cv {job.folds} needs at least as many training rows; there are {job.train.rows}")
+
+
 def _settings(space, job):
-    """What all runs of a study must have in common."""
+    """What all runs of a study must have in common, by what to call it."""
     return {
-        "objective": job.objective, "preset": space.preset, "fixed values": space.fixed,
-        "space": {name: asdict(dimension) for name, dimension in space.dimensions.items()},
-        "number of training rows": job.train.rows, "number of test rows": job.test and job.test.rows,
-        "feature_dim": job.feature_dim, "number of folds": job.folds}
+        "objective": job.objective, "preset": space.preset, "--cv": job.folds,
+        **{f"the value of {name}": value for name, value in space.fixed.items()},
+        **{f"what is searched of {name}": asdict(dimension) for name, dimension in space.dimensions.items()},
+        "feature_dim of the rows": job.feature_dim, "the checksum of the training rows": job.train.checksum,
+        "the checksum of the test rows": job.test and job.test.checksum}
 
 
 def _searched(study, space, job, plan, follower):
@@ -144,15 +158,16 @@ def _searched(study, space, job, plan, follower):
 
 
 def _complete(study):
+    """Trials with a value, the best first."""
     return [tried for tried in study.tried() if tried.value is not None]
 
 
-def _best(study, plan, interrupted):
-    complete = _complete(study)
+def _best(study, plan):
+    complete, tried = _complete(study), study.tried()
     if complete:
         return complete[0]
-    problems = [tried.info["problem"] for tried in study.tried() if "problem" in tried.info]
-    if plan.timeout is not None and not interrupted and not problems:
+    if not tried and plan.timeout is not None:
         raise UsageError(f"no trial has ended within {plan.timeout:g} seconds; give more with --timeout")
-    raise DivergedError(f"none of {len(study.tried())} trials ended with a model"
+    problems = [trial.info[PROBLEM] for trial in tried if PROBLEM in trial.info]
+    raise DivergedError(f"none of {len(tried)} trials ended with a model"
                         + (f"; the last one: {problems[-1]}" if problems else ""))

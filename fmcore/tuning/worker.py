@@ -1,11 +1,14 @@
 """A process that trains what it is told to, on rows it maps, and tells the objective on the way.
 
 The talk over its connection: it gets the hyperparameters of a trial; it sends any number of (REPORT, step, value), each
-answered by whether to end there; then one of (DONE, value, info), (PRUNED, info), (DIVERGED, info) or (ERROR,
-exception). It ends when the connection closes.
+answered by whether to end there; then one of (DONE, value, info), (PRUNED, None, info), (FAILED, None, info) with its
+"problem", or (ERROR, exception). It ends when the connection closes, or the process that started it does.
 """
-import signal
+import multiprocessing
+import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from threading import Thread
 from time import perf_counter
 
 import numpy as np
@@ -19,7 +22,7 @@ from fmcore.training import Observer, train
 from fmcore.tuning.objectives import STEPS, objective_of
 from fmcore.tuning.shared import Shared
 
-REPORT, DONE, PRUNED, DIVERGED, ERROR = "report", "done", "pruned", "diverged", "error"
+REPORT, DONE, PRUNED, FAILED, ERROR = "report", "done", "pruned", "failed", "error"
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,17 @@ class Stopped(Exception):  # noqa: N818 - it is not an error
 
 def work(job, connection):
     """Serve trials until the connection closes; the process's main function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to all; whoever started this one decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     trainer = Trainer(job, connection)
-    while True:
-        try:
-            hyperparameters = connection.recv()
-        except EOFError:
-            return
-        connection.send(trainer.run(hyperparameters))
+    with suppress(EOFError, OSError):  # nobody listens any more
+        while True:
+            connection.send(trainer.run(connection.recv()))
+
+
+def _end_with(parent):
+    """End this process once its parent has, however long an epoch may take."""
+    parent.join()
+    os._exit(1)
 
 
 class Trainer:
@@ -70,15 +75,21 @@ class Trainer:
         """Train one trial; the message that ends it."""
         started, values = perf_counter(), []
         hyperparameters = replace(hyperparameters, feature_dim=self._job.feature_dim)
+
+        def info(**more):
+            return {"seconds": perf_counter() - started, **more}
+
         try:
             for fold in range(self._job.folds or 1):
                 values.append(self._value(hyperparameters, fold, values))
-            return DONE, float(np.mean(values)), {"seconds": perf_counter() - started}
+            return DONE, float(np.mean(values)), info()
         except Stopped:
-            return PRUNED, {"seconds": perf_counter() - started}
+            return PRUNED, None, info()
         except DivergedError as error:
-            return DIVERGED, {"seconds": perf_counter() - started, "problem": str(error)}
-        except (FMError, MemoryError) as error:
+            return FAILED, None, info(problem=str(error))
+        except MemoryError:
+            return FAILED, None, info(problem="out of memory")
+        except FMError as error:
             return ERROR, error
 
     def _value(self, hyperparameters, fold, before):
