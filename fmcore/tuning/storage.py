@@ -9,6 +9,8 @@ from fmcore.errors import ResourceError, UsageError
 
 NAME = "fmkit"  # of the one study in the file
 PATIENCE = 15  # seconds to wait for another run that writes
+TRIES = 30  # to open a study whose tables another run makes at the same time
+UNDER_WAY = ("already exists", "UNIQUE constraint failed", "no such table")  # what is met then
 HEADER = b"SQLite format 3\0"
 
 
@@ -31,9 +33,11 @@ def open_study(path, **settings):
     """
     _require_study_file(Path(path))
     with guarded(path):
-        while (study := _opened(path, settings)) is None:
+        for _ in range(TRIES):
+            if (study := _opened(path, settings)) is not None:
+                return study
             sleep(0.1)
-        return study
+        raise UsageError(f"{path} cannot be used as a study: its tables are not complete; name another file")
 
 
 @contextmanager
@@ -56,6 +60,7 @@ def close(study):
 
 
 def _opened(path, settings):
+    """The study, or None where its tables are half made."""
     import optuna
     import sqlalchemy
 
@@ -66,17 +71,22 @@ def _opened(path, settings):
         storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={"creator": connect})
         return optuna.create_study(storage=storage, study_name=NAME, load_if_exists=True, **settings)
     except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
-        if "already exists" in str(error):  # another run makes the tables at this moment
+        if any(words in _reason(error) for words in UNDER_WAY):
             return None
         raise
     except RuntimeError as error:  # the tables are those of another version
         raise UsageError(f"the study {path} cannot be used: {error}") from None
 
 
-def _refusal(path, error):
+def _reason(error):
+    """What SQLite said."""
     while error.__cause__ is not None:
         error = error.__cause__
-    text = str(getattr(error, "orig", error))
+    return str(getattr(error, "orig", error))
+
+
+def _refusal(path, error):
+    text = _reason(error)
     if "locked" in text:
         return UsageError(f"the study {path} has been locked by another program for {PATIENCE} seconds; end that one, "
                           "or name another file with --study")
