@@ -27,13 +27,17 @@ def test_ranges(text, found):
 
 
 @pytest.mark.parametrize(("text", "problem"), [
-    ("epochs", "expected NAME=low:high"), ("epochs=", "expected NAME=low:high"), ("epochs=5", "expected epochs=low:high"),
+    ("epochs", "expected NAME=low:high"), ("epochs=", "expected NAME=low:high"),
+    ("epochs=5", "expected epochs=low:high"),
     ("epochs=5:", "expected epochs=low:high"), ("epochs=1:5:lin", ":log, :int or both"),
     ("epochs=1:5:log:log", ":log, :int or both"), ("epochs=5:5", "below"), ("epochs=9:5", "below"),
-    ("epochs=0:5", "at least 1"), ("epochs=1:2.5", "expected an integer"), ("factors_lr=0:1:log", "above 0"),
-    ("factors_lr=nan:1", "expected a number"), ("factors_lr=0:inf", "expected a number"), ("epochs=1:x", "an integer"),
+    ("epochs=0:5", "at least 1"), ("epochs=1:2.5", "expected an integer"),
+    ("factors_lr=0:1:log", "above 0"),
+    ("factors_lr=nan:1", "expected a number"), ("factors_lr=0:inf", "expected a number"),
+    ("epochs=1:x", "an integer"),
     ("factors_lr=0.1:1:int", "no integer"), ("optimizer=a:b", "--choice"), ("use_bias=0:1", "--choice"),
-    ("mini_batch_size=auto:64", "must be a number"), ("clip_gradient=0:1", "above 0"), ("epoch=1:5", "cannot be searched"),
+    ("mini_batch_size=auto:64", "must be a number"), ("clip_gradient=0:1", "above 0"),
+    ("epoch=1:5", "cannot be searched"),
     ("seed=1:5", "cannot be searched"), ("predictor_type=1:2", "cannot be searched"), ("feature_dim=1:2", "cannot be")])
 def test_ranges_that_are_refused(text, problem):
     with pytest.raises(UsageError, match=problem):
@@ -41,7 +45,8 @@ def test_ranges_that_are_refused(text, problem):
 
 
 @pytest.mark.parametrize(("text", "values"), [
-    ("mini_batch_size=auto,64", (None, 64)), ("clip_gradient=none,1", (None, 1.0)), ("use_linear=true,false", (True, False)),
+    ("mini_batch_size=auto,64", (None, 64)), ("clip_gradient=none,1", (None, 1.0)),
+    ("use_linear=true,false", (True, False)),
     ("optimizer=sgd, adam,sgd", ("sgd", "adam")), ("num_factors=4", (4,))])
 def test_choices(text, values):
     assert parse_choice(text) == (text.partition("=")[0], Choice(values))
@@ -92,8 +97,7 @@ def test_a_given_init_number_settles_its_method():
     ({"epochs": Range(1, 2)}, {"epochs": 1}, "both a value and a range"),
     ({"factors_init_scale": Range(0, 1)}, {}, "only counts under the init method uniform"),
     ({"factors_init_method": Choice(("normal",))}, {"factors_init_sigma": 0.1}, "goes with one method"),
-    ({}, dict(num_factors=1, epochs=1, linear_lr=1, factors_lr=1, linear_wd=1, factors_wd=1, factors_init_sigma=1),
-     "nothing is left")])
+    ({}, dict.fromkeys(SPACES["small"]["regressor"], 1), "nothing is left")])
 def test_spaces_that_are_refused(named, fixed, problem):
     with pytest.raises(UsageError, match=problem):
         search_space(named, {**CLASSES, **fixed})

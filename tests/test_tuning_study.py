@@ -10,7 +10,7 @@ from fmcore.errors import UsageError
 from fmcore.tuning import runs, storage
 from fmcore.tuning.shared import share
 from fmcore.tuning.space import Choice, Range, search_space
-from fmcore.tuning.study import PLACE, RUN, open_study
+from fmcore.tuning.study import open_study
 
 NAMED = {"epochs": Range(1, 9, integer=True), "factors_lr": Range(0.01, 1.0, log=True)}
 SETTINGS = {"objective": "test:rmse"}
@@ -73,12 +73,8 @@ def test_trials_side_by_side_get_different_places(tmp_path):
         for trial in [asked[0], asked[1], asked[3], again]:
             other.tell(trial, 1.0)
         assert not study.waits()
-        assert [place_of(trial) for trial in study.optuna_study.trials] == [0, 1, 2, 3, 2]
+        assert [trial.user_attrs["place"] for trial in study.optuna_study.trials] == [0, 1, 2, 3, 2]
         assert len(study.tried()) == 4
-
-
-def place_of(trial):
-    return trial.user_attrs[RUN][PLACE]
 
 
 def test_a_grid_ends_when_it_is_used_up(tmp_path):
@@ -123,7 +119,8 @@ def test_bad_trials_are_stopped(tmp_path):
 def test_studies_of_another_search_are_refused(tmp_path):
     with opened(tmp_path / "x.db", settings={**SETTINGS, "--cv": 3}):
         pass
-    with pytest.raises(UsageError, match=r"--cv is 3, here 5"), opened(tmp_path / "x.db", settings={**SETTINGS, "--cv": 5}):
+    other = {**SETTINGS, "--cv": 5}
+    with pytest.raises(UsageError, match="--cv is 3, here 5"), opened(tmp_path / "x.db", settings=other):
         pass
 
 

@@ -4,10 +4,10 @@ A trial counts once it has ended by itself, with a value, stopped early, or dive
 that ran out of time were withdrawn, and others take their places.
 """
 import json
+import secrets
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import count, islice
 
 from fmcore.errors import UsageError
@@ -16,7 +16,7 @@ from fmcore.tuning.objectives import STEPS, direction_of
 from fmcore.tuning.samplers import Sampler
 from fmcore.tuning.space import Range
 
-RUN, PLACE, PROBLEM = "run", "place", "problem"  # attributes of a trial: who tries it, and why it failed
+RUN, PLACE, PROBLEM = "run", "place", "problem"  # attributes of a trial: who tries it, as which one, why it failed
 ENOUGH = 4  # trials with a value, for importances to mean something
 
 
@@ -77,8 +77,7 @@ class Study:
             self._bury()
             if len(self._counted()) >= self._last:
                 return None
-            handle = self.optuna_study.ask()
-            handle.set_user_attr(RUN, {**runs.mark(), PLACE: self._sampler.place})
+            handle = self._begin()
             if self._sampler.place >= self._last:  # another run was quicker
                 self._fail(handle)
                 return None
@@ -87,8 +86,8 @@ class Study:
     def waits(self):
         """Whether the last trials are under way in other runs on this machine; `ask` takes over should those end."""
         with self._guarded():
-            marks = [trial.user_attrs.get(RUN) for trial in self._counted() if not trial.state.is_finished()]
-        return any(mark is None or runs.is_near(mark) for mark in marks)
+            under_way = [trial for trial in self._counted() if not trial.state.is_finished()]
+        return any(runs.is_near(trial.user_attrs[RUN]) for trial in under_way)
 
     def report(self, trial, step, value):
         """Take in the objective at a step (1 to STEPS) of a trial's way; whether the trial should end there."""
@@ -134,11 +133,20 @@ class Study:
         """How many trials there may be."""
         return self._trials if self._sampler.places is None else min(self._trials, self._sampler.places)
 
+    def _begin(self):
+        """Begin a trial that bears our mark from its first moment on, unlike those that optuna begins; its handle."""
+        mark = {**runs.mark(), "token": secrets.token_hex(8)}
+        self.optuna_study.add_trial(self._optuna.create_trial(state=self._state("RUNNING"), user_attrs={RUN: mark}))
+        mine = next(trial for trial in self._counted() if trial.user_attrs[RUN] == mark)
+        handle = self._optuna.trial.Trial(self.optuna_study, mine._trial_id)  # noqa: SLF001 - it is named nowhere else
+        handle.set_user_attr(PLACE, self._sampler.place)
+        return handle
+
     def _place(self, number):
         """The first place that no other trial has, leaving one to each that was begun before and has none yet."""
         others = [trial for trial in self._counted() if trial.number != number]
-        taken = {trial.user_attrs[RUN][PLACE] for trial in others if RUN in trial.user_attrs}
-        before = sum(RUN not in trial.user_attrs for trial in others if trial.number < number)
+        taken = {trial.user_attrs.get(PLACE) for trial in others}
+        before = sum(PLACE not in trial.user_attrs for trial in others if trial.number < number)
         return next(islice((place for place in count() if place not in taken), before, None))
 
     def _suggest(self, handle):
@@ -173,7 +181,7 @@ class Study:
     def _bury(self):
         """Withdraw the trials under way of runs that are no more."""
         for trial in self._counted():
-            if not trial.state.is_finished() and not _lives(trial):
+            if not trial.state.is_finished() and not runs.lives(trial.user_attrs[RUN]):
                 self._fail(trial.number)
 
     def _fail(self, trial):
@@ -195,10 +203,3 @@ def _tried(trial):
     state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name, "failed")
     return Tried(trial.number, dict(trial.params), state, trial.value if state == "complete" else None,
                  dict(trial.user_attrs))
-
-
-def _lives(trial):
-    """Whether the run that tries it goes on."""
-    if RUN in trial.user_attrs:
-        return runs.lives(trial.user_attrs[RUN])
-    return (datetime.now() - trial.datetime_start).total_seconds() < storage.PATIENCE  # noqa: DTZ005 - as optuna has it
