@@ -52,7 +52,8 @@ def test_choices(text, values):
     assert parse_choice(text) == (text.partition("=")[0], Choice(values))
 
 
-@pytest.mark.parametrize("text", ["optimizer=rprop", "epochs=1,,2", "epochs=1,0", "use_bias=maybe", "optimizer=", "x=1"])
+@pytest.mark.parametrize("text", ["optimizer=rprop", "epochs=1,,2", "epochs=1,0", "use_bias=maybe", "optimizer=",
+                                  "x=1"])
 def test_choices_that_are_refused(text):
     with pytest.raises(UsageError):
         parse_choice(text)
