@@ -13,6 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 from shell import COMMAND, TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, environment, last_line, libsvm_rows, wait_for
+from test_cli_terminal import at_a_terminal
 
 CLASSES = ("--predictor-type", "binary_classifier")
 QUICK = ("--num-factors", 2, "--range", "epochs=1:4", "--range", "factors_lr=0.01:0.5:log")
@@ -273,3 +274,14 @@ def test_help_imports_nothing_heavy(fm):
     source = ("import sys; from fmcli.main import exit_code; exit_code(['tune', '--help']); "
               "assert not {'optuna', 'sqlalchemy', 'plotly', 'pyarrow'} & set(sys.modules)")
     assert "--strategy" in fm.python(source).out
+
+
+def test_a_terminal_shows_a_bar_with_the_best_value(fm):
+    fm.write("x.svm", libsvm_rows(60, 1))
+    code, out, shown = at_a_terminal(fm.folder, "tune", "x.svm", "--cv", 2, *CLASSES, *QUICK, "--trials", 2,
+                                     "--seed", 1, "-o", "best.fm")
+    assert code == 0
+    assert "tuning" in shown
+    assert "2/2" in shown
+    assert "best 0." in shown
+    assert b"the same model again" in out
