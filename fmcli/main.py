@@ -12,6 +12,7 @@ from fmcli.exits import INTERRUPTED, TERMINATED, Terminated, listen, recognized,
 COMMANDS = {  # name -> (module, what the list of commands says)
     "convert": ("convert", "Turn libsvm, libffm, CSV, Parquet or recordIO into recordIO or libsvm."),
     "train": ("train", "Train a model."),
+    "tune": ("tune", "Search for the best hyperparameters, and train with them."),
     "eval": ("evaluate", "Score a model on labelled rows: its metrics."),
     "predict": ("predict", "Score rows, one prediction each."),
     "serve": ("serve", "Score rows over HTTP."),

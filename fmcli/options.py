@@ -101,7 +101,13 @@ hyperparameter_options = stacked(
 
 
 def chosen_hyperparameters(context, values, *, quiet):
-    """The `Hyperparameters` that a command's values say, which are taken out of them.
+    """The `Hyperparameters` that a command's values say, which are taken out of them."""
+    preset, given = given_hyperparameters(context, values, quiet=quiet)
+    return resolve(preset, **given)
+
+
+def given_hyperparameters(context, values, *, quiet):
+    """The preset and the typed hyperparameters, name -> value, that a command's values say and are taken out of them.
 
     What the user gave on the command line goes before the file, the file before the preset.
     """
@@ -116,7 +122,34 @@ def chosen_hyperparameters(context, values, *, quiet):
         if parameter.required and name not in given:
             raise click.UsageError(f"Missing option '{flag(name)}'. Expected {parameter.valid}. "
                                    "-p or --hyperparameters FILE may say it as well.", context)
-    return resolve(preset, **given)
+    return preset, given
+
+
+def spelled_hyperparameters(preset, given):
+    """The words of a command line that say these hyperparameters."""
+    words = [] if preset == "native" else ["--preset", preset]
+    for name, value in given.items():
+        text = text_of(PARAMETERS[name], value)
+        if PARAMETERS[name].kind is bool:
+            words.append(flag(name if value else f"no_{name}"))
+        else:
+            words += [flag(name), text]
+    return words
+
+
+def spelled_options(context, names):
+    """The words of a command line that give these options of a command what they were given."""
+    words = []
+    for option in context.command.params:
+        value = context.params.get(option.name)
+        if option.name not in names or value in (None, ()):
+            continue
+        if option.is_flag:
+            words.append((option.opts if value else option.secondary_opts)[0])
+        else:
+            for one in value if option.multiple else (value,):
+                words += [option.opts[-1], str(one)]
+    return words
 
 
 def _given_options(context, values):

@@ -27,6 +27,12 @@ class Bar:
         if self._bar is not None:
             self._bar.update(count)
 
+    def note(self, text):
+        """Show a text behind the bar; whether there is a bar."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+        return self._bar is not None
+
     def reach(self, done, total):
         """So many of total (or None) are done."""
         if self._bar is not None:

@@ -1,0 +1,67 @@
+"""What the next trial tries: optuna's samplers, each trial's seeded by its place among the trials that count."""
+import warnings
+
+import numpy as np
+
+from fmcore.tuning.grid import Grid
+
+STRATEGIES = ("bayesian", "random", "grid", "hyperband")
+LEARNING = ("bayesian", "hyperband")  # these start from the defaults: no search should end worse than without it
+RANDOM_TRIALS = 10  # before these learn from them
+
+
+class Sampler:
+    """A sampler as optuna calls it, for trials of a space.
+
+    place_of: a function from a new trial's number to its place. place: that of the last trial begun.
+    What place n gets is decided by (seed, n) and by the trials that have ended. So one job with one seed tries the same
+    again, and a search that was killed goes on as if it had not been.
+    """
+
+    def __init__(self, space, strategy, place_of):
+        self._space, self._strategy, self._place_of = space, strategy, place_of
+        self._grid = Grid(space) if strategy == "grid" else None
+        self._given, self._chooser, self.place = {}, None, None
+
+    @property
+    def places(self):
+        """How many different trials there are, or None where there is no end of them."""
+        return self._grid and self._grid.size
+
+    def before_trial(self, study, trial):
+        """As optuna's: a trial begins."""
+        self.place = self._place_of(trial.number)
+        if self._grid:
+            self._given = self._grid.point(self.place)
+        else:
+            self._given = self._space.start() if self.place == 0 and self._strategy in LEARNING else {}
+        self._chooser = self._seeded(np.random.SeedSequence([self._space.defaults["seed"], self.place]))
+        self._chooser.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study, trial):
+        """As optuna's: what is chosen together."""
+        return {} if self._given else self._chooser.infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study, trial, search_space):
+        """As optuna's."""
+        return {} if self._given else self._chooser.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        """As optuna's: a value chosen alone, or given by the place."""
+        if param_name in self._given:
+            return self._given[param_name]
+        return self._chooser.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study, trial, state, values):
+        """As optuna's; nothing is left to do."""
+
+    def _seeded(self, sequence):
+        from optuna.samplers import RandomSampler, TPESampler
+
+        seed = int(sequence.generate_state(1)[0])
+        if self._strategy not in LEARNING:
+            return RandomSampler(seed=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # multivariate is called experimental
+            return TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS, multivariate=True, group=True,
+                              constant_liar=True)

@@ -1,0 +1,166 @@
+"""The search: workers train trials side by side, a study decides what comes next."""
+import multiprocessing
+import signal
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from time import monotonic, sleep
+
+from fmcore.errors import FMError, ResourceError
+from fmcore.tuning import worker
+from fmcore.tuning.study import PROBLEM
+from fmcore.tuning.worker import ERROR, PRUNED, REPORT
+
+DEATHS = 3  # workers in a row that end in the midst of a trial before the search gives up
+POLL = 0.5  # seconds between two looks at what other runs do
+
+
+class Follower:
+    """What a search tells while it runs; a command overrides what it wants to show."""
+
+    def ended(self, tried, best):
+        """A trial has ended: all trials that have, those of other runs too, and the best of them (Tried or None)."""
+
+
+def search(study, space, job, *, jobs=1, timeout=None, follower=None):
+    """Train trials of the space in `jobs` processes until the study has enough or `timeout` seconds have passed.
+
+    job: a worker.Job. follower: a Follower. A trial that cannot be trained, for another reason than diverging or want
+    of memory, ends the search with its error.
+    """
+    deadline = None if timeout is None else monotonic() + timeout
+    with team(job, jobs) as workers:
+        _Search(study, space, workers, deadline, follower or Follower()).run()
+
+
+class _Search:
+    """The talk with the workers; `under_way` holds the trial of each that has one."""
+
+    def __init__(self, study, space, workers, deadline, follower):
+        self._study, self._space, self._workers = study, space, workers
+        self._deadline, self._follower = deadline, follower
+        self._under_way, self._deaths = {}, 0
+
+    def run(self):
+        try:
+            self._fill()
+            while self._under_way or (self._left() != 0 and self._study.waits()):
+                if not self._under_way:
+                    sleep(min(POLL, self._left() or POLL))
+                    self._fill()
+                    continue
+                ready = wait(list(self._under_way), self._left())
+                if not ready:
+                    return  # time is over
+                for connection in ready:
+                    self._hear(connection)
+        finally:
+            with suppress(FMError):  # of a study that can no longer be written, which has been said
+                for trial in self._under_way.values():
+                    self._study.withdraw(trial)
+
+    def _left(self):
+        """Seconds until the search ends, or None."""
+        return None if self._deadline is None else max(0, self._deadline - monotonic())
+
+    def _fill(self):
+        """Let idle workers train the next trials, if there are any and time is left."""
+        while len(self._under_way) < self._workers.size and self._left() != 0:
+            trial = self._study.ask()
+            if trial is None:
+                return
+            connection = self._workers.idle(self._under_way)
+            self._under_way[connection] = trial
+            _send(connection, self._space.hyperparameters(trial.values))
+
+    def _hear(self, connection):
+        """Take in what a worker has to say."""
+        try:
+            kind, *content = connection.recv()
+        except (EOFError, OSError):
+            self._bear_death(connection)
+            return
+        self._deaths = 0
+        trial = self._under_way[connection]
+        if kind == REPORT:
+            _send(connection, self._study.report(trial, *content))
+        elif kind == ERROR:
+            raise content[0]
+        else:
+            del self._under_way[connection]
+            self._end(trial, *content, pruned=kind == PRUNED)
+
+    def _end(self, trial, value, info, *, pruned=False):
+        self._study.tell(trial, value, pruned=pruned, **info)
+        tried = self._study.tried()
+        self._follower.ended(tried, tried[0] if tried[0].value is not None else None)
+        self._fill()
+
+    def _bear_death(self, connection):
+        """Go on without a worker that has died; another takes its place."""
+        self._workers.bury(connection)
+        self._deaths += 1
+        if self._deaths == DEATHS:
+            raise ResourceError("the processes that train keep dying, for want of memory perhaps; take fewer --jobs, "
+                                "or a smaller --memory-limit")
+        self._end(self._under_way.pop(connection), None, {"seconds": 0.0, PROBLEM: "its process died"})
+
+
+def _send(connection, message):
+    with suppress(OSError):  # of a worker that has died, which shows when it is next heard
+        connection.send(message)
+
+
+class Team:
+    """Up to `size` processes that run worker.work, each by its connection."""
+
+    def __init__(self, job, size):
+        self.size, self._job = size, job
+        self._context, self._processes = multiprocessing.get_context("spawn"), {}
+
+    def idle(self, busy):
+        """The connection of a process that is not among the busy ones, which is started if need be."""
+        return next((connection for connection in self._processes if connection not in busy), None) or self._start()
+
+    def bury(self, connection):
+        """Let go of one that has died."""
+        self._processes.pop(connection).join()
+        connection.close()
+
+    def end(self):
+        """End them all, in the midst of what they do."""
+        for process in self._processes.values():
+            process.kill()
+        for connection, process in self._processes.items():
+            process.join()
+            connection.close()
+
+    def _start(self):
+        mine, its = self._context.Pipe()
+        process = self._context.Process(target=worker.work, args=(self._job, its), daemon=True)
+        with _signals_wait():
+            process.start()
+            self._processes[mine] = process
+        its.close()
+        return mine
+
+
+@contextmanager
+def _signals_wait():
+    """Hold back Ctrl-C and SIGTERM in the block; a process that is started in it inherits that, and gets known."""
+    resource_tracker.ensure_running()  # which lets them through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def team(job, size):
+    """A Team that ends with the block."""
+    members = Team(job, size)
+    try:
+        yield members
+    finally:
+        members.end()

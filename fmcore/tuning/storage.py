@@ -1,0 +1,122 @@
+"""The SQLite file in which optuna keeps a study: found fit for it, opened, and its refusals turned into sentences."""
+import os
+import sqlite3
+from contextlib import closing, contextmanager
+from pathlib import Path
+from time import sleep
+
+from fmcore.errors import ResourceError, UsageError
+
+NAME = "fmkit"  # of the one study in the file
+PATIENCE = 15  # seconds to wait for another run that writes
+TRIES = 30  # to open a study whose tables another run makes at the same time
+UNDER_WAY = ("already exists", "UNIQUE constraint failed", "no such table")  # what is met then
+HEADER = b"SQLite format 3\0"
+
+
+def require(*, plots=False):
+    """Raise UsageError where optuna is not installed, or where `plots` are wanted and plotly is not."""
+    try:
+        import optuna
+
+        missing = "" if not plots or optuna.visualization.is_available() else "plotly, which --report needs,"
+    except ImportError:
+        missing = "optuna, which fm tune needs,"
+    if missing:
+        raise UsageError(f"{missing} is not installed; install it with: pip install 'fmkit[tune]'")
+
+
+def open_study(path, **settings):
+    """The optuna study in the file, new or as another run left it; settings: for optuna.create_study.
+
+    Raises UsageError where the file cannot be one of a study.
+    """
+    _require_study_file(Path(path))
+    with guarded(path):
+        for _ in range(TRIES):
+            if (study := _opened(path, settings)) is not None:
+                return study
+            sleep(0.1)
+        raise UsageError(f"{path} cannot be used as a study: its tables are not complete; name another file")
+
+
+@contextmanager
+def guarded(path):
+    """Turn what SQLite and optuna refuse into a sentence."""
+    import optuna
+    import sqlalchemy
+
+    try:
+        yield
+    except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError, sqlite3.DatabaseError) as error:
+        raise _refusal(path, error) from None
+
+
+def close(study):
+    """Let go of the file."""
+    storage = study._storage  # noqa: SLF001 - optuna has no other way
+    storage.remove_session()
+    getattr(storage, "_backend", storage).engine.dispose()
+
+
+def _opened(path, settings):
+    """The study, or None where its tables are half made."""
+    import optuna
+    import sqlalchemy
+
+    def connect():
+        return sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
+
+    try:  # the connection is made here, since the path may hold what means something else in a URL
+        storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={"creator": connect})
+        return optuna.create_study(storage=storage, study_name=NAME, load_if_exists=True, **settings)
+    except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
+        if any(words in _reason(error) for words in UNDER_WAY):
+            return None
+        raise
+    except RuntimeError as error:  # the tables are those of another version
+        raise UsageError(f"the study {path} cannot be used: {error}") from None
+
+
+def _reason(error):
+    """What SQLite said."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(getattr(error, "orig", error))
+
+
+def _refusal(path, error):
+    text = _reason(error)
+    if "locked" in text:
+        return UsageError(f"the study {path} has been locked by another program for {PATIENCE} seconds; end that one, "
+                          "or name another file with --study")
+    if "full" in text:
+        return ResourceError(f"the study {path} cannot be written: {text}")
+    return UsageError(f"{path} cannot be used as a study: {text}; name another file with --study")
+
+
+def _require_study_file(path):
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(len(HEADER))
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise UsageError(f"{path} cannot be written: there is no folder {path.parent}") from None
+        return
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    if head and head != HEADER:
+        raise UsageError(f"{path} is no study: it is not an SQLite file; name a new file or one that fm tune made")
+    if not os.access(path, os.W_OK):
+        raise UsageError(f"{path} cannot be written: it is write-protected")
+    if head:
+        with guarded(path), closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
+            _require_ours(path, connection)
+
+
+def _require_ours(path, connection):
+    """Refuse a database of something else; one that was just begun has no study yet, or no table."""
+    tables = {name for name, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    studies = [name for name, in connection.execute("SELECT study_name FROM studies")] if "studies" in tables else []
+    if (tables and "studies" not in tables) or (studies and NAME not in studies):
+        raise UsageError(f"{path} is a database, but no study that fm tune made; name a new file")

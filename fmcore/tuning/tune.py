@@ -1,0 +1,173 @@
+"""From rows and a space to the best model: share the rows, search, train the best once more and publish it."""
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from fmcore import publish
+from fmcore.checks import known_features
+from fmcore.errors import DataError, DivergedError, UsageError
+from fmcore.fitting import Resources, train
+from fmcore.io import sources
+from fmcore.io.vocabulary import open_encoder
+from fmcore.memory import default_limit
+from fmcore.tuning.objectives import checked_objective
+from fmcore.tuning.search import Follower as SearchFollower
+from fmcore.tuning.search import search
+from fmcore.tuning.shared import share
+from fmcore.tuning.storage import require
+from fmcore.tuning.study import PROBLEM, open_study
+from fmcore.tuning.worker import Job
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to search.
+
+    objective: a name of objectives.OBJECTIVES, or None for the predictor type's first. strategy: one of STRATEGIES.
+    trials: how many may end, over all runs of a study. timeout: seconds, or None. jobs: processes that train.
+    folds: of cross-validation where there are no test rows, else 0. study: path of the SQLite file, or None.
+    """
+
+    objective: str | None = None
+    strategy: str = "bayesian"
+    trials: int = 40
+    timeout: float | None = None
+    jobs: int = 1
+    folds: int = 0
+    study: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a search found. best: the Tried whose model is published. interrupted: whether Ctrl-C ended it."""
+
+    model: object
+    best: object
+    hyperparameters: object
+    interrupted: bool
+
+
+class Follower(SearchFollower):
+    """What tuning tells while it runs; a command overrides what it wants to show."""
+
+    def begun(self, study, rows, test_rows):
+        """The rows are shared and the study is open; test_rows: None in cross-validation."""
+
+    def best_again(self, best, *, interrupted):
+        """The search is over and the best trial is trained once more."""
+
+    def done(self, study, result):
+        """The model is published; the study can be asked for the last time."""
+
+
+def tune(data, test, space, target, plan, *, resources=None, follower=None):
+    """Search the space for the model that is best on the test rows, or over folds of `data`, and publish it; a Result.
+
+    data, test: fmcore.data.Data, test None in cross-validation. space: space.Space. plan: Plan. follower: Follower.
+    The published model is the one that training on `data` alone with the best hyperparameters gives, to the byte.
+    Raises UsageError for what cannot be searched, DivergedError where no trial ended with a value.
+    """
+    follower, resources = follower or Follower(), resources or Resources()
+    objective = checked_objective(plan.objective, space.fixed["predictor_type"])
+    _require_searchable(data, test, space, plan)
+    require()
+    publish.prepare(target)
+    with tempfile.TemporaryDirectory(prefix="fmkit-tune-") as folder:
+        job = replace(_shared(data, test, space, folder), folds=plan.folds, objective=objective,
+                      threads=max(1, resources.threads // plan.jobs), memory_limit=_limit(resources) // plan.jobs)
+        _require_rows(job)
+        with open_study(plan.study or Path(folder, "study.db"), _settings(space, job), space, strategy=plan.strategy,
+                        trials=plan.trials) as study:
+            follower.begun(study, job.train.rows, job.test and job.test.rows)
+            interrupted = _searched(study, space, job, plan, follower)
+            best = _best(study, plan)
+            follower.best_again(best, interrupted=interrupted)
+            hyperparameters = space.hyperparameters(best.values)
+            model = train(data, hyperparameters, target, test=test, resources=resources)
+            result = Result(model, best, hyperparameters, interrupted)
+            follower.done(study, result)
+    return result
+
+
+def _require_searchable(data, test, space, plan):
+    if test is None and not plan.folds:
+        raise UsageError("a search needs rows to judge by; name some with --test, or take parts of the training rows "
+                         "in turn with --cv 5")
+    if test is not None and plan.folds:
+        raise UsageError("--test and --cv are two ways to judge; leave one of them out")
+    patience = "early_stopping_patience"
+    if plan.folds and (patience in space.dimensions or space.defaults[patience] is not None):
+        raise UsageError(f"{patience} goes by test rows, which the last training after --cv has none of; leave it out, "
+                         "or name test rows with --test")
+    for part in (data, test):
+        if part is not None and not part.rereadable:
+            raise UsageError(f"{sources.title(part.sources)} can be read once, but the best model is trained from the "
+                             "rows again; give files")
+
+
+def _limit(resources):
+    return default_limit() if resources.memory_limit is None else resources.memory_limit
+
+
+def _shared(data, test, space, folder):
+    """A Job with the rows decoded into files of the folder."""
+    data.encoder = open_encoder(data.options.table)
+    if data.encoder.is_new:
+        publish.prepare(data.options.table.vocabulary)
+    with data.named():
+        rows = share(data.checked(labels=True, feature_dim=space.fixed.get("feature_dim"))[0], Path(folder, "train"))
+        if not rows.rows:
+            raise DataError("no rows to train on")
+    data.encoder.freeze()
+    feature_dim = max(1, data.feature_dim(rows.feature_dim, space.fixed.get("feature_dim")))
+    test_rows = None
+    if test is not None:
+        test.encoder = data.encoder
+        batches, report = test.checked(labels=True)
+        known = known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
+        test_rows = share(known, Path(folder, "test"))
+        if not test_rows.rows:
+            raise DataError("no rows to test on", source=sources.title(test.sources))
+    return Job(feature_dim, rows, test_rows)
+
+
+def _require_rows(job):
+    if job.train.rows < job.folds:
+        raise UsageError(f"--cv {job.folds} needs at least as many training rows; there are {job.train.rows}")
+
+
+def _settings(space, job):
+    """What all runs of a study must have in common, by what to call it."""
+    return {
+        "objective": job.objective, "preset": space.preset, "--cv": job.folds,
+        **{f"the value of {name}": value for name, value in space.fixed.items()},
+        **{f"what is searched of {name}": asdict(dimension) for name, dimension in space.dimensions.items()},
+        "feature_dim of the rows": job.feature_dim, "the checksum of the training rows": job.train.checksum,
+        "the checksum of the test rows": job.test and job.test.checksum}
+
+
+def _searched(study, space, job, plan, follower):
+    """Search until the plan is fulfilled; whether Ctrl-C ended it before."""
+    try:
+        search(study, space, job, jobs=plan.jobs, timeout=plan.timeout, follower=follower)
+    except KeyboardInterrupt:
+        if not _complete(study):
+            raise
+        return True
+    return False
+
+
+def _complete(study):
+    """Trials with a value, the best first."""
+    return [tried for tried in study.tried() if tried.value is not None]
+
+
+def _best(study, plan):
+    complete, tried = _complete(study), study.tried()
+    if complete:
+        return complete[0]
+    if not tried and plan.timeout is not None:
+        raise UsageError(f"no trial has ended within {plan.timeout:g} seconds; give more with --timeout")
+    problems = [trial.info[PROBLEM] for trial in tried if PROBLEM in trial.info]
+    raise DivergedError(f"none of {len(tried)} trials ended with a model"
+                        + (f"; the last one: {problems[-1]}" if problems else ""))

@@ -1,0 +1,287 @@
+"""`fm tune` as a user has it: what it finds, says and leaves, however it ends."""
+import json
+import os
+import random
+import shlex
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+from shell import COMMAND, TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, environment, last_line, libsvm_rows, wait_for
+from test_cli_terminal import at_a_terminal
+
+CLASSES = ("--predictor-type", "binary_classifier")
+QUICK = ("--num-factors", 2, "--range", "epochs=1:4", "--range", "factors_lr=0.01:0.5:log")
+ENDLESS = ("--epochs", 10**6, "--choice", "num_factors=2,3")  # trials that nothing but the median stops
+
+
+@pytest.fixture
+def tune(fm, tmp_path):
+    """A function that starts `fm tune` on rows of two classes, its temporary files in the folder `temporary`."""
+    fm.write("train.svm", libsvm_rows(200, 1))
+    fm.write("test.svm", libsvm_rows(80, 2))
+    (tmp_path / "temporary").mkdir()
+    started = []
+
+    def start(*arguments, data=("train.svm", "--test", "test.svm"), **streams):
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        started.append(subprocess.Popen(
+            [*COMMAND, "tune", *data, *CLASSES, *map(str, arguments)], cwd=fm.folder, **streams,
+            env=environment(TMPDIR=str(tmp_path / "temporary")),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)))  # noqa: PLW1509 - there are no threads
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ended(process, code=0):
+    """Wait for the end, in the exit code expected; what was said on standard output and error."""
+    out, err = (text.decode() for text in process.communicate(timeout=60))
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    return out, err
+
+
+def trials(path):
+    """optuna's trials of a study."""
+    return optuna.load_study(study_name="fmkit", storage=f"sqlite:///{path}").trials
+
+
+def counted(path):
+    """How many trials have ended by themselves; 0 without a study."""
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path, timeout=10)) as connection:
+        try:
+            return connection.execute("SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')").fetchone()[0]
+        except sqlite3.OperationalError:  # the tables are still to come
+            return 0
+
+
+def again(fm, out, name="best.fm"):
+    """Run the command that was printed; whether it gives the same bytes."""
+    words = shlex.split(last_line(out))
+    assert words[0] == "fm"
+    before = fm.read(name)
+    (fm.folder / name).unlink()
+    fm(*words[1:], "--quiet")
+    return fm.read(name) == before
+
+
+def children(process):
+    """Numbers of the processes that train for it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = path.read_text().rsplit(")", 1)[1].split()[1]
+            words = path.with_name("cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(parent) == process.pid and b"spawn_main" in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+
+
+def test_the_best_model_and_its_command(fm, tune):
+    out, err = ended(tune(*QUICK, "--trials", 8, "--jobs", 2, "--report", "page.html", "-o", "best.fm"))
+    assert "200 rows, judged on 80 test rows by test:binary_classification_cross_entropy" in err
+    assert "8 trials: " in out
+    assert "importance: " in out
+    value = float(next(line for line in out.splitlines() if line.startswith("test:binary")).split()[-1])
+    assert again(fm, out)
+    found = json.loads(fm("eval", "best.fm", "test.svm", "--json").out)
+    assert found["logloss"] == pytest.approx(value, rel=1e-4)
+    page = fm.read("page.html").decode()
+    assert last_line(out) in page
+    assert 'src="' not in page.partition("<script")[0]
+    assert "<script src" not in page
+    assert "<link" not in page
+    assert "Plotly.newPlot" in page
+    assert fm.files() == ["best.fm", "page.html", "temporary", "test.svm", "train.svm"]
+    assert not list((fm.folder / "temporary").iterdir())
+
+
+def test_a_vocabulary_is_written_as_training_writes_it(fm, tune):
+    fm.write("train.csv", TRAIN_TABLE)
+    fm.write("test.csv", TEST_TABLE)
+    options = (*TABLE_OPTIONS, "--vocabulary", "v.tsv")
+    choices = [word for choice in ("mini_batch_size=auto,4", "clip_gradient=none,1", "use_linear=true,false")
+               for word in ("--choice", choice)]
+    out, _ = ended(tune(*options, *choices, "--trials", 3, "-o", "best.fm", data=("train.csv", "--test", "test.csv")))
+    mine = fm.read("v.tsv")
+    assert again(fm, out)
+    (fm.folder / "v.tsv").unlink()
+    assert again(fm, out)
+    assert fm.read("v.tsv") == mine
+
+
+def test_cross_validation_trains_the_best_on_everything(fm, tune):
+    fm.write("more.json", '{"epochs": "2", "_kvstore": "auto"}')
+    options = ("--space", "sagemaker", "--hyperparameters", "more.json", "-p", "mini_batch_size=50", "--hash-bits", 5)
+    options = (*options, "--cv", 3, "--strategy", "grid", "--trials", 4, "-o", "best.fm")
+    out, err = ended(tune(*options, data=["train.svm"]))
+    assert "judged by cross-validation" in err
+    assert "--test" not in last_line(out)
+    assert "--preset sagemaker" in last_line(out)
+    assert "--epochs 2 " in last_line(out)
+    assert "--mini-batch-size 50 " in last_line(out)
+    assert again(fm, out)
+
+
+def test_a_study_that_was_killed_goes_on(fm, tune):
+    whole, _ = ended(tune(*QUICK, "--trials", 11, "--seed", 3, "--study", "whole.db", "-o", "best.fm"))
+    study, seen = fm.folder / "x.db", 0
+    options = (*QUICK, "--trials", 11, "--seed", 3, "--study", study, "-o", "best.fm")
+    for moment in range(2):
+        process = tune(*options)
+        wait_for(lambda enough=4 * moment: counted(study) > enough)
+        time.sleep(random.random() / 5)
+        process.kill()
+        process.wait()
+        assert counted(study) >= seen
+        seen = counted(study)
+    out, err = ended(tune(*options))
+    assert f"going on after {seen} trials of 11" in err
+    assert out.splitlines()[-1] == whole.splitlines()[-1]
+    assert again(fm, out)
+    values = [[(t.params, t.value, t.state) for t in trials(fm.folder / name) if t.state.name != "FAIL"]
+              for name in ("whole.db", "x.db")]
+    assert values[0] == values[1]
+    assert len(values[0]) == 11
+    out, err = ended(tune(*options))  # which has nothing left to try
+    assert "going on after 11 trials of 11" in err
+    assert out.splitlines()[-1] == whole.splitlines()[-1]
+
+
+def test_two_runs_share_a_study(fm, tune):
+    options = (*QUICK, "--strategy", "random", "--trials", 8, "--study", "x.db")
+    runs = [tune(*options, "-o", name) for name in ("a.fm", "b.fm")]
+    out = [ended(run)[0] for run in runs]
+    assert counted(fm.folder / "x.db") == 8
+    params = [str(trial.params) for trial in trials(fm.folder / "x.db") if trial.state.name != "FAIL"]
+    assert len(set(params)) == 8
+    assert fm.read("a.fm") == fm.read("b.fm")
+    assert again(fm, out[0], "a.fm")
+
+
+def test_ctrl_c_publishes_the_best_so_far(fm, tune):
+    study = fm.folder / "x.db"
+    process = tune(*QUICK, "--trials", 10**6, "--study", study, "-o", "best.fm", "--jobs", 2)
+    wait_for(lambda: counted(study) >= 2)
+    process.send_signal(signal.SIGINT)
+    out, err = ended(process, 130)
+    assert "interrupted; the model is that of the best trial so far" in last_line(err)
+    assert again(fm, out)
+    assert not list((fm.folder / "temporary").iterdir())
+    assert {trial.state.name for trial in trials(study)} <= {"COMPLETE", "PRUNED", "FAIL"}
+
+
+@linux
+@pytest.mark.parametrize(("number", "code", "word"), [
+    (signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, None)])
+def test_ended_before_any_trial_has(fm, tune, number, code, word):
+    process = tune(*ENDLESS, "-o", "best.fm", "--jobs", 2, "--report", "page.html")
+    wait_for(lambda: len(children(process)) == 2)
+    time.sleep(0.3)
+    workers = children(process)
+    process.send_signal(number)
+    _, err = ended(process, code)
+    assert word is None or last_line(err) == f"fm: {word}; no file was written or replaced"
+    wait_for(lambda: not any(alive(worker) for worker in workers))
+    assert not {"best.fm", "page.html"} & set(fm.files())
+    assert word is None or not list((fm.folder / "temporary").iterdir())
+
+
+def alive(process):
+    """Whether a process is there and no mere remains of one."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@linux
+def test_a_worker_that_dies_is_replaced(fm, tune):
+    process = tune("--range", "num_factors=2:9", "--epochs", 300, "--trials", 3, "--study", "x.db", "-o", "best.fm")
+    wait_for(lambda: children(process))
+    time.sleep(0.1)
+    os.kill(children(process)[0], signal.SIGKILL)
+    out, _ = ended(process)
+    found = trials(fm.folder / "x.db")
+    assert [trial.user_attrs.get("problem") for trial in found] == ["its process died", None, None]
+    assert "1 diverged or failed" in out
+    assert again(fm, out)
+
+
+def test_diverged_trials_are_survived(fm, tune):
+    options = ("--epochs", 3, "--optimizer", "sgd", "--strategy", "grid", "-o", "best.fm")
+    out, _ = ended(tune(*options, "--choice", "linear_lr=0.1,1e30"))
+    assert "1 to the end, 1 diverged or failed" in out
+    _, err = ended(tune(*options, "--choice", "linear_lr=1e30,1e31"), 5)
+    assert "none of 2 trials ended with a model; the last one: the loss is not finite" in err
+
+
+def test_time_is_kept(fm, tune):
+    _, err = ended(tune(*ENDLESS, "--timeout", 1, "-o", "best.fm"), 2)
+    assert "no trial has ended within 1 seconds" in err
+    assert "best.fm" not in fm.files()
+
+
+@pytest.mark.parametrize(("arguments", "problem"), [
+    (("x.svm",), "rows to judge by"),
+    (("x.svm", "--test", "x.svm", "--cv", 2), "two ways to judge"),
+    (("x.svm", "--cv", 3), "at least as many training rows; there are 2"),
+    (("x.svm", "--cv", 2, "--early-stopping-patience", 1), "early_stopping_patience"),
+    (("-", "--cv", 2), "can be read once"),
+    (("x.svm", "--test", "x.svm", "--objective", "test:rmse"), "does not fit"),
+    (("x.svm", "--test", "one.svm", "--objective", "test:auc"), "both classes"),
+    (("x.svm", "--test", "x.svm", "--range", "epochs=5:2"), "below the high one"),
+    (("x.svm", "--test", "x.svm", "--range", "epochs=1:2", "--epochs", 1), "both a value and a range"),
+    (("x.svm", "--test", "x.svm", "--range", "epochs=1:2", "--choice", "epochs=1"), "two ranges or lists"),
+    (("x.svm", "--test", "x.svm", "--study", "x.svm"), "not an SQLite file"),
+    (("x.svm", "--test", "x.svm", "--study", "./best.fm"), "would replace it"),
+])
+def test_what_cannot_be_searched(fm, arguments, problem):
+    fm.write("x.svm", "1 0:1\n0 1:1\n")
+    fm.write("one.svm", "1 0:1\n")
+    assert problem in fm("tune", *arguments, *CLASSES, "-o", "best.fm", code=2).err
+    assert fm.files() == ["one.svm", "x.svm"]
+
+
+@pytest.mark.parametrize(("missing", "options"), [("optuna", ()), ("plotly", ("--report", "page.html"))])
+def test_packages_that_are_not_installed(fm, missing, options):
+    fm.write("x.svm", "1 0:1\n0 1:1\n")
+    words = ["tune", "x.svm", "--cv", "2", *CLASSES, "-o", "best.fm", *options]
+    source = f"import sys; sys.modules[{missing!r}] = None; from fmcli.main import run; run({words})"
+    err = fm.python(source, code=2).err
+    assert f"{missing}, which" in err
+    assert "pip install 'fmkit[tune]'" in err
+    assert fm.files() == ["x.svm"]
+
+
+def test_help_imports_nothing_heavy(fm):
+    source = ("import sys; from fmcli.main import exit_code; exit_code(['tune', '--help']); "
+              "assert not {'optuna', 'sqlalchemy', 'plotly', 'pyarrow'} & set(sys.modules)")
+    assert "--strategy" in fm.python(source).out
+
+
+def test_a_terminal_shows_a_bar_with_the_best_value(fm):
+    fm.write("x.svm", libsvm_rows(60, 1))
+    code, out, shown = at_a_terminal(fm.folder, "tune", "x.svm", "--cv", 2, *CLASSES, *QUICK, "--trials", 2,
+                                     "--seed", 1, "-o", "best.fm")
+    assert code == 0
+    assert "tuning" in shown
+    assert "2/2" in shown
+    assert "best 0." in shown
+    assert b"the same model again" in out

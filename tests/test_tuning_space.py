@@ -1,0 +1,143 @@
+"""Ranges, choices and spaces: what may be searched, what is refused, and the grid over it."""
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmcore.errors import UsageError
+from fmcore.params import PREDICTOR_TYPES
+from fmcore.tuning.grid import Grid, points
+from fmcore.tuning.objectives import OBJECTIVES, checked_objective
+from fmcore.tuning.space import SPACES, Choice, Range, parse_choice, parse_range, search_space
+
+CLASSES = {"predictor_type": "binary_classifier"}
+RATINGS = {"predictor_type": "regressor"}
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("factors_lr=1e-3:0.5:log", ("factors_lr", Range(1e-3, 0.5, log=True))),
+    ("factors-lr=0:1", ("factors_lr", Range(0.0, 1.0))),
+    ("num_factors=2:64:log:int", ("num_factors", Range(2, 64, log=True, integer=True))),
+    ("epochs=1:5", ("epochs", Range(1, 5, integer=True))),
+    ("bias_init_value=-1:1", ("bias_init_value", Range(-1.0, 1.0))),
+    ("mini_batch_size=16:256:int", ("mini_batch_size", Range(16, 256, integer=True)))])
+def test_ranges(text, found):
+    assert parse_range(text) == found
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("epochs", "expected NAME=low:high"), ("epochs=", "expected NAME=low:high"),
+    ("epochs=5", "expected epochs=low:high"),
+    ("epochs=5:", "expected epochs=low:high"), ("epochs=1:5:lin", ":log, :int or both"),
+    ("epochs=1:5:log:log", ":log, :int or both"), ("epochs=5:5", "below"), ("epochs=9:5", "below"),
+    ("epochs=0:5", "at least 1"), ("epochs=1:2.5", "expected an integer"),
+    ("factors_lr=0:1:log", "above 0"),
+    ("factors_lr=nan:1", "expected a number"), ("factors_lr=0:inf", "expected a number"),
+    ("epochs=1:x", "an integer"),
+    ("factors_lr=0.1:1:int", "no integer"), ("optimizer=a:b", "--choice"), ("use_bias=0:1", "--choice"),
+    ("mini_batch_size=auto:64", "must be a number"), ("clip_gradient=0:1", "above 0"),
+    ("epoch=1:5", "cannot be searched"),
+    ("seed=1:5", "cannot be searched"), ("predictor_type=1:2", "cannot be searched"), ("feature_dim=1:2", "cannot be")])
+def test_ranges_that_are_refused(text, problem):
+    with pytest.raises(UsageError, match=problem):
+        parse_range(text)
+
+
+@pytest.mark.parametrize(("text", "values"), [
+    ("mini_batch_size=auto,64", (None, 64)), ("clip_gradient=none,1", (None, 1.0)),
+    ("use_linear=true,false", (True, False)),
+    ("optimizer=sgd, adam,sgd", ("sgd", "adam")), ("num_factors=4", (4,))])
+def test_choices(text, values):
+    assert parse_choice(text) == (text.partition("=")[0], Choice(values))
+
+
+@pytest.mark.parametrize("text", ["optimizer=rprop", "epochs=1,,2", "epochs=1,0", "use_bias=maybe", "optimizer=",
+                                  "x=1"])
+def test_choices_that_are_refused(text):
+    with pytest.raises(UsageError):
+        parse_choice(text)
+
+
+@pytest.mark.parametrize("kind", PREDICTOR_TYPES)
+@pytest.mark.parametrize("name", SPACES)
+def test_every_space_suits_every_predictor_type_and_preset(name, kind):
+    for preset in ("native", "sagemaker"):
+        space = search_space({}, {"predictor_type": kind}, space=name, preset=preset)
+        for values in (space.start(), Grid(space).point(7), Grid(space).point(8)):
+            assert space.hyperparameters(values).predictor_type == kind
+
+
+def test_what_is_fixed_is_not_searched():
+    space = search_space({}, {**CLASSES, "epochs": 3, "num_factors": 4})
+    assert not {"epochs", "num_factors"} & set(space.dimensions)
+    assert space.hyperparameters({"linear_lr": 0.3}).epochs == 3
+
+
+def test_named_ranges_stand_alone_or_beside_a_space():
+    named = {"epochs": Range(1, 2, integer=True)}
+    assert search_space(named, RATINGS).dimensions == named
+    assert search_space(named, RATINGS, space="small").dimensions["epochs"] == named["epochs"]
+    assert len(search_space(named, RATINGS, space="small").dimensions) == 7
+
+
+def test_an_init_number_is_searched_only_under_its_method():
+    space = search_space({}, CLASSES, space="sagemaker", preset="sagemaker")
+    assert space.applies("factors_init_scale", {"factors_init_method": "uniform"})
+    assert not space.applies("factors_init_sigma", {"factors_init_method": "uniform"})
+    fixed = search_space({}, {**CLASSES, "factors_init_method": "constant"}, space="sagemaker", preset="sagemaker")
+    assert [name for name in fixed.dimensions if name.startswith("factors_init")] == ["factors_init_value"]
+
+
+def test_a_given_init_number_settles_its_method():
+    space = search_space({}, {**CLASSES, "factors_init_sigma": 0.1}, space="sagemaker", preset="sagemaker")
+    assert [name for name in space.dimensions if name.startswith("factors_init")] == []
+
+
+@pytest.mark.parametrize(("named", "fixed", "problem"), [
+    ({"epochs": Range(1, 2)}, {"epochs": 1}, "both a value and a range"),
+    ({"factors_init_scale": Range(0, 1)}, {}, "only counts under the init method uniform"),
+    ({"factors_init_method": Choice(("normal",))}, {"factors_init_sigma": 0.1}, "goes with one method"),
+    ({}, dict.fromkeys(SPACES["small"]["regressor"], 1), "nothing is left")])
+def test_spaces_that_are_refused(named, fixed, problem):
+    with pytest.raises(UsageError, match=problem):
+        search_space(named, {**CLASSES, **fixed})
+
+
+def test_objectives_belong_to_predictor_types():
+    assert checked_objective(None, "regressor") == "test:rmse"
+    assert checked_objective(None, "binary_classifier") == "test:binary_classification_cross_entropy"
+    for name, (kind, _, _) in OBJECTIVES.items():
+        assert checked_objective(name, kind) == name
+        with pytest.raises(UsageError, match="does not fit"):
+            checked_objective(name, next(other for other in PREDICTOR_TYPES if other != kind))
+
+
+@given(st.integers(1, 1000), st.integers(1, 1000), st.booleans())
+def test_points_of_an_integer_range(low, width, log):
+    found = points(Range(low, low + width, log=log, integer=True))
+    assert found[0] == low
+    assert found[-1] == low + width
+    assert found == sorted(set(found))
+    assert all(isinstance(point, int) for point in found)
+
+
+def test_a_grid_visits_each_point_once():
+    named = {"epochs": Range(1, 3, integer=True), "optimizer": Choice(("adam", "sgd")),
+             "factors_init_method": Choice(("normal", "uniform", "constant")),
+             "factors_init_sigma": Range(0.1, 0.5), "factors_init_scale": Range(0.1, 0.2)}
+    space = search_space(named, CLASSES)
+    grid = Grid(space)
+    assert grid.size == 3 * 2 * (5 + 5 + 1)
+    seen = [grid.point(number) for number in range(grid.size)]
+    assert len({tuple(sorted(point.items())) for point in seen}) == grid.size
+    assert all(space.applies(name, point) for point in seen for name in point)
+    first = list(itertools.islice(seen, 6))
+    assert {point["optimizer"] for point in first} == {"adam", "sgd"}
+    assert {point["epochs"] for point in first} == {1, 2, 3}
+
+
+def test_a_grid_of_any_size_is_made_at_once():
+    grid = Grid(search_space({}, CLASSES, space="sagemaker", preset="sagemaker"))
+    assert grid.size > 10**9
+    assert grid.point(grid.size - 1) != grid.point(0)

@@ -1,0 +1,196 @@
+"""Studies, with optuna as itself: places, what counts, runs that ended, files that are none, and shared rows."""
+import sqlite3
+
+import numpy as np
+import optuna
+import pytest
+
+from fmcore.batch import Batch
+from fmcore.errors import UsageError
+from fmcore.tuning import runs, storage
+from fmcore.tuning.shared import share
+from fmcore.tuning.space import Choice, Range, search_space
+from fmcore.tuning.study import open_study
+
+NAMED = {"epochs": Range(1, 9, integer=True), "factors_lr": Range(0.01, 1.0, log=True)}
+SETTINGS = {"objective": "test:rmse"}
+
+
+def space_of(named=None, **fixed):
+    return search_space(named or NAMED, {"predictor_type": "regressor", **fixed})
+
+
+def opened(path, space=None, settings=SETTINGS, **options):
+    return open_study(path, settings, space or space_of(), **options)
+
+
+def search(study, value=lambda values: values["factors_lr"]):
+    """Ask and tell to the end; the values tried."""
+    seen = []
+    while (trial := study.ask()) is not None:
+        seen.append(trial.values)
+        study.tell(trial, value(trial.values), seconds=0.0)
+    return seen
+
+
+@pytest.mark.parametrize("strategy", ["bayesian", "random", "grid", "hyperband"])
+def test_the_same_seed_tries_the_same_whether_killed_or_not(tmp_path, strategy, monkeypatch):
+    with opened(tmp_path / "whole.db", strategy=strategy, trials=12) as study:
+        whole = search(study)
+    with opened(tmp_path / "parts.db", strategy=strategy, trials=5) as study:
+        parts = search(study)
+    with opened(tmp_path / "parts.db", strategy=strategy, trials=12) as study:
+        assert study.ask().values == whole[5]  # and its run is killed
+    monkeypatch.setattr(runs, "lives", lambda run: False)
+    with opened(tmp_path / "parts.db", strategy=strategy, trials=12) as study:
+        assert parts + search(study) == whole
+        assert len(study.tried()) == 12
+
+
+def test_another_seed_tries_others(tmp_path):
+    found = []
+    for seed in (0, 1):
+        with opened(tmp_path / f"{seed}.db", space_of(seed=seed), strategy="random", trials=3) as study:
+            found.append(search(study))
+    assert found[0] != found[1]
+
+
+def test_learning_begins_with_the_defaults(tmp_path):
+    with opened(tmp_path / "x.db", strategy="bayesian") as study:
+        assert study.ask().values["factors_lr"] == 0.05
+
+
+def test_trials_side_by_side_get_different_places(tmp_path):
+    with opened(tmp_path / "x.db", strategy="random", trials=4) as study, \
+         opened(tmp_path / "x.db", strategy="random", trials=4) as other:
+        asked = [study.ask(), other.ask(), study.ask(), other.ask()]
+        assert len({trial.values["factors_lr"] for trial in asked}) == 4
+        assert study.ask() is None
+        assert other.waits()
+        study.withdraw(asked[2])
+        again = other.ask()
+        assert again.values == asked[2].values
+        for trial in [asked[0], asked[1], asked[3], again]:
+            other.tell(trial, 1.0)
+        assert not study.waits()
+        assert [trial.user_attrs["place"] for trial in study.optuna_study.trials] == [0, 1, 2, 3, 2]
+        assert len(study.tried()) == 4
+
+
+def test_a_grid_ends_when_it_is_used_up(tmp_path):
+    space = space_of({"use_linear": Choice((True, False)), "mini_batch_size": Choice((None, 16))})
+    with opened(tmp_path / "x.db", space, strategy="grid", trials=100) as study:
+        seen = search(study, lambda values: float(values["use_linear"]))
+    assert len(seen) == 4
+    assert {tuple(values.values()) for values in seen} == {(True, None), (False, None), (True, 16), (False, 16)}
+
+
+def test_what_ended_is_listed_best_first(tmp_path):
+    with opened(tmp_path / "x.db", settings={"objective": "test:binary_f_beta"}, trials=4) as study:
+        for value in (0.5, 0.7):
+            study.tell(study.ask(), value)
+        study.tell(study.ask(), pruned=True)
+        study.tell(study.ask(), problem="the loss is not finite")
+        assert [(t.state, t.value) for t in study.tried()] == [
+            ("complete", 0.7), ("complete", 0.5), ("pruned", None), ("failed", None)]
+        assert study.ask() is None
+        assert study.importances() == {}
+
+
+def test_importances_name_all_that_is_searched(tmp_path):
+    space = space_of({**NAMED, "clip_gradient": Choice((None, 1.0)), "num_factors": Choice((4,))})
+    with opened(tmp_path / "x.db", space, strategy="random", trials=20) as study:
+        search(study, lambda values: values["factors_lr"] * 10 + values["epochs"] / 1000)
+        found = study.importances()
+    assert next(iter(found)) == "factors_lr"
+    assert {"epochs", "clip_gradient"} <= set(found)
+
+
+def test_bad_trials_are_stopped(tmp_path):
+    with opened(tmp_path / "x.db", trials=20) as study:
+        for _ in range(6):
+            trial = study.ask()
+            assert [study.report(trial, step, 1.0) for step in range(1, 6)] == [False] * 5
+            study.tell(trial, 1.0)
+        trial = study.ask()
+        assert [study.report(trial, step, 9.0) for step in range(1, 5)][-1]
+
+
+def test_studies_of_another_search_are_refused(tmp_path):
+    with opened(tmp_path / "x.db", settings={**SETTINGS, "--cv": 3}):
+        pass
+    other = {**SETTINGS, "--cv": 5}
+    with pytest.raises(UsageError, match="--cv is 3, here 5"), opened(tmp_path / "x.db", settings=other):
+        pass
+
+
+def test_files_that_are_no_studies_stay_as_they_are(tmp_path):
+    path = tmp_path / "x.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE cities (name TEXT)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="no study that fm tune made"), opened(path):
+        pass
+    assert path.read_bytes() == before
+    other = tmp_path / "other.db"
+    optuna.create_study(storage=f"sqlite:///{other}", study_name="mine")
+    with pytest.raises(UsageError, match="no study that fm tune made"), opened(other):
+        pass
+    path.write_text("a text")
+    with pytest.raises(UsageError, match="not an SQLite file"), opened(path):
+        pass
+    path.write_bytes(storage.HEADER + bytes(200))
+    with pytest.raises(UsageError, match="cannot be used as a study"), opened(path):
+        pass
+    for bad, problem in ((tmp_path, "Is a directory"), (tmp_path / "no/x.db", "no folder")):
+        with pytest.raises(UsageError, match=problem), opened(bad):
+            pass
+
+
+def test_a_locked_study_is_refused_after_a_while(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "PATIENCE", 0.1)
+    with opened(tmp_path / "x.db") as study:
+        trial = study.ask()
+        other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        for used in (lambda: opened(tmp_path / "x.db").__enter__(), lambda: study.tell(trial, 1.0)):
+            with pytest.raises(UsageError, match="has been locked by another program"):
+                used()
+        other.close()
+        study.tell(trial, 1.0)
+
+
+def test_the_name_of_a_study_is_taken_as_it_stands(tmp_path):
+    path = tmp_path / "100% a?b=c#d.db"
+    with opened(path) as study:
+        study.tell(study.ask(), 1.0)
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_process_is_told_from_a_later_one_of_its_number():
+    mark = runs.mark()
+    assert runs.lives(mark)
+    assert not runs.lives({**mark, "since": "1"})
+    assert not runs.lives({**mark, "process": 2**22 + 1})
+    assert runs.lives({**mark, "process": 2**22 + 1, "host": "elsewhere"})
+
+
+@pytest.mark.parametrize(("values", "weights"), [(None, None), ([1.5, 2], [1, 0.5, 0])])
+def test_shared_rows_come_back(tmp_path, values, weights):
+    batch = Batch(np.array([0, 2, 2, 2]), np.array([3, 1], np.int32), values and np.array(values, np.float32),
+                  np.array([1, 0, 1], np.float32), weights and np.array(weights, np.float32))
+    shared = share([batch], tmp_path / "rows")
+    back, = shared.batches()
+    assert (shared.rows, shared.feature_dim) == (3, 4)
+    for name in ("indptr", "indices", "values", "labels", "weights"):
+        mine, its = getattr(batch, name), getattr(back, name)
+        assert (mine is None and its is None) or (mine.dtype == its.dtype and np.array_equal(mine, its))
+    assert share([batch], tmp_path / "again").checksum == shared.checksum
+
+
+def test_rows_without_features_are_shared(tmp_path):
+    batch = Batch(np.zeros(3, np.int64), np.empty(0, np.int32), None, np.array([1, 0], np.float32))
+    back, = share([batch], tmp_path / "rows").batches()
+    assert len(back) == 2
+    assert share([], tmp_path / "none").rows == 0
