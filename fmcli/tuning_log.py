@@ -4,6 +4,7 @@ import shlex
 import click
 
 from fmcli.console import say
+from fmcli.exits import listen, settled
 from fmcli.options import text_of
 from fmcli.progress import Bar, remarks
 from fmcore.params import PARAMETERS
@@ -52,6 +53,8 @@ class TuningLog(Follower):
         """Say that the model is being made."""
         self._bar.close()
         if interrupted:
+            settled()
+            listen()  # to the next Ctrl-C
             self.say(f"interrupted; training the best so far, trial {best.number}, once more for its model (Ctrl-C "
                      "again leaves everything as it was)")
 
