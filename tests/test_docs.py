@@ -52,7 +52,7 @@ def test_the_reference_of_commands_is_up_to_date():
 
 def test_every_command_has_an_example_in_the_readme():
     shown = "\n".join(command for command, _ in commands((ROOT / "README.md").read_text()))
-    for name in ("convert", "train", "eval", "predict", "inspect", "export"):
+    for name in ("convert", "train", "tune", "eval", "predict", "inspect", "export"):
         assert f"fm {name} " in shown
 
 

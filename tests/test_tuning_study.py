@@ -110,10 +110,10 @@ def test_bad_trials_are_stopped(tmp_path):
     with opened(tmp_path / "x.db", trials=20) as study:
         for _ in range(6):
             trial = study.ask()
-            assert [study.report(trial, step, 1.0) for step in range(1, 6)] == [False] * 5
+            assert [study.report(trial, step, 1.0) for step in range(1, 8)] == [False] * 7
             study.tell(trial, 1.0)
         trial = study.ask()
-        assert [study.report(trial, step, 9.0) for step in range(1, 5)][-1]
+        assert [study.report(trial, step, 9.0) for step in range(1, 6)] == [False] * 4 + [True]
 
 
 def test_studies_of_another_search_are_refused(tmp_path):

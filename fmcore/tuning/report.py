@@ -6,9 +6,11 @@ HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>body {{ font: 15px sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }}
 table {{ border-collapse: collapse }} td, th {{ padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd }}
-pre {{ background: #f4f4f4; padding: 1em; white-space: pre-wrap }}</style></head><body>
+pre {{ background: #f4f4f4; padding: 1em; white-space: pre-wrap }}
+div.wide {{ overflow-x: auto }}</style></head><body>
 <h1>{title}</h1>
 """
+WIDE = '<div class="wide">{}</div>'  # what scrolls by itself where it is wider than the page
 
 
 def page(study, *, title, facts, table, command):
@@ -19,11 +21,11 @@ def page(study, *, title, facts, table, command):
     parts = [HEAD.format(title=html.escape(title)), *(f"<p>{html.escape(fact)}</p>" for fact in facts)]
     if command:
         parts.append(f"<h2>Train the best model</h2><pre>{html.escape(command)}</pre>")
-    parts.append(f"<h2>Best trials</h2>{_table(table)}")
+    parts.append(f"<h2>Best trials</h2>{WIDE.format(_table(table))}")
     library = True  # stands once in the page, in the first figure
     for heading, figure in _figures(study):
         parts.append(f"<h2>{heading}</h2>")
-        parts.append(figure.to_html(full_html=False, include_plotlyjs=library))
+        parts.append(WIDE.format(figure.to_html(full_html=False, include_plotlyjs=library)))
         library = False
     return "\n".join([*parts, "</body></html>\n"])
 

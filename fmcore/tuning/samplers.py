@@ -7,7 +7,7 @@ from fmcore.tuning.grid import Grid
 
 STRATEGIES = ("bayesian", "random", "grid", "hyperband")
 LEARNING = ("bayesian", "hyperband")  # these start from the defaults: no search should end worse than without it
-RANDOM_TRIALS = 10  # before these learn from them
+RANDOM_TRIALS = 8  # before these learn from them
 
 
 class Sampler:

@@ -37,9 +37,10 @@ _ANYTHING = Range(1e-8, 512, log=True)  # SageMaker's range of every rate, decay
 
 
 def _small(epochs, wd):
-    lr = Range(5e-3, 0.5, log=True)
-    return {"num_factors": Range(2, 64, log=True, integer=True), "epochs": epochs, "linear_lr": lr, "factors_lr": lr,
-            "linear_wd": wd, "factors_wd": wd, "factors_init_sigma": Range(1e-3, 0.5, log=True)}
+    """A few dozen trials find their way only near the defaults, which lie in the midst of each range."""
+    lr = Range(0.01, 0.3, log=True)
+    return {"num_factors": Range(4, 64, log=True, integer=True), "epochs": epochs, "linear_lr": lr, "factors_lr": lr,
+            "linear_wd": wd, "factors_wd": wd, "factors_init_sigma": Range(4e-3, 0.2, log=True)}
 
 
 def _full(small):
@@ -47,12 +48,12 @@ def _full(small):
         **small, "optimizer": Choice(("adagrad", "adam", "sgd")), "bias_lr": small["linear_lr"],
         "lr_schedule": Choice(("linear", "constant")), "mini_batch_size": Range(16, 1024, log=True, integer=True),
         "feature_scaling": Choice(("rms", "none")), "factors_init_method": Choice(("normal", "uniform")),
-        "factors_init_scale": Range(1e-3, 0.5, log=True)}
+        "factors_init_scale": Range(4e-3, 0.2, log=True)}
 
 
-_SMALL = {  # many rare features, as clicks have, are learned by heart sooner than ratings are
-    "binary_classifier": _small(Range(1, 30, log=True, integer=True), Range(1e-7, 0.1, log=True)),
-    "regressor": _small(Range(3, 60, log=True, integer=True), Range(1e-6, 0.3, log=True))}
+_SMALL = {
+    "binary_classifier": _small(Range(3, 30, log=True, integer=True), Range(1e-6, 1e-2, log=True)),
+    "regressor": _small(Range(5, 40, log=True, integer=True), Range(1e-4, 3e-2, log=True))}
 _SAGEMAKER = {  # the ranges that its documentation calls tunable
     "epochs": Range(1, 1000, log=True, integer=True), "mini_batch_size": Range(100, 10000, log=True, integer=True),
     **{f"{group}_{number}": _ANYTHING for group in GROUPS for number in ("lr", "wd")},

@@ -17,6 +17,7 @@ from fmcore.tuning.samplers import Sampler
 from fmcore.tuning.space import Range
 
 RUN, PLACE, PROBLEM = "run", "place", "problem"  # attributes of a trial: who tries it, as which one, why it failed
+WARM_UP = STEPS // 2  # the first step at which a trial is judged: learning rates fall, so a good one may come late
 ENOUGH = 4  # trials with a value, for importances to mean something
 
 
@@ -51,8 +52,9 @@ def open_study(path, settings, space, *, strategy="bayesian", trials=40):
 
 
 class Study:
-    """The trials of one search, in the SQLite file `path`, which other runs may share; optuna_study: optuna's own.
+    """The trials of one search, in memory, or in the SQLite file `path`, which other runs may share.
 
+    optuna_study: optuna's own.
     settings: ready for JSON; what must be the same for all runs of a study, its "objective" among them.
     trials: how many may end.
     Raises UsageError where the file is no study, one of other settings, or stays locked; so do all its methods.
@@ -165,7 +167,7 @@ class Study:
         pruners = self._optuna.pruners
         if strategy == "hyperband":
             return pruners.HyperbandPruner(min_resource=1, max_resource=STEPS, reduction_factor=3)
-        return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2, n_min_trials=3)
+        return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=WARM_UP, n_min_trials=3)
 
     def _require_same(self, settings):
         kept = self.optuna_study.user_attrs.get("settings")

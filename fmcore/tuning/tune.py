@@ -76,7 +76,7 @@ def tune(data, test, space, target, plan, *, resources=None, follower=None):
         job = replace(_shared(data, test, space, folder), folds=plan.folds, objective=objective,
                       threads=max(1, resources.threads // plan.jobs), memory_limit=_limit(resources) // plan.jobs)
         _require_rows(job)
-        with open_study(plan.study or Path(folder, "study.db"), _settings(space, job), space, strategy=plan.strategy,
+        with open_study(plan.study, _settings(space, job), space, strategy=plan.strategy,
                         trials=plan.trials) as study:
             follower.begun(study, job.train.rows, job.test and job.test.rows)
             interrupted = _searched(study, space, job, plan, follower)
