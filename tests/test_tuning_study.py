@@ -134,7 +134,7 @@ def test_files_that_are_no_studies_stay_as_they_are(tmp_path):
         pass
     assert path.read_bytes() == before
     other = tmp_path / "other.db"
-    optuna.create_study(storage=f"sqlite:///{other}", study_name="mine")
+    storage.close(optuna.create_study(storage=f"sqlite:///{other}", study_name="mine"))
     with pytest.raises(UsageError, match="no study that fm tune made"), opened(other):
         pass
     path.write_text("a text")
