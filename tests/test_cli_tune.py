@@ -15,6 +15,8 @@ import pytest
 from shell import COMMAND, TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, environment, last_line, libsvm_rows, wait_for
 from test_cli_terminal import at_a_terminal
 
+from fmcore.tuning import storage
+
 CLASSES = ("--predictor-type", "binary_classifier")
 QUICK = ("--num-factors", 2, "--range", "epochs=1:4", "--range", "factors_lr=0.01:0.5:log")
 ENDLESS = ("--epochs", 10**6, "--choice", "num_factors=2,3")  # trials that nothing but the median stops
@@ -52,7 +54,11 @@ def ended(process, code=0):
 
 def trials(path):
     """optuna's trials of a study."""
-    return optuna.load_study(study_name="fmkit", storage=f"sqlite:///{path}").trials
+    study = optuna.load_study(study_name="fmkit", storage=f"sqlite:///{path}")
+    try:
+        return study.trials
+    finally:
+        storage.close(study)
 
 
 def counted(path):

@@ -75,7 +75,8 @@ def _opened(path, settings):
         return sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
 
     try:  # the connection is made here, since the path may hold what means something else in a URL
-        storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={"creator": connect})
+        storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={
+            "creator": connect, "poolclass": sqlalchemy.pool.NullPool})  # what fails leaves no open connection behind
         return optuna.create_study(storage=storage, study_name=NAME, load_if_exists=True, **settings)
     except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
         if any(words in _reason(error) for words in UNDER_WAY):
