@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from shell import Done, environment, libsvm_rows
+from shell import Done, environment, libsvm_rows, written
 
 from fmcore import api
 
@@ -37,10 +37,7 @@ class Job:
 
     def write(self, name, content):
         """Make a file in the tree; its path."""
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
+        return written(self.root / name, content)
 
     def pipe(self, name):
         """Make a named pipe among the channels; its path."""

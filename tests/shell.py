@@ -53,10 +53,7 @@ class Shell:
 
     def write(self, name, content):
         """Make a file in the folder; its path."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
+        return written(self.folder / name, content)
 
     def read(self, name):
         """The bytes of a file in the folder."""
@@ -69,6 +66,13 @@ class Shell:
     def left_over(self):
         """Temporary files that should be gone."""
         return [name for name in self.files() if name.endswith((".tmp", ".partial"))]
+
+
+def written(path, content):
+    """Make a file of text or bytes, and the folders above it; its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
 
 
 def environment(**more):

@@ -154,14 +154,7 @@ def table(scores, bytes before, bytes low, bytes high, list prefixes=None, bytes
     cdef Py_ssize_t size = rows * (LONGEST + len(before) + max(len(low), len(high)) + len(odd or b""))
     cdef char* start
     cdef char* out
-    if prefixes is not None:
-        if len(prefixes) != rows:
-            raise ValueError("one prefix a row")
-        size += sum(map(len, prefixes))
-    start = <char*>malloc(size + 1)
-    if start == NULL:
-        raise MemoryError
-    out = start
+    out = start = room(size, prefixes, rows)
     try:
         for i in range(rows):
             if prefixes is not None:
@@ -187,14 +180,7 @@ def rows(numbers, bytes before, bytes between, bytes after, list prefixes=None):
     cdef Py_ssize_t size = count * (columns * (LONGEST + len(between)) + len(before) + len(after))
     cdef char* start
     cdef char* out
-    if prefixes is not None:
-        if len(prefixes) != count:
-            raise ValueError("one prefix a row")
-        size += sum(map(len, prefixes))
-    start = <char*>malloc(size + 1)
-    if start == NULL:
-        raise MemoryError
-    out = start
+    out = start = room(size, prefixes, count)
     try:
         for i in range(count):
             if prefixes is not None:
@@ -208,6 +194,19 @@ def rows(numbers, bytes before, bytes between, bytes after, list prefixes=None):
         return PyBytes_FromStringAndSize(start, out - start)
     finally:
         free(start)
+
+
+cdef char* room(Py_ssize_t size, list prefixes, Py_ssize_t rows) except NULL:
+    """Memory, to be freed, for so many bytes and a prefix for each row (None: for none)."""
+    cdef char* start
+    if prefixes is not None:
+        if len(prefixes) != rows:
+            raise ValueError("one prefix a row")
+        size += sum(map(len, prefixes))
+    start = <char*>malloc(size + 1)
+    if start == NULL:
+        raise MemoryError
+    return start
 
 
 cdef inline char* append(char* out, bytes text) except NULL:
