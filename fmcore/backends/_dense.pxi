@@ -48,16 +48,16 @@ cdef inline int64_t pieces(int64_t size, int64_t piece) noexcept nogil:
     return (size + piece - 1) // piece
 
 
-cdef inline void look_at_column(Cells *cells, const Parameters *p, int column) noexcept nogil:
+cdef inline void look_at_column(Cells *cells, const parameters *p, int column) noexcept nogil:
     """Note w and sum_f v_f^2 of a column, where the next forward pass reads them in a row."""
-    cdef const float *factors = p.factors + column * p.factors_stride
+    cdef const float *factors = factors_at(p, column)
     cdef lanes total = lanes_zero(), v
     cdef int part
     for part in range(p.k // LANES):
         v = lanes_load(factors + part * LANES)
         total = lanes_add(total, lanes_multiply(v, v))
     cells.squares[column] = lanes_sum(total)
-    cells.linear[column] = p.linear[column * p.linear_stride]
+    cells.linear[column] = linear_at(p, column)[0]
 
 
 cdef inline float score_cells(const Cells *cells, const float *x, const float *sums, int k) noexcept nogil:
@@ -104,7 +104,7 @@ cdef void forward_dense(Job *job, int64_t m, int member, int team) noexcept nogi
 
     Afterwards job.sums holds each row's sums times its gradient.
     """
-    cdef Parameters *p = &job.parameters
+    cdef parameters *p = &job.parameters
     cdef int64_t first = job.starts[m], last = job.starts[m + 1], number, low, row
     cdef int64_t piece = max(2 * LANES, min(ROWS, pieces(last - first, 8 * LANES) * LANES))  # enough for a team
     cdef const float *x
@@ -113,7 +113,7 @@ cdef void forward_dense(Job *job, int64_t m, int member, int team) noexcept nogi
     cdef int64_t size = pieces(last - first, piece)
     for number in range(size * member // team, size * (member + 1) // team):
         low = first + number * piece
-        multiply(job, "N", <int>min(piece, last - low), job.cells.columns, p.factors, <int>p.factors_stride,
+        multiply(job, "N", <int>min(piece, last - low), job.cells.columns, p.factors, p.width * (1 + p.slots),
                  job.cells.values + low * job.cells.stride, 1, job.sums + (low - first) * p.k)
         for row in range(low, min(low + piece, last)):
             x, sums = job.cells.values + row * job.cells.stride, job.sums + (row - first) * p.k
@@ -145,7 +145,7 @@ cdef inline void sum_columns(const float *x, int stride, const float *gradients,
 cdef void move_columns(Job *job, const Rates *rates, const uint8_t *present, int first, int last) noexcept nogil:
     """One optimizer step for each present column of first .. last, given their products and sums."""
     cdef Cells *cells = &job.cells
-    cdef Parameters *p = &job.parameters
+    cdef parameters *p = &job.parameters
     cdef const float *products
     cdef float *factors
     cdef int column, part, start
@@ -153,12 +153,12 @@ cdef void move_columns(Job *job, const Rates *rates, const uint8_t *present, int
     waiting.count = 0
     for column in range(first, last):
         if present[column]:
-            factors, products = p.factors + column * p.factors_stride, cells.products + <int64_t>column * p.k
+            factors, products = factors_at(p, column), cells.products + <int64_t>column * p.k
             for part in range(p.k // LANES):
                 start = part * LANES
                 move_block(&rates.factors, factors + start, p.k, lanes_subtract(
                     lanes_load(products + start), lanes_scale(lanes_load(factors + start), cells.square_sums[column])))
-            wait_to_move(&waiting, &rates.linear, p.linear + column * p.linear_stride, cells.sums[column])
+            wait_to_move(&waiting, &rates.linear, linear_at(p, column), cells.sums[column])
     move_waiting(&waiting, &rates.linear)
     for column in range(first, last):
         if present[column]:

@@ -25,7 +25,7 @@ cdef struct Cells:          # what a job has of a dense block
 
 
 cdef struct Job:
-    Parameters parameters
+    parameters parameters
     Rows rows
     Rates rates                 # before the rule's correction
     int64_t updates             # mini-batches trained before
@@ -37,11 +37,11 @@ cdef struct Job:
     const int64_t *order
     int64_t batches
     Cells cells
-    const int64_t *bounds       # of a sparse block, see `group`
+    const int32_t *shared       # of a sparse block, see `group`
+    const int64_t *bounds
     const int32_t *features
     const int32_t *ends
-    const int32_t *pair_rows
-    const float *pair_values
+    pair_list pairs
     float *scores
     float *losses
     float *sums                 # of the rows of one mini-batch, k each

@@ -6,7 +6,7 @@
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport expf, fabsf, log1pf
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 import numpy as np
@@ -17,7 +17,6 @@ cdef extern from "lanes.h" nogil:
         pass
     lanes lanes_zero()
     lanes lanes_load(const float *origin)
-    lanes lanes_load_part(const float *origin, int count)
     void lanes_store(float *target, lanes v)
     lanes lanes_add(lanes a, lanes b)
     lanes lanes_subtract(lanes a, lanes b)
@@ -44,23 +43,37 @@ cdef extern from "rules.h" nogil:
     void move_block(const rate *by, float *row, int apart, lanes gradient)
     void move_scattered(const rate *by, float **rows, const float *gradients, int count)
 
-cdef extern from * nogil:
-    void prefetch "__builtin_prefetch"(const void *address) noexcept
+cdef extern from "factors.h" nogil:
+    enum:
+        NEAR
+    ctypedef struct parameters:
+        float *bias          # one weight and its slots
+        float *linear        # a row of width 1 for each feature
+        float *factors       # a row of width k for each feature
+        int k
+        int width
+        int slots
+    ctypedef struct row_part:
+        const int32_t *indices
+        const float *values
+        int64_t count
+        const int32_t *stop
+    ctypedef struct pair_list:
+        const void *rows
+        const float *values
+        int wide
+    float *linear_at(const parameters *p, int64_t feature)
+    float *factors_at(const parameters *p, int64_t feature)
+    float score_part(const parameters *p, const row_part *row, float *sums)
+    void fetch_state(const parameters *p, const int32_t *indices, int64_t count)
+    void fetch_feature(const parameters *p, int64_t feature)
+    float step_shared(const rate *by, float *factors, int k, const float *gradients, const float *sums, int64_t first,
+                      int64_t last, const pair_list *pairs)
+    float step_lone(const rate *by, float *factors, int k, float gradient, const float *sums, float x)
 
 cdef enum:
     LANES = 8   # as lanes.h
     STEP = 8    # pairs that take as long as the optimizer's step for one feature
-    NEAR = 12   # features between a prefetch and its step
-    AHEAD = 48  # non-zeros between a prefetch and its use: about one row of click data
-
-
-cdef struct Parameters:
-    float *bias          # one weight and its slots
-    float *linear        # a row of width 1 for each feature
-    float *factors       # a row of width k for each feature
-    Py_ssize_t linear_stride
-    Py_ssize_t factors_stride
-    int k
 
 
 cdef struct Rows:        # CSR
@@ -69,11 +82,11 @@ cdef struct Rows:        # CSR
     const float *values  # NULL: every value is 1
 
 
-cdef Parameters parameters(const float[::1] bias, const float[:, ::1] linear, const float[:, ::1] factors,
-                           int k) noexcept:
-    cdef Parameters p
+cdef parameters parameters_of(const float[::1] bias, const float[:, ::1] linear, const float[:, ::1] factors,
+                              int k) noexcept:
+    cdef parameters p
     p.bias, p.linear, p.factors = <float *>&bias[0], <float *>&linear[0, 0], <float *>&factors[0, 0]
-    p.linear_stride, p.factors_stride, p.k = linear.shape[1], factors.shape[1], k
+    p.k, p.slots, p.width = k, <int>linear.shape[1] - 1, <int>(factors.shape[1] // linear.shape[1])
     return p
 
 

@@ -17,12 +17,12 @@ cdef void train_member(Job *job, int member, int team) noexcept nogil:
     cdef Rates rates
     for turn in range(job.batches):
         m = job.order[turn]
+        rates = rates_at(job, turn)
         if dense:
             forward_dense(job, m, member, team)
         else:
-            forward_sparse(job, m, member, team)
+            forward_sparse(job, &rates, m, member, team)
         team_wait(&job.barrier, team)
-        rates = rates_at(job, turn)
         if dense:
             backward_dense(job, &rates, m, member, team)
         else:
@@ -60,7 +60,7 @@ def train(block, const int64_t[::1] order, table, settings, int threads, sgemm=N
     cdef float[:, ::1] sums = np.empty((widest, k), np.float32)
     cdef float[::1] gradients = np.empty(widest, np.float32)
     memset(&job, 0, sizeof(job))
-    job.parameters = parameters(table.bias, table.linear, table.factors, k)
+    job.parameters = parameters_of(table.bias, table.linear, table.factors, k)
     job.rates.bias, job.rates.linear = rate_of(settings, settings.bias), rate_of(settings, settings.linear)
     job.rates.factors, job.updates = rate_of(settings, settings.factors), settings.updates
     job.rescale, job.logistic = settings.rescale, settings.logistic

@@ -11,6 +11,7 @@ import numpy as np
 from fmcore.backends.blas import sgemm
 
 CACHE_LINE = 16  # floats
+HUGE = 1 << 19  # floats of 2 MiB
 PIECE = 32  # as _dense.pxi: the columns of a matrix are rounded up to a multiple of it
 MATRIX = 1.5  # times the bytes of its non-zeros that a matrix may take: a third non-zeros, two where all are 1
 NON_ZEROS = 1 << 22  # of a block; fewer are trained ten times in the time that SciPy takes to import
@@ -19,6 +20,7 @@ NON_ZEROS = 1 << 22  # of a block; fewer are trained ten times in the time that 
 class Groups(NamedTuple):
     """A sparse block's non-zeros by feature, as `group` of _group.pxi gives them."""
 
+    shared: np.ndarray
     bounds: np.ndarray
     features: np.ndarray
     ends: np.ndarray
@@ -50,7 +52,7 @@ class Cells(NamedTuple):
 
 
 def prepared(block, kernels, threads):
-    """The block with its `groups`: Groups, or Cells, which replace its batch's indices and values."""
+    """The block with its `groups`: Groups, and each row's non-zeros in their order, or Cells in place of non-zeros."""
     batch = block.batch
     if is_dense(batch):
         columns = batch.feature_dim
@@ -58,7 +60,8 @@ def prepared(block, kernels, threads):
         present = kernels.matrix(batch, block.starts, values, threads)
         if present is not None:
             return replace(block, batch=without_features(batch), groups=Cells(values, present, columns))
-    return replace(block, groups=Groups(*kernels.group(batch, block.starts, threads)))
+    indices, values, *groups = kernels.group(batch, block.starts, threads)
+    return replace(block, batch=replace(batch, indices=indices, values=values), groups=Groups(*groups))
 
 
 def is_dense(batch):
@@ -83,7 +86,8 @@ def without_features(batch):
 
 
 def aligned_zeros(rows, columns):
-    """float32 zeros (rows, columns) that begin on a cache line."""
-    raw = np.zeros(rows * columns + CACHE_LINE, np.float32)
-    skip = -(raw.ctypes.data // raw.itemsize) % CACHE_LINE
+    """float32 zeros (rows, columns) that begin on a cache line, large ones on a huge page."""
+    line = HUGE if 4 * rows * columns >= HUGE else CACHE_LINE
+    raw = np.zeros(rows * columns + line, np.float32)
+    skip = -(raw.ctypes.data // raw.itemsize) % line
     return raw[skip:skip + rows * columns].reshape(rows, columns)

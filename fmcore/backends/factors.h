@@ -1,0 +1,193 @@
+/* The loops over factors: sums over the non-zeros of a row, gradients of a feature over its rows, one step for a
+   feature. Factors are taken in parts of as many LANES as registers hold, so that each index is read once a part. */
+#ifndef FMKIT_FACTORS_H
+#define FMKIT_FACTORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lanes.h"
+#include "rules.h"
+
+enum {
+    MOST_PARTS = 4, /* of LANES factors in one loop: sums and squares of four fill half of AVX2's registers */
+    LINE = 16,      /* floats of a cache line */
+    AHEAD = 48,     /* non-zeros between a prefetch and its use: about one row of click data */
+    NEAR = 12,      /* features between a prefetch and its step */
+};
+
+/* For each feature a weight and, elsewhere, k factors; behind either its slots of state, each as wide. */
+typedef struct {
+    float *bias;
+    float *linear;
+    float *factors;
+    int k;     /* factors in use */
+    int width; /* and with their padding */
+    int slots;
+} parameters;
+
+/* Non-zeros of a row. values: NULL where each is 1. stop: behind the last index that may be looked at ahead. */
+typedef struct {
+    const int32_t *indices;
+    const float *values;
+    int64_t count;
+    const int32_t *stop;
+} row_part;
+
+/* Fetch the cache lines from .. to of a row of numbers. This and its callers must be inlined: calls of a function that
+   does nothing but fetch have no effect that gcc knows of, and it leaves them out. */
+FMKIT_INLINE void fetch(const float *first, int from, int to) {
+    for (int line = from; line < to; line++) __builtin_prefetch(first + line * LINE);
+}
+
+FMKIT_INLINE int lines_of(ptrdiff_t floats) { return (int)((floats + LINE - 1) / LINE); }
+
+FMKIT_INLINE float *linear_at(const parameters *p, int64_t feature) { return p->linear + feature * (1 + p->slots); }
+
+FMKIT_INLINE float *factors_at(const parameters *p, int64_t feature) {
+    return p->factors + feature * p->width * (1 + p->slots);
+}
+
+/* Fetch what steps for these features touch and scores do not. */
+FMKIT_INLINE void fetch_state(const parameters *p, const int32_t *indices, int64_t count) {
+    int from = lines_of(p->k), to = lines_of(p->width * (1 + p->slots));
+    for (int64_t j = 0; j < count && from < to; j++) fetch(factors_at(p, indices[j]), from, to);
+}
+
+/* Fetch all that the step of a feature touches. */
+FMKIT_INLINE void fetch_feature(const parameters *p, int64_t feature) {
+    __builtin_prefetch(linear_at(p, feature));
+    fetch(factors_at(p, feature), 0, lines_of(p->width * (1 + p->slots)));
+}
+
+/* Pairs of a row, counted within its mini-batch, and a value. rows: int32 where wide, else uint16. */
+typedef struct {
+    const void *rows;
+    const float *values;
+    int wide;
+} pair_list;
+
+/* sum_i w_i x_i of a row; what scores need of features AHEAD is fetched meanwhile. Constants to the compiler, here and
+   below: k, slots (numbers of state a weight), binary (every value is 1), and in steps wide and the rule. */
+FMKIT_INLINE float linear_part(const parameters *p, const row_part *row, int k, int width, int slots, int binary) {
+    ptrdiff_t stride = (ptrdiff_t)width * (1 + slots);
+    float total = 0;
+    for (int64_t j = 0; j < row->count; j++) {
+        const int32_t *ahead = row->indices + j + AHEAD;
+        int64_t i = *(ahead < row->stop ? ahead : row->stop - 1);
+        __builtin_prefetch(p->linear + i * (1 + slots));
+        fetch(p->factors + i * stride, 0, lines_of(k));
+        total += p->linear[(int64_t)row->indices[j] * (1 + slots)] * (binary ? 1 : row->values[j]);
+    }
+    return total;
+}
+
+/* 1/2 sum_f [(sum_i v_if x_i)^2 - sum_i v_if^2 x_i^2] over `parts` LANES of factors from `factors` on; sums receives
+   sum_i v_if x_i (Rendle 2010, Factorization Machines, lemma 3.1). */
+FMKIT_INLINE float interactions_of(const float *factors, ptrdiff_t stride, const row_part *row, float *sums, int parts,
+                                   int binary) {
+    lanes total[MOST_PARTS], squares[MOST_PARTS], all = lanes_zero();
+    for (int p = 0; p < parts; p++) total[p] = squares[p] = lanes_zero();
+    for (int64_t j = 0; j < row->count; j++) {
+        const float *v = factors + row->indices[j] * stride;
+        for (int p = 0; p < parts; p++) {
+            lanes x = lanes_load(v + p * LANES);
+            if (!binary) x *= row->values[j];
+            total[p] += x;
+            squares[p] += x * x;
+        }
+    }
+    for (int p = 0; p < parts; p++) {
+        lanes_store(sums + p * LANES, total[p]);
+        all += total[p] * total[p] - squares[p];
+    }
+    return 0.5f * lanes_sum(all);
+}
+
+/* The same over the last factors, fewer than LANES; sums has room for LANES. */
+FMKIT_INLINE float interactions_of_rest(const float *factors, ptrdiff_t stride, const row_part *row, float *sums,
+                                        int rest) {
+    lanes total = lanes_zero(), squares = lanes_zero();
+    for (int64_t j = 0; j < row->count; j++) {
+        lanes x = lanes_load_part(factors + row->indices[j] * stride, rest);
+        if (row->values != NULL) x *= row->values[j];
+        total += x;
+        squares += x * x;
+    }
+    lanes_store(sums, total);
+    return 0.5f * lanes_sum(total * total - squares);
+}
+
+FMKIT_INLINE float score_with(const parameters *p, const row_part *row, float *sums, int k, int width, int slots,
+                              int binary) {
+    float y = p->bias[0] + linear_part(p, row, k, width, slots, binary);
+    ptrdiff_t stride = (ptrdiff_t)width * (1 + slots);
+    int f = 0;
+    for (; k - f >= 4 * LANES; f += 4 * LANES) y += interactions_of(p->factors + f, stride, row, sums + f, 4, binary);
+    for (; k - f >= 2 * LANES; f += 2 * LANES) y += interactions_of(p->factors + f, stride, row, sums + f, 2, binary);
+    for (; k - f >= LANES; f += LANES) y += interactions_of(p->factors + f, stride, row, sums + f, 1, binary);
+    if (f < k) y += interactions_of_rest(p->factors + f, stride, row, sums + f, k - f);
+    return y;
+}
+
+/* y(x) of a row, and in sums, rounded up to LANES, sum_i v_if x_i of each factor. */
+static inline float score_part(const parameters *p, const row_part *row, float *sums) {
+    int k = p->k, width = p->width, slots = p->slots, binary = row->values == NULL;
+    if (binary && slots == 1 && k == 8 && width == 8) return score_with(p, row, sums, 8, 8, 1, 1);
+    if (binary && slots == 1 && k == 16 && width == 16) return score_with(p, row, sums, 16, 16, 1, 1);
+    if (binary && slots == 0 && k == 16 && width == 16) return score_with(p, row, sums, 16, 16, 0, 1);
+    return binary ? score_with(p, row, sums, k, width, slots, 1) : score_with(p, row, sums, k, width, slots, 0);
+}
+
+/* One step for `parts` LANES of a feature's factors, whose slots of state lie k floats further on each; the pairs
+   first .. last are summed in their order (Rendle 2010, equation 4). gradients: of each row's score; sums: of each row,
+   k apart. Returns the gradient of the linear weight. All from `pairs` on are constants to the compiler. */
+FMKIT_INLINE float step_parts(const rate *by, float *factors, int k, const float *gradients, const float *sums,
+                              int64_t first, int64_t last, const pair_list *pairs, int parts, int binary, int wide) {
+    lanes total[MOST_PARTS];
+    float linear = 0, square = 0;
+    for (int p = 0; p < parts; p++) total[p] = lanes_zero();
+    for (int64_t j = first; j < last; j++) {
+        int64_t row = wide ? ((const int32_t *)pairs->rows)[j] : ((const uint16_t *)pairs->rows)[j];
+        float x = binary ? 1 : pairs->values[j], c = gradients[row] * x;
+        linear += c;
+        square += c * x;
+        for (int p = 0; p < parts; p++) total[p] += lanes_load(sums + row * k + p * LANES) * c;
+    }
+    for (int p = 0; p < parts; p++)
+        move_block(by, factors + p * LANES, k, total[p] - lanes_load(factors + p * LANES) * square);
+    return linear;
+}
+
+FMKIT_INLINE float step_all(const rate *by, float *factors, int k, const float *gradients, const float *sums,
+                            int64_t first, int64_t last, const pair_list *pairs, int binary, int wide) {
+    float linear = 0;
+    int f = 0;
+    for (; k - f >= 4 * LANES; f += 4 * LANES)
+        linear = step_parts(by, factors + f, k, gradients, sums + f, first, last, pairs, 4, binary, wide);
+    for (; k - f >= 2 * LANES; f += 2 * LANES)
+        linear = step_parts(by, factors + f, k, gradients, sums + f, first, last, pairs, 2, binary, wide);
+    for (; k - f >= LANES; f += LANES)
+        linear = step_parts(by, factors + f, k, gradients, sums + f, first, last, pairs, 1, binary, wide);
+    return linear;
+}
+
+/* One step for all factors of a feature that several rows hold; k is a multiple of LANES. */
+static inline float step_shared(const rate *by, float *factors, int k, const float *gradients, const float *sums,
+                                int64_t first, int64_t last, const pair_list *pairs) {
+    if (pairs->values != NULL)
+        return pairs->wide ? step_all(by, factors, k, gradients, sums, first, last, pairs, 0, 1)
+                           : step_all(by, factors, k, gradients, sums, first, last, pairs, 0, 0);
+    return pairs->wide ? step_all(by, factors, k, gradients, sums, first, last, pairs, 1, 1)
+                       : step_all(by, factors, k, gradients, sums, first, last, pairs, 1, 0);
+}
+
+/* One step for all factors of a feature that one row alone holds, with value x; gradient and sums are that row's. */
+static inline float step_lone(const rate *by, float *factors, int k, float gradient, const float *sums, float x) {
+    float c = gradient * x;
+    for (int f = 0; f < k; f += LANES)
+        move_block(by, factors + f, k, lanes_load(sums + f) * c - lanes_load(factors + f) * (c * x));
+    return c;
+}
+
+#endif
