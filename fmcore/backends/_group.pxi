@@ -11,9 +11,13 @@ cdef struct Seen:
     int32_t next     # where the next of them goes
 
 
+cdef struct Slot:            # of a hash table of features
+    uint64_t key             # stamp of the mini-batch << 32 | feature
+    uint64_t number
+
+
 cdef struct Scratch:         # of one thread, for one mini-batch at a time
-    uint64_t *keys           # a hash table (mask + 1,) of features: stamp of the mini-batch << 32 | feature
-    int32_t *numbers         # of the table's features
+    Slot *table              # (mask + 1,)
     uint32_t mask
     int shift                # of a hash to the table's size
     uint64_t stamp
@@ -71,24 +75,26 @@ cdef Pair *sort_by_feature(Pair *pairs, Pair *spare, int64_t n, int bits, uint32
 cdef int64_t number_features(Scratch *s, const int32_t *indices, int64_t n) noexcept nogil:
     """Give each distinct feature a number and count its non-zeros; returns how many there are."""
     cdef int64_t j
-    cdef int32_t distinct = 0, number
+    cdef int32_t distinct = 0
     cdef uint32_t at
     cdef uint64_t key
+    cdef Slot *slot
     s.stamp += 1
     for j in range(n):
         key = s.stamp << 32 | <uint32_t>indices[j]
         at = (<uint32_t>indices[j] * 2654435769u) >> s.shift
-        while s.keys[at] != key:
-            if s.keys[at] >> 32 != s.stamp:  # left by an earlier mini-batch
-                s.keys[at], s.numbers[at] = key, distinct
+        slot = &s.table[at]
+        while slot.key != key:
+            if slot.key >> 32 != s.stamp:  # left by an earlier mini-batch
+                slot.key, slot.number = key, distinct
                 s.seen[distinct].count = 0
                 s.pairs[distinct].feature, s.pairs[distinct].number = <uint32_t>indices[j], <uint32_t>distinct
                 distinct += 1
                 break
             at = (at + 1) & s.mask
-        number = s.numbers[at]
-        s.seen[number].count += 1
-        s.number_of[j] = number
+            slot = &s.table[at]
+        s.seen[slot.number].count += 1
+        s.number_of[j] = <int32_t>slot.number
     return distinct
 
 
@@ -160,12 +166,12 @@ cdef class Workspace:
 
     def __init__(self, int64_t non_zeros, int64_t features):
         cdef int bits = max(1, int(3 * features // 2).bit_length())
-        cdef uint64_t[::1] keys = np.zeros(1 << bits, np.uint64)
-        cdef int32_t[::1] numbers = np.empty(1 << bits, np.int32), number_of = np.empty(non_zeros, np.int32)
+        cdef uint64_t[:, ::1] table = np.zeros((1 << bits, 2), np.uint64)
+        cdef int32_t[::1] number_of = np.empty(non_zeros, np.int32)
         cdef uint64_t[:, ::1] rest = np.empty((3, features), np.uint64)
         cdef uint32_t[::1] digits = np.empty(1 << DIGIT, np.uint32)
-        self.held = keys, numbers, number_of, rest, digits
-        self.scratch.keys, self.scratch.numbers, self.scratch.number_of = &keys[0], &numbers[0], &number_of[0]
+        self.held = table, number_of, rest, digits
+        self.scratch.table, self.scratch.number_of = <Slot *>&table[0, 0], &number_of[0]
         self.scratch.mask, self.scratch.shift, self.scratch.stamp = (1 << bits) - 1, 32 - bits, 0
         self.scratch.seen, self.scratch.pairs = <Seen *>&rest[0, 0], <Pair *>&rest[1, 0]
         self.scratch.spare, self.scratch.digits = <Pair *>&rest[2, 0], &digits[0]
