@@ -12,6 +12,7 @@ from fmcore.io.options import FORMATS, require_one_of
 from fmcore.io.parallel import ordered_map
 from fmcore.io.sources import title
 from fmcore.io.streams import open_source
+from fmcore.memory import keep_freed
 
 TABLES = ("csv", "tsv", "parquet")
 
@@ -76,6 +77,7 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None):
     require_one_of("format", options.format, FORMATS)
     require_one_of("on error", options.on_error, ("fail", "skip"))
     reading = _Reading(options, report, encoder, Labels(binary=options.binary, positive=options.positive))
+    keep_freed()
     sizes = [source.size for source in sources]
     total, done = None if None in sizes else sum(sizes), 0
     for source in sources:
