@@ -1,10 +1,12 @@
 """Rows from any format into recordIO or libsvm files, streamed; what they hold is summed up on the way."""
 import itertools
+from array import array
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from fmcore.batch import counted
 from fmcore.errors import UsageError
 from fmcore.io import streams
 
@@ -92,32 +94,42 @@ class RecordWriter:
 
     def __init__(self, feature_dim=None):
         self.feature_dim = feature_dim
+        self._sizes = {}  # handle -> bytes of each piece written to it
 
     def encode(self, batch):
-        """The batch as bytes."""
+        """The batch as bytes; may be called from several threads at once."""
         from fmcore.io import recordio
 
         return recordio.encode(batch, self.feature_dim)
 
-    def finish(self, handles, feature_dim):
-        """Complete the files behind the handles."""
+    def write(self, handle, piece):
+        """Write what `encode` gave."""
+        handle.write(piece)
+        self._sizes.setdefault(handle, array("q")).append(len(piece))
+
+    def finish(self, feature_dim, workers):
+        """Complete the files that were written."""
         from fmcore.io import recordio
 
-        for handle in handles if self.feature_dim is None else ():
+        for handle, sizes in self._sizes.items() if self.feature_dim is None else ():
             handle.flush()
-            recordio.patch_feature_dim(handle.name, feature_dim)
+            recordio.patch_feature_dim(handle.name, feature_dim, sizes, workers)
 
 
 class LibsvmWriter:
     """Text, one row a line."""
 
     def encode(self, batch):
-        """The batch as bytes."""
+        """The batch as bytes; may be called from several threads at once."""
         from fmcore.io import text
 
         return text.encode_libsvm(batch)
 
-    def finish(self, handles, feature_dim):
+    def write(self, handle, piece):
+        """Write what `encode` gave."""
+        handle.write(piece)
+
+    def finish(self, feature_dim, workers):
         """Nothing is left to do."""
 
 
@@ -131,13 +143,16 @@ def is_plain_target(path):
     return path != "-" and (not Path(path).exists() or Path(path).is_file()) and not path.startswith("/dev/")
 
 
-def convert(batches, handles, writer):
-    """Write all rows, dealt over the handles; return their Summary."""
+def convert(batches, handles, writer, workers):
+    """Write all rows, encoded by Workers and dealt over the handles; return their Summary."""
+    def encoded(item):
+        first_row, batch = item
+        return batch, [writer.encode(part) for part in deal(batch, len(handles), first_row)]
+
     summary = Summary()
-    for batch in batches:
-        for handle, part in zip(handles, deal(batch, len(handles), summary.rows), strict=True):
-            if len(part):
-                handle.write(writer.encode(part))
+    for batch, parts in workers.map(encoded, counted(batches)):
+        for handle, part in zip(handles, parts, strict=True):
+            writer.write(handle, part)
         summary.add(batch)
     return summary
 
