@@ -96,7 +96,7 @@ class Table:
         parts = 1 + len(slots)
         self.width = -(-model.num_factors // LANES) * LANES
         self.bias = np.zeros(parts, np.float32)
-        self.linear = aligned_zeros(model.feature_dim, parts)
+        self.linear = np.zeros((model.feature_dim, parts), np.float32)
         self.factors = aligned_zeros(model.feature_dim, parts * self.width)
         self._exchange(model, slots, np.copyto)
 

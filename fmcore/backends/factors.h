@@ -68,7 +68,7 @@ typedef struct {
 } pair_list;
 
 /* sum_i w_i x_i of a row; what scores need of features AHEAD is fetched meanwhile. Constants to the compiler, here and
-   below: k, slots (numbers of state a weight), binary (every value is 1), and in steps wide and the rule. */
+   below, where they are common: k, width, slots (numbers of state a weight), binary (every value is 1), parts, wide. */
 FMKIT_INLINE float linear_part(const parameters *p, const row_part *row, int k, int width, int slots, int binary) {
     ptrdiff_t stride = (ptrdiff_t)width * (1 + slots);
     float total = 0;

@@ -11,7 +11,6 @@ import numpy as np
 from fmcore.backends.blas import sgemm
 
 CACHE_LINE = 16  # floats
-HUGE = 1 << 19  # floats of 2 MiB
 PIECE = 32  # as _dense.pxi: the columns of a matrix are rounded up to a multiple of it
 MATRIX = 1.5  # times the bytes of its non-zeros that a matrix may take: a third non-zeros, two where all are 1
 NON_ZEROS = 1 << 22  # of a block; fewer are trained ten times in the time that SciPy takes to import
@@ -86,8 +85,7 @@ def without_features(batch):
 
 
 def aligned_zeros(rows, columns):
-    """float32 zeros (rows, columns) that begin on a cache line, large ones on a huge page."""
-    line = HUGE if 4 * rows * columns >= HUGE else CACHE_LINE
-    raw = np.zeros(rows * columns + line, np.float32)
-    skip = -(raw.ctypes.data // raw.itemsize) % line
+    """float32 zeros (rows, columns) that begin on a cache line."""
+    raw = np.zeros(rows * columns + CACHE_LINE, np.float32)
+    skip = -(raw.ctypes.data // raw.itemsize) % CACHE_LINE
     return raw[skip:skip + rows * columns].reshape(rows, columns)
