@@ -5,16 +5,18 @@ from pathlib import Path
 
 from fmcore import checkpoint, converting, exporting, inspection, modelfile, publish
 from fmcore.backends import backend_for
+from fmcore.batch import counted
 from fmcore.checks import known_features
 from fmcore.data import Data, PipeMode  # noqa: F401 - the callers' way to them
 from fmcore.errors import ModelError, UsageError
 from fmcore.fitting import Resources, train  # noqa: F401 - as above
 from fmcore.io import streams
 from fmcore.io.options import ReadOptions, TableOptions
+from fmcore.io.parallel import Workers
 from fmcore.io.predictions import writer_for
 from fmcore.io.vocabulary import Vocabulary, open_encoder
+from fmcore.metrics import metrics_for
 from fmcore.scoring import Scorer
-from fmcore.training import evaluate as evaluate_rows
 
 
 # ------------------------------------------------------------------------------------------------------ convert
@@ -26,8 +28,9 @@ def convert(data, target, *, to=None, shards=1, feature_dim=None):
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
         vocabulary = data.vocabulary_output(stack)
         writer = _writer(data, paths, converting.output_format(target, to), feature_dim)
-        batches, _ = data.checked(feature_dim=feature_dim)
-        summary = converting.convert(batches, handles, writer)
+        workers = stack.enter_context(Workers(data.options.threads))
+        batches, _ = data.checked(workers, feature_dim=feature_dim)
+        summary = converting.convert(batches, handles, writer, workers)
         summary.feature_dim = data.feature_dim(summary.feature_dim, feature_dim)
         writer.finish(handles, summary.feature_dim)
         if vocabulary:
@@ -79,38 +82,40 @@ def read_options(model, **given):
 
 def evaluate(model, data, *, threads=1, unseen="ignore"):
     """All metrics of the model on the rows, and how many rows those are."""
-    backend = backend_for("cpu", threads)
+    backend, metrics = backend_for("cpu"), metrics_for(model.hyperparameters.predictor_type)
     data.options = replace(data.options, unseen=unseen)
     data.encoder = open_encoder(data.options.table, build=False)
-    batches, report = data.checked(labels=True)
-    rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
-    count = 0
 
-    def counted():
-        nonlocal count
-        for batch in rows:
-            count += len(batch)
-            yield batch
+    def judged(batch):
+        return backend.score(batch, model), batch.labels, batch.weights
 
-    with data.named():
-        metrics = evaluate_rows(
-            lambda batch: backend.score(batch, model), counted(), model.hyperparameters.predictor_type)
-    return {**metrics, "rows": count}
+    with Workers(threads) as workers, data.named():
+        batches, report = data.checked(workers, labels=True)
+        rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
+        for judgement in workers.map(judged, rows):
+            metrics.update(*judgement)
+        return {**metrics.result(), "rows": metrics.rows}
 
 
 def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     """Write a score for each row to `target`, in order; returns the number of rows."""
-    scorer, count = Scorer(model, threads), 0
+    scorer, count = Scorer(model), 0
     # any label will do, or none: with a positive label named, every other one is legal
     data.options = replace(data.options, binary=False, positive="1", unseen=unseen)
     data.encoder = open_encoder(data.options.table, build=False)
     writer = writer_for(to, model.hyperparameters.predictor_type)
-    batches, report = data.batches()
-    with streams.open_output(target) as out:
+
+    def predictions(item):
+        first, batch = item
+        return len(batch), writer.rows(scorer.scores(batch), batch.ids, first)
+
+    with Workers(threads) as workers, streams.open_output(target) as out:
+        batches, report = data.batches(workers)
+        rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
         out.write(writer.begin())
-        for batch in known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen):
-            out.write(writer.rows(scorer.scores(batch), batch.ids))
-            count += len(batch)
+        for number, piece in workers.map(predictions, counted(rows)):
+            out.write(piece)
+            count += number
         out.write(writer.end())
     return count
 

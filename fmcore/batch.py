@@ -85,6 +85,14 @@ class Batch:
         return batch, int(len(known) - kept[-1])
 
 
+def counted(batches):
+    """(rows before it, batch) for each batch."""
+    rows = 0
+    for batch in batches:
+        yield rows, batch
+        rows += len(batch)
+
+
 def concatenate(batches):
     """One batch of all rows, in order; values and weights appear where any batch has them. Origins are dropped."""
     starts = np.cumsum([0, *(len(b.indices) for b in batches)])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fmcore.batch import counted
 from fmcore.errors import UsageError
 from fmcore.io import streams
 
@@ -94,7 +95,7 @@ class RecordWriter:
         self.feature_dim = feature_dim
 
     def encode(self, batch):
-        """The batch as bytes."""
+        """The batch as bytes; may be called from several threads at once."""
         from fmcore.io import recordio
 
         return recordio.encode(batch, self.feature_dim)
@@ -112,7 +113,7 @@ class LibsvmWriter:
     """Text, one row a line."""
 
     def encode(self, batch):
-        """The batch as bytes."""
+        """The batch as bytes; may be called from several threads at once."""
         from fmcore.io import text
 
         return text.encode_libsvm(batch)
@@ -131,13 +132,16 @@ def is_plain_target(path):
     return path != "-" and (not Path(path).exists() or Path(path).is_file()) and not path.startswith("/dev/")
 
 
-def convert(batches, handles, writer):
-    """Write all rows, dealt over the handles; return their Summary."""
+def convert(batches, handles, writer, workers):
+    """Write all rows, encoded by Workers and dealt over the handles; return their Summary."""
+    def encoded(item):
+        first_row, batch = item
+        return batch, [writer.encode(part) for part in deal(batch, len(handles), first_row)]
+
     summary = Summary()
-    for batch in batches:
-        for handle, part in zip(handles, deal(batch, len(handles), summary.rows), strict=True):
-            if len(part):
-                handle.write(writer.encode(part))
+    for batch, parts in workers.map(encoded, counted(batches)):
+        for handle, part in zip(handles, parts, strict=True):
+            handle.write(part)
         summary.add(batch)
     return summary
 

@@ -45,16 +45,18 @@ class Data:
         """Whether all of it can be read more than once."""
         return self.pipe is None and all(source.rereadable for source in self.sources)
 
-    def batches(self):
-        """A new pass over the rows, and the Report that it fills."""
+    def batches(self, workers=None):
+        """A new pass over the rows, and the Report that it fills; workers: see read_batches."""
         if self.pipe is not None:
             self.sources = [replace(next(self._pipes), stopped=self.stopped)]
         report = next(self._reports)
-        return read_batches(self.sources, self.options, report, encoder=self.encoder, on_bytes=self.on_bytes), report
+        rows = read_batches(self.sources, self.options, report, encoder=self.encoder, on_bytes=self.on_bytes,
+                            workers=workers)
+        return rows, report
 
-    def checked(self, **demands):
+    def checked(self, workers=None, **demands):
         """A new pass over the rows that meet the demands of fmcore.checks.checked, and the Report that it fills."""
-        batches, report = self.batches()
+        batches, report = self.batches(workers)
         return checked(batches, report, on_error=self.options.on_error, **demands), report
 
     def feature_dim(self, seen, stated=None):

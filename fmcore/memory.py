@@ -1,4 +1,4 @@
-"""How much memory there is, and sizes as people write them."""
+"""How much memory there is, sizes as people write them, and memory that is kept to be used again."""
 import os
 import re
 from contextlib import suppress
@@ -20,6 +20,16 @@ def parse_size(text):
 def default_limit(cgroup=Path("/sys/fs/cgroup"), meminfo=Path("/proc/meminfo")):
     """Half of the memory that this process may still take; 1 GiB where the system does not tell."""
     return max(1 << 24, min(_available(meminfo), _left(cgroup)) // 2)
+
+
+def keep_freed():
+    """Keep freed blocks of up to 31 MiB for the next ones, where the C library is glibc; elsewhere nothing happens.
+
+    It hands free memory back to the system at 128 KiB or, in time, at twice the largest block that was freed before. A
+    stream whose pieces and arrays of megabytes come and go then spends a fifth of its time on pages taken anew. The
+    block freed here is never touched, so it costs nothing.
+    """
+    bytes(31 << 20)
 
 
 def _available(meminfo):

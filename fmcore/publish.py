@@ -2,7 +2,6 @@
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
 from contextlib import contextmanager, suppress
@@ -126,7 +125,7 @@ class _Beside:
         self._target = Path(os.path.realpath(path))  # through a link, so that the link stays one
         if self._target in _BEING_WRITTEN:
             raise UsageError(f"{path} is named for two outputs, of which one would replace the other")
-        self._temporary = self._target.with_name(self._temporary_name(secrets.token_hex(6)))
+        self._temporary = self._target.with_name(self._temporary_name(os.urandom(6).hex()))
         self._path, self._mode, self.handle = path, mode, None
 
     def _temporary_name(self, word):

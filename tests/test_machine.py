@@ -1,5 +1,6 @@
 """What the machine has to give: memory and processors, with containers' limits; sizes as people write them."""
 import os
+import platform
 from contextlib import suppress
 
 import pytest
@@ -29,6 +30,24 @@ def test_what_is_no_size(text):
 def test_any_text_is_a_size_or_refused(text):
     with suppress(UsageError):
         assert parse_size(text) >= 0
+
+
+FAULTS = """\
+import resource
+from fmcore.memory import keep_freed
+keep_freed()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    blocks = [bytearray(1 << 20) for _ in range(8)]
+    del blocks
+pages = (8 << 20) // resource.getpagesize()
+assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2 * pages
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have their own ways")
+def test_freed_memory_is_kept(fm):
+    fm.python(FAULTS)
 
 
 @pytest.fixture

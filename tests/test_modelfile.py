@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from models import HYPERPARAMETERS, INFO, small_model
 
 from fmcore import modelheader
+from fmcore.backends import backend_for
 from fmcore.errors import DivergedError
 from fmcore.model import initial
 from fmcore.modelfile import dump, load, save
@@ -75,17 +76,15 @@ def test_keys_of_info_that_are_no_texts_become_texts(tmp_path):
     assert load(tmp_path / "m.fm").info == {"sizes": {"10": [1, 2], "9": "x"}}
 
 
-def test_the_bytes_are_those_of_the_safetensors_library(tmp_path):
+def test_the_safetensors_library_reads_the_same(tmp_path):
     model = small_model()
-    data = dumped(model)
-    (tmp_path / "m.fm").write_bytes(data)
+    (tmp_path / "m.fm").write_bytes(dumped(model))
     with safetensors.safe_open(tmp_path / "m.fm", "numpy") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
     assert list(metadata) == ["fmkit"]
     assert {name: array.tobytes() for name, array in tensors.items()} == {
         name: array.tobytes() for name, array in model.tensors().items()}
-    assert safetensors.numpy.save(tensors, metadata) == data
 
 
 def test_two_processes_write_the_same_bytes():
@@ -111,6 +110,17 @@ def test_arrays_are_mapped_aligned_and_read_only(tmp_path):
         assert not array.flags.owndata
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "sgd"])
+@pytest.mark.parametrize("info", ["", "x", "xy" * 40])
+def test_factors_are_mapped_on_cache_lines(tmp_path, optimizer, info):
+    hyperparameters = resolve(predictor_type="regressor", feature_dim=7, num_factors=3, optimizer=optimizer)
+    model, backend = initial(hyperparameters), backend_for("cpu")
+    model = backend.trainer(model).snapshot()
+    model.info = {"any": info}
+    save(model, tmp_path / "m.fm")
+    assert load(tmp_path / "m.fm").factors.ctypes.data % 64 == 0
 
 
 def test_a_mapped_model_may_replace_its_own_file(tmp_path):

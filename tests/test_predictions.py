@@ -23,8 +23,11 @@ def text(x):
 
 
 def write(format_name, predictor_type, *batches):
-    writer = writer_for(format_name, predictor_type)
-    return b"".join([writer.begin(), *(writer.rows(*batch) for batch in batches), writer.end()]).decode()
+    writer, first, parts = writer_for(format_name, predictor_type), 0, []
+    for scores, *ids in batches:
+        parts.append(writer.rows(scores, *ids, first=first))
+        first += len(scores)
+    return b"".join([writer.begin(), *parts, writer.end()]).decode()
 
 
 @given(ANY_FLOAT32)

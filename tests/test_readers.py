@@ -12,7 +12,7 @@ from fmcore.batch import Batch, Origin, concatenate
 from fmcore.errors import DataError, UsageError
 from fmcore.io import readers, text
 from fmcore.io.options import ReadOptions, Report
-from fmcore.io.parallel import ordered_map
+from fmcore.io.parallel import Workers
 from fmcore.io.pieces import Decoded
 from fmcore.io.readers import Codec, read_batches
 from fmcore.io.sources import Source, find
@@ -246,18 +246,54 @@ def explosive():
     raise BoomError("items")
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_ordered_map_keeps_order_and_raises_in_order(workers):
-    assert list(ordered_map(explode, range(7), workers, 3)) == list(range(0, 14, 2))
-    assert list(ordered_map(explode, [], workers)) == []
-    for function, items, count in ((explode, range(20), 7), (explode, explosive(), 5)):
-        got = []
-        with pytest.raises(BoomError):
-            got.extend(ordered_map(function, items, workers))
-        assert got == [n * 2 for n in range(count)]
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_workers_keep_order_and_raise_in_order(threads):
+    before = threading.active_count()
+    with Workers(threads) as workers:
+        assert list(workers.map(explode, range(7))) == list(range(0, 14, 2))
+        assert list(workers.map(explode, [])) == []
+        for function, items, count in ((explode, range(20), 7), (explode, explosive(), 5)):
+            got = []
+            with pytest.raises(BoomError):
+                got.extend(workers.map(function, items))
+            assert got == [n * 2 for n in range(count)]
+    assert threading.active_count() == before
 
 
-def test_ordered_map_looks_no_further_ahead_than_told():
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_maps_share_their_workers(threads):
+    """What one map yields is the items of the next, with no more threads; an error passes through both in its place."""
+    used, got = set(), []
+
+    def seen(item):
+        used.add(threading.get_ident())
+        return explode(item)
+
+    with Workers(threads) as workers, pytest.raises(BoomError):
+        got.extend(workers.map(str, workers.map(seen, range(20))))
+    assert got == [str(2 * n) for n in range(7)]
+    used.clear()
+    with Workers(threads) as workers:
+        assert list(workers.map(seen, workers.map(seen, range(8, 500)))) == [4 * n for n in range(8, 500)]
+    assert len(used) <= threads
+
+
+def test_leaving_workers_drops_what_was_not_begun():
+    begun, release = [], threading.Event()
+
+    def wait(item):
+        begun.append(item)
+        release.wait(10)
+
+    with Workers(2) as workers:
+        results = workers.map(wait, range(50))
+        threading.Timer(0.05, release.set).start()
+        next(results)
+    assert len(begun) <= 5
+    results.close()
+
+
+def test_workers_look_no_further_ahead_than_told():
     taken, release, before = [], threading.Event(), threading.active_count()
 
     def items():
@@ -269,11 +305,13 @@ def test_ordered_map_looks_no_further_ahead_than_told():
         release.wait(10)
         return item
 
-    results = ordered_map(wait, items(), workers=2, ahead=3)
-    threading.Timer(0.05, release.set).start()
-    assert next(results) == 0
-    assert len(taken) <= 4
-    results.close()
+    with Workers(2) as workers:
+        results = workers.map(wait, items())
+        threading.Timer(0.05, release.set).start()
+        assert next(results) == 0
+        assert len(taken) <= 4
+        results.close()
+        assert len(taken) <= 5
     assert threading.active_count() <= before + 1  # the timer may still be ending
 
 

@@ -4,9 +4,10 @@ The method is Schubfach (Raffaello Giulietti, "The Schubfach way to render doubl
 interval of the decimals that read back as x is scaled by a power of ten, and one of at most four candidates in it is
 taken.
 """
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
@@ -148,68 +149,102 @@ def table(scores, bytes before, bytes low, bytes high, list prefixes=None, bytes
     """bytes: for each float32 score its prefix, `before`, its text, and `high` where it is 0.5 or more, else `low`.
 
     prefixes: list of bytes, one a row, or None. odd: the text of a score that is not finite, instead of nan or inf.
+    The GIL is released while they are written.
     """
     cdef const float[::1] x = np.ascontiguousarray(scores, np.float32)
-    cdef Py_ssize_t rows = x.shape[0], i
-    cdef Py_ssize_t size = rows * (LONGEST + len(before) + max(len(low), len(high)) + len(odd or b""))
-    cdef char* start
-    cdef char* out
-    out = start = room(size, prefixes, rows)
-    try:
-        for i in range(rows):
-            if prefixes is not None:
-                out = append(out, prefixes[i])
-            out = append(out, before)
-            if odd is not None and not isfinite(x[i]):
-                out = append(out, odd)
+    cdef Py_ssize_t count = x.shape[0], i
+    cdef Prefixes prefix = Prefixes(prefixes, count)
+    cdef Text first = text_of(before), small = text_of(low), large = text_of(high), strange = text_of(odd)
+    cdef char* start = room(count * (LONGEST + first.size + max(small.size, large.size) + strange.size) + prefix.size)
+    cdef char* out = start
+    with nogil:
+        for i in range(count):
+            out = append(prefix.append(out, i), first)
+            if strange.bytes != NULL and not isfinite(x[i]):
+                out = append(out, strange)
             else:
                 out += format_float32(x[i], out)
-            out = append(out, high if x[i] >= 0.5 else low)
-        return PyBytes_FromStringAndSize(start, out - start)
-    finally:
-        free(start)
+            out = append(out, large if x[i] >= 0.5 else small)
+    return taken(start, out)
 
 
 def rows(numbers, bytes before, bytes between, bytes after, list prefixes=None):
     """bytes: for each row of float32 (rows, columns) its prefix, `before`, its numbers with `between` them, `after`.
 
-    prefixes: list of bytes, one a row, or None.
+    prefixes: list of bytes, one a row, or None. The GIL is released while they are written.
     """
     cdef const float[:, ::1] x = np.ascontiguousarray(numbers, np.float32)
     cdef Py_ssize_t count = x.shape[0], columns = x.shape[1], i, j
-    cdef Py_ssize_t size = count * (columns * (LONGEST + len(between)) + len(before) + len(after))
-    cdef char* start
-    cdef char* out
-    out = start = room(size, prefixes, count)
-    try:
+    cdef Prefixes prefix = Prefixes(prefixes, count)
+    cdef Text first = text_of(before), inner = text_of(between), last = text_of(after)
+    cdef char* start = room(count * (columns * (LONGEST + inner.size) + first.size + last.size) + prefix.size)
+    cdef char* out = start
+    with nogil:
         for i in range(count):
-            if prefixes is not None:
-                out = append(out, prefixes[i])
-            out = append(out, before)
+            out = append(prefix.append(out, i), first)
             for j in range(columns):
                 if j:
-                    out = append(out, between)
+                    out = append(out, inner)
                 out += format_float32(x[i, j], out)
-            out = append(out, after)
-        return PyBytes_FromStringAndSize(start, out - start)
-    finally:
-        free(start)
+            out = append(out, last)
+    return taken(start, out)
 
 
-cdef char* room(Py_ssize_t size, list prefixes, Py_ssize_t rows) except NULL:
-    """Memory, to be freed, for so many bytes and a prefix for each row (None: for none)."""
-    cdef char* start
-    if prefixes is not None:
-        if len(prefixes) != rows:
+cdef struct Text:
+    const char* bytes  # NULL: none
+    Py_ssize_t size
+
+
+cdef inline Text text_of(bytes text) noexcept:
+    """What a bytes object holds, as long as somebody keeps it."""
+    return Text(NULL, 0) if text is None else Text(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+
+cdef inline char* append(char* out, Text text) noexcept nogil:
+    """Copy a text; the place after it."""
+    memcpy(out, text.bytes, <size_t> text.size)
+    return out + text.size
+
+
+@cython.final
+cdef class Prefixes:
+    """A text (bytes) before each row, or None for no such texts: one behind the other, to be copied without the GIL."""
+
+    cdef object kept
+    cdef const char* texts
+    cdef const int64_t* bounds  # where each begins and the last one ends; NULL: there are none
+    cdef Py_ssize_t size
+
+    def __init__(self, list texts, Py_ssize_t rows):
+        cdef bytes joined
+        cdef const int64_t[::1] bounds
+        if texts is None:
+            return
+        if len(texts) != rows:
             raise ValueError("one prefix a row")
-        size += sum(map(len, prefixes))
-    start = <char*>malloc(size + 1)
+        joined = b"".join(texts)
+        bounds = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+        self.kept = joined, bounds
+        self.texts, self.bounds, self.size = joined, &bounds[0], len(joined)
+
+    cdef inline char* append(self, char* out, Py_ssize_t row) noexcept nogil:
+        """Copy a row's; the place after it."""
+        if self.bounds == NULL:
+            return out
+        return append(out, Text(self.texts + self.bounds[row], self.bounds[row + 1] - self.bounds[row]))
+
+
+cdef char* room(Py_ssize_t size) except NULL:
+    """Memory for so many bytes, until it is `taken`."""
+    cdef char* start = <char*>malloc(size + 1)
     if start == NULL:
         raise MemoryError
     return start
 
 
-cdef inline char* append(char* out, bytes text) except NULL:
-    """Copy the text's bytes; the place after them."""
-    memcpy(out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
-    return out + PyBytes_GET_SIZE(text)
+cdef bytes taken(char* start, char* stop):
+    """What was written there, as an object of its own; the memory is free again."""
+    try:
+        return PyBytes_FromStringAndSize(start, stop - start)
+    finally:
+        free(start)

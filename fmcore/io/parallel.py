@@ -1,40 +1,54 @@
-"""A function over many items in threads, the results in the items' order."""
+"""Functions over many items in threads, the results in the items' order."""
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 
-def ordered_map(function, items, workers=1, ahead=2):
-    """Yield function(item) for each item, in order.
+class Workers:
+    """So many threads, for several maps at once: what one of them yields may be the items of the next.
 
-    workers: threads that call the function; 1 calls it here. ahead: items taken beyond those yielded, at most.
-    An exception, of the function or of the iterator, is raised where its result would have come. Closing the generator
-    waits for the calls under way and drops the rest.
+    With 1, calls are made in the caller's thread. Leaving the `with` block waits for the calls under way and drops the
+    rest.
     """
-    if workers <= 1:
-        yield from map(function, items)
-        return
-    pending, items = deque(), iter(items)
-    with ThreadPoolExecutor(workers) as pool:
+
+    def __init__(self, threads=1):
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, function, items):
+        """Yield function(item) for each item, in order.
+
+        Up to threads + 1 items are taken beyond those yielded. An exception, of the function or of the iterator, is
+        raised where its result would have come. Closing the generator waits for its calls under way and drops the rest.
+        """
+        if self._pool is None:
+            yield from map(function, items)
+            return
+        pending, items = deque(), iter(items)
         try:
-            while _submit(pool, pending, function, items):
-                while pending and (len(pending) > ahead or pending[0].done()):
+            while self._submit(pending, function, items):
+                while pending and (len(pending) > self.threads + 1 or pending[0].done()):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
         finally:
-            for call in pending:
-                call.cancel()
+            wait([call for call in pending if not call.cancel()])
 
-
-def _submit(pool, pending, function, items):
-    """Hand the next item to the pool; False at the end. What the iterator raises waits behind the calls before it."""
-    try:
-        pending.append(pool.submit(function, next(items)))
-    except StopIteration:
-        return False
-    except Exception as error:  # noqa: BLE001 - raised again by result()
-        failed = Future()
-        failed.set_exception(error)
-        pending.append(failed)
-        return False
-    return True
+    def _submit(self, pending, function, items):
+        """Hand the next item over; False at the end. What the iterator raises waits behind the calls before it."""
+        try:
+            pending.append(self._pool.submit(function, next(items)))
+        except StopIteration:
+            return False
+        except Exception as error:  # noqa: BLE001 - raised again by result()
+            failed = Future()
+            failed.set_exception(error)
+            pending.append(failed)
+            return False
+        return True

@@ -1,7 +1,9 @@
 """Writers of predictions: text, CSV, JSON, JSON Lines and recordIO.
 
-A writer is fed batch by batch: `begin()`, `rows(scores, ids)` any number of times, `end()`; each returns bytes.
-scores: float32 (rows,), for a classifier probabilities. ids: list of str or None, one a row, or None.
+A writer is asked for its parts: `begin()`, `rows(scores, ids, first)` for each batch, `end()`; each returns bytes. It
+keeps nothing from call to call, so batches may be written in any order and from several threads at once.
+scores: float32 (rows,), for a classifier probabilities. ids: list of str or None, one a row, or None. first: how many
+rows come before the batch.
 A classifier's `predicted_label` is 1 where the score is at least 0.5, else 0. Scores have the shortest text that reads
 back as the same float32. One that is not finite is `nan`, `inf` or `-inf` in text and CSV, and `null` in JSON.
 """
@@ -30,7 +32,7 @@ class Text:
         """What stands before the first row."""
         return b""
 
-    def rows(self, scores, ids=None):  # noqa: ARG002  (one interface for all formats)
+    def rows(self, scores, ids=None, first=0):  # noqa: ARG002  (one interface for all formats)
         """Some rows."""
         from fmcore.io import _format
 
@@ -44,20 +46,15 @@ class Text:
 class Csv(Text):
     """`id,score,predicted_label`, without the last for a regressor. A row without an id has its number, from 1."""
 
-    def __init__(self, classifier):
-        super().__init__(classifier)
-        self._done = 0
-
     def begin(self):
         """What stands before the first row."""
         return b"id,score,predicted_label\n" if self._classifier else b"id,score\n"
 
-    def rows(self, scores, ids=None):
+    def rows(self, scores, ids=None, first=0):
         """Some rows."""
         from fmcore.io import _format
 
-        numbers = range(self._done + 1, self._done + 1 + len(scores))
-        self._done += len(scores)
+        numbers = range(first + 1, first + 1 + len(scores))
         if ids is None:
             prefixes = [b"%d," % number for number in numbers]
         else:
@@ -72,7 +69,7 @@ class JsonLines(Text):
 
     start, stop = b"{", b"}\n"
 
-    def rows(self, scores, ids=None):
+    def rows(self, scores, ids=None, first=0):  # noqa: ARG002  (as above)
         """Some rows."""
         from fmcore.io import _format
 
@@ -88,21 +85,14 @@ class Json(JsonLines):
 
     start, stop = b",{", b"}"
 
-    def __init__(self, classifier):
-        super().__init__(classifier)
-        self._first = True
-
     def begin(self):
         """What stands before the first row."""
         return b'{"predictions":['
 
-    def rows(self, scores, ids=None):
+    def rows(self, scores, ids=None, first=0):
         """Some rows."""
         text = super().rows(scores, ids)
-        if self._first and text:
-            self._first = False
-            return text[1:]  # no comma before the first
-        return text
+        return text if first else text[1:]  # no comma before the first row
 
     def end(self):
         """What stands after the last row."""
@@ -112,7 +102,7 @@ class Json(JsonLines):
 class RecordIO(Text):
     """Records whose labels are `score` and, for a classifier, `predicted_label`; ids become `uid`."""
 
-    def rows(self, scores, ids=None):
+    def rows(self, scores, ids=None, first=0):  # noqa: ARG002  (as above)
         """Some rows."""
         from fmcore.io import recordio
 

@@ -1,5 +1,5 @@
 """The reader that joins all formats: sources in order, in whatever format, as batches."""
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -9,9 +9,10 @@ from fmcore.errors import DataError
 from fmcore.io.detect import detect, enough
 from fmcore.io.labels import Labels
 from fmcore.io.options import FORMATS, require_one_of
-from fmcore.io.parallel import ordered_map
+from fmcore.io.parallel import Workers
 from fmcore.io.sources import title
 from fmcore.io.streams import open_source
+from fmcore.memory import keep_freed
 
 TABLES = ("csv", "tsv", "parquet")
 
@@ -62,40 +63,44 @@ NOTES = {
 }
 
 
-def read_batches(sources, options, report, *, encoder=None, on_bytes=None):
+def read_batches(sources, options, report, *, encoder=None, on_bytes=None, workers=None):
     """Yield the rows of all sources, in order, as non-empty batches with their origins; labels are mapped.
 
     sources: list of Source. options: ReadOptions. report: Report, filled on the way.
     encoder: of categorical columns, for tables (`fmcore.io.vocabulary.open_encoder`).
     on_bytes: called as on_bytes(done, total) now and then: bytes taken so far as they stand in the files (compressed),
     and their sum over all sources, or None where one is no regular file.
+    workers: Workers that decode, by default options.threads of their own.
 
-    Rows do not depend on options.threads. Raises DataError at the first bad unit after the batches before it; with
-    on_error="skip" that is counted in the report instead, unless the rest of the stream cannot be made out.
+    Rows do not depend on the number of threads. Raises DataError at the first bad unit after the batches before it;
+    with on_error="skip" that is counted in the report instead, unless the rest of the stream cannot be made out.
     """
     require_one_of("format", options.format, FORMATS)
     require_one_of("on error", options.on_error, ("fail", "skip"))
-    reading = _Reading(options, report, encoder, Labels(binary=options.binary, positive=options.positive))
+    keep_freed()
     sizes = [source.size for source in sources]
     total, done = None if None in sizes else sum(sizes), 0
-    for source in sources:
-        with open_source(source) as stream, closing(reading.batches(source, stream)) as batches:
-            for batch in batches:
-                if on_bytes is not None:
-                    on_bytes(done + stream.consumed, total)
-                if len(batch):
-                    yield batch
-            done += stream.consumed if source.size is None else source.size
-        if on_bytes is not None:
-            on_bytes(done, total)
-    reading.finish(sources)
+    with nullcontext(workers) if workers else Workers(options.threads) as shared:
+        reading = _Reading(options, report, encoder, shared)
+        for source in sources:
+            with open_source(source) as stream, closing(reading.batches(source, stream)) as batches:
+                for batch in batches:
+                    if on_bytes is not None:
+                        on_bytes(done + stream.consumed, total)
+                    if len(batch):
+                        yield batch
+                done += stream.consumed if source.size is None else source.size
+            if on_bytes is not None:
+                on_bytes(done, total)
+        reading.finish(sources)
 
 
 class _Reading:
     """What one call of read_batches keeps from source to source."""
 
-    def __init__(self, options, report, encoder, labels):
-        self._options, self._report, self._encoder, self._labels = options, report, encoder, labels
+    def __init__(self, options, report, encoder, workers):
+        self._options, self._report, self._encoder, self._workers = options, report, encoder, workers
+        self._labels = Labels(binary=options.binary, positive=options.positive)
 
     def batches(self, source, stream):
         """The batches of one source."""
@@ -144,8 +149,7 @@ class _Reading:
                 offset += size
 
     def _pieces(self, source, stream, codec):
-        threads = self._options.threads
-        return ordered_map(partial(_decode, codec), _cut(codec, source, stream), threads, threads + 1)
+        return self._workers.map(partial(_decode, codec), _cut(codec, source, stream))
 
     def _mapped(self, batch):
         bad = self._labels.apply(batch)

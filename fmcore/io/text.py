@@ -22,7 +22,7 @@ from fmcore.io.detect import BOM
 from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 
-CHUNK = 4 << 20  # bytes
+CHUNK = 2 << 20  # bytes
 LONGEST_LINE = 256 << 20  # bytes; a file without line ends must not fill the memory
 SHOWN = 40  # characters of a wrong token
 TOKEN = re.compile(rb"[^ \t\n\r\v\f#]+")
@@ -73,7 +73,7 @@ def _whole_lines(stream, size):
     while block := stream.read(size):
         cut = block.rfind(b"\n") + 1
         if cut:
-            yield b"".join([*parts, block[:cut]])
+            yield b"".join([*parts, memoryview(block)[:cut]])
             parts, held = [], 0
         parts.append(block[cut:])
         held += len(block) - cut

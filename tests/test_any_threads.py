@@ -1,0 +1,148 @@
+"""Predictions, metrics and converted files: the same for any number of threads, however the input is cut."""
+import io
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from rows import random_rows, small_model
+from shell import COMMAND, environment
+
+from fmcore import api, modelfile
+from fmcore.errors import DataError
+from fmcore.io import recordio, streams, text
+from fmcore.io.options import ReadOptions
+from fmcore.io.predictions import WRITERS
+
+ROWS = random_rows(400, feature_dim=40, weights=True)  # features 30 to 39 are unknown to the model
+ROWS.ids = [None if row % 3 else f"row {row}" for row in range(len(ROWS))]
+MODEL = small_model()
+SMALL = 200  # bytes of a piece: a few rows
+
+
+@pytest.fixture(params=["text", "recordio"])
+def rows(request, tmp_path):
+    """A file of rows; only one of its formats holds ids."""
+    path = tmp_path / "rows"
+    path.write_bytes(text.encode_libsvm(ROWS) if request.param == "text" else recordio.encode(ROWS, 40))
+    return path
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    cut_small(monkeypatch)
+
+
+def cut_small(monkeypatch):
+    for module in (text, recordio):
+        monkeypatch.setattr(module.chunks, "__defaults__", (SMALL,))
+
+
+def data(path, threads, **options):
+    return api.Data([path], ReadOptions(threads=threads, **options))
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What is written to any output, also where it ends with an error."""
+    got = io.BytesIO()
+
+    @contextmanager
+    def open_output(_path):
+        yield got
+
+    monkeypatch.setattr(streams, "open_output", open_output)
+    return got
+
+
+@pytest.mark.parametrize("to", WRITERS)
+def test_predictions(rows, to, tmp_path, monkeypatch):
+    whole = tmp_path / "whole"
+    assert api.predict(MODEL, data(rows, 1), whole, to=to) == len(ROWS)
+    cut_small(monkeypatch)
+    for threads in (1, 2, 5):
+        source = data(rows, threads)
+        assert api.predict(MODEL, source, tmp_path / "cut", to=to, threads=threads) == len(ROWS)
+        assert (tmp_path / "cut").read_bytes() == whole.read_bytes()
+        assert source.report.counts == {
+            "non-zeros of features unknown to the model ignored": int((ROWS.indices >= 30).sum())}
+
+
+def test_metrics(rows, monkeypatch):
+    whole = api.evaluate(MODEL, data(rows, 1))
+    assert whole["rows"] == len(ROWS)
+    cut_small(monkeypatch)
+    assert [api.evaluate(MODEL, data(rows, threads), threads=threads) for threads in (1, 2, 5)] == [whole] * 3
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("name", ["out.rec", "out.svm"])
+@pytest.mark.usefixtures("small_pieces")
+def test_converted_files(rows, name, shards, tmp_path):
+    outputs, summaries = [], []
+    for threads in (1, 2, 5):
+        summaries.append(api.convert(data(rows, threads), str(tmp_path / name), shards=shards).as_dict())
+        outputs.append([path.read_bytes() for path in sorted(tmp_path.glob("out*"))])
+    assert outputs == [outputs[0]] * 3
+    assert summaries == [summaries[0]] * 3
+    assert summaries[0]["rows"] == len(ROWS)
+    for shard, content in enumerate(outputs[0]):
+        found, wanted = decoded(content), decoded(rows.read_bytes()).take(slice(shard, None, shards))
+        for part in ("indptr", "indices", "values", "labels", "weights"):
+            np.testing.assert_array_equal(getattr(found, part), getattr(wanted, part))
+
+
+def decoded(content):
+    """All rows of a file's bytes as one batch."""
+    return (recordio.decode if content.startswith(recordio.MAGIC) else text.decode_libsvm)(content).batch
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.usefixtures("small_pieces")
+def test_an_error_comes_after_the_predictions_before_it(tmp_path, threads, written):
+    lines = text.encode_libsvm(ROWS).splitlines(keepends=True)
+    (tmp_path / "bad.svm").write_bytes(b"".join([*lines[:300], b"1 x:1\n", *lines[300:], b"y\n"]))
+    with pytest.raises(DataError, match=r"bad.svm, line 301, field 2"):
+        api.predict(MODEL, data(tmp_path / "bad.svm", threads), "-", threads=threads)
+    before = written.getvalue().splitlines()
+    assert 280 < len(before) <= 300
+    written.seek(0)
+    source = data(tmp_path / "bad.svm", threads, on_error="skip")
+    assert api.predict(MODEL, source, "-", threads=threads) == len(ROWS)
+    assert written.getvalue().splitlines()[:len(before)] == before
+    assert source.report.counts["rows skipped"] == 2
+    assert [error.number for error in source.report.errors] == [301, 402]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.usefixtures("small_pieces")
+def test_an_unseen_feature_that_is_refused_is_the_first(rows, threads, written):
+    first = int((ROWS.indptr <= (ROWS.indices >= 30).argmax()).sum())
+    with pytest.raises(DataError, match=rf"rows, (line|record) {first}: index 3\d is unknown to the model"):
+        api.predict(MODEL, data(rows, threads), "-", threads=threads, unseen="error")
+    assert len(written.getvalue().splitlines()) < first
+
+
+def peak(command, line, count, folder):
+    """Bytes of memory that a command held at most, fed with so many times a line."""
+    process = subprocess.Popen([*COMMAND, *command], cwd=folder, env=environment(), stdin=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL)
+    with process.stdin as pipe:
+        for _ in range(count // 1000):
+            pipe.write(line * 1000)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="the system does not tell")
+@pytest.mark.parametrize("command", [
+    ("predict", "m.fm", "--threads", "2"), ("convert", "-", "-o", "-", "--feature-dim", "30", "--threads", "2")])
+def test_memory_does_not_grow_with_the_rows(tmp_path, command):
+    modelfile.save(MODEL, tmp_path / "m.fm")
+    line = b"1 " + b" ".join(b"%d:1" % index for index in range(29)) + b"\n"
+    few, many = (peak(command, line, count, tmp_path) for count in (150_000, 600_000))  # 20 and 80 MB
+    assert many - few < 16 << 20
