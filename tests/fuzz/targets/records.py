@@ -10,7 +10,7 @@ from fmcore.errors import DataError
 from fmcore.io import _record, record_message, recordio
 
 PLACE = {"unit": "record", "number": 1, "offset": 0}
-PIECE = 48  # bytes
+PIECE = 128  # bytes
 
 
 def record(payload):
