@@ -7,7 +7,8 @@ from fuzz.driver import seeds_of
 from fuzz.mutations import damaged
 from fuzz.targets import TARGETS, load
 
-COPIES = {"csv": 200, "meta": 200, "archive": 300, "model": 300, "jsonlines": 400}  # of those that take milliseconds each
+# Of those that take milliseconds each.
+COPIES = {"csv": 200, "meta": 200, "archive": 300, "model": 300, "jsonlines": 400}
 SEEDS = {name: sorted(seeds_of(name).iterdir()) for name in TARGETS}
 
 
