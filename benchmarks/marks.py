@@ -19,7 +19,7 @@ from fmcore.io import text
 
 EPOCH = {8: 4, 16: 3.5, 64: 2.5}  # number of factors -> times xLearn's rows a second
 XLEARN_OF = {"modern_fm": 0.32, "vowpalwabbit": 0.65}
-PEERS = ("xlearn", *XLEARN_OF)
+PEERS = ("xlearn", *XLEARN_OF, "myfm")
 THREADS = (1, 2)
 SAMPLE = 20_000  # rows whose text is measured
 
@@ -113,7 +113,7 @@ def losses(found):
     own, peers = found.median("train_to_loss", "fmkit"), found.peers("train_to_loss", "{}")
     soonest = min(peers.values(), default=None)
     yield Mark("libsvm text to model, whole process", ">= 4 x sooner than the soonest peer",
-               f"{spread(found.values('train_to_loss', 'fmkit'))} s{beside(peers)}; {of(soonest, own)}",
+               f"{spread(found.values('train_to_loss', 'fmkit'))} s{beside(peers)}; {of(soonest, own)} the soonest",
                soonest and soonest / own, least=4)
     loss = found.median("train_to_loss", "fmkit, test log loss")
     worths = found.peers("train_to_loss", "{}, test log loss")
@@ -218,7 +218,16 @@ def table(found):
     for row in ROWS:
         if there.issuperset(row.scripts):
             lines += [mark.line() for mark in row.marks(Found(found))]
-    return lines
+    return [*lines, *second_processor(Found(found), there)]
+
+
+def second_processor(found, scripts):
+    """What to judge ratios of two threads by, in a line, where scripts have measured it."""
+    ratios = [2 * found.ratio(name, "one busy process", "two busy processes") for name in scripts
+              if (name, "two busy processes") in found]
+    if not ratios:
+        return []
+    return ["", f"Two busy processes did {min(ratios):.2f} to {max(ratios):.2f} times the work of one."]
 
 
 def main(paths):

@@ -7,7 +7,7 @@ import sys
 import time
 
 XLEARN_MODEL = "xlearn.model"
-WARM_UP = 100  # rows, so that what modern-fm does once is done
+WARM_UP = 100  # rows, so that what a peer does once is done
 
 
 def xlearn(*, train, k, threads, epochs, parameters):
@@ -34,18 +34,34 @@ def xlearn_predict(*, test, output):
 
 
 def modern_fm_epoch(*, train, k, epochs, parameters):
-    """Print the seconds that each further epoch adds; train: an .npz of indptr, indices, labels and feature_dim."""
+    """Print the seconds that a further epoch takes; train: see `further`."""
+    further(lambda rows, labels, count: modern_fm(k, count, parameters).fit(rows, labels), train, epochs)
+
+
+def myfm_epoch(*, train, k, epochs):
+    """Print the seconds that a further iteration of its Gibbs sampler takes; train: see `further`."""
+    from myfm import MyFMGibbsClassifier
+
+    further(lambda rows, labels, count: MyFMGibbsClassifier(k).fit(rows, labels > 0, n_iter=count, n_kept_samples=1),
+            train, epochs)
+
+
+def further(fit, train, epochs):
+    """Print the seconds that each epoch adds to fit(rows, labels, epochs).
+
+    train: an .npz of indptr, indices, labels and feature_dim.
+    """
     import numpy as np
     from scipy.sparse import csr_matrix
 
     held = np.load(train)
     shape = (len(held["labels"]), int(held["feature_dim"]))
     rows = csr_matrix((np.ones(len(held["indices"])), held["indices"], held["indptr"]), shape)
-    modern_fm(k, 1, parameters).fit(rows[:WARM_UP], held["labels"][:WARM_UP])
+    fit(rows[:WARM_UP], held["labels"][:WARM_UP], 1)
     took = []
     for count in (1, 1 + epochs):
         start = time.perf_counter()
-        modern_fm(k, count, parameters).fit(rows, held["labels"])
+        fit(rows, held["labels"], count)
         took.append(time.perf_counter() - start)
     print((took[1] - took[0]) / epochs)
 

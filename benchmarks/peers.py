@@ -17,12 +17,13 @@ from measure import Seconds, figure
 
 PYTHON = os.environ.get("FMKIT_PEERS") or sys.executable
 SCRIPT = Path(__file__).with_name("peer_runs.py")
-NAMES = ("xlearn", "vowpalwabbit", "modern_fm")
+NAMES = ("xlearn", "vowpalwabbit", "modern_fm", "myfm")
 LOOK = "import importlib.util, sys; print(*filter(importlib.util.find_spec, sys.argv[1:]))"
 ENVIRONMENT = {"USER": "fm", **os.environ}  # xlearn aborts without a USER
-EPOCHS = 2  # that a peer trains in one run, after those that are not counted
+EPOCHS = 1  # that a peer trains in one run, after one that is not counted
 VW = ("-b", "20", "-q", "ff", "--loss_function", "logistic", "--holdout_off", "--quiet", "--power_t", "0")
-VW_RATE = ("-l", "0.01")  # the best of 0.005 to 0.03 on these clicks; at 0.008 it does not learn
+VW_RATE = ("-l", "0.02")  # the best of 0.005 to 0.03 on these clicks
+VW_VALUE = 0.7  # of every feature, the best of 0.3 to 1; with 1, scores of its first factors are so large that it fails
 # Without its normalisation, small first factors, and rate and decay from a grid: the lowest test loss after an epoch.
 XLEARN = {"lr": 0.04, "lambda": 0.002, "init": 0.02}
 MODERN_FM = {"learning_rate": 0.04, "l2_linear": 1e-3, "l2_factors": 1e-3}
@@ -58,9 +59,9 @@ def vowpal_wabbit(folder, *arguments):
 
 
 def write_vowpal_wabbit(batch, path):
-    """Rows as its text: label, the namespace f, and feature numbers."""
+    """Rows as its text: label, the namespace f with the value of its features, and their numbers."""
     rows = zip(batch.labels.tolist(), batch.indices.reshape(len(batch), -1).tolist(), strict=True)
-    path.write_text("".join(f"{2 * label - 1:g} |f {' '.join(map(str, row))}\n" for label, row in rows))
+    path.write_text("".join(f"{2 * label - 1:g} |f:{VW_VALUE} {' '.join(map(str, row))}\n" for label, row in rows))
 
 
 def xlearn_epoch(folder, train, factors, threads):
@@ -75,6 +76,11 @@ def modern_fm_epoch(folder, train, factors):
     """Seconds of an epoch on one thread: what further epochs add to the first one."""
     said = run("modern_fm_epoch", folder, train=train, k=factors, epochs=EPOCHS, parameters=MODERN_FM)
     return Seconds(said.split()[-1])
+
+
+def myfm_epoch(folder, train, factors):
+    """Seconds of an iteration of its sampler over all rows."""
+    return Seconds(run("myfm_epoch", folder, train=train, k=factors, epochs=EPOCHS).split()[-1])
 
 
 def vowpal_wabbit_epoch(folder, train, factors):

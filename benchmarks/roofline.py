@@ -85,8 +85,8 @@ def main():
     print_second_processor(options.runs)
     rates = measured_rates(options.runs)
     batch = clicks.generated(options.rows, scale=options.scale)
-    print(f"{len(batch):,} rows x {clicks.COLUMNS} features of {clicks.feature_dim(options.scale):,}, median (range) of "
-          f"{options.runs}")
+    print(f"{len(batch):,} rows x {clicks.COLUMNS} features of {clicks.feature_dim(options.scale):,}, "
+          f"median (range) of {options.runs}")
     for part in (train, score, decode):
         part(batch, rates, options)
 

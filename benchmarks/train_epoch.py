@@ -1,6 +1,7 @@
 """Rows a second of one epoch over click data in memory: several numbers of factors, one thread and two, beside peers.
 
-xLearn trains the same rows by as many threads, modern-fm and Vowpal Wabbit (one of its passes over a cache) by one.
+xLearn trains the same rows by as many threads; modern-fm, myFM (an iteration of its sampler) and Vowpal Wabbit (a pass
+over its cache) by one.
 """
 import statistics
 import tempfile
@@ -22,7 +23,7 @@ from fmcore.training import Control, Observer, train_epoch
 FACTORS = (8, 16, 64)
 THREADS = (1, 2)
 NO_LIMIT = 1 << 62
-SLOW_PEERS = (8, 16)  # factors for which modern-fm and Vowpal Wabbit are run, too
+SLOW_PEERS = (8,)  # factors for which the peers on one thread are run, too
 
 
 def epoch(batch, hyperparameters, threads):
@@ -51,7 +52,7 @@ def write_for_peers(batch, folder):
         Path(folder, "clicks.svm").write_bytes(text.encode_libsvm(batch))
     if "vowpalwabbit" in peers.here():
         peers.write_vowpal_wabbit(batch, Path(folder, "clicks.vw"))
-    if "modern_fm" in peers.here():
+    if {"modern_fm", "myfm"} & set(peers.here()):
         np.savez(Path(folder, "clicks.npz"), indptr=batch.indptr, indices=batch.indices, labels=batch.labels,
                  feature_dim=batch.feature_dim)
 
@@ -64,6 +65,8 @@ def peer_works(folder, factors):
             works["xlearn", threads] = partial(peers.xlearn_epoch, folder, "clicks.svm", factors, threads)
     if "modern_fm" in peers.here() and factors in SLOW_PEERS:
         works["modern_fm", 1] = partial(peers.modern_fm_epoch, folder, "clicks.npz", factors)
+    if "myfm" in peers.here() and factors in SLOW_PEERS:
+        works["myfm", 1] = partial(peers.myfm_epoch, folder, "clicks.npz", factors)
     if "vowpalwabbit" in peers.here() and factors in SLOW_PEERS:
         works["vowpalwabbit", 1] = partial(peers.vowpal_wabbit_epoch, folder, "clicks.vw", factors)
     return works
@@ -85,7 +88,7 @@ def compare(batch, factors, folder, options):
 
 def main():
     """Print a block of lines for each number of factors."""
-    options = scaled_parser(__doc__.splitlines()[0], rows=300_000).parse_args()
+    options = scaled_parser(__doc__.splitlines()[0], rows=200_000).parse_args()
     print_setting()
     print_second_processor(options.runs)
     peers.print_missing()

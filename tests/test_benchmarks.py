@@ -1,4 +1,4 @@
-"""Every script in benchmarks/ still runs, once on a few rows and without peers; figures are kept, compared and marked."""
+"""Every script in benchmarks/ runs, once on a few rows and without peers; figures are kept, compared and marked."""
 import json
 from pathlib import Path
 
@@ -70,7 +70,8 @@ def test_figures_that_are_kept_come_back_with_the_machine(tmp_path):
 def test_a_name_that_comes_again_is_numbered(tmp_path):
     lines = [{"script": "decode", "name": "", "unit": "s", "values": [n]} for n in (1.0, 2.0)]
     (tmp_path / "lines").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert figures.read(tmp_path / "lines") == {("decode", ""): Figure([1.0], "s"), ("decode", " #2"): Figure([2.0], "s")}
+    assert figures.read(tmp_path / "lines") == {
+        ("decode", ""): Figure([1.0], "s"), ("decode", " #2"): Figure([2.0], "s")}
 
 
 @pytest.mark.parametrize(("unit", "before", "now", "verdict"), [
@@ -114,7 +115,7 @@ def test_peers_can_be_left_out_or_looked_for_elsewhere(monkeypatch, capsys):
     peers.here.cache_clear()
     monkeypatch.setattr(peers, "PYTHON", "none")
     peers.print_missing()
-    assert "xlearn, vowpalwabbit, modern_fm" in capsys.readouterr().out
+    assert "xlearn, vowpalwabbit, modern_fm, myfm" in capsys.readouterr().out
     peers.here.cache_clear()
 
 
