@@ -5,15 +5,14 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/installed
 BUILT_FROM := pyproject.toml setup.py $(shell find fmcore -name '*.pyx' -o -name '*.px[di]' -o -name '*.h')
-HELPERS := benchmarks/clicks.py benchmarks/measure.py
-BENCHMARKS := $(filter-out $(HELPERS),$(wildcard benchmarks/*.py))
+SAVE ?= bench.json
 WITH_VENV := PATH="$(BIN):$$PATH"
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
 FUZZ_BIN := $(CURDIR)/.venv-fuzz/bin
 FUZZ_INSTALLED := .venv-fuzz/installed
 
-.PHONY: help develop demo test fuzz lint docs bench clean
+.PHONY: help develop demo test fuzz lint docs bench bench-save bench-compare clean
 
 help:
 	@echo "make demo     train, test and look at two models of real data; takes seconds once installed"
@@ -21,7 +20,9 @@ help:
 	@echo "make fuzz     every reader under damaged input for FUZZ_SECONDS=60 each; FUZZ_TARGETS=\"csv json\" for some"
 	@echo "make lint     ruff and cython-lint"
 	@echo "make docs     write docs/commands.md anew from the help pages"
-	@echo "make bench    every script in benchmarks/, one after the other"
+	@echo "make bench    every script in benchmarks/, one after the other, then the table of marks; a quarter of an hour"
+	@echo "make bench-save                     the same, with all figures kept in bench.json (SAVE=other.json)"
+	@echo "make bench-compare BASE=bench.json  the same again beside what was kept; fails where a figure became worse"
 	@echo "make develop  what all of these do first: .venv with this tree and its tools (PYTHON=python3.12 for another)"
 	@echo "make clean    remove all that was built, .venv included"
 
@@ -57,7 +58,14 @@ docs: $(INSTALLED)
 	$(BIN)/python docs/commands.py
 
 bench: $(INSTALLED)
-	@for script in $(BENCHMARKS); do echo; echo "== $$script"; $(WITH_VENV) python $$script || exit 1; done
+	@$(WITH_VENV) python benchmarks/suite.py
+
+bench-save: $(INSTALLED)
+	@$(WITH_VENV) python benchmarks/suite.py --save $(SAVE)
+
+bench-compare: $(INSTALLED)
+	@test -n "$(BASE)" || { echo "which figures? make bench-compare BASE=bench.json"; exit 2; }
+	@$(WITH_VENV) python benchmarks/suite.py --base $(BASE)
 
 clean:
 	rm -rf .venv .venv-fuzz build dist demo *.egg-info .pytest_cache .ruff_cache .hypothesis
