@@ -1,18 +1,23 @@
-"""Speed of the recordIO-protobuf codec on one thread, and how google protobuf compares on the same bytes."""
+"""Speed of the recordIO-protobuf codec in memory, and how google protobuf compares on the same bytes."""
 import io
 import struct
 
 import clicks
-from measure import parser, print_setting, seconds
+from measure import medians, parser, print_second_processor, print_setting
 
 from fmcore.io import record_message, recordio
+from fmcore.io.parallel import Workers
+from fmcore.memory import keep_freed
 
+THREADS = (1, 2)
 GOOGLE_ROWS = 20_000
 
 
-def decode_all(data):
+def decode_all(data, threads):
     """Decode a whole file as a reader does; the number of rows."""
-    return sum(len(recordio.decode(chunk).batch) for chunk in recordio.chunks(io.BytesIO(data)))
+    keep_freed()
+    with Workers(threads) as workers:
+        return sum(len(piece.batch) for piece in workers.map(recordio.decode, recordio.chunks(io.BytesIO(data))))
 
 
 def payloads(data, count):
@@ -25,26 +30,29 @@ def payloads(data, count):
     return found
 
 
-def report(name, time, rows, size, google):
-    """One line: MB/s, million records a second, and how many times google protobuf's rate that is."""
-    print(f"{name}: {size / time / 1e6:.0f} MB/s, {rows / time / 1e6:.2f} M records/s, "
-          f"{rows / time / google:.1f} times google protobuf")
-
-
 def main():
-    """Print one line for decoding and one for encoding."""
-    options = parser(__doc__, rows=200_000).parse_args()
+    """Print a line for each number of threads that decode, and one for encoding."""
+    options = parser(__doc__, rows=600_000).parse_args()
     print_setting()
-    rows, feature_dim = options.rows, clicks.feature_dim()
-    batch = clicks.generated(rows)
+    print_second_processor(options.runs)
+    batch, feature_dim = clicks.generated(options.rows), clicks.feature_dim()
     data = recordio.encode(batch, feature_dim)
-    print(f"{rows:,} records, {len(data) / 1e6:.0f} MB, one thread, median of {options.runs}")
-    record, some = record_message.record_class(), payloads(data, min(rows, GOOGLE_ROWS))
+    record, some = record_message.record_class(), payloads(data, min(options.rows, GOOGLE_ROWS))
     messages = [record.FromString(payload) for payload in some]
-    parsing = len(some) / seconds(lambda: [record.FromString(payload) for payload in some], options.runs)
-    writing = len(some) / seconds(lambda: [message.SerializeToString() for message in messages], options.runs)
-    report("decode", seconds(lambda: decode_all(data), options.runs), rows, len(data), parsing)
-    report("encode", seconds(lambda: recordio.encode(batch, feature_dim), options.runs), rows, len(data), writing)
+    times = medians({
+        **{n: lambda n=n: decode_all(data, n) for n in THREADS},
+        "encode": lambda: recordio.encode(batch, feature_dim),
+        "google decode": lambda: [record.FromString(payload) for payload in some],
+        "google encode": lambda: [message.SerializeToString() for message in messages]}, options.runs)
+    print(f"{len(batch):,} records of {clicks.COLUMNS} keys, {len(data) / 1e6:.0f} MB, median of {options.runs}")
+
+    def line(name, time, google):
+        print(f"{name}: {len(batch) / time / 1e6:.2f} M records/s, {len(data) / time / 1e6:.0f} MB/s, "
+              f"{len(batch) / time * google / len(some):.1f} times google protobuf")
+
+    for n in THREADS:
+        line(f"decode, {n} thread{'s' * (n > 1)}", times[n], times["google decode"])
+    line("encode, 1 thread", times["encode"], times["google encode"])
 
 
 if __name__ == "__main__":

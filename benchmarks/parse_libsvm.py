@@ -6,15 +6,17 @@ import clicks
 from measure import medians, parser, print_second_processor, print_setting
 
 from fmcore.io import text
-from fmcore.io.parallel import ordered_map
+from fmcore.io.parallel import Workers
+from fmcore.memory import keep_freed
 
 THREADS = (1, 2)
 
 
 def decoded(data, threads):
     """Decode all, the way the reader does; the number of rows."""
-    pieces = ordered_map(text.decode_libsvm, text.chunks(io.BytesIO(data)), threads, threads + 1)
-    return sum(len(piece.batch) for piece in pieces)
+    keep_freed()
+    with Workers(threads) as workers:
+        return sum(len(piece.batch) for piece in workers.map(text.decode_libsvm, text.chunks(io.BytesIO(data))))
 
 
 def by_scikit_learn(data):
@@ -26,12 +28,12 @@ def by_scikit_learn(data):
 
 def main():
     """Print one line a reader."""
-    options = parser(__doc__, rows=100_000).parse_args()
+    options = parser(__doc__, rows=300_000).parse_args()
     print_setting()
     print_second_processor(options.runs)
     data = text.encode_libsvm(clicks.generated(options.rows))
     megabytes = len(data) / 1e6
-    print(f"{options.rows:,} rows, {megabytes:.0f} MB, median of {options.runs}")
+    print(f"{options.rows:,} rows, {megabytes:.0f} MB of text in memory, median of {options.runs}")
     works = {n: lambda n=n: decoded(data, n) for n in THREADS}
     if importlib.util.find_spec("sklearn") is None:
         print("scikit-learn is not installed: not compared")

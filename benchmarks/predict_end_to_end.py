@@ -41,21 +41,24 @@ def decode(path, threads):
 
 
 def many_rows(folder, hyperparameters, options):
-    """Print rows a second of scoring a file, and of decoding it."""
-    batch, rows, model = clicks.generated(options.rows), Path(folder, "rows.rec"), Path(folder, "model.fm")
-    rows.write_bytes(recordio.encode(batch, clicks.feature_dim()))
+    """Print rows a second of scoring a file, with start-up and without, and of decoding it."""
+    few, many, model = Path(folder, "few.rec"), Path(folder, "many.rec"), Path(folder, "model.fm")
+    batch, dim = clicks.generated(options.rows), clicks.feature_dim()
+    many.write_bytes(recordio.encode(batch, dim))
+    few.write_bytes(recordio.encode(batch.take(slice(FEW)), dim))
     modelfile.save(initial(hyperparameters), model)
     works = {}
     for n in THREADS:
-        works["predict", n] = process(*FM, "predict", model, rows, "-o", Path(folder, "scores.txt"), "--threads", n)
-        works["decode", n] = decode(rows, n)
-    times = medians({**works, "start": process(*FM, "--version")}, options.runs)
-    print(f"{len(batch):,} rows, feature_dim {clicks.feature_dim():,}, k = {FACTORS}, median of {options.runs}")
+        for rows in (few, many):
+            works[rows, n] = process(*FM, "predict", model, rows, "-o", Path(folder, "scores.txt"), "--threads", n)
+        works["decode", n] = decode(many, n)
+    times = medians(works, options.runs)
+    print(f"fm predict of {len(batch):,} rows, feature_dim {dim:,}, k = {FACTORS}, median of {options.runs}")
     for n in THREADS:
-        whole, decoding = times["predict", n], times["decode", n]
-        print(f"{n} thread{'s' * (n > 1)}: {len(batch) / whole:,.0f} rows/s with start-up; without it (fm --version, "
-              f"{times['start']:.2f} s) {(whole - times['start']) / decoding:.1f} times the seconds of decoding alone, "
-              f"{len(batch) / decoding:,.0f} rows/s")
+        whole, start = times[many, n], times[few, n]
+        print(f"{n} thread{'s' * (n > 1)}: {len(batch) / (whole - start) / 1e6:.2f} M rows/s; with start-up "
+              f"({start:.2f} s, those of {FEW} rows) {len(batch) / whole / 1e6:.2f} M; decoding alone "
+              f"{len(batch) / times['decode', n] / 1e6:.2f} M")
 
 
 def few_rows(folder, hyperparameters, options):
@@ -71,7 +74,7 @@ def few_rows(folder, hyperparameters, options):
 
 def main():
     """Print both."""
-    options = parser(__doc__, rows=300_000).parse_args()
+    options = parser(__doc__, rows=1_200_000).parse_args()
     print_setting()
     print_second_processor(options.runs)
     hyperparameters = resolve(predictor_type="binary_classifier", num_factors=FACTORS,

@@ -32,7 +32,7 @@ def convert(data, target, *, to=None, shards=1, feature_dim=None):
         batches, _ = data.checked(workers, feature_dim=feature_dim)
         summary = converting.convert(batches, handles, writer, workers)
         summary.feature_dim = data.feature_dim(summary.feature_dim, feature_dim)
-        writer.finish(handles, summary.feature_dim)
+        writer.finish(summary.feature_dim, workers)
         if vocabulary:
             data.encoder.write(vocabulary)
     return summary

@@ -1,5 +1,6 @@
 """Rows from any format into recordIO or libsvm files, streamed; what they hold is summed up on the way."""
 import itertools
+from array import array
 from collections import Counter
 from pathlib import Path
 
@@ -93,6 +94,7 @@ class RecordWriter:
 
     def __init__(self, feature_dim=None):
         self.feature_dim = feature_dim
+        self._sizes = {}  # handle -> bytes of each piece written to it
 
     def encode(self, batch):
         """The batch as bytes; may be called from several threads at once."""
@@ -100,13 +102,18 @@ class RecordWriter:
 
         return recordio.encode(batch, self.feature_dim)
 
-    def finish(self, handles, feature_dim):
-        """Complete the files behind the handles."""
+    def write(self, handle, piece):
+        """Write what `encode` gave."""
+        handle.write(piece)
+        self._sizes.setdefault(handle, array("q")).append(len(piece))
+
+    def finish(self, feature_dim, workers):
+        """Complete the files that were written."""
         from fmcore.io import recordio
 
-        for handle in handles if self.feature_dim is None else ():
+        for handle, sizes in self._sizes.items() if self.feature_dim is None else ():
             handle.flush()
-            recordio.patch_feature_dim(handle.name, feature_dim)
+            recordio.patch_feature_dim(handle.name, feature_dim, sizes, workers)
 
 
 class LibsvmWriter:
@@ -118,7 +125,11 @@ class LibsvmWriter:
 
         return text.encode_libsvm(batch)
 
-    def finish(self, handles, feature_dim):
+    def write(self, handle, piece):
+        """Write what `encode` gave."""
+        handle.write(piece)
+
+    def finish(self, feature_dim, workers):
         """Nothing is left to do."""
 
 
@@ -141,7 +152,7 @@ def convert(batches, handles, writer, workers):
     summary = Summary()
     for batch, parts in workers.map(encoded, counted(batches)):
         for handle, part in zip(handles, parts, strict=True):
-            handle.write(part)
+            writer.write(handle, part)
         summary.add(batch)
     return summary
 

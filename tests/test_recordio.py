@@ -28,6 +28,7 @@ from record_bytes import (
 from fmcore.batch import Batch, concatenate
 from fmcore.errors import DataError, UsageError
 from fmcore.io import record_message, recordio
+from fmcore.io.parallel import Workers
 
 GOLDEN = Path(__file__).parent / "golden" / "records.rec"
 MAGIC_FLOAT = np.frombuffer(MAGIC, np.float32)[0]  # a finite float whose bytes are the magic
@@ -249,9 +250,11 @@ def test_a_patched_file_reads_as_if_the_dimension_had_been_known(tmp_path_factor
     batch.ids = [None, *"abcdefg"]
     if not is_labelled:
         batch.labels[:] = np.nan
-    path.write_bytes(recordio.encode(batch, None))
-    for dim in (feature_dim - 1, feature_dim):  # patched once more is patched
-        recordio.patch_feature_dim(path, dim)
+    pieces = [recordio.encode(batch.take(part), None) for part in (slice(5), slice(5, 8))]
+    path.write_bytes(b"".join(pieces))
+    for dim, threads in ((feature_dim - 1, 1), (feature_dim, 2)):  # patched once more is patched
+        with Workers(threads) as workers:
+            recordio.patch_feature_dim(path, dim, [len(piece) for piece in pieces], workers)
     known = recordio.decode(recordio.encode(batch, feature_dim))
     patched = recordio.decode(path.read_bytes())
     assert repr(rows(patched.batch)) == repr(rows(known.batch))
@@ -261,13 +264,15 @@ def test_a_patched_file_reads_as_if_the_dimension_had_been_known(tmp_path_factor
 def test_an_unpatched_file_is_not_taken_for_a_good_one(tmp_path):
     with pytest.raises(DataError, match=r"key \d+ is out of range; the shape is \[0\]"):
         recordio.decode(recordio.encode(some_batch(), None))
-    (tmp_path / "known.rec").write_bytes(recordio.encode(some_batch(1), None) + recordio.encode(some_batch(1), 1000))
-    with pytest.raises(DataError, match=r"known.rec, record 2, byte \d+: no room for a feature_dim here"):
-        recordio.patch_feature_dim(tmp_path / "known.rec", 5)
-    (tmp_path / "empty.rec").touch()
-    recordio.patch_feature_dim(tmp_path / "empty.rec", 5)
+    path, workers = tmp_path / "known.rec", Workers()
+    pieces = [recordio.encode(some_batch(1), feature_dim) for feature_dim in (None, 1000)]
+    for sizes in ([sum(map(len, pieces))], [*map(len, pieces)]):
+        path.write_bytes(b"".join(pieces))
+        with pytest.raises(DataError, match=rf"known.rec, record 2, byte {len(pieces[0])}: no room for a feature_dim"):
+            recordio.patch_feature_dim(path, 5, sizes, workers)
+    recordio.patch_feature_dim(path, 5, [], workers)
     with pytest.raises(UsageError, match="feature_dim is 2147483648"):
-        recordio.patch_feature_dim(tmp_path / "empty.rec", 2**31)
+        recordio.patch_feature_dim(path, 2**31, [], workers)
 
 
 def test_encoding_refuses_an_index_beyond_the_dimension_with_its_row():

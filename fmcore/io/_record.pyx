@@ -42,24 +42,23 @@ def split(const uint8_t[::1] data):
 def patch_shapes(uint8_t[::1] data, uint32_t feature_dim):
     """Write `feature_dim` over the shape of every record's features, in place.
 
-    `data` holds whole records, each with a shape of PLACEHOLDER_SIZE bytes as the encoder leaves it. Returns None, or
-    (1-based number, byte offset) of the first record that is not so; those before it are patched.
+    `data` holds whole records, each with a shape of PLACEHOLDER_SIZE bytes as the encoder leaves it. Returns how many
+    are patched and the bytes they take, less than all where the next one is not so.
     """
     cdef Span span = bytes_of(data)
     cdef Framed framed
     cdef Record record
-    cdef Py_ssize_t at = 0, number = 0
-    cdef bint good = True
+    cdef Py_ssize_t at = 0, count = 0
     with nogil:
         while at < size_of(&span):
-            number += 1
-            good = read_record(span, at, &framed) == NONE and framed.whole and read_fields(framed.payload, &record)
-            good = good and size_of(&record.features.shape) == PLACEHOLDER_SIZE
-            if not good:
+            if read_record(span, at, &framed) != NONE or not framed.whole or not read_fields(framed.payload, &record):
+                break
+            if size_of(&record.features.shape) != PLACEHOLDER_SIZE:
                 break
             write_placeholder(<uint8_t*> record.features.shape.p, feature_dim)
             at = framed.stop
-    return None if good else (number, at)
+            count += 1
+    return count, at
 
 
 cdef inline Span bytes_of(const uint8_t[::1] data):

@@ -1,4 +1,5 @@
 """recordIO-protobuf, SageMaker's training format: streams to chunks of whole records, chunks to rows, rows to bytes."""
+import itertools
 import struct
 from pathlib import Path
 
@@ -103,20 +104,31 @@ def encode_predictions(scores, predicted_labels=None, ids=None):
     return _encoded(encoder, ids, lambda row: {"unit": "row", "number": row + 1})
 
 
-def patch_feature_dim(path, feature_dim):
-    """Write feature_dim into every record of a file that was encoded with feature_dim None, in place."""
+def patch_feature_dim(path, feature_dim, sizes, workers):
+    """Write feature_dim into every record of a file that was encoded with feature_dim None, in place.
+
+    sizes: bytes of each run of whole records, of which the file consists; Workers take them one by one.
+    """
     _require_feature_dim(feature_dim)
-    at = records = 0
-    with Path(path).open("rb") as written, Path(path).open("r+b") as file:
-        for chunk in chunks(written):  # piece by piece: a map of a large file would count as memory taken
-            piece = bytearray(chunk)
-            bad = _record.patch_shapes(piece, feature_dim)
-            if bad is not None:
-                raise DataError("no room for a feature_dim here; expected a record encoded without one",
-                                unit="record", number=bad[0], offset=bad[1]).moved(str(path), records, at)
-            file.write(piece)
-            at += len(piece)
-            records += _record.split(piece)[1]
+
+    def patched(span):  # not in a map of the file, whose pages would count as memory taken
+        start, size = span
+        piece = bytearray(size)
+        with Path(path).open("r+b") as file:
+            file.seek(start)
+            file.readinto(piece)
+            count, done = _record.patch_shapes(piece, feature_dim)
+            file.seek(start)
+            file.write(memoryview(piece)[:done])
+        return count, start + done, done == size
+
+    records = 0
+    spans = zip(itertools.accumulate(sizes, initial=0), sizes, strict=False)  # the last sum begins no run
+    for count, at, whole in workers.map(patched, spans):
+        records += count
+        if not whole:
+            raise DataError("no room for a feature_dim here; expected a record encoded without one", source=str(path),
+                            unit="record", number=records + 1, offset=at)
 
 
 def _fill(stream, pending, size):
