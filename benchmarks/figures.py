@@ -25,7 +25,7 @@ TOLERANCE = {"loss": 0.002}  # of a unit: by which medians may differ though no 
 OTHER_TOLERANCE = 0.05
 OTHERS = (  # in names of figures that are not fmkit's, which cannot make it worse
     "busy process", "at random", "in order", "xlearn", "vowpalwabbit", "modern_fm", "myfm", "scikit-learn", "products",
-    "trivial", "read_csv", "import ")
+    "trivial", "read_csv", "import ", "google")
 
 
 @dataclass
