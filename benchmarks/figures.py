@@ -25,7 +25,7 @@ TOLERANCE = {"loss": 0.002}  # of a unit: by which medians may differ though no 
 OTHER_TOLERANCE = 0.05
 OTHERS = (  # in names of figures that are not fmkit's, which cannot make it worse
     "busy process", "at random", "in order", "xlearn", "vowpalwabbit", "modern_fm", "myfm", "scikit-learn", "products",
-    "trivial", "read_csv", "import ")
+    "trivial", "read_csv", "import ", "google")
 
 
 @dataclass
@@ -46,10 +46,11 @@ def read(path):
     found = {}
     for line in Path(path).read_text().splitlines():
         told = json.loads(line)
-        name, count = told["name"], 1
+        plain = name = told["name"] or "time"
+        count = 1
         while (told["script"], name) in found:
             count += 1
-            name = f"{told['name']} #{count}"
+            name = f"{plain} #{count}"
         found[told["script"], name] = Figure(told["values"], told["unit"])
     return found
 
@@ -98,23 +99,57 @@ def said(*command):
         return ""
 
 
+def worse(base, new):
+    """(script, name) of the figures of fmkit's that became worse than both spreads and tolerance explain.
+
+    Seconds are first divided by how much longer what is not fmkit's took in the same script.
+    """
+    both = [at for at, old in base.items() if at in new and BETTER[old.unit] and not is_other(at)]
+    slower = {script: slowdown(base, new, script) for script, _ in both}
+    return [at for at in both if judged(base[at], relieved(new[at], slower[at[0]])) == "WORSE"]
+
+
+def is_other(at):
+    """Whether a figure is a peer's or the machine's."""
+    return any(word in at[1] for word in OTHERS)
+
+
+def slowdown(base, new, script):
+    """How many times as long others took as before in a script; at least 1."""
+    ratios = [new[at].median / old.median for at, old in base.items()
+              if at in new and at[0] == script and is_other(at) and old.unit == "s"]
+    return max(1, statistics.median(ratios)) if ratios else 1
+
+
+def relieved(one, slower):
+    """The Figure that a machine so many times faster would have given."""
+    return Figure([value / slower for value in one.values], "s") if one.unit == "s" else one
+
+
+def better_of(first, second):
+    """Of figures that were measured twice the better median of each; those of one alone as they are."""
+    kept = {**first, **second}
+    for at in first.keys() & second.keys():
+        sign = BETTER[first[at].unit]
+        kept[at] = max(second[at], first[at], key=lambda one, sign=sign: sign * one.median)
+    return kept
+
+
 def compared(base, new):
-    """(lines of a table, how many figures became worse than both spreads and tolerance explain)."""
-    lines = ["| figure | unit | before | now | change | |", "|---|---|---|---|---|---|"]
-    worse = 0
+    """Lines of a table of both; what is worse says so."""
+    lines, bad = ["| figure | unit | before | now | change | |", "|---|---|---|---|---|---|"], set(worse(base, new))
     for at in [*base, *(at for at in new if at not in base)]:
         script, name = at
         old, now = base.get(at), new.get(at)
         if old is None or now is None:
             lines.append(f"| {script}: {name} | {(old or now).unit} | {shown(old)} | {shown(now)} | | |")
         elif BETTER[old.unit]:
-            verdict = "" if any(word in name for word in OTHERS) else judged(old, now)
-            worse += verdict == "WORSE"
+            verdict = "WORSE" if at in bad else judged(old, now).replace("WORSE", "as others")
             change = now.median / old.median - 1 if old.median else 0
             lines.append(f"| {script}: {name} | {old.unit} | {shown(old)} | {shown(now)} | {change:+.1%} | {verdict} |")
         elif old.values != now.values:
             lines.append(f"| {script}: {name} | {old.unit} | {shown(old)} | {shown(now)} | | not the same work |")
-    return lines, worse
+    return lines
 
 
 def judged(old, now):

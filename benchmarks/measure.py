@@ -127,9 +127,14 @@ def measured(works, runs, about=""):
             told = work()
             times[name].append(told if isinstance(told, Seconds) else time.perf_counter() - start)
     for name, values in times.items():
-        parts = name if isinstance(name, tuple) else (name,)
-        figure(", ".join(str(part) for part in (about, *parts) if part != ""), values)
+        parts = (about, *(name if isinstance(name, tuple) else (name,)))
+        figure(", ".join(word_for(part) for part in parts if part != ""), values)
     return times
+
+
+def word_for(part):
+    """What a part of a work's name is called in a figure's: of a path its last part, as folders are new in each run."""
+    return part.name if isinstance(part, Path) else str(part)
 
 
 def spread(values, form=".2f"):

@@ -71,7 +71,7 @@ def test_a_name_that_comes_again_is_numbered(tmp_path):
     lines = [{"script": "decode", "name": "", "unit": "s", "values": [n]} for n in (1.0, 2.0)]
     (tmp_path / "lines").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert figures.read(tmp_path / "lines") == {
-        ("decode", ""): Figure([1.0], "s"), ("decode", " #2"): Figure([2.0], "s")}
+        ("decode", "time"): Figure([1.0], "s"), ("decode", "time #2"): Figure([2.0], "s")}
 
 
 @pytest.mark.parametrize(("unit", "before", "now", "verdict"), [
@@ -85,14 +85,33 @@ def test_a_change_beyond_the_spread_of_both_is_judged(unit, before, now, verdict
 
 def test_a_comparison_counts_what_has_become_worse_of_fmkit_alone():
     slow, fast = Figure([2.0], "s"), Figure([1.0], "s")
-    lines, worse = figures.compared(
-        {("a", "own"): fast, ("a", "xlearn, 1"): fast, ("a", "gone"): fast, ("a", "rows"): Figure([1], "rows")},
-        {("a", "own"): slow, ("a", "xlearn, 1"): slow, ("a", "new"): fast, ("a", "rows"): Figure([2], "rows")})
-    assert worse == 1
-    text = "\n".join(lines)
+    base = {("a", "own"): fast, ("a", "xlearn, 1"): fast, ("a", "gone"): fast, ("a", "rows"): Figure([1], "rows")}
+    new = {("a", "own"): slow, ("a", "xlearn, 1"): fast, ("a", "new"): fast, ("a", "rows"): Figure([2], "rows")}
+    assert figures.worse(base, new) == [("a", "own")]
+    text = "\n".join(figures.compared(base, new))
+    assert text.count("WORSE") == 1
     assert "| a: own | s | 1 (1 to 1) | 2 (2 to 2) | +100.0% | WORSE |" in text
     assert "| a: gone | s | 1 (1 to 1) | absent | | |" in text
     assert "not the same work" in text
+
+
+def test_what_became_slower_as_others_did_is_not_worse():
+    fast, slow = Figure([1.0], "s"), Figure([2.0], "s")
+    base, new = ({("a", name): one for name in ("own", "xlearn, 1")} for one in (fast, slow))
+    assert figures.worse(base, new) == []
+    assert figures.worse(base, {**new, ("a", "own"): Figure([2.2], "s")}) == [("a", "own")]
+    assert figures.worse(base, {**base, ("a", "own"): slow}) == [("a", "own")]
+
+
+def test_what_seems_worse_is_measured_once_more(monkeypatch):
+    slow, fast, best = Figure([2.0], "s"), Figure([1.0], "s"), Figure([0.5], "share")
+    asked = []
+    monkeypatch.setattr(suite, "run", lambda commands: asked.append(commands) or {("startup", "own"): fast})
+    old = {("startup", "own"): fast, ("roofline", "share"): best}
+    assert suite.confirmed(("quick", {}, old), {("startup", "own"): slow, ("roofline", "share"): best}) == old
+    assert asked == [{"startup": ()}]
+    assert suite.confirmed(("quick", {}, old), old) == old
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(("peer", "seconds", "verdict"), [
