@@ -12,6 +12,12 @@ COPIES = {"csv": 200, "meta": 200, "archive": 300, "model": 300, "jsonlines": 40
 SEEDS = {name: sorted(seeds_of(name).iterdir()) for name in TARGETS}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _traced():
+    with memory.traced():
+        yield
+
+
 @pytest.mark.parametrize(("name", "path"), [(name, path) for name in TARGETS for path in SEEDS[name]],
                          ids=lambda value: value.name if isinstance(value, Path) else value)
 def test_seeds(name, path):

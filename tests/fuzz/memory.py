@@ -1,20 +1,36 @@
 """How much memory a reader may take: a constant of its own, and so many bytes for each byte of its input."""
 import gc
 import tracemalloc
+from contextlib import contextmanager
 
-# Python's objects for rows of two bytes each, twice (the targets compare two ways of reading).
-PER_BYTE = 600
+PER_BYTE = 600  # Python's objects for rows of two bytes each, twice, as targets compare two ways of reading
 CONSTANT = 2 << 20
+
+
+@contextmanager
+def traced():
+    """Memory is traced within.
+
+    Around many inputs where a reader has threads, as pyarrow's has: some versions of Python crash where one of them
+    allocates just when tracing stops.
+    """
+    already = tracemalloc.is_tracing()
+    if not already:
+        tracemalloc.start()
+    try:
+        yield
+    finally:
+        if not already:
+            tracemalloc.stop()
 
 
 def peak(function, data):
     """The most bytes that were allocated at a time while the function ran; what numpy reserves counts."""
-    tracemalloc.start()
-    try:
+    with traced():
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
         function(data)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+        return tracemalloc.get_traced_memory()[1] - before
 
 
 def check(function, data):
