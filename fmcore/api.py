@@ -3,16 +3,15 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from fmcore import checkpoint, converting, exporting, inspection, modelfile, publish
-from fmcore.backends import backend_for
+from fmcore import checkpoint, converting, exporting, inspection, modelfile, modelinfo, publish
 from fmcore.checks import known_features
 from fmcore.data import Data, PipeMode  # noqa: F401 - the callers' way to them
-from fmcore.errors import ModelError, UsageError
+from fmcore.errors import UsageError
 from fmcore.fitting import Resources, train  # noqa: F401 - as above
 from fmcore.io import streams
-from fmcore.io.options import ReadOptions, TableOptions
 from fmcore.io.predictions import writer_for
 from fmcore.io.vocabulary import Vocabulary, open_encoder
+from fmcore.modelinfo import read_options  # noqa: F401 - as above
 from fmcore.scoring import Scorer
 from fmcore.training import evaluate as evaluate_rows
 
@@ -49,10 +48,11 @@ def _writer(data, paths, output_format, feature_dim):
 
 
 # ------------------------------------------------------------------------------------- score with a trained model
-def load(path, *, verify=False):
-    """The model at `path`, its arrays mapped."""
-    model = modelfile.load(path, verify=verify)
+def load(path, *, verify=False, finite=False):
+    """The model at `path`, its arrays mapped; verify, finite: as for fmcore.modelfile.load."""
+    model = modelfile.load(path, verify=verify, finite=finite)
     checkpoint.require_model(model, path)
+    modelinfo.require_sound(model, path)
     return model
 
 
@@ -66,20 +66,9 @@ def import_archive(path, target, **told):
     return model
 
 
-def read_options(model, **given):
-    """ReadOptions as the model's training had them, but for what is given (table: names of TableOptions)."""
-    kept = dict(model.info.get("input", {}))
-    table = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.pop("table", {}).items()}
-    table.update(given.pop("table", {}))
-    try:
-        return ReadOptions(**{**kept, **given, "table": TableOptions(**table)})
-    except TypeError as error:
-        raise ModelError(f"the model holds read options that this version does not know: {error}") from None
-
-
 def evaluate(model, data, *, threads=1, unseen="ignore"):
     """All metrics of the model on the rows, and how many rows those are."""
-    backend = backend_for("cpu", threads)
+    scorer = Scorer(model, threads)
     data.options = replace(data.options, unseen=unseen)
     data.encoder = open_encoder(data.options.table, build=False)
     batches, report = data.checked(labels=True)
@@ -93,8 +82,7 @@ def evaluate(model, data, *, threads=1, unseen="ignore"):
             yield batch
 
     with data.named():
-        metrics = evaluate_rows(
-            lambda batch: backend.score(batch, model), counted(), model.hyperparameters.predictor_type)
+        metrics = evaluate_rows(scorer.raw, counted(), model.hyperparameters.predictor_type)
     return {**metrics, "rows": count}
 
 
