@@ -12,6 +12,8 @@ import numpy as np
 from fmcore import modelfile, publish
 from fmcore.errors import ModelError, UsageError
 from fmcore.model import Model
+from fmcore.modelinfo import require_records
+from fmcore.optimizers import COUNTED, SLOTS, SQUARES, UPDATES, state_name, updates_in
 from fmcore.params import GROUPS
 from fmcore.training import Best, Control, State
 
@@ -81,9 +83,41 @@ def load(path):
     if KEY not in saved.info:
         raise ModelError(f"{path}: a model, not a checkpoint of training; name another file")
     try:
-        return decode(saved)
-    except (KeyError, TypeError, ValueError):
+        state, facts = decode(saved)
+        _require_sound(state, facts)
+    except (KeyError, TypeError, ValueError, ModelError):
         raise ModelError(f"{path}: damaged, or written by a newer fmkit") from None
+    return state, facts
+
+
+def _require_sound(state, facts):
+    """Raise ModelError or TypeError where training could not go on from what a file says."""
+    require_records(state.epochs)
+    if not isinstance(facts, dict):
+        raise TypeError
+    _require_state(state.model)
+    if state.best:
+        require_records(state.epochs, state.best.epoch)
+        if not isinstance(state.best.value, (int, float)) or state.best.model.linear.shape != state.model.linear.shape:
+            raise TypeError
+        _require_state(state.best.model)
+
+
+def _require_state(model):
+    """The arrays of an optimizer must be its own and as large as the weights; sums of squares are not negative."""
+    optimizer = model.hyperparameters.optimizer
+    expected = {state_name(slot, group): (np.float32, getattr(model, group).shape)
+                for slot in SLOTS[optimizer] for group in GROUPS}
+    if optimizer == "adam":
+        expected[UPDATES] = np.int64, (1,)
+    found = {name: (array.dtype.type, array.shape) for name, array in model.state.items()}
+    if found != expected:
+        raise ModelError("its state is not its optimizer's")
+    for name, array in model.state.items():
+        if name.startswith((*SQUARES, UPDATES)) and array.min() < 0:
+            raise ModelError(f"{name} is negative")
+    if updates_in(model.state) > COUNTED:
+        raise ModelError(f"{UPDATES} is beyond what any training counts")
 
 
 def decode(saved):

@@ -8,14 +8,13 @@ from fmcore.checks import known_features
 from fmcore.dataset import Dataset
 from fmcore.errors import DataError, UsageError
 from fmcore.io import sources
+from fmcore.io.options import KEPT_OPTIONS
 from fmcore.io.vocabulary import open_encoder
 from fmcore.memory import default_limit
 from fmcore.model import initial
 from fmcore.piped import PipedDataset
 from fmcore.training import Observer
 from fmcore.training import train as train_model
-
-KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
 
 
 @dataclass

@@ -10,6 +10,8 @@ SLOTS = {  # optimizer -> what it keeps for every weight
     "sgd": (),
 }
 UPDATES = "adam.updates"
+SQUARES = ("sum_of_squares", "second_moment")  # slots that are never negative
+COUNTED = 2**53  # mini-batches at most: what a float64 counts exactly
 
 
 def state_name(slot, group):

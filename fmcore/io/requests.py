@@ -8,6 +8,8 @@ rows `keys` and `shape` (which may be absent). `id` or `uid` (a string or an int
 import json
 from array import array
 from collections.abc import Sequence
+from contextlib import nullcontext
+from threading import Lock
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from fmcore.io.pieces import Decoded
 PIECE_BYTES = 1 << 20
 FLOAT32_END = 2.0**128 - 2.0**103  # rounds to infinity as a float32, as does all beyond
 UNITS = {"json": "row", "jsonlines": "line"}
+SLOW_ROAD = Lock()
 INSTANCE_KEYS = ("features", "data", "id", "uid", "configuration", "metadata")
 FEATURE_KEYS = ("keys", "shape", "values")
 KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
@@ -67,7 +70,16 @@ def decode(chunk, format, on_error="fail"):  # noqa: A002  (ReadOptions' word)
 
 
 def _uncommon(chunk, format, on_error):  # noqa: A002  (ReadOptions' word)
-    """As `decode`, at the pace of Python, of requests in any form: the grammar's last word, and its errors."""
+    """As `decode`, at the pace of Python, of requests in any form: the grammar's last word, and its errors.
+
+    One thread at a time where the chunk is large: Python lets no two go on at once anyway, and each may take thirty
+    times its chunk of memory.
+    """
+    with SLOW_ROAD if len(chunk) > PIECE_BYTES else nullcontext():
+        return _walked(chunk, format, on_error)
+
+
+def _walked(chunk, format, on_error):  # noqa: A002  (ReadOptions' word)
     instances = _document(chunk) if format == "json" else chunk.split(b"\n")
     units = len(instances) - (format == "jsonlines" and not instances[-1])
     rows, wrong = _Rows(format), array("q")
