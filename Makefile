@@ -1,6 +1,7 @@
 # Everything a contributor runs; it needs Python 3.10 or later, a C compiler and make, and installs into .venv alone.
 PYTHON ?= python3
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+KILLS ?= 100
 BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/installed
 BUILT_FROM := pyproject.toml setup.py $(shell find fmcore -name '*.pyx' -o -name '*.px[di]' -o -name '*.h')
@@ -8,11 +9,12 @@ HELPERS := benchmarks/clicks.py benchmarks/measure.py
 BENCHMARKS := $(filter-out $(HELPERS),$(wildcard benchmarks/*.py))
 WITH_VENV := PATH="$(BIN):$$PATH"
 
-.PHONY: help develop demo test lint docs bench clean
+.PHONY: help develop demo test kills lint docs bench clean
 
 help:
 	@echo "make demo     train, test and look at two models of real data; takes seconds once installed"
 	@echo "make test     the whole test suite, on all processors (JOBS=2 for two)"
+	@echo "make kills    kill and resume training a hundred times (make test: twenty); KILLS=1000 for more"
 	@echo "make lint     ruff and cython-lint"
 	@echo "make docs     write docs/commands.md anew from the help pages"
 	@echo "make bench    every script in benchmarks/, one after the other"
@@ -32,6 +34,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(JOBS)
+
+kills: $(INSTALLED)
+	FMKIT_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/test_cli_kills.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

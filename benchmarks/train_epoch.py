@@ -12,9 +12,10 @@ from measure import medians, parser, print_second_processor, print_setting, proc
 
 from fmcore.backends import backend_for
 from fmcore.dataset import Dataset
+from fmcore.epoch import Epoch, Progress, train_epoch
 from fmcore.model import initial
 from fmcore.params import resolve
-from fmcore.training import Observer, train_epoch
+from fmcore.training import Observer
 
 FACTORS = (8, 16, 64)
 THREADS = (1, 2)
@@ -30,7 +31,12 @@ def epoch(batch, hyperparameters, threads):
     dataset = Dataset(lambda: [batch], hyperparameters, backend.prepare, NO_LIMIT).load()
     trainer = backend.trainer(initial(hyperparameters, dataset.mean_label))
     done = iter(range(1 << 30))
-    return lambda: train_epoch(trainer, dataset, next(done), hyperparameters, Observer())
+
+    def train():
+        now = Epoch(next(done), before=0, lr=1.0, hyperparameters=hyperparameters)
+        return train_epoch(trainer, dataset, now, Progress(), Observer(), go_on=lambda: True)
+
+    return train
 
 
 def own(batch, factors, runs):

@@ -100,12 +100,6 @@ hyperparameter_options = stacked(
     *(hyperparameter_option(name, parameter) for name, parameter in PARAMETERS.items()))
 
 
-def chosen_hyperparameters(context, values, *, quiet):
-    """The `Hyperparameters` that a command's values say, which are taken out of them."""
-    preset, given = given_hyperparameters(context, values, quiet=quiet)
-    return resolve(preset, **given)
-
-
 def given_hyperparameters(context, values, *, quiet):
     """The preset and the typed hyperparameters, name -> value, that a command's values say and are taken out of them.
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from fmcore import checkpoint, converting, exporting, inspection, modelfile, publish
 from fmcore.backends import backend_for
+from fmcore.checkpoint import Saving  # noqa: F401 - the callers' way to it
+from fmcore.checkpoint import remove as remove_checkpoint  # noqa: F401 - as above
 from fmcore.checks import known_features
 from fmcore.data import Data, PipeMode  # noqa: F401 - the callers' way to them
 from fmcore.errors import ModelError, UsageError

@@ -63,15 +63,16 @@ class Dataset:
         self.feature_dim = feature_dim
 
     @contextmanager
-    def epoch(self):
-        """An iterator over the prepared blocks, in order."""
-        blocks = nullcontext(iter(self._kept)) if self.in_memory else ahead(self._decoded())
+    def epoch(self, first=0):
+        """An iterator over the prepared blocks, in order, from number `first` on."""
+        blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else ahead(self._decoded(first))
         with blocks as iterator:
             yield iterator
 
-    def _decoded(self):
+    def _decoded(self, first):
         for number, batch in enumerate(cut(self._read())):
-            yield self._block(batch, number)
+            if number >= first:
+                yield self._block(batch, number)
 
     def _learn(self, batch, scale):
         self.rows += len(batch)

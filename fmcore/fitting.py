@@ -30,19 +30,21 @@ def train(data, hyperparameters, target, *, test=None, resources=None, observer=
     """Train on `data`, telling the observer, and publish the model at `target`; returns the Model.
 
     observer: a fmcore.training.Observer.
-    checkpoint: a path; training is saved there after each epoch, and goes on from it where there is one.
-    stop: a function asked after each block, and while a pipe is waited for, whether to end with what is there; the
-    model's info then says "stopped".
+    checkpoint: a path; training is saved there after each epoch, and goes on from it where there is one. Or a
+    fmcore.checkpoint.Saving, for more to choose.
+    stop: a function asked after each slice of a block, and while a pipe is waited for, whether to end with what is
+    there; the model's info then says "stopped".
     """
     _require_testable(data, test, hyperparameters)
-    resources = resources or Resources()
+    resources, observer = resources or Resources(), observer or Observer()
     data.encoder = open_encoder(data.options.table)
     _require_known_columns(data)
     with ExitStack() as stack:
         handle = stack.enter_context(publish.whole(target))
         vocabulary = data.vocabulary_output(stack)
         kept = _kept(data.options)
-        control = checkpoint.control(**control, facts={**kept["table"], **{name: kept[name] for name in KEPT_OPTIONS}})
+        facts = {**kept["table"], **{name: kept[name] for name in KEPT_OPTIONS}}
+        control = checkpoint.control(**control, facts=facts, observer=observer, target=target)
         for part in filter(None, (data, test)):
             part.stopped = control.stop
         model = _trained(data, hyperparameters, test, resources, observer, control)
@@ -57,7 +59,10 @@ def _require_testable(data, test, hyperparameters):
     """Refuse what training would find out only later, or never."""
     if test is None and hyperparameters.early_stopping_patience is not None:
         raise UsageError("early_stopping_patience goes by the loss of test rows, but none are given; name some with "
-                         "--test, or leave it out")
+                         "--test, or set it to none")
+    if data.pipe is not None and hyperparameters.on_divergence != "fail":
+        raise UsageError(f"on_divergence is {hyperparameters.on_divergence}, which trains an epoch again, but the rows "
+                         "of a pipe come once; give files, or take fail")
     if sum(source.path == sources.STDIN for part in (data, test) if part for source in part.sources) > 1:
         raise UsageError("standard input (-) is named for training and for testing, but can be read once")
 
@@ -98,7 +103,6 @@ def _trained(data, hyperparameters, test, resources, observer, control):
         model = initial(replace(hyperparameters, feature_dim=feature_dim), dataset.mean_label)
         each_epoch = test is None or test.pipe is None or hyperparameters.early_stopping_patience is not None
         test_rows = _test_rows(test, data, feature_dim, limit, keep=each_epoch)
-        observer = observer or Observer()
         observer.loaded(dataset, model, backend)
         return train_model(model, dataset, backend, test=test_rows, test_each_epoch=each_epoch, observer=observer,
                            control=control)

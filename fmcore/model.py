@@ -113,5 +113,4 @@ def _fill(array, hyperparameters, group):
 def _not_finite(name, array, flat_index):
     place = ", ".join(str(i) for i in np.unravel_index(flat_index, array.shape))
     value = array.reshape(-1)[flat_index]
-    return DivergedError(f"{name}[{place}] is {value}, and a model holds finite numbers only; "
-                         "lower the learning rates or set clip_gradient")
+    return DivergedError(f"{name}[{place}] is {value}, and a model holds finite numbers only", DivergedError.LOWER)

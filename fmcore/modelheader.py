@@ -64,7 +64,7 @@ def encode(table, content):
     try:  # as it will be read: a number as a key becomes a text, and then sorts as one
         content = json.loads(_canonical({"format_version": FORMAT_VERSION, **content}))
     except ValueError:
-        raise DivergedError("a metric of the model is not a finite number; nothing was written") from None
+        raise DivergedError("a metric of the model is not a finite number") from None
     content["header_checksum"] = hashlib.sha256(_canonical([content, table]).encode()).hexdigest()
     header = {METADATA: {KEY: _canonical(content)}}
     header |= {name: {"dtype": t.dtype, "shape": t.shape, "data_offsets": (t.begin, t.end)}

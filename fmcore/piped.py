@@ -43,7 +43,7 @@ class PipedDataset(Dataset):
         self._limit = feature_dim
 
     @contextmanager
-    def epoch(self):
+    def epoch(self, first=0):  # noqa: ARG002 - a pass always begins with the first one
         """An iterator over the prepared blocks, in order; its pipe is opened here and not before."""
         blocks, self._begun = self._begun or self._next_pass(), None
         with ahead(self._prepared(blocks), cancel=self._cancel) as prepared:
