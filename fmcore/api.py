@@ -3,7 +3,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from fmcore import checkpoint, converting, exporting, inspection, modelfile, publish
+from fmcore import checkpoint, converting, exporting, inspection, modelfile, publish, warmstart
 from fmcore.backends import backend_for
 from fmcore.checkpoint import Saving  # noqa: F401 - the callers' way to it
 from fmcore.checkpoint import remove as remove_checkpoint  # noqa: F401 - as above
@@ -77,6 +77,17 @@ def read_options(model, **given):
         return ReadOptions(**{**kept, **given, "table": TableOptions(**table)})
     except TypeError as error:
         raise ModelError(f"the model holds read options that this version does not know: {error}") from None
+
+
+def continued(model, given, read):
+    """(Hyperparameters, ReadOptions) to go on training a model with; given, read: what was given, as for read_options.
+
+    Raises UsageError where something given does not go with the model.
+    """
+    warmstart.require_same_reading(model, read)
+    chosen = warmstart.hyperparameters(model, given)
+    binary = chosen.predictor_type == "binary_classifier"
+    return chosen, replace(read_options(model, **read), binary=binary)
 
 
 def evaluate(model, data, *, threads=1, unseen="ignore"):

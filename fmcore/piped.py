@@ -21,8 +21,8 @@ class PipedDataset(Dataset):
 
     complete = False
 
-    def __init__(self, read, hyperparameters, prepare, cancel):
-        super().__init__(read, hyperparameters, prepare, 0, rereadable=False)
+    def __init__(self, read, hyperparameters, prepare, cancel, *, least_scale=None):
+        super().__init__(read, hyperparameters, prepare, 0, rereadable=False, least_scale=least_scale)
         self._cancel = cancel
         self._limit = hyperparameters.feature_dim
         self._begun = None  # the raw blocks of the pass that `load` began
@@ -30,7 +30,7 @@ class PipedDataset(Dataset):
 
     def load(self):
         """Read the first block of the first pass, and no further; the first epoch begins with it."""
-        blocks, scale = self._next_pass(), FeatureScale()
+        blocks, scale = self._next_pass(), FeatureScale(self._least_scale)
         for first in itertools.islice(blocks, 1):
             self._learn(first, scale)
             self._begun = itertools.chain([first], blocks)

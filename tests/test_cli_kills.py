@@ -23,6 +23,8 @@ JOBS = {
     "adam, early stopping, in memory, two threads": (
         *CLASSIFIER, "--test", "test.svm", "--optimizer", "adam", "--early-stopping-patience", 2, "--linear-lr", 0.1,
         "--epochs", 5, "--threads", 2),
+    "adagrad, from a trained model, streamed, one thread": (
+        "--init-model", "start.fm", "--epochs", 3, "--threads", 1, *STREAMED),
 }
 
 
@@ -44,6 +46,8 @@ def saved(fm):
 def test_killed_at_random_moments(fm, rows, job):
     fm.write("train.svm", rows)
     fm.write("test.svm", libsvm_rows(2000, 2, features=300))
+    if "start.fm" in JOBS[job]:
+        fm("train", "test.svm", *CLASSIFIER, "--epochs", 1, "-o", "start.fm")
     begun = time.monotonic()
     fm("train", "train.svm", *JOBS[job], "-o", "whole.fm")
     whole, seconds = fm.read("whole.fm"), time.monotonic() - begun

@@ -18,6 +18,9 @@ LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 MINUTES = 10.0
 
 begin_options = options.stacked(
+    click.option("--init-model", metavar="MODEL",
+                 help="Go on from this model: its optimizer's state, its hyperparameters and its way to read rows are "
+                      "kept, but for what is given; it grows for new features, and its vocabulary for new values."),
     click.option("--checkpoint", metavar="FILE",
                  help="Save training to this file after each epoch, and at SIGINT and SIGTERM; it is removed once the "
                       "model is published. One that is there already is refused without --resume."),
@@ -55,21 +58,18 @@ def command(context, output, metrics_out, quiet, **values):
         --categorical user,movie --vocabulary columns.tsv -o ratings.fm
     fm train train.rec --preset sagemaker --hyperparameters hyperparameters.json -p epochs=20 -o jobs.fm
     fm train --input-mode pipe --train data/train --test data/test --predictor-type regressor -o a.fm
-    fm train today.rec --predictor-type regressor -o today.fm --checkpoint today.ckpt --resume
+    fm train today.rec --init-model yesterday.fm -o today.fm --checkpoint today.ckpt --resume
     """
     threads = options.chosen_threads(values.pop("threads"))
     stop, saving = saving_of(values)
-    preset, given = options.given_hyperparameters(context, values, quiet=quiet)
-    hyperparameters = resolve(preset, **given)
-    binary = hyperparameters.predictor_type == "binary_classifier"
-    read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
+    initial_model, hyperparameters, read = job(context, values, threads, quiet=quiet)
     log_format = values.pop("log_format")
     bar = byte_bar("reading", quiet=quiet or log_format != "table")
     data, test = train_and_test(values, read, bar.reach)
     log = LOGS[log_format]([part.report for part in (data, test) if part], bar=bar, begun=stop.gently, quiet=quiet)
     with publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
         try:
-            model = api.train(data, hyperparameters, output, test=test, observer=log,
+            model = api.train(data, hyperparameters, output, test=test, observer=log, initial_model=initial_model,
                               checkpoint=saving, stop=stop, resources=api.Resources(threads, values["memory_limit"]))
         except PausedError as error:
             error.exit_code = stop.exit_code
@@ -95,3 +95,18 @@ def saving_of(values):
     stop.listen()
     minutes = MINUTES if minutes is None else minutes
     return stop, api.Saving(path, resume=resume, minutes=minutes or None, resumable=True)
+
+
+def job(context, values, threads, *, quiet):
+    """(the model to go on from or None, Hyperparameters, ReadOptions) by a command's values, taken out of them."""
+    path = values.pop("init_model")
+    preset, given = options.given_hyperparameters(context, values, quiet=quiet, required=path is None)
+    read = options.given_read_options(values, threads)
+    if path is None:
+        hyperparameters = resolve(preset, **given)
+        return None, hyperparameters, options.to_read_options(
+            read, binary=hyperparameters.predictor_type == "binary_classifier")
+    if context.get_parameter_source("preset") is not click.core.ParameterSource.DEFAULT:
+        raise UsageError("--preset is for a new model; with --init-model all that is not given is the model's")
+    model = api.load(path, verify=True)
+    return (model, *api.continued(model, given, read))
