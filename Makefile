@@ -2,6 +2,7 @@
 # `make fuzz` needs Linux, Python 3.11 or later and clang, and installs into .venv-fuzz.
 PYTHON ?= python3
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+KILLS ?= 100
 BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/installed
 BUILT_FROM := pyproject.toml setup.py $(shell find fmcore -name '*.pyx' -o -name '*.px[di]' -o -name '*.h')
@@ -12,12 +13,13 @@ FUZZ_TARGETS ?=
 FUZZ_BIN := $(CURDIR)/.venv-fuzz/bin
 FUZZ_INSTALLED := .venv-fuzz/installed
 
-.PHONY: help develop demo test fuzz lint docs bench bench-save bench-compare clean
+.PHONY: help develop demo test fuzz kills lint docs bench bench-save bench-compare clean
 
 help:
 	@echo "make demo     train, test and look at two models of real data; takes seconds once installed"
 	@echo "make test     the whole test suite, on all processors (JOBS=2 for two)"
 	@echo "make fuzz     every reader under damaged input for FUZZ_SECONDS=60 each; FUZZ_TARGETS=\"csv json\" for some"
+	@echo "make kills    kill and resume training a hundred times (make test: twenty); KILLS=1000 for more"
 	@echo "make lint     ruff and cython-lint"
 	@echo "make docs     write docs/commands.md anew from the help pages"
 	@echo "make bench    every script in benchmarks/, one after the other, then the table of marks; a quarter of an hour"
@@ -49,6 +51,9 @@ $(FUZZ_INSTALLED): $(BUILT_FROM) $(shell find fmcore -name '*.py')
 	test -x $(FUZZ_BIN)/python || $(PYTHON) -m venv .venv-fuzz
 	FMKIT_SANITIZE=1 CC=clang $(FUZZ_BIN)/python -m pip install --quiet --disable-pip-version-check '.[fuzz]'
 	touch $@
+
+kills: $(INSTALLED)
+	FMKIT_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/test_cli_kills.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -15,10 +15,11 @@ from measure import measured, print_second_processor, print_setting, rates, scal
 
 from fmcore.backends import backend_for
 from fmcore.dataset import Dataset
+from fmcore.epoch import Epoch, Progress, train_epoch
 from fmcore.io import text
 from fmcore.model import initial
 from fmcore.params import resolve
-from fmcore.training import Control, Observer, train_epoch
+from fmcore.training import Observer
 
 FACTORS = (8, 16, 64)
 THREADS = (1, 2)
@@ -37,7 +38,12 @@ def epochs_of(dataset, hyperparameters, backend):
     """A function that trains one more epoch on a loaded Dataset each time it is called."""
     trainer = backend.trainer(initial(hyperparameters, dataset.mean_label))
     done = iter(range(1 << 30))
-    return lambda: train_epoch(trainer, dataset, next(done), hyperparameters, Observer(), Control())
+
+    def train():
+        now = Epoch(next(done), before=0, lr=1.0, hyperparameters=hyperparameters)
+        return train_epoch(trainer, dataset, now, Progress(), Observer(), go_on=lambda: True)
+
+    return train
 
 
 def hyperparameters_for(factors, scale=1):

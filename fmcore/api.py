@@ -3,8 +3,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from fmcore import checkpoint, converting, exporting, inspection, modelfile, modelinfo, publish
+from fmcore import checkpoint, converting, exporting, inspection, modelfile, modelinfo, publish, warmstart
 from fmcore.batch import counted
+from fmcore.checkpoint import Saving  # noqa: F401 - the callers' way to it
+from fmcore.checkpoint import remove as remove_checkpoint  # noqa: F401 - as above
 from fmcore.checks import known_features
 from fmcore.data import Data, PipeMode  # noqa: F401 - the callers' way to them
 from fmcore.errors import UsageError
@@ -14,7 +16,7 @@ from fmcore.io.parallel import Workers
 from fmcore.io.predictions import writer_for
 from fmcore.io.vocabulary import Vocabulary, open_encoder
 from fmcore.metrics import metrics_for
-from fmcore.modelinfo import read_options  # noqa: F401 - as above
+from fmcore.modelinfo import read_options
 from fmcore.scoring import Scorer
 
 
@@ -67,6 +69,17 @@ def import_archive(path, target, **told):
         model = network.load(path, **told)
         modelfile.dump(model, handle)
     return model
+
+
+def continued(model, given, read):
+    """(Hyperparameters, ReadOptions) to go on training a model with; given, read: what was given, as for read_options.
+
+    Raises UsageError where something given does not go with the model.
+    """
+    warmstart.require_same_reading(model, read)
+    chosen = warmstart.hyperparameters(model, given)
+    binary = chosen.predictor_type == "binary_classifier"
+    return chosen, replace(read_options(model, **read), binary=binary)
 
 
 def evaluate(model, data, *, threads=1, unseen="ignore"):

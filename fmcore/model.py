@@ -54,7 +54,7 @@ class Model:
     def check_finite(self):
         """Raise DivergedError, naming tensor and place, where any number is NaN or infinite."""
         if found := self.not_finite():
-            raise DivergedError(f"{found}; lower the learning rates or set clip_gradient")
+            raise DivergedError(found, DivergedError.LOWER)
 
     def require_finite(self):
         """Raise ModelError likewise, for a model that comes from a file."""

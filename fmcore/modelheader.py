@@ -73,7 +73,7 @@ def encode(table, content):
     try:  # as it will be read: a number as a key becomes a text, and then sorts as one
         content = json.loads(_canonical({"format_version": FORMAT_VERSION, **content}))
     except ValueError:
-        raise DivergedError("a metric of the model is not a finite number; nothing was written") from None
+        raise DivergedError("a metric of the model is not a finite number") from None
     text = _text(table, content)
     if len(text) > MAX_LENGTH:
         raise ValueError(f"the model's info makes a header of {len(text)} bytes; at most {MAX_LENGTH} can be read")
