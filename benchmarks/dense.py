@@ -54,7 +54,7 @@ def products(rows, factors, mini_batch_size, threads):
     return work
 
 
-def compare(batch, factors, mini_batch_size, runs):
+def compare(name, batch, factors, mini_batch_size, runs):
     """Print rows a second for each number of threads."""
     hyperparameters = resolve(predictor_type="binary_classifier", num_factors=factors, feature_dim=COLUMNS,
                               mini_batch_size=mini_batch_size)
@@ -63,7 +63,7 @@ def compare(batch, factors, mini_batch_size, runs):
         works["non-zeros", threads] = trained(batch, hyperparameters, threads, dense=False)
         works["matrix", threads] = trained(batch, hyperparameters, threads, dense=True)
         works["products", threads] = products(len(batch), factors, mini_batch_size, threads)
-    times = medians(works, runs)
+    times = medians(works, runs, f"{name}, k = {factors}, mini-batches of {mini_batch_size}")
     for threads in THREADS:
         rates = {way: len(batch) / times[way, threads] for way in ("non-zeros", "matrix", "products")}
         print(f"k = {factors:2d}, mini-batches of {mini_batch_size:3d}, {threads} thread{'s' * (threads > 1)}: "
@@ -75,6 +75,7 @@ def main():
     """Print a line for each data set, number of factors, mini-batch size and number of threads."""
     arguments = parser(__doc__.splitlines()[0], rows=16_000)
     arguments.add_argument("folder", nargs="?", default=os.environ.get("FMKIT_DATA", "../shared/data"))
+    arguments.add_argument("--quick", action="store_true", help="k = 10 alone")
     options = arguments.parse_args()
     print_setting()
     print_second_processor(options.runs)
@@ -85,9 +86,9 @@ def main():
         kind = "a matrix" if prepared.is_dense(batch) else "non-zeros"
         print(f"{name}: {len(batch):,} rows x {COLUMNS}, {len(batch.indices) / len(batch) / COLUMNS:.0%} non-zeros, "
               f"trained as {kind}; adagrad, median of {options.runs}")
-        for factors in FACTORS:
+        for factors in FACTORS[:1] if options.quick else FACTORS:
             for mini_batch_size in MINI_BATCHES:
-                compare(batch, factors, mini_batch_size, options.runs)
+                compare(name, batch, factors, mini_batch_size, options.runs)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""What all benchmarks share: medians of several runs, one kind of work or several in turn, and how to call `fm`."""
+"""What all benchmarks share: several runs of one kind of work or of several in turn, figures kept, how to call `fm`."""
 import argparse
+import json
+import os
 import platform
 import statistics
 import subprocess
@@ -13,14 +15,53 @@ from fmcore.threads import default_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 FM = [sys.executable, "-m", "fmcli"]
+FIGURES = "FMKIT_FIGURES"  # names the file that figures are added to, see `figure`
+PEAK = """import re, resource, sys
+from fmcli.main import run
+sys.argv[0] = "fm"
+try:
+    run()
+finally:
+    try:
+        size = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+    except OSError:
+        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(size)
+"""  # the most memory that a process of `fm` has held, in bytes; Linux counts a parent's in ru_maxrss, macOS does not
+
+
+class Seconds(float):
+    """What a kind of work says that it took, where that is not all of its wall time."""
+
+    __slots__ = ()
+
+
+class Parser(argparse.ArgumentParser):
+    """Keeps the number of rows as a figure, without which seconds say little."""
+
+    def parse_args(self, *arguments):
+        """As any parser's."""
+        options = super().parse_args(*arguments)
+        if "rows" in options:
+            figure("rows", [options.rows], "rows")
+        return options
 
 
 def parser(description, *, rows=None):
-    """An argument parser with --runs and, where a number of rows is given, --rows."""
-    made = argparse.ArgumentParser(description=description)
+    """An argument parser with --runs, --once and, where a number of rows is given, --rows."""
+    made = Parser(description=description)
     made.add_argument("--runs", type=runs, default=5, help="runs of each kind of work, whose median counts (5)")
+    made.add_argument("--once", action="store_const", dest="runs", const=1,
+                      help="one run of each, to see that all of it works; the figures say nothing")
     if rows is not None:
         made.add_argument("--rows", type=int, default=rows, help=f"rows of generated data ({rows})")
+    return made
+
+
+def scaled_parser(description, *, rows):
+    """The same with --scale."""
+    made = parser(description, rows=rows)
+    made.add_argument("--scale", type=float, default=1, help="times the features of generated data (1)")
     return made
 
 
@@ -29,6 +70,17 @@ def runs(text):
     if int(text) < 5:
         raise argparse.ArgumentTypeError("at least 5 runs, please")
     return int(text)
+
+
+def figure(name, values, unit="s"):
+    """Keep the values of one figure, a value a run, for `make bench-save`: a line of JSON in the file $FMKIT_FIGURES.
+
+    unit: one of figures.BETTER, which knows whether less or more of it is better.
+    """
+    if path := os.environ.get(FIGURES):
+        with Path(path).open("a") as lines:
+            lines.write(json.dumps({"script": Path(sys.argv[0]).stem, "name": str(name), "unit": unit,
+                                    "values": [float(value) for value in values]}) + "\n")
 
 
 def print_setting():
@@ -42,30 +94,62 @@ def print_second_processor(runs):
 
     On shared machines the second processor may be a shadow, which no counter of the system tells.
     """
-    busy = [sys.executable, "-c", "sum(range(30_000_000))"]
+    busy = [sys.executable, "-c", f"sum(range({10_000_000 if runs > 1 else 1000}))"]
 
     def both():
         for one in [subprocess.Popen(busy) for _ in range(2)]:
             one.wait()
 
-    times = medians({"one": process(*busy), "both": both}, runs)
-    print(f"two busy processes at once do {2 * times['one'] / times['both']:.2f} times the work of one")
+    times = medians({"one busy process": process(*busy), "two busy processes": both}, runs)
+    one, two = times.values()
+    print(f"two busy processes at once do {2 * one / two:.2f} times the work of one")
 
 
-def seconds(work, runs):
+def seconds(work, runs, name=""):
     """The median wall time of a call."""
-    return medians({"": work}, runs)[""]
+    return medians({name: work}, runs)[name]
 
 
-def medians(works, runs):
-    """Median wall times of several kinds of work (name -> function), run in turn so that each meets the same noise."""
+def medians(works, runs, about=""):
+    """The median of `measured` for each kind of work."""
+    return {name: statistics.median(times) for name, times in measured(works, runs, about).items()}
+
+
+def measured(works, runs, about=""):
+    """Wall times of several kinds of work (name -> function), run in turn so that each meets the same noise.
+
+    A function that returns Seconds is believed. about: what sets these figures apart from others of the script's.
+    """
     times = {name: [] for name in works}
     for _ in range(runs):
         for name, work in works.items():
             start = time.perf_counter()
-            work()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+            told = work()
+            times[name].append(told if isinstance(told, Seconds) else time.perf_counter() - start)
+    for name, values in times.items():
+        parts = (about, *(name if isinstance(name, tuple) else (name,)))
+        figure(", ".join(word_for(part) for part in parts if part != ""), values)
+    return times
+
+
+def word_for(part):
+    """What a part of a work's name is called in a figure's: of a path its last part, as folders are new in each run."""
+    return part.name if isinstance(part, Path) else str(part)
+
+
+def spread(values, form=".2f"):
+    """The median of values and the range that they lie in, as text."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def rates(count, times):
+    """How many a second, in millions, for each of several times."""
+    return [count / time / 1e6 for time in times]
+
+
+def threads_word(count):
+    """So many threads, in words."""
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def process(*command):
@@ -75,3 +159,10 @@ def process(*command):
                        stderr=subprocess.DEVNULL)
 
     return work
+
+
+def peak_bytes(*arguments):
+    """The most memory in bytes that an `fm` process with these arguments has held."""
+    command = [sys.executable, "-c", PEAK, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return int(done.stdout.split()[-1])

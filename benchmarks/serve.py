@@ -138,11 +138,13 @@ def generator():
 def compare(ask, ports, batch, name, runs):
     """Print requests a second of both for these rows in this format."""
     body, rows = body_of(batch, name), len(batch)
+    count = REQUESTS[rows] if runs > 1 else CONNECTIONS
     size = rows * (47 if name == "JSON" else 90)  # of an answer, about
     requests = {"fm": request_of("/invocations", TYPES[name], body),
                 "trivial": request_of(f"/{size}", TYPES[name], body)}
-    times = medians({who: lambda who=who: ask(ports[who], requests[who], REQUESTS[rows]) for who in requests}, runs)
-    rates = {who: REQUESTS[rows] / seconds for who, seconds in times.items()}
+    times = medians({who: lambda who=who: ask(ports[who], requests[who], count) for who in requests}, runs,
+                    f"{name}, {rows} rows")
+    rates = {who: count / seconds for who, seconds in times.items()}
     print(f"{name:8} {rows:5,} rows, {len(body):7,} bytes: {rates['fm']:7,.0f} requests/s, {rows * rates['fm']:9,.0f} "
           f"rows/s; trivial {rates['trivial']:7,.0f} requests/s, ratio {rates['fm'] / rates['trivial']:.2f}")
 

@@ -1,74 +1,110 @@
-"""Rows a second of one epoch over click data in memory: several numbers of factors, one thread and two.
+"""Rows a second of one epoch over click data in memory: several numbers of factors, one thread and two, beside peers.
 
-Where vowpalwabbit is installed, one of its passes over the same rows (cached, --rank 8) stands beside k = 8.
+xLearn trains the same rows by as many threads; modern-fm, myFM (an iteration of its sampler) and Vowpal Wabbit (a pass
+over its cache) by one.
 """
-import importlib.util
-import sys
+import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import clicks
-from measure import medians, parser, print_second_processor, print_setting, process, seconds
+import numpy as np
+import peers
+from measure import measured, print_second_processor, print_setting, rates, scaled_parser, spread, threads_word
 
 from fmcore.backends import backend_for
 from fmcore.dataset import Dataset
+from fmcore.epoch import Epoch, Progress, train_epoch
+from fmcore.io import text
 from fmcore.model import initial
 from fmcore.params import resolve
-from fmcore.training import Observer, train_epoch
+from fmcore.training import Observer
 
 FACTORS = (8, 16, 64)
 THREADS = (1, 2)
 NO_LIMIT = 1 << 62
-VW_PASSES = 3
-VW = ["-b", "20", "-q", "ff", "--rank", "8", "-l", "0.01", "--power_t", "0", "--loss_function", "logistic",
-      "--holdout_off", "--quiet"]
+SLOW_PEERS = (8,)  # factors for which the peers on one thread are run, too
 
 
 def epoch(batch, hyperparameters, threads):
     """A function that trains one more epoch each time it is called."""
     backend = backend_for("cpu", threads)
     dataset = Dataset(lambda: [batch], hyperparameters, backend.prepare, NO_LIMIT).load()
+    return epochs_of(dataset, hyperparameters, backend)
+
+
+def epochs_of(dataset, hyperparameters, backend):
+    """A function that trains one more epoch on a loaded Dataset each time it is called."""
     trainer = backend.trainer(initial(hyperparameters, dataset.mean_label))
     done = iter(range(1 << 30))
-    return lambda: train_epoch(trainer, dataset, next(done), hyperparameters, Observer())
+
+    def train():
+        now = Epoch(next(done), before=0, lr=1.0, hyperparameters=hyperparameters)
+        return train_epoch(trainer, dataset, now, Progress(), Observer(), go_on=lambda: True)
+
+    return train
 
 
-def own(batch, factors, runs):
-    """Print and return rows a second by number of threads."""
-    hyperparameters = resolve(predictor_type="binary_classifier", num_factors=factors, feature_dim=clicks.feature_dim())
-    works = {threads: epoch(batch, hyperparameters, threads) for threads in THREADS}
-    rates = {threads: len(batch) / median for threads, median in medians(works, runs).items()}
-    listed = ", ".join(f"{rate:,.0f} rows/s on {n} thread{'s' * (n > 1)}" for n, rate in rates.items())
-    print(f"k = {factors:2d}: {listed}, ratio {rates[2] / rates[1]:.2f}")
-    return rates
+def hyperparameters_for(factors, scale=1):
+    """Those of a classifier of clicks; learning rates that do not fall, however many epochs are trained."""
+    return resolve(predictor_type="binary_classifier", num_factors=factors, feature_dim=clicks.feature_dim(scale),
+                   lr_schedule="constant")
 
 
-def vowpal_wabbit(batch, runs):
-    """Rows a second of a pass over its cache: what further passes add to the time of the first one."""
-    with tempfile.TemporaryDirectory() as folder:
-        text, cache = Path(folder, "clicks.vw"), Path(folder, "clicks.cache")
-        rows = zip(batch.labels.tolist(), batch.indices.reshape(len(batch), -1).tolist(), strict=True)
-        text.write_text("".join(f"{2 * label - 1:g} |f {' '.join(map(str, row))}\n" for label, row in rows))
-        command = [sys.executable, "-m", "vowpalwabbit", "-d", text, "--cache_file", cache, *VW, "--passes"]
-        process(*command, 1)()
-        one, more = (seconds(process(*command, n), runs) for n in (1, 1 + VW_PASSES))
-    return len(batch) * VW_PASSES / (more - one)
+def write_for_peers(batch, folder):
+    """The rows in each form that a peer wants."""
+    if "xlearn" in peers.here():
+        Path(folder, "clicks.svm").write_bytes(text.encode_libsvm(batch))
+    if "vowpalwabbit" in peers.here():
+        peers.write_vowpal_wabbit(batch, Path(folder, "clicks.vw"))
+    if {"modern_fm", "myfm"} & set(peers.here()):
+        np.savez(Path(folder, "clicks.npz"), indptr=batch.indptr, indices=batch.indices, labels=batch.labels,
+                 feature_dim=batch.feature_dim)
+
+
+def peer_works(folder, factors):
+    """(peer, threads) -> a function that trains an epoch and says what it took."""
+    works = {}
+    if "xlearn" in peers.here():
+        for threads in THREADS:
+            works["xlearn", threads] = partial(peers.xlearn_epoch, folder, "clicks.svm", factors, threads)
+    if "modern_fm" in peers.here() and factors in SLOW_PEERS:
+        works["modern_fm", 1] = partial(peers.modern_fm_epoch, folder, "clicks.npz", factors)
+    if "myfm" in peers.here() and factors in SLOW_PEERS:
+        works["myfm", 1] = partial(peers.myfm_epoch, folder, "clicks.npz", factors)
+    if "vowpalwabbit" in peers.here() and factors in SLOW_PEERS:
+        works["vowpalwabbit", 1] = partial(peers.vowpal_wabbit_epoch, folder, "clicks.vw", factors)
+    return works
+
+
+def compare(batch, factors, folder, options):
+    """Print a line for each program and number of threads."""
+    hyperparameters = hyperparameters_for(factors, options.scale)
+    own = {("fmkit", threads): epoch(batch, hyperparameters, threads) for threads in THREADS}
+    times = measured({**own, **peer_works(folder, factors)}, options.runs, f"k = {factors}")
+    middle = {work: statistics.median(values) for work, values in times.items()}
+    for (name, threads), values in times.items():
+        beside = middle["fmkit", 1] if name == "fmkit" else middle[name, threads]
+        ratio = beside / middle["fmkit", threads]
+        word = "times one thread" if name == "fmkit" else "times as long as fmkit"
+        print(f"k = {factors:2d}, {name:12} {threads_word(threads):9}: {spread(rates(len(batch), values))} M rows/s, "
+              f"{ratio:.2f} {word}", flush=True)
 
 
 def main():
-    """Print a line for each number of factors, and one for the peer."""
-    options = parser(__doc__.splitlines()[0], rows=300_000).parse_args()
+    """Print a block of lines for each number of factors."""
+    options = scaled_parser(__doc__.splitlines()[0], rows=200_000).parse_args()
     print_setting()
     print_second_processor(options.runs)
-    batch = clicks.generated(options.rows)
-    print(f"{len(batch):,} rows x {clicks.COLUMNS} features of {clicks.feature_dim():,}, adagrad, "
-          f"median of {options.runs}")
-    rates = {factors: own(batch, factors, options.runs) for factors in FACTORS}
-    if importlib.util.find_spec("vowpalwabbit") is None:
-        print("vowpalwabbit is not installed: not compared")
-        return
-    other = vowpal_wabbit(batch, options.runs)
-    print(f"vowpalwabbit, rank 8: {other:,.0f} rows/s; on 1 thread fmkit has {rates[8][1] / other:.1f} times that")
+    peers.print_missing()
+    batch = clicks.generated(options.rows, scale=options.scale)
+    print(f"{len(batch):,} rows x {clicks.COLUMNS} features of {clicks.feature_dim(options.scale):,}, adagrad, "
+          f"median (range) of {options.runs}")
+    with tempfile.TemporaryDirectory() as folder:
+        write_for_peers(batch, folder)
+        for factors in FACTORS:
+            compare(batch, factors, folder, options)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,15 @@
 """Remarks on standard error, and standard streams that nobody reads any more."""
 import os
+import re
 import sys
 from contextlib import suppress
+
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all controls but tab and newline
+
+
+def printable(text):
+    """The text with control characters spelled out: names in strangers' files must not steer a terminal."""
+    return UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def say(text, *, quiet=False):
@@ -9,7 +17,7 @@ def say(text, *, quiet=False):
     if quiet or sys.stderr is None:
         return
     with suppress(OSError):
-        print(text, file=sys.stderr)
+        print(printable(str(text)), file=sys.stderr)
     settle(sys.stderr)
 
 

@@ -100,16 +100,11 @@ hyperparameter_options = stacked(
     *(hyperparameter_option(name, parameter) for name, parameter in PARAMETERS.items()))
 
 
-def chosen_hyperparameters(context, values, *, quiet):
-    """The `Hyperparameters` that a command's values say, which are taken out of them."""
-    preset, given = given_hyperparameters(context, values, quiet=quiet)
-    return resolve(preset, **given)
-
-
-def given_hyperparameters(context, values, *, quiet):
+def given_hyperparameters(context, values, *, quiet, required=True):
     """The preset and the typed hyperparameters, name -> value, that a command's values say and are taken out of them.
 
     What the user gave on the command line goes before the file, the file before the preset.
+    required: whether those without a default must be given.
     """
     preset, path, pairs = (values.pop(name) for name in ("preset", "hyperparameter_file", "pairs"))
     given = _merged([*_given_options(context, values), *pairs])
@@ -119,7 +114,7 @@ def given_hyperparameters(context, values, *, quiet):
         if ignored:
             say(f"note: {path}: ignored, as all that begins with _: {', '.join(ignored)}", quiet=quiet)
     for name, parameter in PARAMETERS.items():
-        if parameter.required and name not in given:
+        if required and parameter.required and name not in given:
             raise click.UsageError(f"Missing option '{flag(name)}'. Expected {parameter.valid}. "
                                    "-p or --hyperparameters FILE may say it as well.", context)
     return preset, given

@@ -21,7 +21,7 @@ class SageMakerLog(TrainingLog):
     def __init__(self, reports, *, host="algo-1", **options):
         super().__init__(reports, **options)
         self._host, self._started = host, time.time()
-        self._new_metrics = self._running = None
+        self._new_metrics = self._running = None  # the latter also in an epoch that another run has begun
         self._epochs, self._train = 0, {}
 
     def loaded(self, dataset, model, backend):
@@ -34,7 +34,7 @@ class SageMakerLog(TrainingLog):
 
     def block(self, epoch, block, turns, scores):
         """Quality lines of the mini-batches at whose end an interval is over."""
-        if not self._quiet:
+        if self._running and not self._quiet:
             for batch, metrics in self._running.add(block, turns, scores):
                 self._quality(f"epoch={epoch}, batch={batch} train", metrics)
 
@@ -42,12 +42,24 @@ class SageMakerLog(TrainingLog):
         """The lines of an epoch, which SageMaker counts from 0."""
         super().epoch(record)
         epoch = record["epoch"] - 1
-        self._train[epoch], self._running = self._running.result(), self._new_metrics()
+        self._train[epoch] = self._running.result() if self._running else record["train"]
+        self._running = self._new_metrics()
         self._quality(f"epoch={epoch}, train", self._train[epoch])
         completed = 100 * record["epoch"] / self._epochs
         self.remark(f"#progress_metric: host={self._host}, completed {completed} % of epochs")
         self.remark(f"#throughput_metric: host={self._host}, train throughput={record['rows_per_second']} "
                     "records/second")
+
+    def resumed(self, records, rows):
+        """Say that training goes on; of an epoch that another run has begun only the whole is known."""
+        super().resumed(records, rows)
+        if rows:
+            self._running = None
+
+    def halved(self, error, epoch, factor):
+        """Say that an epoch begins again, and measure it anew."""
+        super().halved(error, epoch, factor)
+        self._running = self._new_metrics()
 
     def finish(self, model):
         """The lines of the job, about the epoch whose model is kept."""
@@ -61,7 +73,8 @@ class SageMakerLog(TrainingLog):
                 self.remark(f"#test_score ({self._host}) : ({name.split()[0]!r}, {value})")
             self._quality("test", test)
         self._metrics({"epochs": aggregate([len(done)])})
-        self._metrics({"update.time": aggregate([1000 * record["seconds"] for record in self.records]),
+        self._metrics({"update.time": aggregate([1000 * record["seconds"] for record in self.records
+                                                if "seconds" in record]),
                        "totaltime": aggregate([1000 * (time.time() - self._started)])})
 
     def remark(self, text):

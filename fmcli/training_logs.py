@@ -9,18 +9,22 @@ from fmcore.training import Observer
 class TrainingLog(Observer):
     """What all logs of training share: remarks on reading, and `records`, one an epoch.
 
+    Records of epochs that another run has trained lack seconds and rows_per_second.
+
     reports: of the training rows, said before training begins unless pipes go on filling it, and of others, said at
     the end.
-    bar: shown while the rows are read.
+    bar: shown while the rows are read. begun: called once they are read and training begins.
     """
 
-    def __init__(self, reports, *, bar=None, quiet=False):
-        self._unsaid, self._quiet = list(reports), quiet
+    def __init__(self, reports, *, bar=None, begun=None, quiet=False):
+        self._unsaid, self._begun, self._quiet = list(reports), begun, quiet
         self._bar = bar or Bar(quiet=True)
         self.records = []
 
     def loaded(self, dataset, model, backend):  # noqa: ARG002 - for those that say more
         """Say what reading the training rows had to tell."""
+        if self._begun is not None:
+            self._begun()
         self._bar.close()
         if dataset.complete:
             self._remark_next()
@@ -29,9 +33,19 @@ class TrainingLog(Observer):
         """Keep the epoch's record."""
         self.records.append(record)
 
-    def resumed(self, records):
+    def resumed(self, records, rows):
         """Say that training goes on."""
-        self.remark(f"going on after epoch {len(records)}")
+        self.records = list(records)
+        self.remark(f"going on in epoch {len(records) + 1} after {rows:,} rows" if rows else
+                    f"going on after epoch {len(records)}")
+
+    def anew(self, why):
+        """Say that training begins anew."""
+        self.remark(f"training begins anew: {why}")
+
+    def halved(self, error, epoch, factor):
+        """Say that an epoch begins again."""
+        self.remark(f"{error.what}: epoch {epoch} begins again, with learning rates of {factor:g} times those given")
 
     def finish(self, model):
         """Say how it ended, once the model is published."""
@@ -76,11 +90,24 @@ class TableLog(TrainingLog):
         self._rows, self._epochs = dataset.rows if dataset.complete else None, model.hyperparameters.epochs
         self._next_bar(1)
 
-    def resumed(self, records):
+    def resumed(self, records, rows):
         """Say that training goes on, and let the bar know."""
         self._bar.close()
-        super().resumed(records)
+        super().resumed(records, rows)
         self._next_bar(len(records) + 1)
+        self._bar.add(rows)
+
+    def anew(self, why):
+        """Say that training begins anew, above the bar."""
+        self._bar.close()
+        super().anew(why)
+        self._next_bar(1)
+
+    def halved(self, error, epoch, factor):
+        """Say that an epoch begins again, and with it the bar."""
+        self._bar.close()
+        super().halved(error, epoch, factor)
+        self._next_bar(epoch)
 
     def rows(self, count):
         """Move the bar."""

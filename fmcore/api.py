@@ -3,19 +3,20 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from fmcore import checkpoint, converting, exporting, inspection, modelfile, publish
-from fmcore.backends import backend_for
+from fmcore import checkpoint, converting, exporting, inspection, modelfile, modelinfo, publish, warmstart
 from fmcore.batch import counted
+from fmcore.checkpoint import Saving  # noqa: F401 - the callers' way to it
+from fmcore.checkpoint import remove as remove_checkpoint  # noqa: F401 - as above
 from fmcore.checks import known_features
 from fmcore.data import Data, PipeMode  # noqa: F401 - the callers' way to them
-from fmcore.errors import ModelError, UsageError
+from fmcore.errors import UsageError
 from fmcore.fitting import Resources, train  # noqa: F401 - as above
 from fmcore.io import streams
-from fmcore.io.options import ReadOptions, TableOptions
 from fmcore.io.parallel import Workers
 from fmcore.io.predictions import writer_for
 from fmcore.io.vocabulary import Vocabulary, open_encoder
 from fmcore.metrics import metrics_for
+from fmcore.modelinfo import read_options
 from fmcore.scoring import Scorer
 
 
@@ -52,10 +53,11 @@ def _writer(data, paths, output_format, feature_dim):
 
 
 # ------------------------------------------------------------------------------------- score with a trained model
-def load(path, *, verify=False):
-    """The model at `path`, its arrays mapped."""
-    model = modelfile.load(path, verify=verify)
+def load(path, *, verify=False, finite=False):
+    """The model at `path`, its arrays mapped; verify, finite: as for fmcore.modelfile.load."""
+    model = modelfile.load(path, verify=verify, finite=finite)
     checkpoint.require_model(model, path)
+    modelinfo.require_sound(model, path)
     return model
 
 
@@ -69,25 +71,25 @@ def import_archive(path, target, **told):
     return model
 
 
-def read_options(model, **given):
-    """ReadOptions as the model's training had them, but for what is given (table: names of TableOptions)."""
-    kept = dict(model.info.get("input", {}))
-    table = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.pop("table", {}).items()}
-    table.update(given.pop("table", {}))
-    try:
-        return ReadOptions(**{**kept, **given, "table": TableOptions(**table)})
-    except TypeError as error:
-        raise ModelError(f"the model holds read options that this version does not know: {error}") from None
+def continued(model, given, read):
+    """(Hyperparameters, ReadOptions) to go on training a model with; given, read: what was given, as for read_options.
+
+    Raises UsageError where something given does not go with the model.
+    """
+    warmstart.require_same_reading(model, read)
+    chosen = warmstart.hyperparameters(model, given)
+    binary = chosen.predictor_type == "binary_classifier"
+    return chosen, replace(read_options(model, **read), binary=binary)
 
 
 def evaluate(model, data, *, threads=1, unseen="ignore"):
     """All metrics of the model on the rows, and how many rows those are."""
-    backend, metrics = backend_for("cpu"), metrics_for(model.hyperparameters.predictor_type)
+    scorer, metrics = Scorer(model), metrics_for(model.hyperparameters.predictor_type)
     data.options = replace(data.options, unseen=unseen)
     data.encoder = open_encoder(data.options.table, build=False)
 
     def judged(batch):
-        return backend.score(batch, model), batch.labels, batch.weights
+        return scorer.raw(batch), batch.labels, batch.weights
 
     with Workers(threads) as workers, data.named():
         batches, report = data.checked(workers, labels=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fmcore.batch import Batch, concatenate
+from fmcore.slices import slice_size
 
 BLOCK_ROWS = 1 << 17
 BLOCK_NON_ZEROS = 1 << 24  # so that wide rows do not make a block of gigabytes
@@ -19,11 +20,13 @@ class Block:
 
     starts: int64 (mini-batches + 1,): mini-batch m holds the rows starts[m] .. starts[m + 1].
     groups: what the backend adds to train on it (see fmcore.backends), or None; it may replace the batch's features.
+    slice_size: mini-batches that are trained at a time (see fmcore.slices).
     """
 
     batch: Batch
     starts: np.ndarray
     groups: tuple | None = None
+    slice_size: int = BLOCK_ROWS
 
 
 def cut(batches):
@@ -55,7 +58,8 @@ def make_block(batch, number, mini_batch_size, hyperparameters):
     if hyperparameters.shuffle:
         batch = batch.take(generator(hyperparameters.seed, "rows", number).permutation(len(batch)))
     starts = np.append(np.arange(0, len(batch), mini_batch_size, dtype=np.int64), len(batch))
-    return Block(batch, starts)
+    size = slice_size(len(batch), len(batch.indices), mini_batch_size, hyperparameters.num_factors)
+    return Block(batch, starts, slice_size=size)
 
 
 def order(block, number, epoch, hyperparameters):

@@ -20,6 +20,7 @@ class Dataset:
     rereadable: whether it may be called again (a pipe may not).
     prepare: turns a Block into what the backend trains on.
     memory_limit: bytes that the blocks may take before they are streamed instead.
+    least_scale: float32, below which the scale of the first features may not be (see fmcore.scaling), or None.
 
     After `load`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size, in_memory, mean_label
     (weighted), scale (float32 (feature_dim,) or None). complete: whether these are of all rows.
@@ -27,8 +28,8 @@ class Dataset:
 
     complete = True
 
-    def __init__(self, read, hyperparameters, prepare, memory_limit, *, rereadable=True):
-        self._read, self._rereadable = read, rereadable
+    def __init__(self, read, hyperparameters, prepare, memory_limit, *, rereadable=True, least_scale=None):
+        self._read, self._rereadable, self._least_scale = read, rereadable, least_scale
         self._hyperparameters, self._prepare, self._memory_limit = hyperparameters, prepare, memory_limit
         self._kept = []
         self._weighted = np.zeros(2)  # sum of the labels, and of the weights
@@ -41,7 +42,7 @@ class Dataset:
 
     def load(self):
         """Read everything once: keep the blocks if they fit, and learn the sizes either way."""
-        raw, size, scale = [], 0, FeatureScale()
+        raw, size, scale = [], 0, FeatureScale(self._least_scale)
         for batch in cut(self._read()):
             self._learn(batch, scale)
             if self.in_memory:
@@ -63,15 +64,16 @@ class Dataset:
         self.feature_dim = feature_dim
 
     @contextmanager
-    def epoch(self):
-        """An iterator over the prepared blocks, in order."""
-        blocks = nullcontext(iter(self._kept)) if self.in_memory else ahead(self._decoded())
+    def epoch(self, first=0):
+        """An iterator over the prepared blocks, in order, from number `first` on."""
+        blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else ahead(self._decoded(first))
         with blocks as iterator:
             yield iterator
 
-    def _decoded(self):
+    def _decoded(self, first):
         for number, batch in enumerate(cut(self._read())):
-            yield self._block(batch, number)
+            if number >= first:
+                yield self._block(batch, number)
 
     def _learn(self, batch, scale):
         self.rows += len(batch)

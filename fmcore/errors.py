@@ -61,9 +61,22 @@ class ModelError(FMError):
 
 
 class DivergedError(FMError):
-    """Training left the finite numbers; nothing is published."""
+    """Training left the finite numbers; nothing is published. what: was found, and where; advice: what to try."""
 
     exit_code = 5
+
+    LOWER = "lower the learning rates, scale the features, or set clip_gradient"
+
+    def __init__(self, what, advice=None):
+        super().__init__(what, advice)
+        self.what, self.advice = what, advice
+
+    def __str__(self):
+        return f"{self.what}; {self.advice}" if self.advice else self.what
+
+    def within(self, epoch):
+        """The same, found in an epoch (from 1)."""
+        return DivergedError(f"in epoch {epoch}, {self.what}", self.advice)
 
 
 class ResourceError(FMError):
@@ -76,3 +89,7 @@ class StoppedError(FMError):
     """Training was asked to stop before it had trained anything."""
 
     exit_code = 143
+
+
+class PausedError(StoppedError):
+    """Training was asked to stop within an epoch, and can be gone on with; nothing is published."""

@@ -2,20 +2,19 @@
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
-from fmcore import checkpoint, modelfile, publish
+from fmcore import checkpoint, modelfile, publish, scaling, warmstart
 from fmcore.backends import backend_for
 from fmcore.checks import known_features
 from fmcore.dataset import Dataset
 from fmcore.errors import DataError, UsageError
 from fmcore.io import sources
+from fmcore.io.options import KEPT_OPTIONS
 from fmcore.io.vocabulary import open_encoder
 from fmcore.memory import default_limit
 from fmcore.model import initial
 from fmcore.piped import PipedDataset
 from fmcore.training import Observer
 from fmcore.training import train as train_model
-
-KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
 
 
 @dataclass
@@ -26,26 +25,33 @@ class Resources:
     memory_limit: int | None = None
 
 
-def train(data, hyperparameters, target, *, test=None, resources=None, observer=None, **control):
+def train(data, hyperparameters, target, *, test=None, resources=None, initial_model=None, observer=None, **control):
     """Train on `data`, telling the observer, and publish the model at `target`; returns the Model.
 
+    initial_model: a trained Model to go on from, with its optimizer's state; for hyperparameters and data.options that
+    go with it see fmcore.warmstart. A vocabulary then takes in new values.
     observer: a fmcore.training.Observer.
-    checkpoint: a path; training is saved there after each epoch, and goes on from it where there is one.
-    stop: a function asked after each block, and while a pipe is waited for, whether to end with what is there; the
-    model's info then says "stopped".
+    checkpoint: a path; training is saved there after each epoch, and goes on from it where there is one. Or a
+    fmcore.checkpoint.Saving, for more to choose.
+    stop: a function asked after each slice of a block, and while a pipe is waited for, whether to end with what is
+    there; the model's info then says "stopped".
     """
     _require_testable(data, test, hyperparameters)
-    resources = resources or Resources()
-    data.encoder = open_encoder(data.options.table)
+    resources, observer = resources or Resources(), observer or Observer()
+    data.encoder = open_encoder(data.options.table, build=initial_model is None,
+                                grow=initial_model is not None and data.pipe is None)
     _require_known_columns(data)
     with ExitStack() as stack:
         handle = stack.enter_context(publish.whole(target))
         vocabulary = data.vocabulary_output(stack)
         kept = _kept(data.options)
-        control = checkpoint.control(**control, facts={**kept["table"], **{name: kept[name] for name in KEPT_OPTIONS}})
+        facts = {**kept["table"], **{name: kept[name] for name in KEPT_OPTIONS}}
+        if initial_model is not None:
+            facts["initial model"] = modelfile.digest(initial_model)
+        control = checkpoint.control(**control, facts=facts, observer=observer, target=target)
         for part in filter(None, (data, test)):
             part.stopped = control.stop
-        model = _trained(data, hyperparameters, test, resources, observer, control)
+        model = _trained(data, hyperparameters, test, resources, initial_model, observer, control)
         model.info["input"] = kept
         modelfile.dump(model, handle)
         if vocabulary:
@@ -57,7 +63,10 @@ def _require_testable(data, test, hyperparameters):
     """Refuse what training would find out only later, or never."""
     if test is None and hyperparameters.early_stopping_patience is not None:
         raise UsageError("early_stopping_patience goes by the loss of test rows, but none are given; name some with "
-                         "--test, or leave it out")
+                         "--test, or set it to none")
+    if data.pipe is not None and hyperparameters.on_divergence != "fail":
+        raise UsageError(f"on_divergence is {hyperparameters.on_divergence}, which trains an epoch again, but the rows "
+                         "of a pipe come once; give files, or take fail")
     if sum(source.path == sources.STDIN for part in (data, test) if part for source in part.sources) > 1:
         raise UsageError("standard input (-) is named for training and for testing, but can be read once")
 
@@ -76,32 +85,45 @@ def _require_told(data, stated):
                          "that are still to come may hold more; give their number with --feature-dim")
 
 
-def _dataset(data, hyperparameters, backend, limit):
+def _dataset(data, hyperparameters, backend, limit, initial_model):
+    least = None
+    if initial_model is not None and hyperparameters.feature_scaling == "rms":
+        least = initial_model.state.get(scaling.NAME)
+
     def rows(feature_dim=hyperparameters.feature_dim):
         return data.checked(labels=True, feature_dim=feature_dim)[0]
 
     if data.pipe is not None:
-        return PipedDataset(rows, hyperparameters, backend.prepare, data.cancel)
-    return Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable)
+        return PipedDataset(rows, hyperparameters, backend.prepare, data.cancel, least_scale=least)
+    return Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable, least_scale=least)
 
 
-def _trained(data, hyperparameters, test, resources, observer, control):
+def _trained(data, hyperparameters, test, resources, initial_model, observer, control):
     backend = backend_for("cpu", resources.threads)
     limit = default_limit() if resources.memory_limit is None else resources.memory_limit
-    dataset = _dataset(data, hyperparameters, backend, limit)
+    dataset = _dataset(data, hyperparameters, backend, limit, initial_model)
+    before = initial_model.feature_dim if initial_model else None
     with data.named():
         dataset.load()
         data.encoder.freeze()
-        _require_told(data, hyperparameters.feature_dim)
-        feature_dim = max(1, data.feature_dim(dataset.feature_dim, hyperparameters.feature_dim))
+        _require_told(data, hyperparameters.feature_dim or before)
+        feature_dim = max(before or 1, data.feature_dim(dataset.feature_dim, hyperparameters.feature_dim))
+        if initial_model:
+            warmstart.require_columns(initial_model, data, hyperparameters.feature_dim)
         dataset.widen(feature_dim)
-        model = initial(replace(hyperparameters, feature_dim=feature_dim), dataset.mean_label)
+        model = _first_model(replace(hyperparameters, feature_dim=feature_dim), dataset, initial_model)
         each_epoch = test is None or test.pipe is None or hyperparameters.early_stopping_patience is not None
         test_rows = _test_rows(test, data, feature_dim, limit, keep=each_epoch)
-        observer = observer or Observer()
         observer.loaded(dataset, model, backend)
         return train_model(model, dataset, backend, test=test_rows, test_each_epoch=each_epoch, observer=observer,
                            control=control)
+
+
+def _first_model(hyperparameters, dataset, initial_model):
+    if initial_model is None:
+        return initial(hyperparameters, dataset.mean_label)
+    larger = warmstart.grown(initial_model, hyperparameters)
+    return scaling.rescaled(larger, dataset.scale, initial_model.feature_dim)
 
 
 def _test_rows(test, data, feature_dim, limit, *, keep):

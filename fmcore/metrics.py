@@ -65,8 +65,8 @@ class Metrics:
     def _check(self, scores, labels, weights):
         row = _first_bad(np.isfinite(scores))
         if row is not None:
-            raise DivergedError(f"the score of row {self.rows + row + 1} is {scores[row]}; lower the learning rates or "
-                                "look for extreme values in the data")
+            raise DivergedError(f"the score of row {self.rows + row + 1} is {scores[row]}",
+                                "lower the learning rates, or look for extreme values in the data")
         row = _first_bad(np.isfinite(labels))
         if row is not None:
             raise self._refusal(row, "has no label" if np.isnan(labels[row]) else f"has label {labels[row]}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fmcore.errors import DivergedError, ResourceError, UsageError
+from fmcore.errors import DivergedError, ModelError, ResourceError, UsageError
 from fmcore.params import GROUPS
 
 BLOCK = 1 << 20  # numbers looked at together, so that a check never holds a copy of a whole tensor
@@ -53,12 +53,23 @@ class Model:
 
     def check_finite(self):
         """Raise DivergedError, naming tensor and place, where any number is NaN or infinite."""
+        if found := self.not_finite():
+            raise DivergedError(found, DivergedError.LOWER)
+
+    def require_finite(self):
+        """Raise ModelError likewise, for a model that comes from a file."""
+        if found := self.not_finite():
+            raise ModelError(found)
+
+    def not_finite(self):
+        """A text with tensor and place of the first number that is NaN or infinite, None where all are finite."""
         for name, array in self.tensors().items():
             flat = array.reshape(-1)
             for start in range(0, flat.size, BLOCK):
                 finite = np.isfinite(flat[start:start + BLOCK])
                 if not finite.all():
-                    raise _not_finite(name, array, start + int(finite.argmin()))
+                    return _not_finite(name, array, start + int(finite.argmin()))
+        return None
 
 
 def initial(hyperparameters, mean_label=0.0):
@@ -113,5 +124,4 @@ def _fill(array, hyperparameters, group):
 def _not_finite(name, array, flat_index):
     place = ", ".join(str(i) for i in np.unravel_index(flat_index, array.shape))
     value = array.reshape(-1)[flat_index]
-    return DivergedError(f"{name}[{place}] is {value}, and a model holds finite numbers only; "
-                         "lower the learning rates or set clip_gradient")
+    return f"{name}[{place}] is {value}, and a model holds finite numbers only"

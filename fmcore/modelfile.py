@@ -10,7 +10,7 @@ import numpy as np
 
 from fmcore import modelheader, publish
 from fmcore.batch import MAX_FEATURE_DIM
-from fmcore.errors import DivergedError, ModelError, ResourceError, UsageError
+from fmcore.errors import ModelError, ResourceError, UsageError
 from fmcore.model import Model
 from fmcore.params import Hyperparameters
 
@@ -38,10 +38,10 @@ def save(model, path):
         dump(model, handle)
 
 
-def load(path, *, verify=False):
+def load(path, *, verify=False, finite=False):
     """The `Model` in a file, its arrays mapped read-only: a page is read when a number on it is used.
 
-    verify: read everything, compare the checksum and look for numbers that are not finite.
+    finite: read everything and refuse numbers that are not finite. verify: compare the checksum as well.
     Raises ModelError where the file is missing, unreadable, damaged, not fmkit's or newer than this version.
     The file may be replaced meanwhile (by a rename), but not cut or written over in place.
     """
@@ -50,9 +50,16 @@ def load(path, *, verify=False):
         model = _model(view, content, table)
         if verify:
             _verify(model, table, content["checksum"])
+        if verify or finite:
+            model.require_finite()
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
     return model
+
+
+def digest(model):
+    """A short text that is another one for other numbers, as good as certainly."""
+    return _checksum(np.require(array, requirements="C") for array in model.tensors().values())[:16]
 
 
 def _encode(model):
@@ -123,6 +130,9 @@ def _model(view, content, table):
         if tensor is None or (tensor.dtype, tensor.shape) != ("F32", shape):
             raise ModelError(f"tensor {name!r} {found}; expected F32 {list(shape)} by the header's feature_dim {d} and "
                              f"num_factors {k}")
+    if hyperparameters.feature_dim not in {None, d}:
+        raise ModelError(f"damaged: feature_dim is {hyperparameters.feature_dim} among the hyperparameters, and {d} "
+                         "beside them")
     arrays = {name: _array(view, tensor) for name, tensor in table.items()}
     groups = {name: arrays.pop(name) for name in ("bias", "linear", "factors")}
     for name in arrays:
@@ -140,7 +150,3 @@ def _verify(model, table, checksum):
     tensors = model.tensors()
     if _checksum(tensors[name] for name in table) != checksum:
         raise ModelError("damaged: the tensors do not match their checksum")
-    try:
-        model.check_finite()
-    except DivergedError as error:
-        raise ModelError(str(error)) from None

@@ -9,7 +9,10 @@ SLOTS = {  # optimizer -> what it keeps for every weight
     "adam": ("first_moment", "second_moment"),
     "sgd": (),
 }
+DEGREES = {"sum_of_squares": 2, "first_moment": 1, "second_moment": 2}  # the power of a gradient that a slot is of
 UPDATES = "adam.updates"
+SQUARES = ("sum_of_squares", "second_moment")  # slots that are never negative
+COUNTED = 2**53  # mini-batches at most: what a float64 counts exactly
 
 
 def state_name(slot, group):

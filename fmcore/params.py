@@ -103,6 +103,9 @@ class Hyperparameters:
         "values again.", "training", choices=("rms", "none")))
     early_stopping_patience: int | None = field(default=None, metadata=about(
         "Stop after so many epochs without a better test loss.", "training", low=1))
+    on_divergence: str = field(default="fail", metadata=about(
+        "Where a loss or a weight is not finite: fail, or begin the epoch again at half the learning rates, up to ten "
+        "times.", "training", choices=("fail", "halve-lr")))
     batch_metrics_publish_interval: int = field(default=500, metadata=about(
         "Mini-batches between two reports of training metrics within an epoch.", "training", low=1))
 

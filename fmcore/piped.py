@@ -21,8 +21,8 @@ class PipedDataset(Dataset):
 
     complete = False
 
-    def __init__(self, read, hyperparameters, prepare, cancel):
-        super().__init__(read, hyperparameters, prepare, 0, rereadable=False)
+    def __init__(self, read, hyperparameters, prepare, cancel, *, least_scale=None):
+        super().__init__(read, hyperparameters, prepare, 0, rereadable=False, least_scale=least_scale)
         self._cancel = cancel
         self._limit = hyperparameters.feature_dim
         self._begun = None  # the raw blocks of the pass that `load` began
@@ -30,7 +30,7 @@ class PipedDataset(Dataset):
 
     def load(self):
         """Read the first block of the first pass, and no further; the first epoch begins with it."""
-        blocks, scale = self._next_pass(), FeatureScale()
+        blocks, scale = self._next_pass(), FeatureScale(self._least_scale)
         for first in itertools.islice(blocks, 1):
             self._learn(first, scale)
             self._begun = itertools.chain([first], blocks)
@@ -43,7 +43,7 @@ class PipedDataset(Dataset):
         self._limit = feature_dim
 
     @contextmanager
-    def epoch(self):
+    def epoch(self, first=0):  # noqa: ARG002 - a pass always begins with the first one
         """An iterator over the prepared blocks, in order; its pipe is opened here and not before."""
         blocks, self._begun = self._begun or self._next_pass(), None
         with ahead(self._prepared(blocks), cancel=self._cancel) as prepared:

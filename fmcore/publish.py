@@ -1,5 +1,10 @@
-"""Output files that appear whole or not at all: written beside, flushed to disk, renamed at the end."""
+"""Output files that appear whole or not at all: written beside, flushed to disk, renamed at the end.
+
+What a killed process left beside a file goes when the file is next written. A process that lives holds a lock on what
+it writes, so that none takes away what is another's.
+"""
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -53,11 +58,9 @@ def together(*paths):
 def prepare(path):
     """Get ready for a file that one process writes again and again: whether it can be, and no remains beside it.
 
-    Those are of a process that was killed while it wrote. Raises UsageError where `whole` would, and for what is no
-    regular file.
+    Raises UsageError where `whole` would, and for what is no regular file.
     """
     target = _target(os.fspath(path), renamed=True)
-    target.tidy()
     try:
         target.open()
     finally:
@@ -126,23 +129,34 @@ class _Beside:
         if self._target in _BEING_WRITTEN:
             raise UsageError(f"{path} is named for two outputs, of which one would replace the other")
         self._temporary = self._target.with_name(self._temporary_name(os.urandom(6).hex()))
-        self._path, self._mode, self.handle = path, mode, None
+        self._path, self._mode, self.handle, self._lock = path, mode, None, None
 
     def _temporary_name(self, word):
         return f".{self._target.name[:LONGEST]}.{word}.tmp"
 
-    def tidy(self):
-        """Remove other temporary files for the same target, where their name tells that they are."""
+    def _tidy(self):
+        """Remove what killed processes left for the same target, where the name tells that it is for it."""
         if len(self._target.name) <= LONGEST:
             left = re.compile(re.escape(self._temporary_name("WORD")).replace("WORD", "[0-9a-f]{12}"))
-            for path in self._target.parent.glob(".*.tmp"):
-                if left.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
+            with suppress(OSError), os.scandir(self._target.parent) as entries:
+                for entry in entries:
+                    if left.fullmatch(entry.name):
+                        _remove_unless_locked(entry.path)
+
+    def _create(self):
+        self.handle = self._temporary.open("xb")  # its name is a path, by which a writer may read it again
+        self._lock = os.dup(self.handle.fileno())  # holds on where the handle is closed
+        with suppress(OSError):  # some file systems have no locks, and then nobody tidies up
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if not self._temporary.exists():  # somebody tidied up just before it was locked
+            self._close()
+            self._create()
 
     def open(self):
         _BEING_WRITTEN.add(self._target)
+        self._tidy()
         try:
-            self.handle = self._temporary.open("xb")  # its name is a path, by which a writer may read it again
+            self._create()
         except OSError as error:
             if error.errno in FULL:
                 raise
@@ -168,7 +182,24 @@ class _Beside:
 
     def discard(self):
         _BEING_WRITTEN.discard(self._target)
+        self._temporary.unlink(missing_ok=True)
+        self._close()
+
+    def _close(self):
         if self.handle is not None:
             with suppress(OSError):  # what is still buffered has nowhere to go
                 self.handle.close()
-        self._temporary.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _remove_unless_locked(path):
+    """Remove a temporary file that no process writes any more."""
+    with suppress(OSError):  # which is also how a lock shows
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            Path(path).unlink()
+        finally:
+            os.close(descriptor)

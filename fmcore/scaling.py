@@ -1,22 +1,31 @@
 """Features of large values brought to size while training, so that one learning rate serves all of them.
 
 A column of seconds beside a column of ones makes the products x_i x_j of the score huge and its gradient wild. Training
-therefore sees x_i / s_i, where s_i is the root mean square of feature i's values (zeros apart, rows by
-their weight) if above 1, else 1; rows
-of ones are left as they are. The model that comes out is one of the raw values again: w_i = w'_i / s_i and
-v_i = v'_i / s_i give the same scores.
+therefore sees x_i / s_i, where s_i is the power of two nearest to the root mean square of feature i's values (zeros
+apart, rows by their weight) if that is above 1, else 1; rows of ones are left as they are. The model that comes out is
+one of the raw values again: w_i = w'_i / s_i and v_i = v'_i / s_i give the same scores.
+
+By a power of two nothing is rounded, so that a model of raw values goes on being trained as if it had never left.
 """
 from dataclasses import replace
 
 import numpy as np
 
+from fmcore.optimizers import DEGREES, state_name
+
+NAME = "feature_scale"  # in a model's state
+
 
 class FeatureScale:
-    """Learns s_i from the batches of a data set."""
+    """Learns s_i from the batches of a data set.
 
-    def __init__(self):
+    least: float32, what s_i of the first features is at least, or None.
+    """
+
+    def __init__(self, least=None):
         self._squares = np.zeros(0)
         self._counts = np.zeros(0)
+        self._least = np.ones(0, np.float32) if least is None else least
 
     def add(self, batch):
         """Take in a batch; one whose every value is 1 cannot raise any s_i above 1 and is passed over."""
@@ -31,13 +40,19 @@ class FeatureScale:
         self._squares, self._counts = squares, counts
 
     def result(self, feature_dim):
-        """float32 (feature_dim,), or None where every s_i is 1."""
-        if not len(self._squares):
-            return None
-        scale = np.ones(feature_dim, np.float32)
+        """float32 (feature_dim,), longer where the least scale is; None where every s_i is 1."""
+        scale = np.ones(max(feature_dim, len(self._least)), np.float32)
         mean = np.divide(self._squares, self._counts, out=np.ones_like(self._squares), where=self._counts > 0)
-        scale[:len(mean)] = np.sqrt(np.maximum(mean[:feature_dim], 1))
+        known = min(len(mean), len(scale))
+        scale[:known] = nearest_power_of_two(np.sqrt(np.maximum(mean[:known], 1)))
+        scale[:len(self._least)] = np.maximum(scale[:len(self._least)], self._least)
         return scale if (scale > 1).any() else None
+
+
+def nearest_power_of_two(numbers):
+    """The powers of two, of those in float32, whose logarithms are nearest to those of some positive numbers."""
+    fractions, exponents = np.frexp(numbers)  # fractions from 1/2 up
+    return np.ldexp(1.0, np.minimum(exponents - (fractions < np.sqrt(0.5)), 127))
 
 
 def scaled(batch, scale):
@@ -53,5 +68,23 @@ def unscaled(model, scale):
     if scale is not None:
         model.linear /= scale
         model.factors /= scale[:, None]
-        model.state["feature_scale"] = scale
+        model.state[NAME] = scale
+    return model
+
+
+def rescaled(model, scale, known):
+    """Turn a model of raw values into one of scaled values, in place, and its optimizer's state with it.
+
+    What the optimizer keeps is of the scale that training had before, if any.
+    known: of how many features, the first ones, the weights are of raw values; those of others are as they shall be.
+    """
+    ratio = model.state.pop(NAME, np.float32(1)) / (np.float32(1) if scale is None else scale)
+    if scale is not None:
+        model.linear[:known] *= scale[:known]
+        model.factors[:known] *= scale[:known, None]
+    for slot, degree in DEGREES.items():
+        for group, shape in (("linear", (-1,)), ("factors", (-1, 1))):
+            kept = model.state.get(state_name(slot, group))
+            if kept is not None:  # a feature's gradient has its scale below it
+                kept *= np.reshape(ratio**degree, shape)
     return model

@@ -1,8 +1,10 @@
 """Rows to the scores that users see, and requests to predictions, bytes to bytes."""
+from functools import cached_property
+
 import numpy as np
 
 from fmcore.backends import backend_for
-from fmcore.errors import DataError
+from fmcore.errors import DataError, ModelError
 from fmcore.io.media import TYPES, answer_type, request_type
 from fmcore.io.options import ReadOptions
 from fmcore.io.predictions import writer_for
@@ -10,7 +12,11 @@ from fmcore.io.readers import CODECS
 
 
 class Scorer:
-    """Scores by one model; may be used from several threads at once."""
+    """Scores by one model; may be used from several threads at once.
+
+    A score that is not finite is never given: where the model's numbers are at fault it is a ModelError, else a
+    DataError with the row, whose values are too large.
+    """
 
     def __init__(self, model, threads=1):
         self._model, self._backend = model, backend_for("cpu", threads)
@@ -19,8 +25,16 @@ class Scorer:
 
     def scores(self, batch):
         """float32 (rows,): a classifier's probabilities of label 1, else y(x). Indices are all below feature_dim."""
-        raw = self._backend.score(batch, self._model)
+        raw = self.raw(batch)
         return sigmoid(raw) if self._predictor_type == "binary_classifier" else raw
+
+    def raw(self, batch):
+        """float32 (rows,): y(x), before any sigmoid."""
+        raw = self._backend.score(batch, self._model)
+        finite = np.isfinite(raw)
+        if not finite.all():
+            raise self._refusal(raw, batch, int(finite.argmin()))
+        return raw
 
     def answer(self, body, content_type, accept=None):
         """(media type, bytes) that answer a request; the arguments are its body and headers (None where absent).
@@ -38,12 +52,23 @@ class Scorer:
         body, with the row, line or record.
         """
         try:
-            rows = self._decoders[TYPES[asked]](body).batch
+            known, _ = self._decoders[TYPES[asked]](body).batch.within(self._model.feature_dim)
+            scores = self.scores(known)
         except DataError as error:
             raise error.moved("request") from None
-        known, _ = rows.within(self._model.feature_dim)
         writer = writer_for(TYPES[given], self._predictor_type)
-        return b"".join([writer.begin(), writer.rows(self.scores(known), known.ids), writer.end()])
+        return b"".join([writer.begin(), writer.rows(scores, known.ids), writer.end()])
+
+    @cached_property
+    def _defect(self):
+        """What is not finite in the model, looked for once; None where all is."""
+        return self._model.not_finite()
+
+    def _refusal(self, raw, batch, row):
+        if self._defect:
+            return ModelError(f"the model's {self._defect}; it cannot score, train it anew")
+        return DataError(f"the score is {raw[row]}, beyond the range of 32-bit floats; the row's values are too large "
+                         "for the model", **batch.place(row))
 
 
 def sigmoid(raw):

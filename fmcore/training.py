@@ -1,15 +1,14 @@
 """The loop over epochs: train, test, tell, and stop early. It sees blocks and batches, never a file."""
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import perf_counter
 
-import numpy as np
-
-from fmcore.blocks import order
+from fmcore.epoch import Epoch, Progress, lr_factor, train_epoch
 from fmcore.errors import DivergedError, StoppedError
 from fmcore.metrics import metrics_for
-from fmcore.model import Model
 from fmcore.scaling import scaled, unscaled
+from fmcore.state import Control
+
+HALVINGS = 10  # of the learning rates, after which a training that diverges is given up
 
 
 class Observer:
@@ -24,69 +23,21 @@ class Observer:
     def block(self, epoch, block, turns, scores):
         """A block is trained, its mini-batches in the order `turns` (int64); epoch from 0.
 
-        scores: raw, float32 (rows,), in the order of the block's rows, each before its own mini-batch moved anything.
+        scores: raw, float32 (rows,), in the order of the block's rows, each before its own mini-batch moved anything;
+        those of mini-batches that are not in `turns`, which another run has trained, are arbitrary.
         """
 
     def epoch(self, record):
         """An epoch has ended: epoch (from 1), train and test (metric -> value), seconds, rows_per_second."""
 
-    def resumed(self, records):
-        """Training goes on after these epochs, which another run has trained."""
+    def resumed(self, records, rows):
+        """Training goes on after these epochs and so many rows of the next, which another run has trained."""
 
+    def anew(self, why):
+        """Training that was to be gone on with begins anew; why: a clause."""
 
-@dataclass
-class Best:
-    """The best epoch so far by the primary test metric, and its model as the trainer had it."""
-
-    epoch: int
-    value: float
-    model: Model
-
-
-@dataclass
-class State:
-    """All that training needs to go on after an epoch, beside its rows.
-
-    model: weights as training has them, which is of scaled values (see fmcore.scaling), and the optimizer's state.
-    epochs: a record of each epoch so far. best: what early stopping keeps, or None.
-    """
-
-    model: Model
-    epochs: list = field(default_factory=list)
-    best: Best | None = None
-
-    def add(self, record, trainer):
-        """Take in an epoch's record, and the trainer's model where it is the best one and early stopping wants it."""
-        self.epochs.append(record)
-        h = self.model.hyperparameters
-        if h.early_stopping_patience is None or "test" not in record:
-            return
-        value = record["test"][metrics_for(h.predictor_type).primary[0]]
-        if self.best is None or value < self.best.value:
-            self.best = Best(record["epoch"], value, trainer.snapshot())
-
-    def ended(self):
-        """Whether all epochs are trained, or `early_stopping_patience` of them since the best one."""
-        h = self.model.hyperparameters
-        too_long = self.best is not None and len(self.epochs) - self.best.epoch >= h.early_stopping_patience
-        return too_long or len(self.epochs) >= h.epochs
-
-
-class Control:
-    """What training asks besides: where to begin, whether to stop, and to save what it has. This one only stops.
-
-    stop: a function that says whether to end with what is there, or None for never.
-    """
-
-    def __init__(self, stop=None):
-        self.stop = stop or (lambda: False)
-
-    def begin(self, model, dataset, *, tested):  # noqa: ARG002 - for those that go on from elsewhere
-        """The State to go on from, given a new model, its loaded data, and whether there are test rows."""
-        return State(model)
-
-    def save(self, state):
-        """An epoch has ended; `state` makes the State that it left, which takes a copy of all parameters."""
+    def halved(self, error, epoch, factor):
+        """Epoch (from 1) begins again with learning rates of `factor` times those given; error: the DivergedError."""
 
 
 def train(model, dataset, backend, *, test=None, test_each_epoch=True, observer=None, control=None):
@@ -94,91 +45,25 @@ def train(model, dataset, backend, *, test=None, test_each_epoch=True, observer=
 
     dataset: a loaded Dataset. test: called for an iterator of Batches, whose primary metric decides early stopping;
     without test_each_epoch after the last epoch alone.
-    control: a Control, asked to stop before each epoch and after each block within one.
-    The result's info holds "epochs", one record each without timings, "best_epoch" where a test set chose one, and
+    control: a Control, asked to stop before each epoch and after each slice within one.
+    The result's info holds "epochs", one record each without timings, "trained_epochs", those of earlier trainings
+    included, "best_epoch" where a test set chose one, "halved", the epochs in which the learning rates were, and
     "stopped" (epoch, and rows of it that were trained) where control ended it.
-    Raises DivergedError where a loss is not finite, StoppedError where control stops it before there is any result.
+    Raises DivergedError where a loss or a weight is not finite, StoppedError where control stops it before there is any
+    result.
     """
-    observer, control = observer or Observer(), control or Control()
-    state = control.begin(model, dataset, tested=test is not None)
-    if state.epochs:
-        observer.resumed(state.epochs)
-    trainer, stopped = backend.trainer(state.model), None
-    while not state.ended():
-        started = perf_counter()
-        metrics, stopped = train_epoch(trainer, dataset, len(state.epochs), model.hyperparameters, observer, control)
-        if stopped:
-            break
-        seconds = perf_counter() - started
-        record = {"epoch": len(state.epochs) + 1, "train": metrics}
-        if test is not None and (test_each_epoch or record["epoch"] == model.hyperparameters.epochs):
-            with suppress(StoppedError):  # which ends a wait for the test rows
-                record["test"] = evaluate(lambda batch: trainer.score(scaled(batch, dataset.scale)), test(),
-                                          model.hyperparameters.predictor_type)
-        state.add(record, trainer)
-        observer.epoch({**record, "seconds": seconds, "rows_per_second": dataset.rows / seconds})
-        control.save(lambda: replace(state, model=trainer.snapshot()))
-    return result(state, trainer, dataset, stopped)
-
-
-def result(state, trainer, dataset, stopped):
-    """The model that training leaves, of raw values, with what there is to know about it in its info."""
-    if stopped and not stopped["rows"] and not state.epochs:
-        raise StoppedError("stopped before the first mini-batch was trained; there is no model to save")
-    model = unscaled(state.best.model if state.best else trainer.snapshot(), dataset.scale)
-    model.info.update(epochs=state.epochs, rows=dataset.rows, mini_batch_size=dataset.mini_batch_size)
-    if state.best:
-        model.info["best_epoch"] = state.best.epoch
+    run = _Run(model, dataset, backend, observer or Observer(), control or Control())
+    run.begin(tested=test is not None)
+    stopped = False
+    while not (stopped or run.state.ended()):
+        due = test_each_epoch or run.state.epoch == model.hyperparameters.epochs
+        try:
+            stopped = not run.epoch(test if due else None)
+        except DivergedError as error:
+            run.go_back(error)
     if stopped:
-        model.info["stopped"] = stopped
-    return model
-
-
-def train_epoch(trainer, dataset, epoch, hyperparameters, observer, control):
-    """One pass over the data: (metrics, None), or where control stopped it, (None, {"epoch", "rows"}).
-
-    The metrics are the primary one alone, of the loss of each row as it was before its own mini-batch.
-    """
-    loss = weight = rows = 0
-    lr = lr_factor(hyperparameters, epoch)
-    if control.stop():
-        return None, {"epoch": epoch + 1, "rows": 0}
-    with dataset.epoch() as blocks, suppress(StoppedError):  # which ends a wait for further blocks
-        for number, block in enumerate(blocks):
-            turns = order(block, number, epoch, hyperparameters)
-            scores, losses = trainer.train(block, turns, lr)
-            total = np.sum(losses, dtype=np.float64)
-            if not np.isfinite(total):
-                raise diverged(block, turns, scores, losses, epoch)
-            loss += total
-            weight += len(losses) if block.batch.weights is None else np.sum(block.batch.weights, dtype=np.float64)
-            rows += len(losses)
-            observer.rows(len(losses))
-            observer.block(epoch, block, turns, scores)
-            if rows != dataset.rows and control.stop():  # a whole epoch is tested and saved first
-                break
-        else:
-            mean = float(loss / weight) if weight else 0.0
-            return {"rmse": mean**0.5} if hyperparameters.predictor_type == "regressor" else {"logloss": mean}, None
-    return None, {"epoch": epoch + 1, "rows": rows}
-
-
-def lr_factor(hyperparameters, epoch):
-    """What the learning rates are multiplied by in an epoch (from 0)."""
-    return 1 - epoch / hyperparameters.epochs if hyperparameters.lr_schedule == "linear" else 1.0
-
-
-def diverged(block, turns, scores, losses, epoch):
-    """The DivergedError for a block whose losses are not finite: where it began, and the last finite score."""
-    def rows(m):
-        return slice(block.starts[m], block.starts[m + 1])
-
-    turn = next(turn for turn, m in enumerate(turns) if not np.isfinite(losses[rows(m)]).all())
-    trained = np.concatenate([scores[rows(m)] for m in turns[:turn + 1]])
-    largest = np.max(np.abs(trained[np.isfinite(trained)]), initial=0)
-    return DivergedError(
-        f"the loss is not finite in epoch {epoch + 1}, mini-batch {turn + 1} of {len(turns)}; the largest score before "
-        f"was {largest:.3g}; nothing was saved. Lower the learning rates, scale the features, or set clip_gradient")
+        run.control.paused(run.now)
+    return run.result(stopped=stopped)
 
 
 def evaluate(score, batches, predictor_type):
@@ -187,3 +72,113 @@ def evaluate(score, batches, predictor_type):
     for batch in batches:
         metrics.update(score(batch), batch.labels, batch.weights)
     return metrics.result()
+
+
+class _Run:
+    """A training under way."""
+
+    def __init__(self, model, dataset, backend, observer, control):
+        self.control = control
+        self._model, self._dataset, self._backend, self._observer = model, dataset, backend, observer
+        self._hyperparameters = model.hyperparameters
+        self._halves = model.hyperparameters.on_divergence == "halve-lr"
+
+    def begin(self, *, tested):
+        """Find out where to begin."""
+        self.state = state = self.control.begin(self._model, self._dataset, tested=tested)
+        if state.epochs or state.progress.rows:
+            self._observer.resumed(state.epochs, state.progress.rows)
+        if self._halves and state.begun is None:
+            state.begun = state.model
+        self._trainer = self._backend.trainer(state.model)
+
+    def now(self):
+        """The State as it is, with a copy of the model."""
+        return replace(self.state, model=self._snapshot(), progress=replace(self.state.progress))
+
+    def epoch(self, test):
+        """Train the epoch under way to its end, and test it; False where control stopped it."""
+        state, h, started, before = self.state, self._hyperparameters, perf_counter(), self.state.progress.rows
+        epoch = Epoch(len(state.epochs), trained_epochs(self._model), self._lr(), h)
+        if self.control.stop() or not train_epoch(self._trainer, self._dataset, epoch, state.progress, self._observer,
+                                                  self._go_on):
+            return False
+        seconds, rows = perf_counter() - started, state.progress.rows - before
+        record = {"epoch": state.epoch, "train": state.progress.metrics(h.predictor_type)}
+        if test is not None and not self._test(test, record):
+            return False
+        if self._halves:
+            state.begun = self._snapshot()
+        state.add(record, self._snapshot)
+        self._observer.epoch({**record, "seconds": seconds, "rows_per_second": rows / seconds})
+        self.control.save(self.now)
+        return True
+
+    def go_back(self, error):
+        """To the beginning of the epoch under way, with half the learning rates, where that is wished and may help."""
+        state = self.state
+        if not self._halves:
+            raise error
+        if len(state.halved) == HALVINGS:
+            raise DivergedError(f"{error.what}; the learning rates were halved {HALVINGS} times before") from error
+        state.halved.append(state.epoch)
+        state.progress = Progress()
+        self._trainer = None  # its memory is free before the next one takes as much
+        self._trainer = self._backend.trainer(state.begun)
+        self._observer.halved(error, state.epoch, self._halving())
+
+    def result(self, *, stopped):
+        """The model that training leaves, of raw values, with what there is to know about it in its info."""
+        state, rows = self.state, self.state.progress.rows
+        if stopped and not rows and not state.epochs:
+            raise StoppedError("stopped before the first mini-batch was trained; there is no model to save")
+        model = unscaled(state.best.model if state.best else self._snapshot(), self._dataset.scale)
+        kept = state.best.epoch if state.best else len(state.epochs)
+        model.info.update(epochs=state.epochs, rows=self._dataset.rows, mini_batch_size=self._dataset.mini_batch_size,
+                          trained_epochs=trained_epochs(self._model) + kept)
+        if state.best:
+            model.info["best_epoch"] = kept
+        if state.halved:
+            model.info["halved"] = state.halved
+        if stopped:
+            model.info["stopped"] = {"epoch": state.epoch, "rows": rows}
+        return model
+
+    def _halving(self):
+        return 0.5**len(self.state.halved)
+
+    def _lr(self):
+        return lr_factor(self._hyperparameters, len(self.state.epochs)) * self._halving()
+
+    def _go_on(self):
+        self.control.pass_by(self.now)
+        return not self.control.stop()
+
+    def _test(self, test, record):
+        """Put the metrics of the test rows into the record; False where control wants to stop and go on here later."""
+        def score(batch):
+            if self.control.resumable and self.control.stop():
+                raise StoppedError
+            return self._trainer.score(scaled(batch, self._dataset.scale))
+
+        try:
+            record["test"] = evaluate(score, test(), self._hyperparameters.predictor_type)
+        except DivergedError as error:
+            raise error.within(self.state.epoch) from None
+        except StoppedError:  # which also ends a wait for the test rows
+            return not self.control.resumable
+        return True
+
+    def _snapshot(self):
+        """A copy of the model as it is, which holds finite numbers only."""
+        model, state = self._trainer.snapshot(), self.state
+        try:
+            model.check_finite()
+        except DivergedError as error:
+            raise error.within(state.epoch if state.progress.rows else len(state.epochs)) from None
+        return model
+
+
+def trained_epochs(model):
+    """How many epochs a model was trained, in all trainings that it comes from."""
+    return model.info.get("trained_epochs", 0)

@@ -1,10 +1,11 @@
 """Fixtures of the tests that run the command line, and how hypothesis tries its examples."""
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
-from shell import Shell, libsvm_rows
+from shell import ROOT, Shell, libsvm_rows
 
 # A busy machine makes an example slow, not wrong; in continuous integration the examples are the same every time.
 settings.register_profile("fmkit", deadline=None, derandomize="CI" in os.environ)
@@ -32,3 +33,9 @@ def world(tmp_path_factory):
     fm("train", paths["ratings"], "--test", paths["more_ratings"], "--predictor-type", "regressor", "--epochs", 3,
        "-o", paths["regressor"])
     return SimpleNamespace(said=said, **paths)
+
+
+@pytest.fixture
+def real_data():
+    """The folder of real data sets, which may not be there."""
+    return Path(os.environ.get("FMKIT_DATA", ROOT.parent / "shared" / "data"))

@@ -9,13 +9,14 @@ from shell import ROOT
 LADDER = (  # top down: a room imports rooms further down, never its own rung's others; a package is one room
     "fmcli.__main__", "fmcli.main", "fmcli.commands fmcli.container", "fmcli.sagemaker_log fmcli.tuning_log",
     "fmcli.training_logs",
-    "fmcli.channels fmcli.server", "fmcli.options fmcli.progress", "fmcli.console fmcli.exits",
-    "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.fitting", "fmcore.checkpoint", "fmcore.data fmcore.piped",
-    "fmcore.training fmcore.scoring fmcore.converting fmcore.exporting fmcore.inspection",
-    "fmcore.archive fmcore.batchmetrics fmcore.dataset fmcore.modelfile", "fmcore.modelheader",
+    "fmcli.channels fmcli.server", "fmcli.options fmcli.progress fmcli.stop", "fmcli.console fmcli.exits",
+    "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.fitting", "fmcore.checkpoint fmcore.warmstart",
+    "fmcore.data fmcore.piped", "fmcore.training fmcore.scoring fmcore.converting fmcore.exporting fmcore.inspection",
+    "fmcore.state", "fmcore.epoch",
+    "fmcore.archive fmcore.batchmetrics fmcore.dataset fmcore.modelfile fmcore.modelinfo", "fmcore.modelheader",
     "fmcore.io fmcore.backends", "fmcore.model",
     "fmcore.ahead fmcore.blocks fmcore.checks fmcore.metrics fmcore.scaling",
-    "fmcore.hyperfile fmcore.memory fmcore.publish fmcore.threads",
+    "fmcore.hyperfile fmcore.memory fmcore.publish fmcore.slices fmcore.threads",
     "fmcore.params", "fmcore.parameter fmcore.optimizers", "fmcore.batch", "fmcore._rows", "fmcore.errors",
     "fmcore", "fmcli")
 NEVER = {  # beyond the ladder

@@ -29,7 +29,7 @@ from fmcore.params import resolve
 from fmcore.training import Observer
 
 class Log(Observer):
-    def resumed(self, records):
+    def resumed(self, records, rows):
         with Path("resumed").open("a") as log:
             print(len(records), file=log)
 
@@ -81,7 +81,7 @@ class Counter(Observer):
     def epoch(self, record):
         self.epochs.append(record["epoch"])
 
-    def resumed(self, records):
+    def resumed(self, records, rows):
         self.gone_on_after = len(records)
 
 

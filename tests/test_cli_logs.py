@@ -9,7 +9,8 @@ from fmcli.commands.train import LOGS
 from fmcore import modelfile
 from fmcore.backends import backend_for
 from fmcore.dataset import Dataset
-from fmcore.training import Control, State, train
+from fmcore.state import Control, State
+from fmcore.training import train
 
 CLASSIFIER = ("--predictor-type", "binary_classifier", "--log-format", "jsonl")
 

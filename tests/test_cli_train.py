@@ -110,7 +110,7 @@ def test_early_stopping_keeps_the_best_model(fm):
     assert a.linear.tolist() == b.linear.tolist()
     said = fm("train", "noise.svm", *CLASSIFIER, "--early-stopping-patience", 2, "-o", "c.fm", code=2).err
     assert said == ("fm: early_stopping_patience goes by the loss of test rows, but none are given; name some with "
-                    "--test, or leave it out\n")
+                    "--test, or set it to none\n")
 
 
 def test_test_rows_of_several_sources_with_unknown_features(fm):

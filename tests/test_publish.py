@@ -67,15 +67,64 @@ def test_a_new_file_that_fails_never_appears(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_kill_leaves_the_old_file(target):
-    code = ("import sys, time\nfrom fmcore import publish\nwith publish.whole(sys.argv[1]) as handle:\n"
-            "    handle.write(b'new'); handle.flush(); print('ready', flush=True); time.sleep(60)")
-    with subprocess.Popen([sys.executable, "-c", code, target], stdout=subprocess.PIPE, cwd=ROOT) as process:
-        assert process.stdout.readline() == b"ready\n"
+def writer(target):
+    """A process that has begun to write to the target, and ends when a line comes."""
+    code = ("import sys\nfrom fmcore import publish\nwith publish.whole(sys.argv[1]) as handle:\n"
+            "    handle.write(b'its own'); handle.flush(); print('ready', flush=True); input()")
+    process = subprocess.Popen([sys.executable, "-c", code, target], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               cwd=ROOT)
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def remains(target):
+    """Names in its folder that no reader of the folder sees."""
+    return {path.name for path in target.parent.iterdir() if path.name.startswith(".")}
+
+
+def test_a_kill_leaves_the_old_file_and_the_next_writer_tidies_up(target):
+    with writer(target) as process:
         process.send_signal(signal.SIGKILL)
     assert target.read_bytes() == b"old"
-    names = {path.name for path in target.parent.iterdir()} - {"model"}
-    assert all(name.startswith(".") for name in names)  # which no reader of the folder sees
+    assert len(remains(target)) == 1
+    write(target)
+    assert left(target) == (["model"], b"new")
+
+
+@pytest.mark.parametrize("tidy", [write, publish.prepare])
+def test_what_another_process_is_writing_is_left_to_it(target, tidy):
+    with writer(target) as process:
+        under_way = remains(target)
+        tidy(target)
+        assert remains(target) == under_way
+        process.communicate(b"\n")
+    assert process.returncode == 0
+    assert left(target) == (["model"], b"its own")
+
+
+def test_a_file_that_is_complete_but_not_yet_in_place_is_left_alone(target):
+    output = publish._target(str(target))
+    output.open()
+    output.handle.write(b"new")
+    output.complete()
+    publish._remove_unless_locked(target.parent / next(iter(remains(target))))
+    output.publish()
+    output.discard()
+    assert left(target) == (["model"], b"new")
+
+
+def test_a_file_taken_away_before_it_is_locked_is_made_again(target, monkeypatch):
+    locked = []
+
+    def lock(descriptor, how):
+        if not locked:
+            (target.parent / next(iter(remains(target)))).unlink()
+        locked.append(descriptor)
+
+    monkeypatch.setattr(publish.fcntl, "flock", lock)
+    write(target)
+    assert len(locked) == 2
+    assert left(target) == (["model"], b"new")
 
 
 def test_several_files_appear_only_when_all_are_complete(target):

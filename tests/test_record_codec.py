@@ -121,7 +121,7 @@ def composed(draw):
         field(1, *entry), label(3), label(2, b"weight"), label(-1, b"weight"), label(math.nan, b"weight"),
         label(4, b"other"), label(math.inf), label(math.nan), field(3, b"one"), field(3, "zwölf".encode()),
         field(3, b"\xff"), field(4, b"\xff"), field(6, b"new"), b"\x33\x34", sparse([4], [1], 5),
-        features(key=b"other"), field(2), field(1), b"\x00"]
+        features(key=b"other"), field(2), field(1), field(0), b"\x00"]
     return b"".join(draw(st.permutations(pieces + draw(st.lists(some(extra), max_size=3)))))
 
 

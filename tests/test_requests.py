@@ -86,6 +86,7 @@ def test_numbers_count_blank_lines():
     ({}, 'input, row 2: expected one of the keys "features" and "data"'),
     ({"features": [], "data": {}}, 'input, row 2: expected one of the keys "features" and "data"'),
     ({"features": [], "label": 1}, "input, row 2, field label: unknown key; expected features, data, id, uid"),
+    ('{"features": [], "\\ud800\\n\u00e9": 1}', r"input, row 2, field \ud800\n\u00e9: unknown key; expected features"),
     ({"features": [], "id": 1.5}, "input, row 2, field id: expected a string or an integer, found 1.5"),
     ('{"features": [], "uid": "\\ud800"}', "input, row 2, field uid: half of a surrogate pair"),
     ({"data": []}, "input, row 2, field data: expected an object, found a list"),

@@ -36,7 +36,7 @@ def same(data, form):
     if _requests.parse(data, form == "jsonlines") is None:
         return False
     fast, slow = decode(data, form), _uncommon(data, form, "fail")
-    assert (fast.units, fast.facts, fast.skipped) == (slow.units, slow.facts, slow.skipped)
+    assert (fast.units, fast.facts, len(fast.skipped)) == (slow.units, slow.facts, len(slow.skipped))
     for name in ("indptr", "indices", "values", "labels"):
         left, right = getattr(fast.batch, name), getattr(slow.batch, name)
         assert left.dtype == right.dtype

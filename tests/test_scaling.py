@@ -24,13 +24,13 @@ def scale_of(batches, feature_dim=30):
     return scale.result(feature_dim)
 
 
-def test_the_scale_is_the_weighted_root_mean_square_of_a_features_values_and_at_least_one():
+def test_the_scale_is_the_power_of_two_nearest_to_the_weighted_root_mean_square_of_a_features_values():
     batch = large_values(weights=True)
     weights = np.repeat(batch.weights, np.diff(batch.indptr)).astype(float)
     for feature, got in enumerate(scale_of([batch])):
         mine = batch.indices == feature
         mean = np.average(batch.values[mine].astype(float) ** 2, weights=weights[mine])
-        assert got == pytest.approx(max(1, mean**0.5), rel=1e-6)
+        assert got == 2 ** round(np.log2(max(1, mean**0.5)))
 
 
 def test_the_scale_does_not_depend_on_batches_and_knows_features_never_seen():

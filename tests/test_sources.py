@@ -69,7 +69,8 @@ def test_a_prefix_may_end_within_a_name(folder):
 
 
 @pytest.mark.parametrize(("content", "says"), [
-    ("[{", "not a readable manifest"), ("{}", "expected a JSON list"), ("[]", "expected a JSON list"),
+    ("[{", "not a readable manifest"), ("[" * 100_000, "not a readable manifest"),
+    ("{}", "expected a JSON list"), ("[]", "expected a JSON list"),
     (["a.svm"], "expected a JSON list"), ([{"prefix": 3}, "a"], "expected a JSON list"),
     ([{"prefix": ""}, ["a"]], "expected a JSON list"), ([{"prefix": ""}], "the manifest lists no file"),
     ([{"prefix": "s3://bucket/x/"}, "a"], "its prefix s3://bucket/x/ is on S3, which is not read from here"),

@@ -13,7 +13,8 @@ from fmcore.backends import backend_for
 from fmcore.batch import concatenate
 from fmcore.dataset import Dataset
 from fmcore.errors import DataError, DivergedError, ResourceError, StoppedError
-from fmcore.training import Control, Observer, train
+from fmcore.state import Control
+from fmcore.training import Observer, train
 
 
 @pytest.fixture

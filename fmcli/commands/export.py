@@ -39,4 +39,4 @@ def command(model, output, to, vectors, span, column, vocabulary):
     if vectors is None and (span or column):
         raise click.UsageError("--range and --column choose whose vectors are written; say which with --vectors")
     selection = vectors and Selection(vectors, span, column)
-    api.export(api.load(model), output, to=to, selection=selection, vocabulary=vocabulary)
+    api.export(api.load(model, finite=True), output, to=to, selection=selection, vocabulary=vocabulary)

@@ -3,6 +3,7 @@ import json
 
 import click
 
+from fmcli.console import printable
 from fmcore import api
 
 
@@ -20,7 +21,7 @@ def command(model, as_json, verify, top, vocabulary):
     fm inspect clicks.fm --vocabulary columns.tsv
     fm inspect clicks.fm --json | jq .hyperparameters
     """
-    loaded = api.load(model, verify=verify)
+    loaded = api.load(model, verify=verify, finite=True)
     found = api.inspect(loaded, top=top, names=api.names(vocabulary) if vocabulary else None)
     if verify:
         found["verified"] = True
@@ -28,7 +29,7 @@ def command(model, as_json, verify, top, vocabulary):
         click.echo(json.dumps(found))
     else:
         for line in lines(found):
-            click.echo(line)
+            click.echo(printable(line))
 
 
 def lines(found):

@@ -20,13 +20,16 @@ from fmcore.memory import parse_size
               metavar="SIZE", help="Largest body of a request.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=Settings.timeout, show_default=True,
               metavar="SECONDS", help="Time for a request, from its head to its answer.")
+@click.option("--max-connections", "connections", type=click.IntRange(1, 1 << 20), default=Settings.connections,
+              show_default=True, metavar="N", help="Connections that a worker holds; the most silent one makes room.")
 @click.option("--access-log", is_flag=True, help="Write a line on standard error for every request.")
 def command(model, **settings):
     """Answer requests for predictions over HTTP, as an endpoint of SageMaker does.
 
     POST /invocations takes rows as application/json, application/jsonlines or application/x-recordio-protobuf, and
     answers in what Accept asks for, else in the same. GET /ping and GET /execution-parameters are there as well. What
-    is wrong with a request is answered as a sentence, with status 400, 406, 408, 413, 415 or 504.
+    is wrong with a request is answered as a sentence, with status 400, 406, 408, 413, 415, 431,
+    503 or 504.
 
     Workers share one map of the model, and one that dies is replaced. SIGTERM and SIGINT let requests under way
     finish. After a new model was renamed to MODEL (fm train ends so), SIGHUP makes it the one that answers. The server

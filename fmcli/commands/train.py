@@ -8,15 +8,33 @@ from fmcli import options
 from fmcli.channels import channel_options, train_and_test
 from fmcli.progress import byte_bar
 from fmcli.sagemaker_log import SageMakerLog
+from fmcli.stop import Stop
 from fmcli.training_logs import JsonLinesLog, TableLog
 from fmcore import api, publish
+from fmcore.errors import PausedError, UsageError
+from fmcore.params import resolve
 
 LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
+MINUTES = 10.0
+
+begin_options = options.stacked(
+    click.option("--init-model", metavar="MODEL",
+                 help="Go on from this model: its optimizer's state, its hyperparameters and its way to read rows are "
+                      "kept, but for what is given; it grows for new features, and its vocabulary for new values."),
+    click.option("--checkpoint", metavar="FILE",
+                 help="Save training to this file after each epoch, and at SIGINT and SIGTERM; it is removed once the "
+                      "model is published. One that is there already is refused without --resume."),
+    click.option("--checkpoint-every", type=click.FloatRange(0, clamp=False), metavar="MINUTES",
+                 help=f"Save within an epoch as well, so often; 0 for after epochs alone.  [default: {MINUTES:g}]"),
+    click.option("--resume", is_flag=True,
+                 help="Go on from the checkpoint, to the same model as without a break; without one, begin anew."),
+)
 
 
 @click.command("train")
 @click.option("-o", "--output", required=True, metavar="MODEL", help="File to write the model to.")
 @channel_options
+@begin_options
 @options.hyperparameter_options
 @options.read_options
 @options.table_options
@@ -31,7 +49,8 @@ LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 def command(context, output, metrics_out, quiet, **values):
     """Train a factorization machine on rows of any format that `fm convert` reads.
 
-    With the same seed the model is the same to the byte, for any number of threads and any memory limit.
+    With the same seed the model is the same to the byte, for any number of threads and any memory limit, and however
+    often training was interrupted and gone on with.
 
     \b
     fm train train.rec --predictor-type binary_classifier --test test.rec -o clicks.fm
@@ -39,21 +58,55 @@ def command(context, output, metrics_out, quiet, **values):
         --categorical user,movie --vocabulary columns.tsv -o ratings.fm
     fm train train.rec --preset sagemaker --hyperparameters hyperparameters.json -p epochs=20 -o jobs.fm
     fm train --input-mode pipe --train data/train --test data/test --predictor-type regressor -o a.fm
+    fm train today.rec --init-model yesterday.fm -o today.fm --checkpoint today.ckpt --resume
     """
     threads = options.chosen_threads(values.pop("threads"))
-    hyperparameters = options.chosen_hyperparameters(context, values, quiet=quiet)
-    binary = hyperparameters.predictor_type == "binary_classifier"
-    read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
+    stop, saving = saving_of(values)
+    initial_model, hyperparameters, read = job(context, values, threads, quiet=quiet)
     log_format = values.pop("log_format")
     bar = byte_bar("reading", quiet=quiet or log_format != "table")
     data, test = train_and_test(values, read, bar.reach)
-    log = LOGS[log_format]([part.report for part in (data, test) if part], bar=bar, quiet=quiet)
+    log = LOGS[log_format]([part.report for part in (data, test) if part], bar=bar, begun=stop.gently, quiet=quiet)
     with publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
         try:
-            model = api.train(data, hyperparameters, output, test=test, observer=log,
-                              resources=api.Resources(threads, values["memory_limit"]))
+            model = api.train(data, hyperparameters, output, test=test, observer=log, initial_model=initial_model,
+                              checkpoint=saving, stop=stop, resources=api.Resources(threads, values["memory_limit"]))
+        except PausedError as error:
+            error.exit_code = stop.exit_code
+            raise
         finally:
             log.close()
         for record in log.records if metrics else ():
             metrics.write(json.dumps(record).encode() + b"\n")
+    if saving:
+        api.remove_checkpoint(saving.path)
     log.finish(model)
+
+
+def saving_of(values):
+    """The Stop and the Saving (or None) that a command's values ask for, which are taken out of them."""
+    path, minutes, resume = (values.pop(name) for name in ("checkpoint", "checkpoint_every", "resume"))
+    stop = Stop()
+    if path is None:
+        for given, option in ((minutes is not None, "--checkpoint-every"), (resume, "--resume")):
+            if given:
+                raise UsageError(f"{option} is about a checkpoint; name its file with --checkpoint")
+        return stop, None
+    stop.listen()
+    minutes = MINUTES if minutes is None else minutes
+    return stop, api.Saving(path, resume=resume, minutes=minutes or None, resumable=True)
+
+
+def job(context, values, threads, *, quiet):
+    """(the model to go on from or None, Hyperparameters, ReadOptions) by a command's values, taken out of them."""
+    path = values.pop("init_model")
+    preset, given = options.given_hyperparameters(context, values, quiet=quiet, required=path is None)
+    read = options.given_read_options(values, threads)
+    if path is None:
+        hyperparameters = resolve(preset, **given)
+        return None, hyperparameters, options.to_read_options(
+            read, binary=hyperparameters.predictor_type == "binary_classifier")
+    if context.get_parameter_source("preset") is not click.core.ParameterSource.DEFAULT:
+        raise UsageError("--preset is for a new model; with --init-model all that is not given is the model's")
+    model = api.load(path, verify=True)
+    return (model, *api.continued(model, given, read))

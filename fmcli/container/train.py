@@ -8,10 +8,10 @@ import click
 from fmcli.console import say
 from fmcli.container.channels import channels
 from fmcli.container.failure import failed
-from fmcli.container.stop import Stop
 from fmcli.container.tree import Tree, root_option
 from fmcli.exits import Terminated, settled
 from fmcli.sagemaker_log import SageMakerLog
+from fmcli.stop import Stop
 from fmcore import api, publish
 from fmcore.errors import StoppedError
 from fmcore.threads import default_threads
@@ -50,7 +50,7 @@ def job(tree, stop):
     try:
         tree.prepare()
         train(tree, stop)
-    except (Terminated, StoppedError):
+    except (Terminated, KeyboardInterrupt, StoppedError):
         settled()
         say(f"stopped by {stop} before anything was trained: there is no model to publish")
         return stop.exit_code
@@ -89,10 +89,10 @@ class JobLog(SageMakerLog):
         super().__init__(reports, **options)
         self._stop = stop
 
-    def resumed(self, records):
+    def resumed(self, records, rows):
         """Training goes on after these epochs."""
         self._stop.gently()
-        super().resumed(records)
+        super().resumed(records, rows)
 
     def block(self, epoch, block, turns, scores):
         """A block is trained."""

@@ -12,7 +12,7 @@ class Settings:
     host, port: where it listens; port 0 takes any that is free.
     workers: processes that answer; None for as many as there are processors to use. threads: of each one's kernels.
     max_payload: bytes of a request's body. timeout: seconds from a request's head to its answer.
-    access_log: a line on standard error for each request.
+    access_log: a line on standard error for each request. connections: that a worker holds at once.
     """
 
     host: str = "127.0.0.1"
@@ -22,6 +22,7 @@ class Settings:
     max_payload: int = 6 << 20
     timeout: float = 60
     access_log: bool = False
+    connections: int = 1000
 
     def __post_init__(self):
         object.__setattr__(self, "workers", self.workers or default_threads())

@@ -1,5 +1,6 @@
 """The processes of a server: one that listens and watches, and workers, each with its own map of one model file."""
 import errno
+import logging
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ from uvicorn.supervisors import Multiprocess
 
 from fmcli.console import say
 from fmcli.server.app import application
+from fmcli.server.guard import Guard, affordable
 from fmcore import api
 from fmcore.errors import FMError, UsageError
 
@@ -38,6 +40,7 @@ REASONS = {
 def run(model_path, settings):
     """See fmcli.server.serve."""
     scorer_of(model_path, settings)
+    settings = affordable(settings)
     sys.stdin = None  # uvicorn would open it again in the workers, which have nothing to read
     with closing(listening(settings.host, settings.port)) as listener:
         supervisor = Supervisor(configuration(model_path, settings), [listener])
@@ -77,6 +80,7 @@ def configuration(model_path, settings):
     """What uvicorn is told; it travels to the workers, which make the application of it."""
     return Config(
         partial(worker, model_path, settings), factory=True, interface="asgi3", lifespan="off", ws="none",
+        http=partial(Guard, settings),
         workers=settings.workers, backlog=BACKLOG, proxy_headers=False, server_header=False,
         access_log=settings.access_log, log_config=ACCESS_LOG if settings.access_log else None,
         timeout_graceful_shutdown=STOP_LIMIT, timeout_worker_healthcheck=SILENCE_LIMIT)
@@ -84,6 +88,7 @@ def configuration(model_path, settings):
 
 def worker(model_path, settings):
     """The application of one worker, which ends with the process that watches it."""
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a line for each malformed request would fill disks
     threading.Thread(target=_follow, args=(multiprocessing.parent_process(),), daemon=True).start()
     try:
         return application(scorer_of(model_path, settings), settings)

@@ -25,6 +25,7 @@ PIECE = 1 << 20  # bytes decompressed at once
 LONGEST_TEXT = 1 << 20  # bytes of a member that is JSON; parsed, it takes many times more
 ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError, OSError,
               RuntimeError, struct.error, IndexError)
+GZIP, ZIP = b"\x1f\x8b", b"PK"  # what files of them begin with
 WITHIN = "--memory-limit lets it take more"
 
 
@@ -57,7 +58,10 @@ def unpack(path, limit=None):
         if not stat.S_ISREG(status.st_mode):
             raise ModelError("not a regular file or folder; save the archive as a file first")
         limit = default_limit(status.st_size) if limit is None else limit
-        return _packed(path.read_bytes(), limit), limit
+        with path.open("rb") as handle:
+            _require_known(handle.read(tar.BLOCK))  # before the rest of a file of any size is read
+            handle.seek(0)
+            return _packed(handle.read(), limit), limit
     except OSError as error:
         raise ModelError(error.strerror or str(error)) from None
 
@@ -67,19 +71,26 @@ def _folder(path):
     return [Member(entry.name, entry.stat().st_size, entry.read_bytes) for entry in files]
 
 
+def _require_known(head):
+    """Raise ModelError where a file's first bytes are not those of an archive."""
+    if not head:
+        raise ModelError("the file is empty; expected a model archive")
+    if not head.startswith((GZIP, LIST_MAGIC, ZIP)) and not tar.is_tar(head):
+        raise ModelError("not a model archive; expected model.tar.gz as SageMaker's factorization machines leave it, "
+                         "or the ZIP model_algo-1 in it")
+
+
 def _packed(data, limit):
     """The members' bytes for those of a file."""
-    if data[:2] == b"\x1f\x8b":
+    if data.startswith(GZIP):
         data = _gunzip(data, limit)
-    if data[:len(LIST_MAGIC)] == LIST_MAGIC:
+        _require_known(data[:tar.BLOCK])
+    if data.startswith(LIST_MAGIC):
         return {PARAMS: data}
-    if data[:2] == b"PK":
+    if data.startswith(ZIP):
         return _read(_zip(data, limit))
-    if tar.is_tar(data):
-        files = tar.files(data)
-        return _read([Member(name, len(view), lambda view=view: view) for name, view in files], limit)
-    raise ModelError("not a model archive; expected model.tar.gz as SageMaker's factorization machines leave it, or "
-                     "the ZIP model_algo-1 in it" if data else "the file is empty; expected a model archive")
+    files = tar.files(data)
+    return _read([Member(name, len(view), lambda view=view: view) for name, view in files], limit)
 
 
 def _read(members, limit=None):
@@ -94,14 +105,14 @@ def _read(members, limit=None):
     try:
         return _read(_zip(inner.read(), limit))  # which may hold no further one: a ZIP can hold itself
     except ModelError as error:
-        raise ModelError(f"{inner.name}: {error}") from None
+        raise ModelError(f"{_last(inner.name)}: {error}") from None
 
 
 def _chosen(members, roles):
     """Role -> the member that has it."""
     chosen = {}
     for member in members:
-        name = re.split(r"[/\\]", member.name)[-1]
+        name = _last(member.name)
         role = next((role for role in roles if re.fullmatch(ROLES[role], name)), None)
         if role in chosen:
             raise ModelError(f"it holds both {chosen[role].name!r} and {member.name!r}, and one model has one {role}")
@@ -110,9 +121,14 @@ def _chosen(members, roles):
     return chosen
 
 
+def _last(name):
+    """A member's name without its folders."""
+    return re.split(r"[/\\]", name)[-1]
+
+
 def _text_or_params(role, member):
     if role != PARAMS and member.size > LONGEST_TEXT:
-        raise ModelError(f"{member.name} takes {member.size:,} bytes; at most {LONGEST_TEXT:,} are read")
+        raise ModelError(f"{_last(member.name)} takes {member.size:,} bytes; at most {LONGEST_TEXT:,} are read")
     return member.read()
 
 

@@ -1,17 +1,19 @@
 """A model from an archive: whose arrays are which parameters, what it predicts, how it was trained."""
 import json
 import math
+from itertools import islice
 
 import numpy as np
 
 from fmcore.archive import ndarrays
 from fmcore.archive.containers import META, PARAMS, SYMBOL, WITHIN, unpack
 from fmcore.batch import MAX_FEATURE_DIM
-from fmcore.errors import DivergedError, ModelError, UsageError
+from fmcore.errors import ModelError, UsageError
 from fmcore.model import Model
 from fmcore.params import GROUPS, INIT_NUMBERS, MAX_NUM_FACTORS, PARAMETERS, PREDICTOR_TYPES, resolve
 
 PRESET = "sagemaker"  # for what the archive does not tell
+FEW = 8  # names said of arrays that are not understood
 NETWORKS = {  # form -> names of bias, linear, factors
     "sparse": ("w0_weight", "w1_weight", "v"),
     "dense": ("Linear_Plus_Bias_bias", "Linear_Plus_Bias_weight", "v"),
@@ -44,8 +46,8 @@ def load(path, *, predictor_type=None, limit=None):
         model = Model(resolve(PRESET, **told), **arrays, info={
             "imported": {"network": network, "ignored": ignored},
             "input": {"index_base": "0", "binary": told["predictor_type"] == "binary_classifier"}})
-        model.check_finite()
-    except (ModelError, DivergedError) as error:
+        model.require_finite()
+    except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
     return model
 
@@ -54,7 +56,8 @@ def _parameters(arrays, limit):
     """(form of the network, bias, linear and factors by group, names of the arrays left over)."""
     forms = [form for form, names in NETWORKS.items() if names[1] in arrays]
     if len(forms) != 1:
-        found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "none"
+        few = [f"{name!r:.80} {list(array.shape)}" for name, array in islice(arrays.items(), FEW)]
+        found = ", ".join(few) + ", ..." * (len(arrays) > FEW) or "none"
         expected = " or ".join(", ".join(names) for names in NETWORKS.values())
         raise ModelError(f"not one factorization machine; its arrays are {found}; expected {expected}")
     names = NETWORKS[forms[0]]

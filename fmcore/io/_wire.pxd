@@ -116,7 +116,7 @@ cdef inline bint read_field(Span* rest, uint8_t* number, Span* body) noexcept no
     """Take a length-delimited field numbered 1 to 15 off the front; False where the front is anything else."""
     cdef const uint8_t* start = rest.p
     cdef uint64_t length
-    if start[0] & 0x87 != 2:
+    if start[0] & 0x87 != 2 or start[0] < 8:  # protobuf has no field 0
         return False
     number[0] = start[0] >> 3
     rest.p += 1

@@ -57,9 +57,7 @@ def read_fully(stream, size):
 
 
 class Rejoined:
-    """A stream read in part, whole again: as a file-like object for a CSV reader."""
-
-    closed = False
+    """A stream read in part, whole again."""
 
     def __init__(self, start, stream):
         self._start, self._stream = io.BytesIO(start), stream
@@ -68,9 +66,6 @@ class Rejoined:
         """That many bytes, fewer only at the end."""
         start = self._start.read(size)
         return start + read_fully(self._stream, size - len(start))
-
-    def close(self):
-        """Leave the stream to whoever opened it."""
 
 
 def _first_lines(data, delimiter):

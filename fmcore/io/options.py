@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from fmcore.errors import UsageError
 
 FORMATS = ("auto", "libsvm", "libffm", "csv", "tsv", "parquet", "recordio", "json", "jsonlines")
+KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
 
 
 @dataclass(frozen=True)

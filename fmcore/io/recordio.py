@@ -54,7 +54,7 @@ def decode(chunk, on_error="fail"):
         except DataError as error:
             if on_error != "skip":
                 raise
-            skipped.append(error)
+            skipped.append(error.with_traceback(None))  # which holds on to far more than the error
     *arrays, feature_dim = rows.finish()
     numbers = np.delete(np.arange(1, units + 1), [error.number - 1 for error in skipped])
     facts = (("feature_dim", feature_dim),) if feature_dim >= 0 else ()

@@ -6,6 +6,10 @@ rows `keys` and `shape` (which may be absent). `id` or `uid` (a string or an int
 `configuration` and `metadata` are passed over; any other key is refused.
 """
 import json
+from array import array
+from collections.abc import Sequence
+from contextlib import nullcontext
+from threading import Lock
 
 import numpy as np
 
@@ -18,6 +22,7 @@ from fmcore.io.pieces import Decoded
 PIECE_BYTES = 1 << 20
 FLOAT32_END = 2.0**128 - 2.0**103  # rounds to infinity as a float32, as does all beyond
 UNITS = {"json": "row", "jsonlines": "line"}
+SLOW_ROAD = Lock()
 INSTANCE_KEYS = ("features", "data", "id", "uid", "configuration", "metadata")
 FEATURE_KEYS = ("keys", "shape", "values")
 KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
@@ -65,17 +70,40 @@ def decode(chunk, format, on_error="fail"):  # noqa: A002  (ReadOptions' word)
 
 
 def _uncommon(chunk, format, on_error):  # noqa: A002  (ReadOptions' word)
-    """As `decode`, at the pace of Python, of requests in any form: the grammar's last word, and its errors."""
+    """As `decode`, at the pace of Python, of requests in any form: the grammar's last word, and its errors.
+
+    One thread at a time where the chunk is large: Python lets no two go on at once anyway, and each may take thirty
+    times its chunk of memory.
+    """
+    with SLOW_ROAD if len(chunk) > PIECE_BYTES else nullcontext():
+        return _walked(chunk, format, on_error)
+
+
+def _walked(chunk, format, on_error):  # noqa: A002  (ReadOptions' word)
     instances = _document(chunk) if format == "json" else chunk.split(b"\n")
     units = len(instances) - (format == "jsonlines" and not instances[-1])
-    rows, skipped = _Rows(format), []
+    rows, wrong = _Rows(format), array("q")
     for number, instance in enumerate(instances, 1):
         error = rows.add(number, instance)
         if error is not None:
             if on_error != "skip":
                 raise error
-            skipped.append(error)
-    return Decoded(rows.batch(), units, tuple(skipped))
+            wrong.append(number)
+    return Decoded(rows.batch(), units, _Malformed(instances, wrong, format))
+
+
+class _Malformed(Sequence):
+    """The DataErrors of malformed instances, each made anew when asked for, as a piece may hold nothing but those."""
+
+    def __init__(self, instances, numbers, format):  # noqa: A002  (ReadOptions' word)
+        self._instances, self._numbers, self._format = instances, numbers, format
+
+    def __len__(self):
+        return len(self._numbers)
+
+    def __getitem__(self, item):
+        number = self._numbers[item]
+        return _Rows(self._format).add(number, self._instances[number - 1])
 
 
 class _Rows:
@@ -239,7 +267,8 @@ def _only_numbers(values, kinds, expected, path):
 def _only(mapping, known, path):
     for key in mapping:
         if key not in known:
-            raise _Refused(f"unknown key; expected {', '.join(known)}", f"{path}{key[:40]}")
+            shown = json.dumps(key[:40])[1:-1]  # in one line, and without half of a surrogate pair
+            raise _Refused(f"unknown key; expected {', '.join(known)}", f"{path}{shown}")
 
 
 def _kind(value):

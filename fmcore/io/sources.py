@@ -113,7 +113,7 @@ def _manifest(path):
     """
     try:
         entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"not a readable manifest: {error}", source=path) from error
     shape = 'expected a JSON list: first {"prefix": "..."}, then file names'
     if not (isinstance(entries, list) and entries and isinstance(entries[0], dict)):

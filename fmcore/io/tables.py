@@ -10,11 +10,13 @@ from fmcore.io.csvhead import Rejoined, read_head
 from fmcore.io.labels import Labels
 from fmcore.io.onehot import Block, Fault, OneHot, Texts
 from fmcore.io.ragged import Ragged
+from fmcore.io.utf8 import ValidUTF8
 from fmcore.io.vocabulary import open_encoder
 
 BLOCK_BYTES = 2 << 20  # of CSV text; a row must fit
 BLOCK_FIELDS = 2 << 20  # of a Parquet file, rows times columns
 DELIMITERS = {"csv": ",", "tsv": "\t"}
+NO_TEXT = "is not UTF-8, or contains a NUL"
 
 
 def read(source, stream, options, report, format, *, encoder=None, labels=None):  # noqa: A002  (ReadOptions' word)
@@ -56,7 +58,7 @@ def _read_csv(source, stream, delimiter, options, report, one_hot):
     rows = one_hot(columns)
     ragged = Ragged(source.name, options.on_error, report)
     if head.rows:
-        for batch in _csv_batches(Rejoined(head.rows, stream), delimiter, columns, ragged):
+        for batch in _csv_batches(ValidUTF8(Rejoined(head.rows, stream)), delimiter, columns, ragged):
             numbers = ragged.number(batch.num_rows)
             made = rows.batch(_block(columns, numbers, {p: batch.column(str(p)) for p in columns.used}))
             if len(made):
@@ -221,9 +223,9 @@ def _texts(array):
             values.append(value.strip().decode())
         except UnicodeDecodeError:
             values.append("")
-            problems[code] = "is not UTF-8"
+            problems[code] = NO_TEXT
         if b"\0" in value:
-            problems[code] = "contains a NUL"
+            problems[code] = NO_TEXT
     codes = _codes(array)
     bad = [(row, problems[codes[row]]) for row in np.flatnonzero(np.isin(codes, list(problems))).tolist()]
     if "" in values:

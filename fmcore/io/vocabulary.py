@@ -11,11 +11,12 @@ from fmcore.io import vocabularyfile
 MAX_HASH_BITS = 30  # 2**31 indices would pass MAX_FEATURE_DIM
 
 
-def open_encoder(table, *, build=True):
+def open_encoder(table, *, build=True, grow=False):
     """The encoder that a `TableOptions` asks for; use one for all files of a run, so that they share their indices.
 
     A vocabulary whose file exists is read and fixed. One whose file does not exist grows while tables are read
-    (`is_new`), and whoever reads writes it when the reading is done; with build=False the file must exist.
+    (`is_new`), and whoever reads writes it when the reading is done; with build=False the file must exist. With grow
+    it is read and grows from there.
     Raises UsageError where the options do not fit together, DataError where the vocabulary's file is damaged.
     """
     if table.vocabulary is not None and table.hash_bits is not None:
@@ -26,7 +27,7 @@ def open_encoder(table, *, build=True):
         return Encoder()
     path = Path(table.vocabulary)
     if path.exists():
-        return Vocabulary.read(path)
+        return Vocabulary.read(path, grow=grow)
     if not build:
         raise UsageError(f"the vocabulary {path} does not exist; name the one of the training rows with --vocabulary")
     return Vocabulary()
@@ -39,6 +40,7 @@ class Encoder:
     """
 
     is_new = False
+    added = 0  # how many values it has taken in
 
     def __init__(self):
         self._numeric = None  # column name -> index, once a table has been seen
@@ -142,10 +144,10 @@ class Vocabulary(Encoder):
         return self._size
 
     @classmethod
-    def read(cls, path):
-        """The vocabulary in that file, fixed. Raises DataError naming the line that is wrong."""
+    def read(cls, path, *, grow=False):
+        """The vocabulary in that file, fixed unless it may grow. Raises DataError naming the line that is wrong."""
         self = cls()
-        self.is_new = self._growing = False
+        self.is_new = self._growing = grow
         self._numeric, self._values, self._size = vocabularyfile.read(path)
         return self
 
@@ -206,6 +208,7 @@ class Vocabulary(Encoder):
 
     def _index(self, name, value):
         index = self._values[name].setdefault(value, self._size)
+        self.added += index == self._size
         self._size = max(self._size, index + 1)
         if self._size > MAX_FEATURE_DIM:
             raise DataError(f"more than {MAX_FEATURE_DIM} different values", field=name)

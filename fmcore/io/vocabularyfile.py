@@ -5,9 +5,11 @@ UTF-8 text, tab-separated, one feature a line in the order of the indices from 0
 carriage return are written `\\`, `\t`, `\n`, `\r`.
 """
 import re
+import stat
 
 from fmcore.errors import DataError
 
+LONGEST_LINE = 8 << 20  # bytes; a table's row has at most 2 MiB, and each of them may take two
 HEADER = b"index\tcolumn\tvalue"
 ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 UNESCAPES = {written: char for char, written in ESCAPES.items()}
@@ -27,15 +29,22 @@ def read(path):
     """
     numeric, values, size = {}, {}, 0
     try:
+        _require_end(path)
         with path.open("rb") as handle:
-            _check_header(handle.readline())
-            for size, line in enumerate(handle, 1):
+            _check_header(handle.readline(LONGEST_LINE))
+            for size, line in enumerate(iter(lambda: handle.readline(LONGEST_LINE), b""), 1):
                 _add(line, size - 1, numeric, values)
     except DataError as error:
         raise error.moved(str(path)) from None
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", source=str(path)) from None
     return numeric, values, size
+
+
+def _require_end(path):
+    """Refuse pipes and devices, which may never end: a model may name any path as its vocabulary."""
+    if stat.S_IFMT(path.stat().st_mode) not in {stat.S_IFREG, stat.S_IFDIR}:
+        raise DataError("not a regular file; expected a vocabulary")
 
 
 def _check_header(line):
@@ -66,6 +75,8 @@ def _add(line, index, numeric, values):
 
 
 def _fields(line, number):
+    if len(line) == LONGEST_LINE:
+        raise DataError(f"the line is longer than {LONGEST_LINE:,} bytes", number=number)
     try:
         text = line.rstrip(b"\r\n").decode()
     except UnicodeDecodeError:

@@ -9,6 +9,12 @@ def mark():
     return {"host": socket.gethostname(), "process": os.getpid(), "since": _since(os.getpid())}
 
 
+def is_mark(run):
+    """Whether it is what `mark` gives, on whatever machine."""
+    return (isinstance(run, dict) and isinstance(run.get("host"), str) and "since" in run
+            and isinstance(run.get("process"), int) and 0 < run["process"] < 1 << 31)
+
+
 def lives(run):
     """Whether the process of a mark goes on, as far as can be told: one on another machine is taken to."""
     return run["host"] != socket.gethostname() or _since(run["process"]) == run["since"]

@@ -12,6 +12,7 @@ PATIENCE = 15  # seconds to wait for another run that writes
 TRIES = 30  # to open a study whose tables another run makes at the same time
 UNDER_WAY = ("already exists", "UNIQUE constraint failed", "no such table")  # what is met then
 HEADER = b"SQLite format 3\0"
+LONGEST = 1 << 24  # bytes of a value
 
 
 def require(*, plots=False):
@@ -71,12 +72,9 @@ def _opened(path, settings):
     import optuna
     import sqlalchemy
 
-    def connect():
-        return sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
-
-    try:  # the connection is made here, since the path may hold what means something else in a URL
+    try:  # the path may hold what means something else in a URL; what fails leaves no open connection behind
         storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={
-            "creator": connect, "poolclass": sqlalchemy.pool.NullPool})  # what fails leaves no open connection behind
+            "creator": lambda: _connected(path), "poolclass": sqlalchemy.pool.NullPool})
         return optuna.create_study(storage=storage, study_name=NAME, load_if_exists=True, **settings)
     except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
         if any(words in _reason(error) for words in UNDER_WAY):
@@ -84,6 +82,15 @@ def _opened(path, settings):
         raise
     except RuntimeError as error:  # the tables are those of another version
         raise UsageError(f"the study {path} cannot be used: {error}") from None
+
+
+def _connected(path):
+    """A connection to a file that may come from anyone: the expressions in it do little harm."""
+    connection = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if hasattr(connection, "setlimit"):  # from Python 3.11 on
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+    return connection
 
 
 def _reason(error):
@@ -118,12 +125,15 @@ def _require_study_file(path):
     if not os.access(path, os.W_OK):
         raise UsageError(f"{path} cannot be written: it is write-protected")
     if head:
-        with guarded(path), closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
+        with guarded(path), closing(_connected(path)) as connection:
             _require_ours(path, connection)
 
 
 def _require_ours(path, connection):
     """Refuse a database of something else; one that was just begun has no study yet, or no table."""
+    if list(connection.execute("SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index') OR rootpage = 0")):
+        raise UsageError(f"{path} holds triggers, views or virtual tables, which no study of fm tune does; name a new "
+                         "file")
     tables = {name for name, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     studies = [name for name, in connection.execute("SELECT study_name FROM studies")] if "studies" in tables else []
     if (tables and "studies" not in tables) or (studies and NAME not in studies):

@@ -72,6 +72,8 @@ class Study:
             path, direction=direction_of(self.objective), sampler=self._sampler, pruner=self._pruner(strategy))
         with self._guarded():
             self._require_same(json.loads(json.dumps(settings)))
+            if path is not None:
+                self._require_sound()
 
     def ask(self):
         """The next Trial, or None where enough have ended or are under way."""
@@ -180,6 +182,17 @@ class Study:
                 raise UsageError(f"{self._path} holds another search: there, {name} is {its}, here {mine}; name "
                                  "another file with --study, or search as it does")
 
+    def _require_sound(self):
+        """Refuse trials that no run of this search can have left."""
+        expected = {name: _distribution(dimension) for name, dimension in self._space.dimensions.items()}
+        try:
+            sound = all(_is_sound(trial, expected) for trial in self.optuna_study.get_trials(deepcopy=False))
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+            sound = False  # optuna takes what is in the file for its own
+        if not sound:
+            raise UsageError(f"the study {self._path} is damaged: it holds a trial that is none of this search; name "
+                             "another file with --study")
+
     def _bury(self):
         """Withdraw the trials under way of runs that are no more."""
         for trial in self._counted():
@@ -199,6 +212,24 @@ class Study:
 
     def _guarded(self):
         return storage.guarded(self._path)
+
+
+def _distribution(dimension):
+    """What optuna makes of a dimension where a value of it is suggested."""
+    from optuna import distributions
+
+    if not isinstance(dimension, Range):
+        return distributions.CategoricalDistribution(dimension.values)
+    kind = distributions.IntDistribution if dimension.integer else distributions.FloatDistribution
+    return kind(dimension.low, dimension.high, log=dimension.log)
+
+
+def _is_sound(trial, expected):
+    """Whether a trial is such as `Study` leaves them; expected: name -> distribution."""
+    told = trial.user_attrs
+    return (runs.is_mark(told.get(RUN)) and isinstance(told.get(PLACE, 0), int)
+            and isinstance(told.get("seconds", 0.0), (int, float)) and isinstance(told.get(PROBLEM, ""), str)
+            and all(expected.get(name) == found for name, found in trial.distributions.items()))
 
 
 def _tried(trial):

@@ -13,8 +13,8 @@ from jobs import BASICS, CLASSES, FEATURES, TRAIN, Job, fed, read_until, stopped
 from shell import last_line, libsvm_rows, wait_for
 
 import fmcli.container.train
-from fmcli.container.stop import Stop
 from fmcli.container.tree import Tree
+from fmcli.stop import Stop
 from fmcore import api
 
 FOREVER = {"epochs": 10**9, "mini_batch_size": 10}

@@ -1,0 +1,167 @@
+"""Figures of all benchmarks together: read from what scripts write, kept with the machine, compared with others."""
+import json
+import os
+import platform
+import re
+import shlex
+import statistics
+import subprocess
+import sysconfig
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from measure import ROOT
+
+from fmcore import __version__
+from fmcore.backends.cpu import CpuBackend
+from fmcore.threads import default_threads
+
+BETTER = {  # unit -> 1 where more of it is better, -1 where less is, 0 where it only describes the others
+    "s": -1, "loss": -1, "bytes": -1, "bytes a non-zero": -1, "growth": -1, "share": 1, "accuracy": 1, "rows": 0,
+    "count": 0}
+TOLERANCE = {"loss": 0.002}  # of a unit: by which medians may differ though no two runs of both came out alike
+OTHER_TOLERANCE = 0.05
+OTHERS = (  # in names of figures that are not fmkit's, which cannot make it worse
+    "busy process", "at random", "in order", "xlearn", "vowpalwabbit", "modern_fm", "myfm", "scikit-learn", "products",
+    "trivial", "read_csv", "import ", "google")
+
+
+@dataclass
+class Figure:
+    """The values of one kind of work, one a run."""
+
+    values: list
+    unit: str
+
+    @property
+    def median(self):
+        """That of the values."""
+        return statistics.median(self.values)
+
+
+def read(path):
+    """(script, name) -> Figure of the lines that `measure.figure` wrote; a name that comes again is numbered."""
+    found = {}
+    for line in Path(path).read_text().splitlines():
+        told = json.loads(line)
+        plain = name = told["name"] or "time"
+        count = 1
+        while (told["script"], name) in found:
+            count += 1
+            name = f"{plain} #{count}"
+        found[told["script"], name] = Figure(told["values"], told["unit"])
+    return found
+
+
+def save(path, found, way):
+    """Keep figures as JSON, with the machine that they hold on and the way that they were measured (suite.WAYS)."""
+    kept = [{"script": script, "name": name, **asdict(one)} for (script, name), one in found.items()]
+    Path(path).write_text(json.dumps({"way": way, "machine": machine(), "figures": kept}, indent=1) + "\n")
+
+
+def load(path):
+    """(way, machine, figures) of what `save` has kept."""
+    kept = json.loads(Path(path).read_text())
+    found = {(one["script"], one["name"]): Figure(one["values"], one["unit"]) for one in kept["figures"]}
+    return kept["way"], kept["machine"], found
+
+
+def machine():
+    """What figures depend on beside fmkit, name -> text or number."""
+    return {
+        "processor": processor(), "processors": os.cpu_count(), "processors to use": default_threads(),
+        "memory bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "system": platform.platform(), "compiler": said(compiler(), "--version").partition("\n")[0],
+        "python": platform.python_version(), "numpy": np.__version__, "fmkit": __version__,
+        "commit": said("git", "-C", str(ROOT), "describe", "--always", "--dirty").strip(),
+        "kernels": CpuBackend().build}
+
+
+def processor():
+    """The processor's name, as far as the system tells."""
+    with suppress(OSError, TypeError):
+        return re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())[1]
+    return said("sysctl", "-n", "machdep.cpu.brand_string").strip() or platform.processor() or platform.machine()
+
+
+def compiler():
+    """The name of the C compiler that extensions are built with."""
+    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+
+
+def said(*command):
+    """What a command prints, or nothing where it cannot be run."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
+
+
+def worse(base, new):
+    """(script, name) of the figures of fmkit's that became worse than both spreads and tolerance explain.
+
+    Seconds are first divided by how much longer what is not fmkit's took in the same script.
+    """
+    both = [at for at, old in base.items() if at in new and BETTER[old.unit] and not is_other(at)]
+    slower = {script: slowdown(base, new, script) for script, _ in both}
+    return [at for at in both if judged(base[at], relieved(new[at], slower[at[0]])) == "WORSE"]
+
+
+def is_other(at):
+    """Whether a figure is a peer's or the machine's."""
+    return any(word in at[1] for word in OTHERS)
+
+
+def slowdown(base, new, script):
+    """How many times as long others took as before in a script; at least 1."""
+    ratios = [new[at].median / old.median for at, old in base.items()
+              if at in new and at[0] == script and is_other(at) and old.unit == "s"]
+    return max(1, statistics.median(ratios)) if ratios else 1
+
+
+def relieved(one, slower):
+    """The Figure that a machine so many times faster would have given."""
+    return Figure([value / slower for value in one.values], "s") if one.unit == "s" else one
+
+
+def better_of(first, second):
+    """Of figures that were measured twice the better median of each; those of one alone as they are."""
+    kept = {**first, **second}
+    for at in first.keys() & second.keys():
+        sign = BETTER[first[at].unit]
+        kept[at] = max(second[at], first[at], key=lambda one, sign=sign: sign * one.median)
+    return kept
+
+
+def compared(base, new):
+    """Lines of a table of both; what is worse says so."""
+    lines, bad = ["| figure | unit | before | now | change | |", "|---|---|---|---|---|---|"], set(worse(base, new))
+    for at in [*base, *(at for at in new if at not in base)]:
+        script, name = at
+        old, now = base.get(at), new.get(at)
+        if old is None or now is None:
+            lines.append(f"| {script}: {name} | {(old or now).unit} | {shown(old)} | {shown(now)} | | |")
+        elif BETTER[old.unit]:
+            verdict = "WORSE" if at in bad else judged(old, now).replace("WORSE", "as others")
+            change = now.median / old.median - 1 if old.median else 0
+            lines.append(f"| {script}: {name} | {old.unit} | {shown(old)} | {shown(now)} | {change:+.1%} | {verdict} |")
+        elif old.values != now.values:
+            lines.append(f"| {script}: {name} | {old.unit} | {shown(old)} | {shown(now)} | | not the same work |")
+    return lines
+
+
+def judged(old, now):
+    """Say "WORSE" or "better" where the values of both do not overlap and their medians are apart, else nothing."""
+    sign = BETTER[old.unit]
+    if abs(now.median - old.median) <= TOLERANCE.get(old.unit, OTHER_TOLERANCE) * abs(old.median):
+        return ""
+    if max(sign * value for value in now.values) < min(sign * value for value in old.values):
+        return "WORSE"
+    return "better" if min(sign * value for value in now.values) > max(sign * value for value in old.values) else ""
+
+
+def shown(one):
+    """A figure's median and range."""
+    return f"{one.median:.4g} ({min(one.values):.4g} to {max(one.values):.4g})" if one else "absent"

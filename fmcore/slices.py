@@ -1,0 +1,28 @@
+"""A block's mini-batches a slice at a time, so that training can be saved, stopped and told of within a block.
+
+Where a slice ends depends on the block alone, never on where training was stopped.
+"""
+import numpy as np
+
+ROWS = 1 << 14
+WORK = 1 << 23  # multiplications by a factor in one pass: some tens of milliseconds on one processor
+
+
+def slice_size(rows, non_zeros, mini_batch_size, num_factors):
+    """How many mini-batches make a slice of a block of so many rows and non-zeros."""
+    work = max(1, non_zeros * num_factors // rows)
+    return max(1, min(ROWS, WORK // work) // mini_batch_size)
+
+
+def slices(turns, size, first=0):
+    """The mini-batches `turns` from the `first` on, `size` at a time: (how many of all are then trained, the slice)."""
+    for begin in range(first, len(turns), size):
+        yield min(begin + size, len(turns)), turns[begin:begin + size]
+
+
+def rows_of(block, turns):
+    """The rows of these mini-batches, one after the other, int64."""
+    starts = block.starts[turns]
+    lengths = block.starts[turns + 1] - starts
+    ends = np.cumsum(lengths)
+    return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1])

@@ -1,0 +1,81 @@
+"""What training has come to: all that is needed to go on, and who asks for it to be saved or to stop."""
+from dataclasses import dataclass, field
+
+from fmcore.epoch import Progress
+from fmcore.metrics import metrics_for
+from fmcore.model import Model
+
+
+@dataclass
+class Best:
+    """The best epoch so far by the primary test metric, and its model as the trainer had it."""
+
+    epoch: int
+    value: float
+    model: Model
+
+
+@dataclass
+class State:
+    """All that training needs to go on, beside its rows.
+
+    model: weights as training has them, which is of scaled values (see fmcore.scaling), and the optimizer's state.
+    epochs: a record of each whole epoch so far. progress: how far the next one has come.
+    begun: the model as that one began, where training may go back to it, or None.
+    halved: the epoch, from 1, at each divergence that halved the learning rates.
+    best: what early stopping keeps, or None.
+    """
+
+    model: Model
+    epochs: list = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
+    begun: Model | None = None
+    halved: list = field(default_factory=list)
+    best: Best | None = None
+
+    @property
+    def epoch(self):
+        """The number of the epoch under way, from 1."""
+        return len(self.epochs) + 1
+
+    def add(self, record, snapshot):
+        """Take in an epoch's record, and the model of `snapshot()` where it is the best and early stopping wants it."""
+        self.epochs.append(record)
+        self.progress = Progress()
+        h = self.model.hyperparameters
+        if h.early_stopping_patience is None or "test" not in record:
+            return
+        value = record["test"][metrics_for(h.predictor_type).primary[0]]
+        if self.best is None or value < self.best.value:
+            self.best = Best(record["epoch"], value, snapshot())
+
+    def ended(self):
+        """Whether all epochs are trained, or `early_stopping_patience` of them since the best one."""
+        h = self.model.hyperparameters
+        too_long = self.best is not None and len(self.epochs) - self.best.epoch >= h.early_stopping_patience
+        return too_long or len(self.epochs) >= h.epochs
+
+
+class Control:
+    """What training asks besides: where to begin, whether to stop, and to save what it has. This one only stops.
+
+    stop: a function that says whether to end with what is there, or None for never.
+    """
+
+    resumable = False  # whether a stop, wherever it comes, is raised by `paused` and gone on from later
+
+    def __init__(self, stop=None):
+        self.stop = stop or (lambda: False)
+
+    def begin(self, model, dataset, *, tested):  # noqa: ARG002 - for those that go on from elsewhere
+        """The State to go on from, given a new model, its loaded data, and whether there are test rows."""
+        return State(model)
+
+    def save(self, state):
+        """An epoch has ended; `state` makes the State that it left, which takes a copy of all parameters."""
+
+    def pass_by(self, state):
+        """A slice of an epoch has ended; `state` as for `save`."""
+
+    def paused(self, state):
+        """`stop` has ended training within an epoch; `state` as for `save`. May raise PausedError."""

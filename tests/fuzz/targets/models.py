@@ -1,0 +1,69 @@
+"""Model files, as they come and with their checksums made right again; files of hyperparameters."""
+import hashlib
+import io
+import json
+
+import numpy as np
+from fuzz.checks import outcome
+from fuzz.places import written
+
+from fmcore import hyperfile, modelfile, modelheader
+from fmcore.errors import DataError, ModelError, UsageError
+from fmcore.modelheader import ALIGNMENT, KEY, METADATA, Tensor
+from fmcore.params import PRESETS, Hyperparameters, resolve
+
+
+def model(data):
+    """A file is refused, or is a model that is the same once written and read again."""
+    _load(data)
+    signed = _signed(data)
+    if signed is not None:
+        _load(signed)
+
+
+def hyperparameters(data):
+    """A file is refused, or gives values that a run can be made of or that are refused together."""
+    read, error = outcome((DataError, UsageError), hyperfile.read_file, written("hyperparameters.json", data))
+    if error is not None:
+        return
+    typed, ignored = read
+    assert all(name.startswith("_") for name in ignored)
+    for preset in PRESETS:
+        chosen, _ = outcome(UsageError, resolve, preset, **{"predictor_type": "regressor", **typed})
+        if chosen is not None:
+            assert Hyperparameters.from_dict(json.loads(json.dumps(chosen.as_dict(), allow_nan=False))) == chosen
+
+
+def _load(data):
+    path = written("model.fm", data)
+    found, error = outcome(ModelError, modelfile.load, path)
+    if error is not None:
+        assert str(error).startswith(f"{path}: ")
+    whole, refused = outcome(ModelError, modelfile.load, path, verify=True)
+    assert error is None or str(error) == str(refused)
+    if whole is None:
+        return
+    assert all(np.isfinite(array).all() for array in whole.tensors().values())
+    buffer = io.BytesIO()
+    modelfile.dump(whole, buffer)
+    again = modelfile.load(written("again.fm", buffer.getvalue()), verify=True)
+    assert (again.hyperparameters, again.info) == (found.hyperparameters, found.info)
+    assert again.tensors().keys() == found.tensors().keys()
+    for name, array in found.tensors().items():
+        np.testing.assert_array_equal(again.tensors()[name], array, strict=True)
+
+
+def _signed(data):
+    """The file with right checksums; None where nothing can be made of its header."""
+    text = data[8:].decode("latin-1")
+    try:
+        header, end = json.JSONDecoder().raw_decode(text)
+        content = json.loads(header.pop(METADATA)[KEY])
+        content.pop("header_checksum")
+        table = {name: Tensor(entry["dtype"], entry["shape"], *entry["data_offsets"])
+                 for name, entry in header.items()}
+        tensors = data[8 + -(-end // ALIGNMENT) * ALIGNMENT:]
+        content["checksum"] = hashlib.sha256(tensors).hexdigest()
+        return modelheader.encode(table, content) + tensors
+    except Exception:  # noqa: BLE001  (whatever it is that stands there, it is no header)
+        return None

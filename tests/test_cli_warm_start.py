@@ -1,0 +1,153 @@
+"""`fm train --init-model`: yesterday's model and today's rows, as a cron job has them."""
+import shutil
+
+import pytest
+from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line, libsvm_rows
+
+from fmcore import modelfile
+
+REGRESSOR = ("--predictor-type", "regressor")
+CLASSIFIER = ("--predictor-type", "binary_classifier")
+CONSTANT = ("--lr-schedule", "constant")
+NEW_TABLE = "id,age,city,weight,bought\ne,2,Lima,1,yes\nf,1,Oslo,1,no\ng,4,Bern,2,yes\n"
+
+
+def same_numbers(fm, one, other):
+    """Whether two models have equal parameters and states."""
+    one, other = (modelfile.load(fm.folder / name).tensors() for name in (one, other))
+    return one.keys() == other.keys() and all(one[name].tolist() == other[name].tolist() for name in one)
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "sgd"])
+@pytest.mark.parametrize("more", [(), ("--memory-limit", 1, "--threads", 2)])
+def test_epochs_add_up(fm, world, optimizer, more):
+    rates = ("--optimizer", optimizer, "--linear-lr", 0.01, "--factors-lr", 0.01)
+    fm("train", world.ratings, *REGRESSOR, *CONSTANT, *rates, "--epochs", 5, "-o", "whole.fm", *more)
+    fm("train", world.ratings, *REGRESSOR, *CONSTANT, *rates, "--epochs", 2, "-o", "a.fm")
+    fm("train", world.ratings, "--init-model", "a.fm", "--epochs", 3, "-o", "b.fm", *more)
+    assert same_numbers(fm, "whole.fm", "b.fm")
+    assert modelfile.load(fm.folder / "b.fm").hyperparameters.epochs == 3
+
+
+def test_yesterdays_model_and_todays_rows(fm):
+    """The recipe of the README, by dates: each day can be run again, and goes on where it was killed."""
+    for day in range(1, 4):
+        fm.write(f"{day}.svm", libsvm_rows(400, day, features=10 * (day + 1)))
+    fm.write("test.svm", libsvm_rows(400, 9, features=40))
+    fm("train", "1.svm", *CLASSIFIER, "-o", "1.fm")
+    losses = [loss(fm, "1.fm")]
+    for day in (2, 3):
+        job = ("train", f"{day}.svm", "--init-model", f"{day - 1}.fm", "--epochs", 2, "-o", f"{day}.fm",
+               "--checkpoint", "c", "--resume")
+        fm(*job)
+        first = fm.read(f"{day}.fm")
+        fm(*job)
+        assert fm.read(f"{day}.fm") == first
+        losses.append(loss(fm, f"{day}.fm"))
+        assert modelfile.load(fm.folder / f"{day}.fm").feature_dim == 10 * (day + 1)
+    assert losses[2] < losses[1] < losses[0]
+
+
+def loss(fm, model):
+    """The logloss on the test rows."""
+    return float(fm("eval", model, "test.svm").out.split()[1])
+
+
+def test_in_place(fm, world):
+    fm("train", world.ratings, *REGRESSOR, *CONSTANT, "--epochs", 2, "-o", "x.fm")
+    fm("train", world.ratings, "--init-model", "x.fm", "--epochs", 1, "-o", "x.fm")
+    fm("train", world.ratings, *REGRESSOR, *CONSTANT, "--epochs", 3, "-o", "whole.fm")
+    assert same_numbers(fm, "x.fm", "whole.fm")
+
+
+def test_a_vocabulary_takes_in_new_values(fm):
+    fm.write("old.csv", TRAIN_TABLE)
+    fm.write("new.csv", NEW_TABLE)
+    fm("train", "old.csv", *CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--epochs", 2, "-o", "old.fm")
+    before, scores = fm.read("v.tsv"), fm("predict", "old.fm", "old.csv", "-q").out
+    said = fm("train", "new.csv", "--init-model", "old.fm", "-o", "new.fm").err
+    assert "values added to the vocabulary: 2" in said
+    assert fm.read("v.tsv") == before + b"3\tcity\tLima\n4\tcity\tBern\n"
+    old, new = (modelfile.load(fm.folder / name) for name in ("old.fm", "new.fm"))
+    assert (old.feature_dim, new.feature_dim) == (3, 5)
+    assert new.info["input"] == old.info["input"]
+    assert fm("predict", "old.fm", "old.csv", "-q").out == scores
+    fm("predict", "new.fm", "new.csv", "--unseen", "error")
+    said = fm("train", "new.csv", "--init-model", "new.fm", "-o", "x.fm").err
+    assert "values added" not in said
+
+
+def test_tables_whose_columns_moved_are_refused(fm):
+    fm.write("old.csv", "y,a,b\n1,2,3\n0,1,1\n")
+    fm.write("more.csv", "y,a,b,c\n1,2,3,4\n0,1,1,1\n")
+    for hashed in ((), ("--hash-bits", 3)):
+        fm("train", "old.csv", *REGRESSOR, "--label-column", "y", *hashed, "-o", "a.fm")
+        said = fm("train", "more.csv", "--init-model", "a.fm", "-o", "b.fm", code=2).err
+        columns = 2 + (8 if hashed else 0)
+        assert last_line(said) == (
+            f"fm: these tables have {columns + 1} features, but the model to go on from has {columns}, and columns are "
+            "told apart by their order; give the same ones, with --ignore for any other")
+        fm("train", "more.csv", "--init-model", "a.fm", "--ignore", "c", "-o", "b.fm")
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (("--predictor-type", "binary_classifier"), "predictor_type is binary_classifier, and regressor in the model"),
+    (("--num-factors", 3), "num_factors is 3, and 8 in the model"),
+    (("-p", "optimizer=adam"), "optimizer is adam, and adagrad in the model"),
+    (("--hash-bits", 4), "hash_bits is 4, and None in the model"),
+    (("--vocabulary", "v.tsv"), "vocabulary is v.tsv, and None in the model"),
+    (("--categorical", "a,b"), "categorical is ['a', 'b'], and [] in the model"),
+    (("--index-base", 1), "index_base is 1, and 0 in the model"),
+    (("--feature-dim", 19), "feature_dim is 19, but the model to go on from has 20 features, which may become more"),
+    (("--preset", "native"), "--preset is for a new model; with --init-model all that is not given is the model's"),
+])
+def test_what_does_not_go_with_the_model_is_refused(fm, world, options, said):
+    err = fm("train", world.ratings, "--init-model", world.regressor, *options, "-o", "x.fm", code=2).err
+    assert said in err
+    assert fm.files() == []
+
+
+def test_what_goes_with_the_model_is_not(fm, world):
+    fm("train", world.ratings, "--init-model", world.regressor, *REGRESSOR, "--num-factors", 8, "--seed", 7,
+       "--optimizer", "adagrad", "--index-base", "auto", "--feature-dim", 25, "--linear-lr", 0.01, "--linear-wd", 0,
+       "--epochs", 1, "--mini-batch-size", 10, "--feature-scaling", "none", "-o", "x.fm")
+    assert modelfile.load(fm.folder / "x.fm", verify=True).feature_dim == 25
+
+
+def test_a_vocabulary_that_is_not_the_models(fm):
+    fm.write("t.csv", TRAIN_TABLE)
+    job = ("train", "t.csv", *TABLE_OPTIONS, "--vocabulary", "v.tsv")
+    fm(*job, *CLASSIFIER, "-o", "a.fm")
+    shutil.move(fm.folder / "v.tsv", fm.folder / "w.tsv")
+    said = fm("train", "t.csv", "--init-model", "a.fm", "-o", "b.fm", code=2).err
+    assert last_line(said).startswith("fm: the vocabulary v.tsv does not exist; name the one of the training rows")
+    fm("train", "t.csv", "--init-model", "a.fm", "--vocabulary", "w.tsv", "-o", "b.fm")
+    fm.write("v.tsv", "index\tcolumn\tvalue\n0\tage\t\n1\tcity\tRome\n")
+    fm.write("t.csv", TRAIN_TABLE.replace("Oslo", "Rome"))
+    said = fm("train", "t.csv", "--init-model", "a.fm", "-o", "c.fm", code=2).err
+    assert last_line(said) == ("fm: the vocabulary v.tsv lists 2 features, but the model to go on from has 3; name the "
+                               "one that it was trained with, or --feature-dim 3")
+
+
+def test_damaged_and_other_files(fm, world):
+    model = world.regressor.read_bytes()
+    fm.write("bad.fm", model[:-1] + bytes([model[-1] ^ 1]))
+    for name, said in (("bad.fm", "damaged: the tensors do not match"), ("none.fm", "No such file"),
+                       (world.ratings, "not a safetensors file")):
+        assert said in fm("train", world.ratings, "--init-model", name, "-o", "x.fm", code=4).err
+
+
+def test_early_stopping_that_the_model_brings(fm, world):
+    job = ("train", world.train, "--test", world.test)
+    fm(*job, *CLASSIFIER, "--early-stopping-patience", 1, "-o", "a.fm")
+    assert "best epoch: " in fm(*job, "--init-model", "a.fm", "-o", "b.fm").err
+    said = fm("train", world.train, "--init-model", "a.fm", "-o", "b.fm", code=2).err
+    assert said.endswith("name some with --test, or set it to none\n")
+    fm("train", world.train, "--init-model", "a.fm", "--early-stopping-patience", "none", "-o", "b.fm")
+
+
+def test_quiet_is_silent_about_new_values(fm):
+    fm.write("old.csv", TRAIN_TABLE)
+    fm.write("new.csv", NEW_TABLE)
+    fm("train", "old.csv", *CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "-o", "old.fm")
+    assert fm("train", "new.csv", "--init-model", "old.fm", "-o", "new.fm", "--quiet").err == ""
