@@ -79,5 +79,5 @@ def test_training_on_columns_of_very_different_size_learns_what_training_on_even
         after = evaluate(lambda rows, model=model: backend.score(rows, model), [batch], h.predictor_type)
         losses[name] = after["logloss"]
         assert model.info["epochs"][-1]["test"]["logloss"] == pytest.approx(losses[name], rel=1e-3)
-    assert losses["raw"] == pytest.approx(losses["even"], rel=0.05)
+    assert losses["raw"] == pytest.approx(losses["even"], rel=0.1)  # a scale is up to sqrt(2) away from the ideal
     assert losses["unscaled"] > 2 * losses["raw"]
