@@ -27,8 +27,8 @@ def write_large_model(path, hyperparameters):
     zeros = np.zeros(1, np.float32)
     shapes = {"bias": (1,), "linear": (LARGE_DIM,), "factors": (LARGE_DIM, FACTORS)}
     table = modelheader.layout({name: np.broadcast_to(zeros, shape) for name, shape in shapes.items()})
-    head = modelheader.encode(table, {"feature_dim": LARGE_DIM, "hyperparameters": hyperparameters.as_dict(),
-                                      "info": {}, "checksum": ""})
+    head = modelheader.encode(table, {"feature_dim": LARGE_DIM, "info": {}, "checksum": "",
+                                      "hyperparameters": {**hyperparameters.as_dict(), "feature_dim": LARGE_DIM}})
     with path.open("wb") as handle:
         handle.write(head)
         handle.truncate(len(head) + max(tensor.end for tensor in table.values()))

@@ -6,6 +6,7 @@ Its info holds, under "checkpoint", the records of the epochs, how far the next 
 what.
 """
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -179,14 +180,28 @@ def load(path):
 def _require_sound(state, facts):
     """Raise ModelError or TypeError where training could not go on from what a file says."""
     require_records(state.epochs)
-    if not isinstance(facts, dict):
+    if not isinstance(facts, dict) or not _is_list_of_counts(state.halved):
         raise TypeError
-    _require_state(state.model)
+    _require_progress(state.progress)
     if state.best:
         require_records(state.epochs, state.best.epoch)
-        if not isinstance(state.best.value, (int, float)) or state.best.model.linear.shape != state.model.linear.shape:
+        if not isinstance(state.best.value, (int, float)):
             raise TypeError
-        _require_state(state.best.model)
+    for model in filter(None, (state.model, state.begun, state.best and state.best.model)):
+        if model.factors.shape != state.model.factors.shape:
+            raise TypeError
+        _require_state(model)
+
+
+def _require_progress(progress):
+    """Counts must not be negative, and sums of losses and weights must be numbers."""
+    counts, sums = (progress.blocks, progress.turns, progress.rows), (progress.loss, progress.weight)
+    if not _is_list_of_counts([*counts]) or not all(type(n) in {int, float} and math.isfinite(n) for n in sums):
+        raise TypeError
+
+
+def _is_list_of_counts(told):
+    return isinstance(told, list) and all(type(n) is int and 0 <= n < 2**63 for n in told)
 
 
 def _require_state(model):

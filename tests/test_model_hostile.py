@@ -245,7 +245,8 @@ def test_names_do_not_steer_the_terminal(run, tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------- checkpoints
-RECORDS = {"epochs": [EPOCH], "best": None, "facts": {}}
+PROGRESS = {"blocks": 1, "turns": 2, "rows": 300, "loss": 3.5, "weight": 300}
+RECORDS = {"epochs": [EPOCH], "progress": PROGRESS, "halved": [], "best": None, "facts": {}}
 
 
 def saved_checkpoint(path, optimizer, state, told=RECORDS, best=None):
@@ -287,7 +288,10 @@ def test_hostile_states_of_an_optimizer(tmp_path, optimizer, changes):
 
 
 @pytest.mark.parametrize(("told", "best"), [
-    (7, {}), ({}, {}), ({**RECORDS, "epochs": 3}, {}),
+    (7, {}), ({}, {}), ({**RECORDS, "epochs": 3}, {}), ({**RECORDS, "halved": 1}, {}),
+    ({**RECORDS, "halved": [-1]}, {}), ({**RECORDS, "progress": 3}, {}),
+    *(({**RECORDS, "progress": {**PROGRESS, **change}}, {})
+      for change in ({"blocks": -1}, {"turns": 0.5}, {"rows": 2**63}, {"loss": "x"}, {"weight": None}, {"else": 1})),
     ({**RECORDS, "epochs": [3]}, {}), ({**RECORDS, "facts": [1]}, {}),
     ({**RECORDS, "best": [1, 0.5]}, {}), ({**RECORDS, "best": [2, 0.5]}, BEST), ({**RECORDS, "best": [1, "x"]}, BEST),
     ({**RECORDS, "best": 7}, BEST), ({**RECORDS, "best": [1, 0.5]}, {**BEST, "linear": np.ones(4, np.float32)}),

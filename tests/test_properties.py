@@ -216,20 +216,6 @@ def test_a_row_of_twice_the_weight_is_the_row_twice(room, optimizer, data, doubl
 
 @pytest.mark.parametrize("optimizer", SLOTS)
 @few
-@given(data=rows(1, 1))
-def test_one_row_of_twice_the_weight_is_the_row_twice_to_the_byte(room, optimizer, data):
-    """A sum of two equal numbers is exact; with others between them, of a feature held twice too, rounding differs."""
-    (label, _, features), = data.rows
-    features = list(dict(features).items())
-    one, other = (tensors(room.train(Rows(copies, data.kind), optimizer=optimizer, mini_batch_size=WHOLE,
-                                     rescale_grad=0.25, epochs=1))
-                  for copies in ([(label, 2, features)], [(label, 1, features)] * 2))
-    assert {name: array.tobytes() for name, array in one.items()} == {
-        name: array.tobytes() for name, array in other.items()}
-
-
-@pytest.mark.parametrize("optimizer", SLOTS)
-@few
 @given(data=smooth_rows(), seed=st.integers(0, 99))
 def test_the_order_of_rows_in_one_mini_batch_does_not_matter(room, optimizer, data, seed):
     mixed = Rows([data.rows[n] for n in np.random.default_rng(seed).permutation(len(data.rows))], data.kind)

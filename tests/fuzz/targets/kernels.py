@@ -37,9 +37,11 @@ def recordio(data):
         pass
     _check_rows(rows.finish())
     patched = bytearray(data)
-    bad = _record.patch_shapes(patched, 1 << 30)
+    count, done = _record.patch_shapes(patched, 1 << 30)
     assert len(patched) == len(data)
-    assert bad is None or 0 < bad[0] <= records + 1
+    assert patched[done:] == data[done:]
+    assert 0 <= count <= records
+    assert count <= done <= read
 
 
 def _check_rows(found):

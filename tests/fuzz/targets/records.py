@@ -69,6 +69,6 @@ def _batch_of(row):
 
 def _check_written(batch):
     patched = bytearray(recordio.encode(batch, None))
-    assert _record.patch_shapes(patched, batch.feature_dim) is None
+    assert _record.patch_shapes(patched, batch.feature_dim) == (len(batch), len(patched))
     for data in (recordio.encode(batch, batch.feature_dim), patched):
         assert rows_of([recordio.decode(data).batch]) == rows_of([batch])
