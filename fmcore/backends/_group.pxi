@@ -206,7 +206,7 @@ def group(batch, const int64_t[::1] starts, int threads):
     out.rows, out.values, out.pair_values = &pair_bytes[0], NULL, NULL
     if batch.values is not None:
         out.values, out.pair_values = &valued[0, 0], &valued[1, 0]
-    spaces = [Workspace(max(1, largest), max(1, min(largest, 1 << bits))) for _ in range(threads)]
+    spaces = [Workspace(max(1, largest), max(1, min(largest, <int64_t>1 << bits))) for _ in range(threads)]
     cdef Py_ssize_t[::1] scratches = np.array([<Py_ssize_t>&(<Workspace>space).scratch for space in spaces], np.intp)
     for m in prange(batches, nogil=True, num_threads=threads, schedule="dynamic", chunksize=16):
         distinct[m + 1] = group_mini_batch(
