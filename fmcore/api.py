@@ -23,6 +23,7 @@ def convert(data, target, *, to=None, shards=1, feature_dim=None):
     paths = converting.shard_paths(target, shards)
     data.encoder = open_encoder(data.options.table)
     with ExitStack() as stack:
+        stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
         vocabulary = data.vocabulary_output(stack)
         writer = _writer(data, paths, converting.output_format(target, to), feature_dim)

@@ -39,6 +39,7 @@ def train(data, hyperparameters, target, *, test=None, resources=None, observer=
     data.encoder = open_encoder(data.options.table)
     _require_known_columns(data)
     with ExitStack() as stack:
+        stack.enter_context(publish.all_or_none())
         handle = stack.enter_context(publish.whole(target))
         vocabulary = data.vocabulary_output(stack)
         kept = _kept(data.options)

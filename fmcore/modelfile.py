@@ -33,8 +33,8 @@ def dump(model, handle):
 
 
 def save(model, path):
-    """Publish the model at `path`, which may be the file it is mapped from."""
-    with publish.whole(path) as handle:
+    """Publish the model at `path`, which may be the file it is mapped from; at once, whatever else is being written."""
+    with publish.whole(path, at_once=True) as handle:
         dump(model, handle)
 
 
