@@ -86,8 +86,11 @@ def cli():
 
 def run(arguments=None):
     """Run the command line and exit with its code."""
+    from fmcore._mapped import guard
+
     exits.listen()
     exits.hold_standard_streams()
+    guard()  # against models that are cut off while they are read
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # products of matrices are kept to one thread anyway
     sys.exit(exit_code(arguments))
 

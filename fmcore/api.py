@@ -96,6 +96,7 @@ def evaluate(model, data, *, threads=1, unseen="ignore"):
     with data.named():
         metrics = evaluate_rows(
             lambda batch: backend.score(batch, model), counted(), model.hyperparameters.predictor_type)
+    modelfile.require_unchanged(model)
     return {**metrics, "rows": count}
 
 
@@ -113,14 +114,17 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
             out.write(writer.rows(scorer.scores(batch), batch.ids))
             count += len(batch)
         out.write(writer.end())
+        modelfile.require_unchanged(model)
     return count
 
 
 def inspect(model, *, top=10, names=None):
     """What the model is, with its `top` largest weights and pairs: a dict ready for JSON."""
     pairs = inspection.largest_pairs(model, top, names)
-    return {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names),
-            "largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
+    found = {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names),
+             "largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
+    modelfile.require_unchanged(model)
+    return found
 
 
 def export(model, target, **choice):
