@@ -14,6 +14,7 @@ from fmcore.model import initial
 from fmcore.piped import PipedDataset
 from fmcore.training import Observer
 from fmcore.training import train as train_model
+from fmcore.unchanged import FirstPass
 
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
 
@@ -120,8 +121,9 @@ def _test_rows(test, data, feature_dim, limit, *, keep):
 
     if test.pipe is not None:
         return _read_late(test, rows, keep=keep)
-    count, size, kept = 0, 0, []
+    count, size, kept, first_pass = 0, 0, [], FirstPass()
     for batch in rows():
+        first_pass.add(batch)
         count += len(batch)
         size += batch.nbytes
         if size > limit and test.rereadable:
@@ -130,7 +132,12 @@ def _test_rows(test, data, feature_dim, limit, *, keep):
             kept.append(batch)
     if not count:
         raise DataError("no rows to test on", source=sources.title(test.sources))
-    return rows if kept is None else lambda: kept
+    return (lambda: _again(test, first_pass, rows())) if kept is None else lambda: kept
+
+
+def _again(test, first_pass, batches):
+    with test.named():
+        yield from first_pass.again(batches)
 
 
 def _read_late(test, rows, *, keep):
