@@ -7,9 +7,10 @@ from fmcore.backends import backend_for
 from fmcore.checks import known_features
 from fmcore.dataset import Dataset
 from fmcore.errors import DataError, UsageError
+from fmcore.estimate import parameter_bytes, require_memory
 from fmcore.io import sources
 from fmcore.io.vocabulary import open_encoder
-from fmcore.memory import default_limit
+from fmcore.memory import budget
 from fmcore.model import initial
 from fmcore.piped import PipedDataset
 from fmcore.training import Observer
@@ -21,7 +22,7 @@ KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a mode
 
 @dataclass
 class Resources:
-    """What a command may use. memory_limit: bytes that training rows may take, None for half of what is free."""
+    """What a command may use. memory_limit: bytes for training, as fmcore.memory.budget takes it."""
 
     threads: int = 1
     memory_limit: int | None = None
@@ -78,28 +79,35 @@ def _require_told(data, stated):
                          "that are still to come may hold more; give their number with --feature-dim")
 
 
-def _dataset(data, hyperparameters, backend, limit):
+def _dataset(data, hyperparameters, backend, limits):
     def rows(feature_dim=hyperparameters.feature_dim):
         return data.checked(labels=True, feature_dim=feature_dim)[0]
 
+    def reserved(seen):
+        feature_dim = data.feature_dim(seen, hyperparameters.feature_dim)
+        require_memory(hyperparameters, feature_dim, limits)
+        return limits.reserved(parameter_bytes(hyperparameters, feature_dim))
+
     if data.pipe is not None:
-        return PipedDataset(rows, hyperparameters, backend.prepare, data.cancel)
-    return Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable)
+        return PipedDataset(rows, hyperparameters, backend.prepare, data.cancel, reserved=reserved)
+    return Dataset(rows, hyperparameters, backend.prepare, limits.rows, rereadable=data.rereadable, reserved=reserved)
 
 
 def _trained(data, hyperparameters, test, resources, observer, control):
     backend = backend_for("cpu", resources.threads)
-    limit = default_limit() if resources.memory_limit is None else resources.memory_limit
-    dataset = _dataset(data, hyperparameters, backend, limit)
+    limits = budget(resources.memory_limit)
+    require_memory(hyperparameters, data.feature_dim(1, hyperparameters.feature_dim), limits)
+    dataset = _dataset(data, hyperparameters, backend, limits)
     with data.named():
         dataset.load()
         data.encoder.freeze()
         _require_told(data, hyperparameters.feature_dim)
         feature_dim = max(1, data.feature_dim(dataset.feature_dim, hyperparameters.feature_dim))
+        require_memory(hyperparameters, feature_dim, limits)
         dataset.widen(feature_dim)
         model = initial(replace(hyperparameters, feature_dim=feature_dim), dataset.mean_label)
         each_epoch = test is None or test.pipe is None or hyperparameters.early_stopping_patience is not None
-        test_rows = _test_rows(test, data, feature_dim, limit, keep=each_epoch)
+        test_rows = _test_rows(test, data, feature_dim, limits.rows, keep=each_epoch)
         observer = observer or Observer()
         observer.loaded(dataset, model, backend)
         return train_model(model, dataset, backend, test=test_rows, test_each_epoch=each_epoch, observer=observer,
