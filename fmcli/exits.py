@@ -1,22 +1,41 @@
 """How a process ends: signals as exceptions, and what an exception comes down to."""
+import errno
+import os
 import signal
+import traceback
+from contextlib import suppress
+from functools import cache
 
-from fmcore.errors import ResourceError
-from fmcore.publish import FULL
+from fmcore import publish
+from fmcore.errors import FMError, ResourceError
 
-INTERRUPTED, TERMINATED = 130, 143
+HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 AGAIN = 3  # seconds, far longer than tidying up takes
+NO_THREAD = ("can't start new thread", "Failed to launch worker thread")  # Python's words, and pyarrow's
+NO_MEMORY = ("failed to map segment", "annot allocate memory")  # the dynamic linker's
 
 
 class Terminated(BaseException):
     """SIGTERM has come; not an Exception, so that nothing on the way takes it for a failure of its own."""
 
 
+class HungUp(Terminated):
+    """SIGHUP has come: the terminal is gone."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C has come. Where Python's own exception passes an exec() of text, as while a class is made, Python ends
+    the process by that signal at last, whoever has dealt with it.
+    """
+
+
 def listen():
-    """Let SIGTERM raise Terminated and SIGINT KeyboardInterrupt; where SIGINT is ignored it stays so."""
-    signal.signal(signal.SIGTERM, terminate)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, interrupt)
+    """Let SIGTERM raise Terminated, SIGHUP HungUp, and SIGINT Interrupted.
+
+    Where SIGHUP or SIGINT was ignored when this process started (nohup, a job in the background) it stays so.
+    """
+    for number in heeded():
+        signal.signal(number, HANDLERS[number])
 
 
 def terminate(_number, _frame):
@@ -25,8 +44,23 @@ def terminate(_number, _frame):
 
 
 def interrupt(_number, _frame):
-    """The signal handler that raises KeyboardInterrupt."""
-    raise_until_settled(KeyboardInterrupt)
+    """The signal handler that raises Interrupted."""
+    raise_until_settled(Interrupted)
+
+
+def hang_up(_number, _frame):
+    """The signal handler that raises HungUp."""
+    raise_until_settled(HungUp)
+
+
+HANDLERS = {signal.SIGTERM: terminate, signal.SIGINT: interrupt, signal.SIGHUP: hang_up}
+
+
+@cache  # once for all: later on they are ignored for other reasons
+def heeded():
+    """The signals that count."""
+    return [number for number in HANDLERS
+            if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def raise_until_settled(kind):
@@ -38,7 +72,7 @@ def raise_until_settled(kind):
     def again(_number, _frame):
         raise kind
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in HANDLERS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, again)
     signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
@@ -50,13 +84,48 @@ def settled():
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def hold_standard_streams():
+    """Open what is closed of descriptors 0 to 2, to nowhere.
+
+    Else a file that is opened later gets such a number, and what a library prints on standard error ends up in it.
+    Python has noticed by now which ones are closed, and does not use them.
+    """
+    with suppress(OSError):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest number that is free
+            pass
+        os.close(descriptor)
+
+
+def let_go(error):
+    """Drop what the frames that an exception has come through still hold.
+
+    A reader of pyarrow's among it has threads, and one that is alive when Python ends takes the process down with it.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+
+
+def so_far():
+    """What has become of the outputs, for one who ends the process."""
+    written = publish.renamed()
+    return f"written before that: {', '.join(written)}" if written else "no file was written or replaced"
+
+
 def recognized(error, *, memory):
     """The ResourceError that a full disk or exhausted memory comes down to, else the exception itself.
 
     memory: what to try where memory is exhausted.
     """
-    if isinstance(error, OSError) and error.errno in FULL:
-        return ResourceError(f"the output cannot be written: {FULL[error.errno]}")
-    if isinstance(error, MemoryError):
+    if isinstance(error, FMError) or not isinstance(error, Exception):
+        return error
+    number, text = getattr(error, "errno", None), str(error)
+    if number in publish.LACKS and number != errno.EIO:  # which may be that of an input
+        return ResourceError(f"{getattr(error, 'filename', None) or 'the output'} cannot be written: "
+                             f"{publish.LACKS[number]}")
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in text for words in NO_MEMORY):
         return ResourceError(f"out of memory; {memory}")
+    if any(words in text for words in NO_THREAD):
+        return ResourceError("no further thread could be started; take fewer with --threads, or raise what limits them "
+                             "(ulimit -u, -v)")
     return error

@@ -6,8 +6,8 @@ from importlib import import_module
 
 import click
 
+from fmcli import exits
 from fmcli.console import say, settle
-from fmcli.exits import INTERRUPTED, TERMINATED, Terminated, listen, recognized, settled
 
 COMMANDS = {  # name -> (module, what the list of commands says)
     "convert": ("convert", "Turn libsvm, libffm, CSV, Parquet or recordIO into recordIO or libsvm."),
@@ -20,7 +20,6 @@ COMMANDS = {  # name -> (module, what the list of commands says)
     "import": ("import_", "Make a model of SageMaker's model.tar.gz."),
     "export": ("export", "Write weights, or vectors for nearest-neighbour search."),
 }
-UNTOUCHED = "no file was written or replaced"
 
 
 class Commands(click.Group):
@@ -81,13 +80,18 @@ def cli():
     fm predict clicks.fm < today.svm > scores.txt
 
     Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad
-    data, 4 bad model, 5 diverged, 6 out of memory or disk, 130 and 143 interrupted.
+    data, 4 bad model, 5 diverged, 6 out of memory or disk, 129, 130 and 143 interrupted.
     """
 
 
 def run(arguments=None):
     """Run the command line and exit with its code."""
-    listen()
+    from fmcore._mapped import guard
+
+    exits.listen()
+    exits.hold_standard_streams()
+    guard()  # against models that are cut off while they are read
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # products of matrices are kept to one thread anyway
     sys.exit(exit_code(arguments))
 
 
@@ -97,7 +101,7 @@ def exit_code(arguments):
         code = cli.main(arguments, prog_name="fm", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
-    except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001 - this is where all failures end
+    except (Exception, KeyboardInterrupt, exits.Terminated) as error:  # noqa: BLE001 - this is where all failures end
         if os.environ.get("FMKIT_DEBUG"):
             traceback.print_exc()
         return failed(error)
@@ -108,7 +112,8 @@ def failed(error):
     """Say what an exception means to the user, and return its exit code."""
     from fmcore.errors import FMError
 
-    settled()
+    exits.settled()
+    exits.let_go(error)
     if sys.stdout is not None:
         settle(sys.stdout)
     if isinstance(error, (BrokenPipeError, DownstreamClosed)):
@@ -116,12 +121,13 @@ def failed(error):
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
-    error = recognized(error, memory="try --memory-limit, fewer factors, or hashing into fewer features")
+    error = exits.recognized(error, memory="try --memory-limit, fewer factors, or hashing into fewer features")
     known = {
         FMError: (error, getattr(error, "exit_code", 1)),
-        click.exceptions.Abort: (f"interrupted; {UNTOUCHED}", INTERRUPTED),  # click's word for Ctrl-C
-        KeyboardInterrupt: (f"interrupted; {UNTOUCHED}", INTERRUPTED),
-        Terminated: (f"terminated; {UNTOUCHED}", TERMINATED),
+        click.exceptions.Abort: (f"interrupted; {exits.so_far()}", exits.INTERRUPTED),  # click's word for Ctrl-C
+        KeyboardInterrupt: (f"interrupted; {exits.so_far()}", exits.INTERRUPTED),
+        exits.HungUp: (f"hung up; {exits.so_far()}", exits.HUNG_UP),
+        exits.Terminated: (f"terminated; {exits.so_far()}", exits.TERMINATED),
     }
     unknown = f"unexpected {type(error).__name__}: {error} (FMKIT_DEBUG=1 shows where)", 1
     sentence, code = next((known[kind] for kind in known if isinstance(error, kind)), unknown)

@@ -218,8 +218,8 @@ def _only_given(values):
 threads_option = click.option("--threads", type=click.IntRange(1, 1024), metavar="N",
                               help="Threads to use.  [default: the processors this process may use]")
 memory_option = click.option("--memory-limit", type=Parsed("size", parse_size), metavar="SIZE",
-                             help="Memory that training rows may take, such as 4G; beyond it each epoch reads them "
-                                  "again.  [default: half of what is free]")
+                             help="Memory for training, such as 4G: rows that do not fit beside the model are read "
+                                  "again each epoch.  [default: what is free, half of it for rows]")
 unseen_option = click.option("--unseen", type=click.Choice(("ignore", "error")), default="ignore",
                              help="Features that the model has not seen: ignore and count them, or fail.  "
                                   "[default: ignore]")

@@ -1,9 +1,7 @@
-"""SIGTERM and Ctrl-C during a training whose work so far is not to be lost."""
+"""Signals that end a process, during a training whose work so far is not to be lost."""
 import signal
 
-from fmcli.exits import interrupt, terminate
-
-NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}
+from fmcli.exits import HANDLERS, heeded
 
 
 class Stop:
@@ -20,7 +18,7 @@ class Stop:
         return self._signal is not None
 
     def __str__(self):
-        return NAMES[self._signal]
+        return signal.Signals(self._signal).name
 
     @property
     def exit_code(self):
@@ -29,17 +27,16 @@ class Stop:
 
     def listen(self):
         """Take the signals from now on, but for those that are ignored; to be called in the main thread."""
-        for number in NAMES:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._receive)
+        for number in heeded():
+            signal.signal(number, self._receive)
 
     def gently(self):
         """From now on there is something to keep."""
         self._gently = True
 
     def _receive(self, number, frame):
-        for further in NAMES:
+        for further in HANDLERS:
             signal.signal(further, signal.SIG_IGN)
         self._signal = number
         if not self._gently:
-            (interrupt if number == signal.SIGINT else terminate)(number, frame)
+            HANDLERS[number](number, frame)

@@ -3,6 +3,7 @@ import json
 
 from fmcli.console import say
 from fmcli.progress import Bar, remarks
+from fmcore.estimate import parameter_bytes
 from fmcore.training import Observer
 
 
@@ -85,7 +86,8 @@ class TableLog(TrainingLog):
         job = facts(dataset, model, backend)
         self.say(f"{'' if dataset.complete else 'first block: '}{job['rows']:,} rows, {job['non_zeros']:,} non-zeros, "
                  f"feature_dim {job['feature_dim']:,}, {place(dataset)}; mini-batches of {job['mini_batch_size']}; "
-                 f"model of {job['model_bytes'] / 1e6:,.1f} MB; {job['backend']}, "
+                 f"model of {job['model_bytes'] / 1e6:,.1f} MB, "
+                 f"{job['memory_bytes'] / 1e6:,.1f} MB while it trains; {job['backend']}, "
                  f"{job['threads']} thread{'s' * (job['threads'] > 1)}")
         self._rows, self._epochs = dataset.rows if dataset.complete else None, model.hyperparameters.epochs
         self._next_bar(1)
@@ -175,4 +177,5 @@ def facts(dataset, model, backend):
     return {"rows": dataset.rows, "non_zeros": dataset.non_zeros, "feature_dim": model.feature_dim,
             "in_memory": dataset.in_memory, "mini_batch_size": dataset.mini_batch_size,
             "model_bytes": sum(array.nbytes for array in model.tensors().values()),
+            "memory_bytes": parameter_bytes(model.hyperparameters, model.feature_dim) + dataset.memory,
             "backend": backend.name, "threads": backend.threads}

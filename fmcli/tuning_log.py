@@ -1,8 +1,6 @@
 """What `fm tune` says: a line or a bar with the best value while it searches, what it found at the end."""
 import shlex
 
-import click
-
 from fmcli.console import say
 from fmcli.exits import listen, settled
 from fmcli.options import text_of
@@ -17,13 +15,13 @@ class TuningLog(Follower):
     """Says how a search goes, and writes what it found.
 
     data: of whose reports to say what reading had to tell. bar: shown while they are read. trials: how many may end.
-    command: a function from the best trial's values to the words that train its model. page: a binary handle for the
-    page about the search, or None.
+    command: a function from the best trial's values to the words that train its model. out: a binary handle for what
+    was found. page: one for the page about the search, or None.
     """
 
-    def __init__(self, data, bar, *, trials, command, page=None, quiet=False):
+    def __init__(self, data, bar, *, trials, command, out, page=None, quiet=False):
         self._data, self._bar, self._trials = data, bar, trials
-        self._command, self._page, self._quiet = command, page, quiet
+        self._command, self._out, self._page, self._quiet = command, out, page, quiet
         self._best, self._facts = None, []
 
     def begun(self, study, rows, test_rows):
@@ -66,7 +64,7 @@ class TuningLog(Follower):
                  f"{study.objective}: {result.best.value:.6g}"]
         if importances:
             lines.append("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importances.items()))
-        click.echo("\n".join([*lines, "the same model again:", command]))
+        self._out.write("\n".join([*lines, "the same model again:", command, ""]).encode())
         if self._page is not None:
             from fmcore.tuning.report import page
 

@@ -26,6 +26,7 @@ def convert(data, target, *, to=None, shards=1, feature_dim=None):
     paths = converting.shard_paths(target, shards)
     data.encoder = open_encoder(data.options.table)
     with ExitStack() as stack:
+        stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
         vocabulary = data.vocabulary_output(stack)
         writer = _writer(data, paths, converting.output_format(target, to), feature_dim)
@@ -96,7 +97,8 @@ def evaluate(model, data, *, threads=1, unseen="ignore"):
         rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
         for judgement in workers.map(judged, rows):
             metrics.update(*judgement)
-        return {**metrics.result(), "rows": metrics.rows}
+    modelfile.require_unchanged(model)
+    return {**metrics.result(), "rows": metrics.rows}
 
 
 def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
@@ -119,14 +121,17 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
             out.write(piece)
             count += number
         out.write(writer.end())
+        modelfile.require_unchanged(model)
     return count
 
 
 def inspect(model, *, top=10, names=None):
     """What the model is, with its `top` largest weights and pairs: a dict ready for JSON."""
     pairs = inspection.largest_pairs(model, top, names)
-    return {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names),
-            "largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
+    found = {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names),
+             "largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
+    modelfile.require_unchanged(model)
+    return found
 
 
 def export(model, target, **choice):

@@ -7,7 +7,9 @@ from fmcore.ahead import ahead
 from fmcore.blocks import auto_mini_batch_size, cut, make_block
 from fmcore.errors import DataError, ResourceError
 from fmcore.scaling import FeatureScale, scaled
+from fmcore.unchanged import FirstPass
 
+AT_ONCE = 3  # blocks: one is trained, one waits, one is being decoded
 PREPARED = 2.5  # how many times its bytes a block takes once a backend has added its groups
 
 
@@ -19,7 +21,10 @@ class Dataset:
     read: called without arguments for an iterator of Batches over all rows, in the same order each time.
     rereadable: whether it may be called again (a pipe may not).
     prepare: turns a Block into what the backend trains on.
-    memory_limit: bytes that the blocks may take before they are streamed instead.
+    memory_limit: bytes that the blocks may take before they are streamed instead; then every epoch must find the same
+    rows again, else DataError.
+    reserved: a function from feature_dim to those bytes of the limit that are not for blocks; asked before anything of
+    that size is allocated, so it may raise.
     least_scale: float32, below which the scale of the first features may not be (see fmcore.scaling), or None.
 
     After `load`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size, in_memory, mean_label
@@ -28,11 +33,13 @@ class Dataset:
 
     complete = True
 
-    def __init__(self, read, hyperparameters, prepare, memory_limit, *, rereadable=True, least_scale=None):
-        self._read, self._rereadable, self._least_scale = read, rereadable, least_scale
+    def __init__(self, read, hyperparameters, prepare, memory_limit, *, rereadable=True, reserved=lambda _: 0,
+                 least_scale=None):
+        self._read, self._rereadable, self._reserved, self._least_scale = read, rereadable, reserved, least_scale
         self._hyperparameters, self._prepare, self._memory_limit = hyperparameters, prepare, memory_limit
-        self._kept = []
+        self._kept, self._first_pass = [], FirstPass()
         self._weighted = np.zeros(2)  # sum of the labels, and of the weights
+        self._bytes = self._largest = 0  # of all blocks, and of one
         self.rows = self.non_zeros = 0
         self.feature_dim = hyperparameters.feature_dim or 1
         self.mini_batch_size = hyperparameters.mini_batch_size
@@ -42,20 +49,24 @@ class Dataset:
 
     def load(self):
         """Read everything once: keep the blocks if they fit, and learn the sizes either way."""
-        raw, size, scale = [], 0, FeatureScale(self._least_scale)
+        raw, scale = [], FeatureScale(self._least_scale)
         for batch in cut(self._read()):
             self._learn(batch, scale)
-            if self.in_memory:
-                raw.append(batch)
-                size += int(batch.nbytes * PREPARED)
-                if size > self._memory_limit:
-                    self._stream()
-                    raw = []
+            raw.append(batch)
+            if self.in_memory and self._bytes > self._room:
+                self._stream()
+            while raw and not self.in_memory:
+                self._first_pass.add(raw.pop(0))
         self._settle(scale)
         for number in range(len(raw)):
             self._kept.append(self._block(raw[number], number))
             raw[number] = None  # its memory is free before the next one is prepared
         return self
+
+    @property
+    def memory(self):
+        """Bytes that the blocks take: all where they are kept, else those that are under way at once."""
+        return self._bytes if self.in_memory else AT_ONCE * self._largest
 
     def widen(self, feature_dim):
         """State that the data has more features than its rows show."""
@@ -71,14 +82,17 @@ class Dataset:
             yield iterator
 
     def _decoded(self, first):
-        for number, batch in enumerate(cut(self._read())):
+        for number, batch in enumerate(self._first_pass.again(cut(self._read()))):
             if number >= first:
                 yield self._block(batch, number)
 
     def _learn(self, batch, scale):
+        taken = int(batch.nbytes * PREPARED)
+        self._bytes, self._largest = self._bytes + taken, max(self._largest, taken)
         self.rows += len(batch)
         self.non_zeros += len(batch.indices)
         self.feature_dim = max(self.feature_dim, batch.feature_dim)
+        self._room = self._memory_limit - self._reserved(self.feature_dim)
         if self.mini_batch_size is None:
             self.mini_batch_size = auto_mini_batch_size(batch)
         self._weighted += weighted_sums(batch)

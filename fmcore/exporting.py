@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fmcore import modelfile
 from fmcore.errors import UsageError
 from fmcore.io import _format, streams
 from fmcore.io.options import require_one_of
@@ -59,6 +60,7 @@ def export(model, target, *, to=None, selection=None, vocabulary=None):
     with streams.open_output(target) as out:
         for piece in pieces:
             out.write(piece)
+        modelfile.require_unchanged(model)
 
 
 # ------------------------------------------------------------------------------------------------------- weights

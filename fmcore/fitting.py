@@ -7,19 +7,21 @@ from fmcore.backends import backend_for
 from fmcore.checks import known_features
 from fmcore.dataset import Dataset
 from fmcore.errors import DataError, UsageError
+from fmcore.estimate import parameter_bytes, require_memory
 from fmcore.io import sources
 from fmcore.io.options import KEPT_OPTIONS
 from fmcore.io.vocabulary import open_encoder
-from fmcore.memory import default_limit
+from fmcore.memory import budget
 from fmcore.model import initial
 from fmcore.piped import PipedDataset
 from fmcore.training import Observer
 from fmcore.training import train as train_model
+from fmcore.unchanged import FirstPass
 
 
 @dataclass
 class Resources:
-    """What a command may use. memory_limit: bytes that training rows may take, None for half of what is free."""
+    """What a command may use. memory_limit: bytes for training, as fmcore.memory.budget takes it."""
 
     threads: int = 1
     memory_limit: int | None = None
@@ -42,6 +44,7 @@ def train(data, hyperparameters, target, *, test=None, resources=None, initial_m
                                 grow=initial_model is not None and data.pipe is None)
     _require_known_columns(data)
     with ExitStack() as stack:
+        stack.enter_context(publish.all_or_none())
         handle = stack.enter_context(publish.whole(target))
         vocabulary = data.vocabulary_output(stack)
         kept = _kept(data.options)
@@ -85,7 +88,7 @@ def _require_told(data, stated):
                          "that are still to come may hold more; give their number with --feature-dim")
 
 
-def _dataset(data, hyperparameters, backend, limit, initial_model):
+def _dataset(data, hyperparameters, backend, limits, initial_model):
     least = None
     if initial_model is not None and hyperparameters.feature_scaling == "rms":
         least = initial_model.state.get(scaling.NAME)
@@ -93,16 +96,23 @@ def _dataset(data, hyperparameters, backend, limit, initial_model):
     def rows(feature_dim=hyperparameters.feature_dim):
         return data.checked(labels=True, feature_dim=feature_dim)[0]
 
+    def reserved(seen):
+        feature_dim = data.feature_dim(seen, hyperparameters.feature_dim)
+        require_memory(hyperparameters, feature_dim, limits)
+        return limits.reserved(parameter_bytes(hyperparameters, feature_dim))
+
     if data.pipe is not None:
-        return PipedDataset(rows, hyperparameters, backend.prepare, data.cancel, least_scale=least)
-    return Dataset(rows, hyperparameters, backend.prepare, limit, rereadable=data.rereadable, least_scale=least)
+        return PipedDataset(rows, hyperparameters, backend.prepare, data.cancel, reserved=reserved, least_scale=least)
+    return Dataset(rows, hyperparameters, backend.prepare, limits.rows, rereadable=data.rereadable, reserved=reserved,
+                   least_scale=least)
 
 
 def _trained(data, hyperparameters, test, resources, initial_model, observer, control):
     backend = backend_for("cpu", resources.threads)
-    limit = default_limit() if resources.memory_limit is None else resources.memory_limit
-    dataset = _dataset(data, hyperparameters, backend, limit, initial_model)
+    limits = budget(resources.memory_limit)
     before = initial_model.feature_dim if initial_model else None
+    require_memory(hyperparameters, max(before or 1, data.feature_dim(1, hyperparameters.feature_dim)), limits)
+    dataset = _dataset(data, hyperparameters, backend, limits, initial_model)
     with data.named():
         dataset.load()
         data.encoder.freeze()
@@ -110,10 +120,11 @@ def _trained(data, hyperparameters, test, resources, initial_model, observer, co
         feature_dim = max(before or 1, data.feature_dim(dataset.feature_dim, hyperparameters.feature_dim))
         if initial_model:
             warmstart.require_columns(initial_model, data, hyperparameters.feature_dim)
+        require_memory(hyperparameters, feature_dim, limits)
         dataset.widen(feature_dim)
         model = _first_model(replace(hyperparameters, feature_dim=feature_dim), dataset, initial_model)
         each_epoch = test is None or test.pipe is None or hyperparameters.early_stopping_patience is not None
-        test_rows = _test_rows(test, data, feature_dim, limit, keep=each_epoch)
+        test_rows = _test_rows(test, data, feature_dim, limits.rows, keep=each_epoch)
         observer.loaded(dataset, model, backend)
         return train_model(model, dataset, backend, test=test_rows, test_each_epoch=each_epoch, observer=observer,
                            control=control)
@@ -141,8 +152,9 @@ def _test_rows(test, data, feature_dim, limit, *, keep):
 
     if test.pipe is not None:
         return _read_late(test, rows, keep=keep)
-    count, size, kept = 0, 0, []
+    count, size, kept, first_pass = 0, 0, [], FirstPass()
     for batch in rows():
+        first_pass.add(batch)
         count += len(batch)
         size += batch.nbytes
         if size > limit and test.rereadable:
@@ -151,7 +163,12 @@ def _test_rows(test, data, feature_dim, limit, *, keep):
             kept.append(batch)
     if not count:
         raise DataError("no rows to test on", source=sources.title(test.sources))
-    return rows if kept is None else lambda: kept
+    return (lambda: _again(test, first_pass, rows())) if kept is None else lambda: kept
+
+
+def _again(test, first_pass, batches):
+    with test.named():
+        yield from first_pass.again(batches)
 
 
 def _read_late(test, rows, *, keep):

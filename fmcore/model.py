@@ -7,7 +7,7 @@ import numpy as np
 from fmcore.errors import DivergedError, ModelError, ResourceError, UsageError
 from fmcore.params import GROUPS
 
-BLOCK = 1 << 20  # numbers looked at together, so that a check never holds a copy of a whole tensor
+BLOCK = 1 << 16  # numbers looked at together, so that a check never holds a copy of a whole tensor
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Model:
     bias: float32 (1,). linear: float32 (feature_dim,). factors: float32 (feature_dim, num_factors).
     state: name -> array, what the optimizer keeps between updates ("adagrad.linear": ...); float32, float64 or int64.
     info: ready for JSON: metrics, epochs done, rows trained, read options.
+    origin: of a loaded model, what fmcore.modelfile.require_unchanged asks.
     Arrays of a loaded model are mapped from its file and read-only; training takes copies.
     """
 
@@ -27,6 +28,7 @@ class Model:
     factors: np.ndarray
     state: dict = field(default_factory=dict)
     info: dict = field(default_factory=dict)
+    origin: object = field(default=None, repr=False)
 
     def __post_init__(self):
         shapes = {"bias": (1,), "linear": self.linear.shape[:1],

@@ -1,14 +1,15 @@
 """The model file: writes a `Model` as a safetensors file, and maps one back without reading its tensors."""
 import errno
 import hashlib
-import mmap
 import os
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from fmcore import modelheader, publish
+from fmcore._mapped import Mapping
 from fmcore.batch import MAX_FEATURE_DIM
 from fmcore.errors import ModelError, ResourceError, UsageError
 from fmcore.model import Model
@@ -16,6 +17,14 @@ from fmcore.params import Hyperparameters
 
 PREFIX = "state."  # of the optimizer's tensors
 CHUNK = 1 << 24  # bytes written at once
+
+
+class Origin(NamedTuple):
+    """The file that a model's arrays are mapped from, and its size and time of change as they were then."""
+
+    path: str
+    mapping: Mapping
+    state: tuple
 
 
 def dump(model, handle):
@@ -33,8 +42,8 @@ def dump(model, handle):
 
 
 def save(model, path):
-    """Publish the model at `path`, which may be the file it is mapped from."""
-    with publish.whole(path) as handle:
+    """Publish the model at `path`, which may be the file it is mapped from; at once, whatever else is being written."""
+    with publish.whole(path, at_once=True) as handle:
         dump(model, handle)
 
 
@@ -43,11 +52,13 @@ def load(path, *, verify=False, finite=False):
 
     finite: read everything and refuse numbers that are not finite. verify: compare the checksum as well.
     Raises ModelError where the file is missing, unreadable, damaged, not fmkit's or newer than this version.
-    The file may be replaced meanwhile (by a rename), but not cut or written over in place.
+    The file may be replaced meanwhile (by a rename), but not cut or written over in place: see `require_unchanged`.
     """
     try:
-        view, content, table = _open(path)
+        mapping, state = _mapped(path)
+        view, content, table = _content(mapping)
         model = _model(view, content, table)
+        model.origin = Origin(os.fspath(path), mapping, state)
         if verify:
             _verify(model, table, content["checksum"])
         if verify or finite:
@@ -60,6 +71,18 @@ def load(path, *, verify=False, finite=False):
 def digest(model):
     """A short text that is another one for other numbers, as good as certainly."""
     return _checksum(np.require(array, requirements="C") for array in model.tensors().values())[:16]
+
+
+def require_unchanged(model):
+    """Raise ModelError where the file that a loaded model's arrays are mapped from is no longer what it was.
+
+    What was computed from them meanwhile is wrong then. To be asked before a result is given out.
+    """
+    if model.origin is not None:
+        path, mapping, state = model.origin
+        if mapping.lost or _state(mapping.fileno()) != state:
+            raise ModelError(f"{path}: cut off or written over while it was read; replace a model by renaming another "
+                             "one to it, as fm train does, and run this again")
 
 
 def _encode(model):
@@ -86,21 +109,35 @@ def _checksum(arrays):
     return digest.hexdigest()
 
 
-def _open(path):
-    """The tensors' bytes as a mapped array, and the header's content and table."""
+def _mapped(path):
+    """The file's Mapping and state."""
     try:
+        if Path(path).is_dir():
+            raise ModelError("it is a folder; expected a model file")
         if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a named pipe would wait for a writer
             raise ModelError("not a regular file; a model is mapped into memory and cannot come through a pipe")
         with Path(path).open("rb") as handle:
-            size = os.fstat(handle.fileno()).st_size
-            length = _header_length(handle.read(8), handle.read(1), size)
-            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            state = _state(handle.fileno())
+            _header_length(handle.read(8), handle.read(1), state[0])
+            return Mapping(handle.fileno(), state[0]), state
     except OSError as error:
         if error.errno == errno.ENOMEM:
             raise ResourceError(f"{path}: no address space left to map the model; lift the memory limit") from None
         raise ModelError(error.strerror or str(error)) from None
-    content, table = modelheader.decode(mapped[8:8 + length], size - 8 - length)
-    return np.frombuffer(mapped, np.uint8)[8 + length:], content, table
+
+
+def _state(descriptor):
+    """(size, time of change) of an open file."""
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns
+
+
+def _content(mapping):
+    """The tensors' bytes as a mapped array, and the header's content and table."""
+    data = np.frombuffer(mapping, np.uint8)
+    length = _header_length(bytes(data[:8]), bytes(data[8:9]), data.size)
+    content, table = modelheader.decode(bytes(data[8:8 + length]), data.size - 8 - length)
+    return data[8 + length:], content, table
 
 
 def _header_length(prefix, first, size):

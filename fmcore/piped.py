@@ -15,14 +15,15 @@ class PipedDataset(Dataset):
     read: called with a function for an iterator of Batches over the rows of the next pass. That function gives the
     feature_dim below which indices must lie at the moment it is called, or None while that is still to be found out.
     cancel: called without arguments where a pass is given up, so that whoever waits for its rows wakes up.
+    reserved: see Dataset.
 
     After `load`: as of a Dataset, learned from the first block; rows and non_zeros become those of an epoch at its end.
     """
 
     complete = False
 
-    def __init__(self, read, hyperparameters, prepare, cancel, *, least_scale=None):
-        super().__init__(read, hyperparameters, prepare, 0, rereadable=False, least_scale=least_scale)
+    def __init__(self, read, hyperparameters, prepare, cancel, **options):
+        super().__init__(read, hyperparameters, prepare, 0, rereadable=False, **options)
         self._cancel = cancel
         self._limit = hyperparameters.feature_dim
         self._begun = None  # the raw blocks of the pass that `load` began

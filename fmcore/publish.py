@@ -5,38 +5,48 @@ it writes, so that none takes away what is another's.
 """
 import errno
 import fcntl
+import io
 import os
 import re
 import stat
 import sys
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
-from fmcore.errors import ResourceError, UsageError
+from fmcore.errors import FMError, ResourceError, UsageError
 
 LONGEST = 40  # characters of a target's name within that of its temporary file
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
-FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
-        errno.EFBIG: "the file would exceed the largest size allowed"}
+LACKS = {  # what a failure to write lacks, and what to try
+    errno.ENOSPC: "the disk is full; make room on it, or name a place on another",
+    errno.EDQUOT: "the disk quota is used up; make room, or name a place on another disk",
+    errno.EFBIG: "the file would exceed the largest size allowed (ulimit -f, or that of the file system)",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.EIO: "the disk reports an error; look at the system's log, or name a place on another"}
 _BEING_WRITTEN = set()  # regular files that this process has open as outputs
+_RENAMED = {}  # names of the files that this process has written, in their order
+_group = ContextVar("group", default=None)  # complete targets that wait for the others of `all_or_none`
 
 
 @contextmanager
-def whole(path):
+def whole(path, *, at_once=False):
     """A binary file handle whose content becomes the file `path` when the block ends without an exception.
 
     Otherwise the old file, if any, stays as it was. "-" is standard output; what is there and is no regular file (a
     named pipe, /dev/null, /dev/fd/N) is written straight to. Raises UsageError at once where the file cannot be
-    written, and ResourceError where the disk fills up.
+    written, and ResourceError where the disk fills up; both name the file.
+    at_once: do not wait for others of `all_or_none`.
     """
-    with together(path) as (handle,):
+    with together(path, at_once=at_once) as (handle,):
         yield handle
 
 
 @contextmanager
-def together(*paths):
+def together(*paths, at_once=False):
     """Handles for several files, renamed only after all are complete, in the order given; else as `whole`."""
-    targets = []
+    targets, group = [], None if at_once else _group.get()
     try:
         for path in paths:
             targets.append(_target(os.fspath(path)))
@@ -44,15 +54,53 @@ def together(*paths):
         yield tuple(target.handle for target in targets)
         for target in targets:
             target.complete()
-        for target in targets:
-            target.publish()
-    except OSError as error:
-        if error.errno in FULL:
-            raise ResourceError(f"{_names(paths)} cannot be written: {FULL[error.errno]}") from error
-        raise
+        if group is None:
+            _publish(targets)
+        else:
+            group += targets
+            targets = []
     finally:
         for target in targets:
             target.discard()
+
+
+@contextmanager
+def all_or_none():
+    """A block whose files, of `whole` and `together`, appear when it ends without an exception, and none if it fails.
+
+    So one that does not fit on its disk takes no other with it. Blocks may be nested; the outermost one counts. Where
+    whoever reads one of the outputs has left (BrokenPipeError), the files that are complete appear all the same.
+    """
+    if _group.get() is not None:
+        yield
+        return
+    complete = []
+    token = _group.set(complete)
+    try:
+        try:
+            yield
+        except BrokenPipeError:
+            _publish(complete)
+            raise
+        _publish(complete)
+    finally:
+        _group.reset(token)
+        for target in complete:
+            target.discard()
+
+
+def renamed():
+    """The names of the files that this process has written so far."""
+    return list(_RENAMED)
+
+
+def _publish(targets):
+    for target in targets:
+        target.require()
+    for target in targets:
+        target.rename()
+    for target in targets:
+        target.settle()
 
 
 def prepare(path):
@@ -67,8 +115,31 @@ def prepare(path):
         target.discard()
 
 
-def _names(paths):
-    return ", ".join("standard output" if path in STDOUT else os.fspath(path) for path in paths)
+class _File(io.FileIO):
+    """An open file; `shown` is what its failures to write call it."""
+
+    def __init__(self, file, mode, shown, **options):
+        with explained(shown):
+            super().__init__(file, mode, **options)
+        self._shown = shown
+
+    def write(self, data):
+        """As io.FileIO does."""
+        with explained(self._shown):
+            return super().write(data)
+
+
+@contextmanager
+def explained(shown):
+    """Let a failure to write say what cannot be written and why; a pipe that nobody reads any more is no such one."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        lack = LACKS.get(error.errno)
+        kind = ResourceError if lack else UsageError
+        raise kind(f"{shown} cannot be written: {lack or error.strerror or error}") from error
 
 
 def _target(path, *, renamed=False):
@@ -78,7 +149,8 @@ def _target(path, *, renamed=False):
     if path in STDOUT:
         if sys.stdout is None:
             raise UsageError("standard output cannot be written: it is closed")
-        return _Straight(sys.stdout.buffer)
+        sys.stdout.flush()
+        return _Straight(_File(sys.stdout.fileno(), "wb", "standard output", closefd=False))
     if not path:
         raise UsageError("the name of an output is empty; is a variable of the shell not set?")
     try:
@@ -95,30 +167,33 @@ def _target(path, *, renamed=False):
         return _Beside(path, stat.S_IMODE(mode))
     if renamed:
         raise UsageError(f"{path} cannot be written again and again: it is not a regular file")
-    return _Straight(Path(path).open("wb"), closes=True)
+    return _Straight(_File(path, "wb", path))
 
 
 class _Straight:
     """A target that cannot be renamed onto."""
 
-    def __init__(self, handle, *, closes=False):
-        self.handle, self._closes = handle, closes
+    def __init__(self, file):
+        self.handle = io.BufferedWriter(file)
 
     def open(self):
         """It is open."""
 
     def complete(self):
-        self.handle.flush()
-        if self._closes:
-            self.handle.close()
+        self.handle.close()
 
-    def publish(self):
+    def require(self):
+        """Nothing can be missing."""
+
+    def rename(self):
+        """It is where it should be."""
+
+    def settle(self):
         """Nothing is left to do."""
 
     def discard(self):
-        if self._closes:
-            with suppress(OSError):  # what is still buffered has nowhere to go
-                self.handle.close()
+        with suppress(OSError, FMError):  # what is still buffered has nowhere to go
+            self.handle.close()
 
 
 class _Beside:
@@ -144,8 +219,10 @@ class _Beside:
                         _remove_unless_locked(entry.path)
 
     def _create(self):
-        self.handle = self._temporary.open("xb")  # its name is a path, by which a writer may read it again
-        self._lock = os.dup(self.handle.fileno())  # holds on where the handle is closed
+        # A file's name is a path, by which a writer may read it again.
+        self.handle = io.BufferedWriter(_File(self._temporary, "xb", self._path))
+        with explained(self._path):
+            self._lock = os.dup(self.handle.fileno())  # holds on where the handle is closed
         with suppress(OSError):  # some file systems have no locks, and then nobody tidies up
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         if not self._temporary.exists():  # somebody tidied up just before it was locked
@@ -154,25 +231,36 @@ class _Beside:
 
     def open(self):
         _BEING_WRITTEN.add(self._target)
+        folder = self._target.parent
+        if not folder.exists():
+            raise UsageError(f"{self._path} cannot be written: there is no folder {folder}")
         self._tidy()
-        try:
-            self._create()
-        except OSError as error:
-            if error.errno in FULL:
-                raise
-            folder = self._target.parent
-            why = error.strerror if folder.is_dir() else f"there is no folder {folder}"
-            raise UsageError(f"{self._path} cannot be written: {why}") from error
+        self._create()
         if self._mode is not None:
-            os.fchmod(self.handle.fileno(), self._mode)
+            with explained(self._path):
+                os.fchmod(self.handle.fileno(), self._mode)
 
     def complete(self):
-        self.handle.flush()
-        os.fsync(self.handle.fileno())
-        self.handle.close()
+        with explained(self._path):
+            self.handle.flush()
+            os.fsync(self.handle.fileno())
+            self.handle.close()
 
-    def publish(self):
-        self._temporary.replace(self._target)
+    def require(self):
+        """Raise UsageError where the file is gone that is to be renamed."""
+        with explained(self._path):
+            there = self._temporary.exists()
+        if not there:
+            gone = "its folder" if not self._target.parent.is_dir() else "the temporary file beside it"
+            raise UsageError(f"{self._path} cannot be written: {gone} was removed meanwhile")
+
+    def rename(self):
+        with explained(self._path):
+            self._temporary.replace(self._target)
+        _RENAMED[self._path] = None
+
+    def settle(self):
+        """Let the new name last, too."""
         with suppress(OSError):  # some file systems do not sync folders; the rename itself is done
             folder = os.open(self._target.parent, os.O_RDONLY)
             try:
@@ -182,12 +270,13 @@ class _Beside:
 
     def discard(self):
         _BEING_WRITTEN.discard(self._target)
-        self._temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk or folder that takes no more changes
+            self._temporary.unlink(missing_ok=True)
         self._close()
 
     def _close(self):
         if self.handle is not None:
-            with suppress(OSError):  # what is still buffered has nowhere to go
+            with suppress(OSError, FMError):  # what is still buffered has nowhere to go
                 self.handle.close()
         if self._lock is not None:
             os.close(self._lock)

@@ -1,9 +1,11 @@
 """The command line as a user has it: a process of its own in a folder of its own, and tiny files to give it."""
+import fcntl
 import os
 import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +68,20 @@ class Shell:
     def left_over(self):
         """Temporary files that should be gone."""
         return [name for name in self.files() if name.endswith((".tmp", ".partial"))]
+
+    def writes(self):
+        """Whether a command has an output open by now, which it locks as soon as it knows it."""
+        return any(map(is_locked, map(self.folder.joinpath, self.left_over())))
+
+
+def is_locked(path):
+    """Whether another process holds a lock on a file."""
+    with suppress(FileNotFoundError), path.open("rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def written(path, content):

@@ -13,11 +13,12 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.fitting", "fmcore.checkpoint fmcore.warmstart",
     "fmcore.data fmcore.piped", "fmcore.training fmcore.scoring fmcore.converting fmcore.exporting fmcore.inspection",
     "fmcore.state", "fmcore.epoch",
-    "fmcore.archive fmcore.batchmetrics fmcore.dataset fmcore.modelfile fmcore.modelinfo", "fmcore.modelheader",
-    "fmcore.io fmcore.backends", "fmcore.model",
-    "fmcore.ahead fmcore.blocks fmcore.checks fmcore.metrics fmcore.scaling",
-    "fmcore.hyperfile fmcore.memory fmcore.publish fmcore.slices fmcore.threads",
-    "fmcore.params", "fmcore.parameter fmcore.optimizers", "fmcore.batch", "fmcore._rows", "fmcore.errors",
+    "fmcore.archive fmcore.batchmetrics fmcore.dataset fmcore.estimate fmcore.modelfile fmcore.modelinfo",
+    "fmcore.modelheader", "fmcore.io fmcore.backends", "fmcore.model",
+    "fmcore.ahead fmcore.blocks fmcore.checks fmcore.metrics fmcore.scaling fmcore.unchanged",
+    "fmcore.hyperfile fmcore.memory fmcore.publish fmcore.slices fmcore.threads", "fmcore.cgroups",
+    "fmcore.params", "fmcore.parameter fmcore.optimizers", "fmcore.batch", "fmcore._rows fmcore._mapped",
+    "fmcore.errors",
     "fmcore", "fmcli")
 NEVER = {  # beyond the ladder
     "fmcore.io": ("fmcore.model",), "fmcore.backends": ("fmcore.publish", "fmcore.checks"),

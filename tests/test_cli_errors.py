@@ -10,8 +10,9 @@ import click
 import pytest
 from shell import COMMAND, environment, last_line
 
-from fmcli.exits import Terminated
+from fmcli.exits import HungUp, Terminated
 from fmcli.main import DownstreamClosed, failed
+from fmcore import publish
 from fmcore.errors import DataError, DivergedError, FMError, ModelError, ResourceError, UsageError
 
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
@@ -22,17 +23,31 @@ UNEXPECTED = "from fmcore import api\ndef load(*_, **__): raise KeyError('of a b
     (FMError("a"), 1, "a"), (UsageError("a"), 2, "a"), (DataError("a", source="x", number=7), 3, "x, line 7: a"),
     (ModelError("a"), 4, "a"), (DivergedError("a"), 5, "a"), (ResourceError("a"), 6, "a"),
     (MemoryError(), 6, "out of memory; try --memory-limit, fewer factors, or hashing into fewer features"),
-    (OSError(errno.ENOSPC, "x"), 6, "the output cannot be written: the disk is full"),
+    (OSError(errno.ENOSPC, "x"), 6,
+     "the output cannot be written: the disk is full; make room on it, or name a place on another"),
+    (OSError(errno.ENOMEM, "x"), 6, "out of memory; try --memory-limit, fewer factors, or hashing into fewer features"),
+    (ImportError("x.so: failed to map segment from shared object"), 6,
+     "out of memory; try --memory-limit, fewer factors, or hashing into fewer features"),
+    (RuntimeError("can't start new thread"), 6,
+     "no further thread could be started; take fewer with --threads, or raise what limits them (ulimit -u, -v)"),
     (OSError(errno.EIO, "Input/output error"), 1,
      "unexpected OSError: [Errno 5] Input/output error (FMKIT_DEBUG=1 shows where)"),
     (ZeroDivisionError("a"), 1, "unexpected ZeroDivisionError: a (FMKIT_DEBUG=1 shows where)"),
     (KeyboardInterrupt(), 130, "interrupted; no file was written or replaced"),
     (click.Abort(), 130, "interrupted; no file was written or replaced"),
     (Terminated(), 143, "terminated; no file was written or replaced"),
+    (HungUp(), 129, "hung up; no file was written or replaced"),
 ])
-def test_what_each_failure_means(capsys, error, code, sentence):
+def test_what_each_failure_means(capsys, monkeypatch, error, code, sentence):
+    monkeypatch.setattr(publish, "_RENAMED", {})
     assert failed(error) == code
     assert capsys.readouterr() == ("", f"fm: {sentence}\n")
+
+
+def test_an_end_after_something_was_written_says_so(capsys, monkeypatch):
+    monkeypatch.setattr(publish, "_RENAMED", {"a.fm": None, "b.tsv": None})
+    assert failed(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "fm: interrupted; written before that: a.fm, b.tsv\n"
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), DownstreamClosed()])
@@ -116,7 +131,8 @@ def test_divergence(fm):
 def test_a_model_beyond_the_memory_there_is(fm):
     four_gigabytes = (4 << 30, 4 << 30)
     process = fm.start("train", "-", "--predictor-type", "regressor", "--feature-dim", 10**7, "--num-factors", 256,
-                       "-o", "x.fm", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, four_gigabytes))
+                       "-o", "x.fm", "--memory-limit", "1T",
+                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, four_gigabytes))
     _, said = process.communicate(b"1 0:1\n")
     assert process.returncode == 6
     assert last_line(said.decode()) == (
@@ -138,7 +154,7 @@ def test_a_full_disk_downstream(fm, world, arguments):
         said = process.stderr.read().decode()
         process.stderr.close()
     assert process.wait(30) == 6
-    assert last_line(said).endswith("cannot be written: the disk is full")
+    assert last_line(said).startswith("fm: standard output cannot be written: the disk is full; make room")
 
 
 @pytest.mark.parametrize(("descriptor", "code"), [(1, 2), (2, 0)])

@@ -25,7 +25,9 @@ def test_what_is_trained_then_each_epoch_as_metrics_out_has_it(fm, world):
     job, *epochs, best = lines(said)
     model = modelfile.load(fm.folder / "x.fm")
     assert job == {"rows": 400, "non_zeros": 1601, "feature_dim": 20, "in_memory": True, "mini_batch_size": 16,
-                   "model_bytes": 4 * 20 * 9 + 4, "backend": job["backend"], "threads": 1}
+                   "model_bytes": 4 * 20 * 9 + 4, "memory_bytes": job["memory_bytes"],
+                   "backend": job["backend"], "threads": 1}
+    assert job["memory_bytes"] > job["model_bytes"]
     assert epochs == lines(fm.read("x.jsonl").decode())
     assert best == {"best_epoch": model.info["best_epoch"]}
 

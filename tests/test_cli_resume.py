@@ -69,7 +69,7 @@ def test_a_signal_before_training_leaves_nothing(fm, start, number, code, word):
     process = start("train", "-", *REGRESSOR, "-o", "x.fm", "--checkpoint", "c")
     process.stdin.write(b"1 0:1\n")
     process.stdin.flush()
-    wait_for(fm.left_over)
+    wait_for(fm.writes)
     process.send_signal(number)
     assert process.wait(30) == code
     assert last_line(process.stderr.read().decode()) == f"fm: {word}; no file was written or replaced"

@@ -55,7 +55,7 @@ def test_while_waiting_for_rows(fm, number, code, word, arguments):
     process = start(fm, *arguments)
     process.stdin.write(TRAIN_TABLE.encode())
     process.stdin.flush()
-    wait_for(fm.left_over)
+    wait_for(fm.writes)
     found, said = stopped(fm, process, number)
     assert (found, last_line(said)) == (code, f"fm: {word}; no file was written or replaced")
     assert fm.files() == []
@@ -67,7 +67,7 @@ def test_while_predicting(fm, world, number, code, word):
     process = start(fm, "predict", world.classifier, "-o", "old.txt", "--threads", 2)
     process.stdin.write(b"1 0:1\n" * 300_000)  # beyond what a pipe holds, so it is being read
     process.stdin.flush()
-    wait_for(fm.left_over)
+    wait_for(fm.writes)
     found, said = stopped(fm, process, number)
     assert (found, last_line(said)) == (code, f"fm: {word}; no file was written or replaced")
     assert (fm.files(), fm.read("old.txt")) == (["old.txt"], b"old")
@@ -77,7 +77,7 @@ def test_while_predicting(fm, world, number, code, word):
 def test_while_waiting_for_the_writer_of_a_named_pipe(fm, world, number, code, _word):
     os.mkfifo(fm.folder / "pipe")
     process = start(fm, "predict", world.classifier, "pipe", "-o", "x.txt", stdin=subprocess.DEVNULL)
-    wait_for(fm.left_over)
+    wait_for(fm.writes)
     assert stopped(fm, process, number)[0] == code
     assert fm.files() == ["pipe"]
 

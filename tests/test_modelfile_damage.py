@@ -94,7 +94,7 @@ def test_verify_finds_numbers_that_are_not_finite_under_a_right_checksum(path, m
 def test_what_is_no_file(tmp_path):
     with pytest.raises(ModelError, match="none: No such file"):
         load(tmp_path / "none")
-    with pytest.raises(ModelError, match="not a regular file"):
+    with pytest.raises(ModelError, match="it is a folder; expected a model file"):
         load(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ModelError, match="not a regular file"):

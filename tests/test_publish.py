@@ -39,6 +39,16 @@ def write_and_raise(path, error):
         raise error
 
 
+def failing_file(monkeypatch, error):
+    """Let every file fail so when it is opened."""
+    class Failing(publish._File):
+        def __init__(self, file, mode, shown):
+            with publish.explained(shown):
+                raise error
+
+    monkeypatch.setattr(publish, "_File", Failing)
+
+
 def close_first_and_fail(first, second):
     first.write(b"newer")
     first.close()
@@ -108,7 +118,7 @@ def test_a_file_that_is_complete_but_not_yet_in_place_is_left_alone(target):
     output.handle.write(b"new")
     output.complete()
     publish._remove_unless_locked(target.parent / next(iter(remains(target))))
-    output.publish()
+    output.rename()
     output.discard()
     assert left(target) == (["model"], b"new")
 
@@ -171,10 +181,7 @@ def test_a_write_protected_file_or_folder_is_refused(target, monkeypatch):
     with pytest.raises(UsageError, match="model cannot be written: it is write-protected"):
         write(target)
 
-    def refuse(*args):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(Path, "open", refuse)
+    failing_file(monkeypatch, PermissionError(errno.EACCES, "Permission denied"))
     with pytest.raises(UsageError, match="fresh cannot be written: Permission denied"):
         write(target.with_name("fresh"))
 
@@ -199,15 +206,62 @@ def test_a_file_beyond_the_limit_leaves_the_old_one(target):
     assert left(target) == (["model"], b"old")
 
 
-@pytest.mark.parametrize(("module", "moment"), [(os, "fsync"), (Path, "open")])
-def test_a_disk_full_at_any_moment(target, monkeypatch, module, moment):
-    def full(*args):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_a_disk_full_when_the_file_is_opened(target, monkeypatch):
+    failing_file(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(ResourceError, match="model cannot be written: the disk is full"):
+        write(target)
+    assert left(target) == (["model"], b"old")
 
-    monkeypatch.setattr(module, moment, full)
-    with pytest.raises(ResourceError, match="the disk is full"):
+
+@pytest.mark.parametrize(("number", "kind", "why"), [
+    (errno.ENOSPC, ResourceError, "the disk is full"), (errno.EDQUOT, ResourceError, "the disk quota is used up"),
+    (errno.EIO, ResourceError, "the disk reports an error"), (errno.ESTALE, UsageError, os.strerror(errno.ESTALE))])
+def test_a_disk_that_fails_only_when_all_is_written(target, monkeypatch, number, kind, why):
+    def fail(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(kind, match=f"model cannot be written: {why}"):
         write(target)
     monkeypatch.undo()
+    assert left(target) == (["model"], b"old")
+
+
+def test_files_of_nested_blocks_appear_together(target):
+    first, second = target.with_name("first"), target.with_name("second")
+    with publish.all_or_none():
+        with publish.all_or_none():
+            write(first)
+        assert not first.exists()
+        write(second)
+        with publish.whole(target, at_once=True) as handle:
+            handle.write(b"now")
+        assert left(target)[1] == b"now"
+    assert (first.read_bytes(), second.read_bytes()) == (b"new", b"new")
+    assert {str(first), str(second), str(target)} <= set(publish.renamed())
+
+
+@pytest.mark.parametrize(("error", "names"), [
+    (ValueError, ["model"]), (KeyboardInterrupt, ["model"]), (BrokenPipeError, ["first", "model"])])
+def test_files_of_nested_blocks_that_fail(target, error, names):
+    def one_whole_and_one_half():
+        with publish.all_or_none(), publish.whole(target):
+            write(target.with_name("first"))
+            raise error
+
+    with pytest.raises(error):
+        one_whole_and_one_half()
+    assert left(target) == (names, b"old")
+
+
+def test_a_file_named_twice_in_nested_blocks(target):
+    def twice():
+        with publish.all_or_none():
+            write(target)
+            write(target)
+
+    with pytest.raises(UsageError, match="is named for two outputs"):
+        twice()
     assert left(target) == (["model"], b"old")
 
 
@@ -245,12 +299,13 @@ def test_devices_and_descriptors_are_written_straight_to(target):
 
 
 def test_an_interrupt_between_creating_the_file_and_having_it(target, monkeypatch):
-    def interrupted(path, mode):
-        opened(path, mode).close()
-        raise KeyboardInterrupt
+    class Interrupted(publish._File):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.close()
+            raise KeyboardInterrupt
 
-    opened = Path.open
-    monkeypatch.setattr(Path, "open", interrupted)
+    monkeypatch.setattr(publish, "_File", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(target)
     monkeypatch.undo()

@@ -5,7 +5,7 @@ import click
 
 from fmcli import options
 from fmcli.progress import byte_bar, reading
-from fmcore import api
+from fmcore import api, publish
 
 
 @click.command("eval")
@@ -32,10 +32,13 @@ def command(model, inputs, as_json, unseen, quiet, **values):
     bar = byte_bar("scoring", quiet=quiet)
     data = api.Data(inputs, api.read_options(loaded, **options.given_read_options(values, threads)),
                     on_bytes=bar.reach)
-    with reading(data.report, bar, quiet=quiet):
+    with publish.whole("-") as out, reading(data.report, bar, quiet=quiet):
         metrics = api.evaluate(loaded, data, threads=threads, unseen=unseen)
-    if as_json:
-        click.echo(json.dumps(metrics))
-    else:
-        for name, value in metrics.items():
-            click.echo(f"{name}: {'none (one class only)' if value is None else value}")
+        for line in [json.dumps(metrics)] if as_json else lines(metrics):
+            out.write(f"{line}\n".encode())
+
+
+def lines(metrics):
+    """The metrics as a person reads them."""
+    for name, value in metrics.items():
+        yield f"{name}: {'none (one class only)' if value is None else value}"

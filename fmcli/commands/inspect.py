@@ -4,7 +4,7 @@ import json
 import click
 
 from fmcli.console import printable
-from fmcore import api
+from fmcore import api, publish
 
 
 @click.command("inspect")
@@ -21,15 +21,13 @@ def command(model, as_json, verify, top, vocabulary):
     fm inspect clicks.fm --vocabulary columns.tsv
     fm inspect clicks.fm --json | jq .hyperparameters
     """
-    loaded = api.load(model, verify=verify, finite=True)
-    found = api.inspect(loaded, top=top, names=api.names(vocabulary) if vocabulary else None)
-    if verify:
-        found["verified"] = True
-    if as_json:
-        click.echo(json.dumps(found))
-    else:
-        for line in lines(found):
-            click.echo(printable(line))
+    with publish.whole("-") as out:
+        loaded = api.load(model, verify=verify, finite=True)
+        found = api.inspect(loaded, top=top, names=api.names(vocabulary) if vocabulary else None)
+        if verify:
+            found["verified"] = True
+        for line in [json.dumps(found)] if as_json else map(printable, lines(found)):
+            out.write(f"{line}\n".encode())
 
 
 def lines(found):

@@ -67,7 +67,7 @@ def command(context, output, metrics_out, quiet, **values):
     bar = byte_bar("reading", quiet=quiet or log_format != "table")
     data, test = train_and_test(values, read, bar.reach)
     log = LOGS[log_format]([part.report for part in (data, test) if part], bar=bar, begun=stop.gently, quiet=quiet)
-    with publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
+    with publish.all_or_none(), publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
         try:
             model = api.train(data, hyperparameters, output, test=test, observer=log, initial_model=initial_model,
                               checkpoint=saving, stop=stop, resources=api.Resources(threads, values["memory_limit"]))

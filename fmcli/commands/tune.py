@@ -83,9 +83,10 @@ def command(context, output, report, quiet, **values):
         return [*("fm", "train"), *values["inputs"], *spelled_options(context, ["tests"]), "-o", output,
                 *options.spelled_hyperparameters(preset, {**fixed, **found}), *spelled_options(context, ROW_OPTIONS)]
 
-    with publish.whole(report) if report else nullcontext() as page:
+    with (publish.all_or_none(), publish.whole("-") as out,
+          publish.whole(report) if report else nullcontext() as page):
         log = TuningLog([part for part in (data, test) if part], bar, trials=plan.trials, command=train_command,
-                        page=page, quiet=quiet)
+                        out=out, page=page, quiet=quiet)
         try:
             result = tune(data, test, space, output, plan, follower=log,
                           resources=api.Resources(threads, values["memory_limit"]))

@@ -1,5 +1,6 @@
 """Sources as byte streams that can be looked into, decompressed on the way; outputs compressed by their suffix."""
 import bz2
+import errno
 import gzip
 import io
 import sys
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fmcore import publish
-from fmcore.errors import DataError, UsageError
+from fmcore.errors import DataError, ResourceError, UsageError
 from fmcore.io.pipes import Pipe, open_pipe
 from fmcore.io.sources import STDIN
 
 BLOCK = 8 << 10  # bytes asked for when looking ahead
+OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 LONGEST_HEAD = 1 << 20  # bytes looked at before whoever asks must decide
 
 
@@ -21,13 +23,13 @@ class ByteStream(io.BufferedIOBase):
     """The bytes of `handle` in order, with a look ahead; every failure to read is a DataError that names the source.
 
     handle: a binary file with read1 (which gives what is there and waits only while nothing is).
-    compression: "gzip", "bzip2", "zstd" or None.
+    compression: "gzip", "bzip2", "zstd" or None. size: bytes that a regular file had when it was found, else None.
     """
 
-    def __init__(self, handle, name, *, compression=None, raw=None):
+    def __init__(self, handle, name, *, compression=None, raw=None, size=None):
         super().__init__()
         self.name, self.compression = name, compression
-        self._handle, self._raw = handle, raw
+        self._handle, self._raw, self._size = handle, raw, size
         self._ahead, self._ended, self._taken = b"", False, 0
 
     @property
@@ -88,6 +90,10 @@ class ByteStream(io.BufferedIOBase):
             raise DataError(f"{what}: {error}", source=self.name) from error
         self._taken += len(data)
         self._ended = not data
+        if self._ended and self._size is not None and self._taken < self._size:
+            raise DataError(f"it ends after {self._taken:,} bytes, but had {self._size:,} when the command began: it "
+                            "was cut off or replaced meanwhile; run this again on a file that stays as it is",
+                            source=self.name)
         return data
 
 
@@ -167,7 +173,7 @@ def open_source(source):
     for a named pipe's writer, and for a Pipe as `open_pipe` says. Raises DataError where the file cannot be opened, or
     has a name that ends with .gz, .bz2 or .zst and other content.
     """
-    raw = ByteStream(_open(source), source.name)
+    raw = ByteStream(_open(source), source.name, size=source.size)
     with ExitStack() as on_failure:
         on_failure.callback(raw.close)
         kind, named = _by_content(raw), _by_suffix(source.path)
@@ -187,6 +193,8 @@ def _open(source):
     try:
         return Path(source.path).open("rb")
     except OSError as error:
+        if error.errno in OUT_OF_FILES:
+            raise ResourceError(f"{source.name}: {publish.LACKS[error.errno]}") from error
         raise DataError(f"cannot be opened: {error.strerror}", source=source.name) from error
 
 

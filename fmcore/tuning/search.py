@@ -147,9 +147,9 @@ class Team:
 
 @contextmanager
 def _signals_wait():
-    """Hold back Ctrl-C and SIGTERM in the block; a process that is started in it inherits that, and gets known."""
+    """Hold back signals that end us in the block; a process that is started in it inherits that, and gets known."""
     resource_tracker.ensure_running()  # which lets them through again when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

@@ -1,11 +1,13 @@
 """From rows and a space to the best model: share the rows, search, train the best once more and publish it."""
+import errno
 import tempfile
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fmcore import publish
 from fmcore.checks import known_features
-from fmcore.errors import DataError, DivergedError, UsageError
+from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
 from fmcore.fitting import Resources, train
 from fmcore.io import sources
 from fmcore.io.vocabulary import open_encoder
@@ -73,7 +75,9 @@ def tune(data, test, space, target, plan, *, resources=None, follower=None):
     require()
     publish.prepare(target)
     with tempfile.TemporaryDirectory(prefix="fmkit-tune-") as folder:
-        job = replace(_shared(data, test, space, folder), folds=plan.folds, objective=objective,
+        with _fits(folder):
+            job = _shared(data, test, space, folder)
+        job = replace(job, folds=plan.folds, objective=objective,
                       threads=max(1, resources.threads // plan.jobs), memory_limit=_limit(resources) // plan.jobs)
         _require_rows(job)
         with open_study(plan.study, _settings(space, job), space, strategy=plan.strategy,
@@ -107,6 +111,19 @@ def _require_searchable(data, test, space, plan):
 
 def _limit(resources):
     return default_limit() if resources.memory_limit is None else resources.memory_limit
+
+
+@contextmanager
+def _fits(folder):
+    """Let a lack of room in the folder of temporary files say what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {*publish.LACKS, None}:  # NumPy gives none where it could write less than it wanted
+            raise
+        reason = publish.LACKS[error.errno or errno.ENOSPC].split(";")[0]
+        raise ResourceError(f"the rows for all trials do not fit into {Path(folder).parent}: {reason}; name a larger "
+                            "folder in the variable TMPDIR") from error
 
 
 def _shared(data, test, space, folder):

@@ -1,0 +1,34 @@
+"""How much memory training takes, told before it is taken."""
+from fmcore.backends.cpu import LANES
+from fmcore.errors import ResourceError
+from fmcore.optimizers import SLOTS
+
+FLOAT = 4  # bytes
+
+
+def parameter_bytes(hyperparameters, feature_dim):
+    """Bytes that the parameters take at the most while they are trained, which is several times the model's own.
+
+    There are the model as it begins, the table that is trained, with the optimizer's state and each feature's factors
+    padded to LANES, and the copy of both that becomes the model; early stopping keeps one such copy beside that, and so
+    does going back where training diverges.
+    """
+    h = hyperparameters
+    kept = 1 + len(SLOTS[h.optimizer])  # numbers kept for a weight
+    plain = 1 + h.num_factors
+    padded = 1 + -(-h.num_factors // LANES) * LANES
+    copies = 1 + (h.early_stopping_patience is not None) + (h.on_divergence != "fail")
+    return FLOAT * feature_dim * (plain + kept * (padded + copies * plain))
+
+
+def require_memory(hyperparameters, feature_dim, budget):
+    """Raise ResourceError where the parameters alone take more than a fmcore.memory.Budget, before they take it."""
+    needed = parameter_bytes(hyperparameters, feature_dim)
+    if needed > budget.total:
+        h = hyperparameters
+        than, more = (("--memory-limit allows", "give more with --memory-limit") if budget.told else
+                      ("are free", "say with --memory-limit that there is more"))
+        raise ResourceError(
+            f"training a model of feature_dim {feature_dim:,} and num_factors {h.num_factors} with {h.optimizer} takes "
+            f"about {needed:,} bytes of memory, more than the {budget.total:,} that {than}; take fewer factors "
+            f"(--num-factors), hash into fewer features (--hash-bits), or {more}")
