@@ -1,4 +1,4 @@
-"""Training rows as blocks: kept in memory where they fit, else decoded anew each epoch, with the same result."""
+"""Training rows as blocks: kept in memory where they fit, else decoded and kept in a file, with the same result."""
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -7,6 +7,7 @@ from fmcore.ahead import ahead
 from fmcore.blocks import auto_mini_batch_size, cut, make_block
 from fmcore.errors import DataError, ResourceError
 from fmcore.scaling import FeatureScale, scaled
+from fmcore.spill import Spill
 from fmcore.unchanged import FirstPass
 
 AT_ONCE = 3  # blocks: one is trained, one waits, one is being decoded
@@ -21,8 +22,8 @@ class Dataset:
     read: called without arguments for an iterator of Batches over all rows, in the same order each time.
     rereadable: whether it may be called again (a pipe may not).
     prepare: turns a Block into what the backend trains on.
-    memory_limit: bytes that the blocks may take before they are streamed instead; then every epoch must find the same
-    rows again, else DataError.
+    memory_limit: bytes that the blocks may take before they are streamed instead; then every epoch that decodes must
+    find the same rows again, else DataError. They are kept in a file from the first whole epoch on (see fmcore.spill).
     reserved: a function from feature_dim to those bytes of the limit that are not for blocks; asked before anything of
     that size is allocated, so it may raise.
     least_scale: float32, below which the scale of the first features may not be (see fmcore.scaling), or None.
@@ -37,7 +38,7 @@ class Dataset:
                  least_scale=None):
         self._read, self._rereadable, self._reserved, self._least_scale = read, rereadable, reserved, least_scale
         self._hyperparameters, self._prepare, self._memory_limit = hyperparameters, prepare, memory_limit
-        self._kept, self._first_pass = [], FirstPass()
+        self._kept, self._first_pass, self._spill = [], FirstPass(), Spill()
         self._weighted = np.zeros(2)  # sum of the labels, and of the weights
         self._bytes = self._largest = 0  # of all blocks, and of one
         self.rows = self.non_zeros = 0
@@ -77,9 +78,15 @@ class Dataset:
     @contextmanager
     def epoch(self, first=0):
         """An iterator over the prepared blocks, in order, from number `first` on."""
-        blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else ahead(self._decoded(first))
+        blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else ahead(self._streamed(first))
         with blocks as iterator:
             yield iterator
+
+    def _streamed(self, first):
+        if self._spill.complete:
+            return self._spill.blocks(first)
+        decoded = self._decoded(first)
+        return decoded if first or self._hyperparameters.epochs == 1 else self._spill.filled(decoded)
 
     def _decoded(self, first):
         for number, batch in enumerate(self._first_pass.again(cut(self._read()))):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from shell import last_line, wait_for
+from shell import environment, last_line, wait_for
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what is tested is Linux's own")
@@ -69,8 +69,11 @@ def ended(process, code, *, said=b""):
 
 
 def training(fm, *arguments, lines=3):
-    """Start a training that would not end by itself; the process, and what it said until an epoch was through."""
-    process = fm.start("train", *arguments, *FOREVER, stdin=subprocess.DEVNULL)
+    """Start a training that would not end by itself; the process, and what it said until an epoch was through.
+
+    Rows that are streamed are read in each epoch, as the folder that would keep them is not there.
+    """
+    process = fm.start("train", *arguments, *FOREVER, stdin=subprocess.DEVNULL, env=environment(TMPDIR="/no/folder"))
     said = b"".join(process.stderr.readline() for _ in range(lines))
     assert b"fm:" not in said, said
     return process, said

@@ -50,8 +50,9 @@ class Shell:
 
     def start(self, *arguments, **streams):
         """Start it and go on: a Popen."""
-        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-        return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=self.folder, env=environment(), **streams)
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
+                   "env": environment(), **streams}
+        return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=self.folder, **streams)
 
     def write(self, name, content):
         """Make a file in the folder; its path."""

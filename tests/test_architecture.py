@@ -16,7 +16,7 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcore.archive fmcore.batchmetrics fmcore.dataset fmcore.estimate fmcore.modelfile fmcore.modelinfo",
     "fmcore.modelheader", "fmcore.io fmcore.backends", "fmcore.model",
     "fmcore.ahead fmcore.blocks fmcore.checks fmcore.metrics fmcore.scaling fmcore.unchanged",
-    "fmcore.hyperfile fmcore.memory fmcore.publish fmcore.slices fmcore.threads", "fmcore.cgroups",
+    "fmcore.hyperfile fmcore.memory fmcore.publish fmcore.slices fmcore.spill fmcore.threads", "fmcore.cgroups",
     "fmcore.params", "fmcore.parameter fmcore.optimizers", "fmcore.batch", "fmcore._rows fmcore._mapped",
     "fmcore.errors",
     "fmcore", "fmcli")

@@ -82,7 +82,7 @@ def test_streamed_and_kept_rows_give_one_model_though_their_blocks_are_of_both_k
         return train(model, data, backend)
 
     kept, streamed = model_of(1e9), model_of(1)
-    assert kinds == [Cells, Groups, Groups] * 3
+    assert kinds == [Cells, Groups, Groups] * 2
     for name, tensor in kept.tensors().items():
         np.testing.assert_array_equal(streamed.tensors()[name], tensor, err_msg=name)
 
