@@ -9,12 +9,14 @@ from pathlib import Path
 import clicks
 from measure import figure, parser, peak_bytes, print_setting, spread
 
+from fmcore.estimate import parameter_bytes
 from fmcore.io import recordio, text
+from fmcore.params import resolve
 
 FACTORS = 8
 FEW = 50  # rows of a bare run
 FEWER = 4  # times the rows of the smaller file to convert
-STREAMED = "1M"  # of memory, in which no rows fit
+STREAMED = 1 << 20  # bytes beside the parameters, in which no rows fit
 
 
 def peak(path, *more):
@@ -41,9 +43,11 @@ def write_few(folder):
 def train(paths, bare, batch, options):
     """Print a line for each format, in memory and streamed."""
     parameters = 2 * 4 * batch.feature_dim * (FACTORS + 1)
+    hyperparameters = resolve(predictor_type="binary_classifier", num_factors=FACTORS)
+    limit = parameter_bytes(hyperparameters, batch.feature_dim) + STREAMED
     print(f"{len(batch):,} rows, {len(batch.indices):,} non-zeros, k = {FACTORS}; parameters and state "
           f"{parameters / 1e6:.0f} MB, a bare run {bare / 1e6:.0f} MB; median (range) of {options.runs}")
-    for way, more in {"in memory": (), "streamed": ("--memory-limit", STREAMED)}.items():
+    for way, more in {"in memory": (), "streamed": ("--memory-limit", limit)}.items():
         for name, path in paths.items():
             peaks = [peak(path, *more) for _ in range(options.runs)]
             each = [(size - parameters - bare) / len(batch.indices) for size in peaks]

@@ -10,7 +10,7 @@ from fmcore import publish
 from fmcore.errors import FMError, ResourceError
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
-AGAIN = 3  # seconds, far longer than tidying up takes
+AGAIN = 10  # seconds, far longer than tidying up takes, also on a machine that is busy
 NO_THREAD = ("can't start new thread", "Failed to launch worker thread")  # Python's words, and pyarrow's
 NO_MEMORY = ("failed to map segment", "annot allocate memory")  # the dynamic linker's
 

@@ -49,10 +49,11 @@ class TuningLog(Follower):
 
     def best_again(self, best, *, interrupted):
         """Say that the model is being made."""
-        self._bar.close()
         if interrupted:
             settled()
             listen()  # to the next Ctrl-C
+        self._bar.close()
+        if interrupted:
             self.say(f"interrupted; training the best so far, trial {best.number}, once more for its model (Ctrl-C "
                      "again leaves everything as it was)")
 

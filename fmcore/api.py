@@ -97,8 +97,9 @@ def evaluate(model, data, *, threads=1, unseen="ignore"):
         rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
         for judgement in workers.map(judged, rows):
             metrics.update(*judgement)
+        result = {**metrics.result(), "rows": metrics.rows}
     modelfile.require_unchanged(model)
-    return {**metrics.result(), "rows": metrics.rows}
+    return result
 
 
 def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):

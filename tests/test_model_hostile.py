@@ -38,7 +38,7 @@ EPOCH = {"epoch": 1, "train": {"rmse": 1.0}}
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsysbinary):
+def run(tmp_path, monkeypatch, capfdbinary):
     """Runs a command over the model file m.fm in an empty folder; (exit code, output, what was said)."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.svm").write_text("1 0:1 2:1\n0 1:1\n")
@@ -46,7 +46,7 @@ def run(tmp_path, monkeypatch, capsysbinary):
 
     def command(name, *arguments):
         code = exit_code([name, *arguments])
-        found = capsysbinary.readouterr()
+        found = capfdbinary.readouterr()
         return code, found.out, found.err.decode()
 
     return command

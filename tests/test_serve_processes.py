@@ -50,7 +50,7 @@ def test_a_worker_that_dies_is_replaced(fm, world):
         before = server.workers()
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
-        after = wait_for(lambda: len(server.workers()) == 2 and before[0] not in server.workers() and server.workers())
+        after = wait_for(lambda: (now := server.workers()) and len(now) == 2 and before[0] not in now and now)
         assert before[1] in after
         assert all(server.post(GOOD).status == 200 for _ in range(20))
         assert re.fullmatch(r"fm: worker \d+ has ended; \d+ takes its place\n", server.stop())
