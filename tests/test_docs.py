@@ -66,6 +66,16 @@ def test_the_commands_of_the_readme_print_what_it_shows(shell):
         assert checker.check_output(expected, output, options), f"$ {command}\nshown:\n{expected}\nprinted:\n{output}"
 
 
+def test_every_promise_of_the_readme_names_a_test():
+    text = (ROOT / "README.md").read_text()
+    promises = text.split("## What you can rely on\n")[1].split("\n## ")[0]
+    rows = [line for line in promises.splitlines() if line.startswith("| ")][1:]
+    named = [re.search(r"`(test_\w+\.py)::(test_\w+)` \|$", row) for row in rows]
+    assert all(named), rows
+    for name, test in (found.groups() for found in named):
+        assert f"\ndef {test}(" in (ROOT / "tests" / name).read_text(), test
+
+
 def test_the_demo_reaches_its_figures(shell):
     code, output = shell("bash demo.sh")
     assert code == 0, output
