@@ -11,7 +11,7 @@ from fmcore.estimate import parameter_bytes, require_memory
 from fmcore.io import sources
 from fmcore.io.options import KEPT_OPTIONS
 from fmcore.io.vocabulary import open_encoder
-from fmcore.memory import budget
+from fmcore.memory import budget, give_back
 from fmcore.model import initial
 from fmcore.piped import PipedDataset
 from fmcore.training import Observer
@@ -115,6 +115,7 @@ def _trained(data, hyperparameters, test, resources, initial_model, observer, co
     dataset = _dataset(data, hyperparameters, backend, limits, initial_model)
     with data.named():
         dataset.load()
+        give_back()
         data.encoder.freeze()
         _require_told(data, hyperparameters.feature_dim or before)
         feature_dim = max(before or 1, data.feature_dim(dataset.feature_dim, hyperparameters.feature_dim))
