@@ -113,7 +113,7 @@ cdef void forward_dense(Job *job, int64_t m, int member, int team) noexcept nogi
     cdef int64_t size = pieces(last - first, piece)
     for number in range(size * member // team, size * (member + 1) // team):
         low = first + number * piece
-        multiply(job, "N", <int>min(piece, last - low), job.cells.columns, p.factors, p.width * (1 + p.slots),
+        multiply(job, "N", <int>min(piece, last - low), job.cells.columns, p.factors, p.factors_step,
                  job.cells.values + low * job.cells.stride, 1, job.sums + (low - first) * p.k)
         for row in range(low, min(low + piece, last)):
             x, sums = job.cells.values + row * job.cells.stride, job.sums + (row - first) * p.k

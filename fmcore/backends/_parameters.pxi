@@ -1,8 +1,8 @@
 # The kernels, one source for every build: score rows, prepare a block, train on it.
 #
-# Parameters lie in rows: `width` weights followed by `width` numbers for each slot of optimizer state. A feature's
-# factors and their state are one such row, so that one touch of memory brings them all; width is num_factors rounded
-# up to LANES while training (the padding stays 0), and num_factors itself for a model mapped from a file.
+# Parameters lie in rows: k weights followed by k numbers for each slot of optimizer state. A feature's factors and their
+# state are one such row, so that one touch of memory brings them all; k is num_factors rounded up to LANES while
+# training (the padding stays 0). A model mapped from a file has rows of num_factors without state.
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport expf, fabsf, log1pf
@@ -47,12 +47,12 @@ cdef extern from "factors.h" nogil:
     enum:
         NEAR
     ctypedef struct parameters:
-        float *bias          # one weight and its slots
-        float *linear        # a row of width 1 for each feature
-        float *factors       # a row of width k for each feature
+        float *bias
+        float *linear
+        float *factors
         int k
-        int width
-        int slots
+        int linear_step
+        int factors_step
     ctypedef struct row_part:
         const int32_t *indices
         const float *values
@@ -86,7 +86,7 @@ cdef parameters parameters_of(const float[::1] bias, const float[:, ::1] linear,
                               int k) noexcept:
     cdef parameters p
     p.bias, p.linear, p.factors = <float *>&bias[0], <float *>&linear[0, 0], <float *>&factors[0, 0]
-    p.k, p.slots, p.width = k, <int>linear.shape[1] - 1, <int>(factors.shape[1] // linear.shape[1])
+    p.k, p.linear_step, p.factors_step = k, <int>linear.shape[1], <int>factors.shape[1]
     return p
 
 
