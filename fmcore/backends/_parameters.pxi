@@ -1,7 +1,7 @@
 # The kernels, one source for every build: score rows, prepare a block, train on it.
 #
-# Parameters lie in rows: k weights followed by k numbers for each slot of optimizer state. A feature's factors and their
-# state are one such row, so that one touch of memory brings them all; k is num_factors rounded up to LANES while
+# Parameters lie in rows: k weights followed by k numbers for each slot of optimizer state. A feature's factors and
+# their state are one such row, so that one touch of memory brings them all; k is num_factors rounded up to LANES while
 # training (the padding stays 0). A model mapped from a file has rows of num_factors without state.
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython.parallel cimport parallel, prange, threadid
@@ -39,12 +39,18 @@ cdef extern from "rules.h" nogil:
         float wd
         float clip
         float eps
+        float share
+    ctypedef struct factor_row:
+        float *factors
+        float *gradients
     double lr_correction(int rule, int64_t t)
-    void move_block(const rate *by, float *row, int apart, lanes gradient)
+    void move_factors(const rate *by, const factor_row *row, int f, lanes gradient)
+    void move_rest(const rate *by, const factor_row *row)
     void move_scattered(const rate *by, float **rows, const float *gradients, int count)
 
 cdef extern from "factors.h" nogil:
     enum:
+        LINE
         NEAR
     ctypedef struct parameters:
         float *bias
@@ -64,12 +70,13 @@ cdef extern from "factors.h" nogil:
         int wide
     float *linear_at(const parameters *p, int64_t feature)
     float *factors_at(const parameters *p, int64_t feature)
+    factor_row factor_row_at(const parameters *p, int64_t feature, float *gradients)
     float score_part(const parameters *p, const row_part *row, float *sums)
     void fetch_state(const parameters *p, const int32_t *indices, int64_t count)
     void fetch_feature(const parameters *p, int64_t feature)
-    float step_shared(const rate *by, float *factors, int k, const float *gradients, const float *sums, int64_t first,
+    float step_shared(const rate *by, const factor_row *to, const float *gradients, const float *sums, int64_t first,
                       int64_t last, const pair_list *pairs)
-    float step_lone(const rate *by, float *factors, int k, float gradient, const float *sums, float x)
+    float step_lone(const rate *by, const factor_row *to, float gradient, const float *sums, float x)
 
 cdef enum:
     LANES = 8   # as lanes.h

@@ -17,7 +17,8 @@ enum {
 };
 
 /* For each feature a row that begins with its weight and, elsewhere, one that begins with its k factors; state stands
-   behind them. Steps: floats from one feature's row to the next. */
+   behind them, but of a rule that keeps one number for all factors as the last of the weight's row, which is fetched
+   anyway. Steps: floats from one feature's row to the next. */
 typedef struct {
     float *bias;
     float *linear;
@@ -46,6 +47,11 @@ FMKIT_INLINE int lines_of(ptrdiff_t floats) { return (int)((floats + LINE - 1) /
 FMKIT_INLINE float *linear_at(const parameters *p, int64_t feature) { return p->linear + feature * p->linear_step; }
 
 FMKIT_INLINE float *factors_at(const parameters *p, int64_t feature) { return p->factors + feature * p->factors_step; }
+
+/* gradients: (k,), of one thread. */
+FMKIT_INLINE factor_row factor_row_at(const parameters *p, int64_t feature, float *gradients) {
+    return (factor_row){factors_at(p, feature), linear_at(p, feature) + p->linear_step - 1, gradients, p->k};
+}
 
 /* Fetch what steps for these features touch and scores do not. */
 FMKIT_INLINE void fetch_state(const parameters *p, const int32_t *indices, int64_t count) {
@@ -133,58 +139,63 @@ static inline float score_part(const parameters *p, const row_part *row, float *
     int k = p->k, linear_step = p->linear_step, step = p->factors_step, binary = row->values == NULL;
     if (binary && k == 8 && linear_step == 2 && step == 16) return score_with(p, row, sums, 8, 2, 16, 1);
     if (binary && k == 16 && linear_step == 2 && step == 32) return score_with(p, row, sums, 16, 2, 32, 1);
+    if (binary && k == 8 && linear_step == 3 && step == 8) return score_with(p, row, sums, 8, 3, 8, 1);
+    if (binary && k == 16 && linear_step == 3 && step == 16) return score_with(p, row, sums, 16, 3, 16, 1);
     if (binary && k == 16 && linear_step == 1 && step == 16) return score_with(p, row, sums, 16, 1, 16, 1);
     return binary ? score_with(p, row, sums, k, linear_step, step, 1) : score_with(p, row, sums, k, linear_step, step, 0);
 }
 
-/* One step for `parts` LANES of a feature's factors, whose slots of state lie k floats further on each; the pairs
-   first .. last are summed in their order (Rendle 2010, equation 4). gradients: of each row's score; sums: of each row,
-   k apart. Returns the gradient of the linear weight. All from `pairs` on are constants to the compiler. */
-FMKIT_INLINE float step_parts(const rate *by, float *factors, int k, const float *gradients, const float *sums,
+/* One step for `parts` LANES of a feature's factors, from f on; the pairs first .. last are summed in their order
+   (Rendle 2010, equation 4). gradients: of each row's score; sums: of each row, k apart. Returns the gradient of the
+   linear weight. All from `pairs` on are constants to the compiler. */
+FMKIT_INLINE float step_parts(const rate *by, const factor_row *to, int f, const float *gradients, const float *sums,
                               int64_t first, int64_t last, const pair_list *pairs, int parts, int binary, int wide) {
     lanes total[MOST_PARTS];
     float linear = 0, square = 0;
+    int k = to->k;
     for (int p = 0; p < parts; p++) total[p] = lanes_zero();
     for (int64_t j = first; j < last; j++) {
         int64_t row = wide ? ((const int32_t *)pairs->rows)[j] : ((const uint16_t *)pairs->rows)[j];
         float x = binary ? 1 : pairs->values[j], c = gradients[row] * x;
         linear += c;
         square += c * x;
-        for (int p = 0; p < parts; p++) total[p] += lanes_load(sums + row * k + p * LANES) * c;
+        for (int p = 0; p < parts; p++) total[p] += lanes_load(sums + row * k + f + p * LANES) * c;
     }
-    for (int p = 0; p < parts; p++)
-        move_block(by, factors + p * LANES, k, total[p] - lanes_load(factors + p * LANES) * square);
+    for (int p = 0; p < parts; p++, f += LANES)
+        move_factors(by, to, f, total[p] - lanes_load(to->factors + f) * square);
     return linear;
 }
 
-FMKIT_INLINE float step_all(const rate *by, float *factors, int k, const float *gradients, const float *sums,
+FMKIT_INLINE float step_all(const rate *by, const factor_row *to, const float *gradients, const float *sums,
                             int64_t first, int64_t last, const pair_list *pairs, int binary, int wide) {
     float linear = 0;
-    int f = 0;
+    int f = 0, k = to->k;
     for (; k - f >= 4 * LANES; f += 4 * LANES)
-        linear = step_parts(by, factors + f, k, gradients, sums + f, first, last, pairs, 4, binary, wide);
+        linear = step_parts(by, to, f, gradients, sums, first, last, pairs, 4, binary, wide);
     for (; k - f >= 2 * LANES; f += 2 * LANES)
-        linear = step_parts(by, factors + f, k, gradients, sums + f, first, last, pairs, 2, binary, wide);
+        linear = step_parts(by, to, f, gradients, sums, first, last, pairs, 2, binary, wide);
     for (; k - f >= LANES; f += LANES)
-        linear = step_parts(by, factors + f, k, gradients, sums + f, first, last, pairs, 1, binary, wide);
+        linear = step_parts(by, to, f, gradients, sums, first, last, pairs, 1, binary, wide);
+    move_rest(by, to);
     return linear;
 }
 
 /* One step for all factors of a feature that several rows hold; k is a multiple of LANES. */
-static inline float step_shared(const rate *by, float *factors, int k, const float *gradients, const float *sums,
+static inline float step_shared(const rate *by, const factor_row *to, const float *gradients, const float *sums,
                                 int64_t first, int64_t last, const pair_list *pairs) {
     if (pairs->values != NULL)
-        return pairs->wide ? step_all(by, factors, k, gradients, sums, first, last, pairs, 0, 1)
-                           : step_all(by, factors, k, gradients, sums, first, last, pairs, 0, 0);
-    return pairs->wide ? step_all(by, factors, k, gradients, sums, first, last, pairs, 1, 1)
-                       : step_all(by, factors, k, gradients, sums, first, last, pairs, 1, 0);
+        return pairs->wide ? step_all(by, to, gradients, sums, first, last, pairs, 0, 1)
+                           : step_all(by, to, gradients, sums, first, last, pairs, 0, 0);
+    return pairs->wide ? step_all(by, to, gradients, sums, first, last, pairs, 1, 1)
+                       : step_all(by, to, gradients, sums, first, last, pairs, 1, 0);
 }
 
 /* One step for all factors of a feature that one row alone holds, with value x; gradient and sums are that row's. */
-static inline float step_lone(const rate *by, float *factors, int k, float gradient, const float *sums, float x) {
+static inline float step_lone(const rate *by, const factor_row *to, float gradient, const float *sums, float x) {
     float c = gradient * x;
-    for (int f = 0; f < k; f += LANES)
-        move_block(by, factors + f, k, lanes_load(sums + f) * c - lanes_load(factors + f) * (c * x));
+    for (int f = 0; f < to->k; f += LANES)
+        move_factors(by, to, f, lanes_load(sums + f) * c - lanes_load(to->factors + f) * (c * x));
+    move_rest(by, to);
     return c;
 }
 
