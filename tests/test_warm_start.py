@@ -121,6 +121,7 @@ def test_the_state_of_grown_tables():
         for slot in slots:
             assert larger.state[f"{slot}.linear"].tolist() == [3] * 5 + [0] * 4
             assert larger.state[f"{slot}.factors"][:, 0].tolist() == [3] * 5 + [0] * 4
+            assert larger.state[f"{slot}.factors"].shape == slot_shape(optimizer, larger.factors)
             assert larger.state[f"{slot}.bias"].tolist() == [3]
     model.state["first_moment.linear"] = np.zeros(5)
     model.hyperparameters = small_model(optimizer="adam").hyperparameters
