@@ -19,7 +19,7 @@ from fmcore.epoch import Progress
 from fmcore.errors import ModelError, PausedError, UsageError
 from fmcore.model import Model
 from fmcore.modelinfo import require_records
-from fmcore.optimizers import COUNTED, SLOTS, SQUARES, UPDATES, state_name, updates_in
+from fmcore.optimizers import COUNTED, SLOTS, SQUARES, UPDATES, slot_shape, state_name, updates_in
 from fmcore.params import GROUPS
 from fmcore.state import Best, Control, State
 from fmcore.training import Observer
@@ -205,9 +205,9 @@ def _is_list_of_counts(told):
 
 
 def _require_state(model):
-    """The arrays of an optimizer must be its own and as large as the weights; sums of squares are not negative."""
+    """The arrays of an optimizer must be its own and as large as it keeps them; sums of squares are not negative."""
     optimizer = model.hyperparameters.optimizer
-    expected = {state_name(slot, group): (np.float32, getattr(model, group).shape)
+    expected = {state_name(slot, group): (np.float32, slot_shape(optimizer, getattr(model, group)))
                 for slot in SLOTS[optimizer] for group in GROUPS}
     if optimizer == "adam":
         expected[UPDATES] = np.int64, (1,)

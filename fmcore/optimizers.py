@@ -7,8 +7,10 @@ import numpy as np
 SLOTS = {  # optimizer -> what it keeps for every weight
     "adagrad": ("sum_of_squares",),
     "adam": ("first_moment", "second_moment"),
+    "rowwise_adagrad": ("sum_of_squares",),
     "sgd": (),
 }
+ROWWISE = ("rowwise_adagrad",)  # those that keep it once for all factors of a feature
 DEGREES = {"sum_of_squares": 2, "first_moment": 1, "second_moment": 2}  # the power of a gradient that a slot is of
 UPDATES = "adam.updates"
 SQUARES = ("sum_of_squares", "second_moment")  # slots that are never negative
@@ -18,6 +20,11 @@ COUNTED = 2**53  # mini-batches at most: what a float64 counts exactly
 def state_name(slot, group):
     """The name under which a model keeps one slot of one group of weights."""
     return f"{slot}.{group}"
+
+
+def slot_shape(optimizer, weights):
+    """The shape of each slot for an array of weights: as they, or one number for each row of them."""
+    return (len(weights), 1) if optimizer in ROWWISE and weights.ndim > 1 else weights.shape
 
 
 def updates_state(optimizer, updates):

@@ -3,7 +3,7 @@ import numpy as np
 
 from fmcore.errors import ModelError, UsageError
 from fmcore.model import initial
-from fmcore.optimizers import SLOTS, UPDATES, state_name
+from fmcore.optimizers import SLOTS, UPDATES, slot_shape, state_name
 from fmcore.params import GROUPS, Hyperparameters, layered
 from fmcore.scaling import NAME
 from fmcore.training import trained_epochs
@@ -66,26 +66,25 @@ def require_columns(model, data, stated):
 def grown(model, hyperparameters):
     """A copy of a model with hyperparameters.feature_dim features; new ones are as in a new model, without state."""
     larger = initial(hyperparameters)
-    shapes = {group: getattr(model, group) for group in GROUPS}
-    for group, array in shapes.items():
-        getattr(larger, group)[:len(array)] = array
-    for slot in SLOTS[hyperparameters.optimizer]:
-        for group, like in shapes.items():
-            name = state_name(slot, group)
-            if name in model.state:
-                larger.state[name] = _extended(model.state, name, like, getattr(larger, group).shape, 0)
+    for group in GROUPS:
+        old, new = getattr(model, group), getattr(larger, group)
+        new[:len(old)] = old
+        shapes = [slot_shape(hyperparameters.optimizer, weights) for weights in (old, new)]
+        for slot in SLOTS[hyperparameters.optimizer]:
+            if (name := state_name(slot, group)) in model.state:
+                larger.state[name] = _extended(model.state, name, *shapes, 0)
     if UPDATES in model.state:
         larger.state[UPDATES] = model.state[UPDATES].copy()
     if NAME in model.state:
-        larger.state[NAME] = _extended(model.state, NAME, model.linear, larger.linear.shape, 1)
+        larger.state[NAME] = _extended(model.state, NAME, model.linear.shape, larger.linear.shape, 1)
     larger.info["trained_epochs"] = trained_epochs(model)
     return larger
 
 
-def _extended(state, name, like, shape, rest):
-    """A float32 array of that shape: the state's, whose shape must be that of `like`, then `rest`."""
+def _extended(state, name, was, shape, rest):
+    """A float32 array of that shape: the state's, whose shape must be `was`, then `rest`."""
     kept = state[name]
-    if (kept.shape, kept.dtype) != (like.shape, np.float32):
+    if (kept.shape, kept.dtype) != (was, np.float32):
         raise ModelError(f"the model to go on from is damaged: its {name} is {kept.dtype} {kept.shape}")
     array = np.full(shape, rest, np.float32)
     array[:len(kept)] = kept

@@ -13,26 +13,36 @@ def plain_adam(model, batch, size, turns):
     Returns by (group, place...): the weights, and pairs of moments and the number of moves of those that were moved.
     """
     h = model.hyperparameters
-    weights = {("bias", 0): float(model.bias[0])}
-    weights |= {("linear", i): float(w) for i, w in enumerate(model.linear)}
-    weights |= {("factors", i, f): float(model.factors[i, f])
-                for i in range(model.feature_dim) for f in range(model.num_factors)}
-    moments, moves = {}, {}
+    weights, moments, moves = weights_of(model), {}, {}
     for t, (m, lr_factor) in enumerate(turns, 1):
         rows = range(m * size, min((m + 1) * size, len(batch)))
-        for place, gradient in summed_gradients(weights, batch, rows, h).items():
+        for place, g in gradients(weights, batch, rows, h).items():
             group = place[0]
-            if not getattr(h, f"use_{group}", True):
-                continue
-            g = gradient * (h.rescale_grad or 1 / len(rows)) + getattr(h, f"{group}_wd") * weights[place]
-            if h.clip_gradient is not None:
-                g = max(-h.clip_gradient, min(h.clip_gradient, g))
             first, second = moments.get(place, (0.0, 0.0))
             first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
             lr = lr_factor * getattr(h, f"{group}_lr") * math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
             weights[place] -= lr * first / (math.sqrt(second) + h.eps)
             moments[place], moves[place] = (first, second), moves.get(place, 0) + 1
     return weights, moments, moves
+
+
+def weights_of(model):
+    """The weights by (group, place...)."""
+    weights = {("bias", 0): float(model.bias[0])}
+    weights |= {("linear", i): float(w) for i, w in enumerate(model.linear)}
+    return weights | {("factors", i, f): float(model.factors[i, f])
+                      for i in range(model.feature_dim) for f in range(model.num_factors)}
+
+
+def gradients(weights, batch, rows, h):
+    """Place -> the mini-batch's gradient for each weight that it moves, with decay and clipped."""
+    found = {}
+    for place, gradient in summed_gradients(weights, batch, rows, h).items():
+        if getattr(h, f"use_{place[0]}", True):
+            g = gradient * (h.rescale_grad or 1 / len(rows)) + getattr(h, f"{place[0]}_wd") * weights[place]
+            limit = np.inf if h.clip_gradient is None else h.clip_gradient
+            found[place] = max(-limit, min(limit, g))
+    return found
 
 
 def summed_gradients(weights, batch, rows, h):

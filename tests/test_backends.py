@@ -8,7 +8,7 @@ from fmcore.backends.cpu import BUILDS, CpuBackend, level_3
 from fmcore.batch import Batch
 from fmcore.dataset import Dataset
 from fmcore.errors import UsageError
-from fmcore.optimizers import SLOTS
+from fmcore.optimizers import ROWWISE, SLOTS
 from fmcore.training import train
 
 LOSSES = {"binary_classifier": lambda s, y: np.log1p(np.exp(-np.abs(s))) + np.maximum(s, 0) - s * y,
@@ -69,7 +69,10 @@ def test_scores_are_the_definition(backend, num_factors, binary):
 @pytest.mark.parametrize("predictor_type", LOSSES)
 @pytest.mark.parametrize("optimizer", SLOTS)
 def test_gradients_are_finite_differences_of_the_weighted_loss(backend, predictor_type, optimizer):
-    """With sgd and lr 1 the step is the gradient; the others' first step from no state is lr * sign(gradient)."""
+    """With sgd and lr 1 the step is the gradient; the others' first step from no state is lr * sign(gradient).
+
+    A row-wise one's is the gradient over the root mean square of those of its row.
+    """
     lr = dict.fromkeys(("bias_lr", "linear_lr", "factors_lr"), 1.0)
     wd = dict.fromkeys(("bias_wd", "linear_wd", "factors_wd"), 0.0)
     model = small_model(predictor_type, feature_dim=6, num_factors=3, optimizer=optimizer, **lr, **wd)
@@ -88,6 +91,9 @@ def test_gradients_are_finite_differences_of_the_weighted_loss(backend, predicto
                             for i in np.ndindex(step.shape)]).reshape(step.shape)
         if optimizer == "sgd":
             np.testing.assert_allclose(step, -numeric, rtol=1e-3, atol=2e-5)
+        elif optimizer in ROWWISE and name == "factors":
+            size = np.sqrt((numeric**2).mean(1, keepdims=True))
+            np.testing.assert_allclose(step, -numeric / size, rtol=1e-3, atol=1e-3)
         else:
             clear = np.abs(numeric) > 1e-4
             np.testing.assert_allclose(step[clear], -np.sign(numeric[clear]), rtol=1e-3)

@@ -16,6 +16,7 @@ from fmcore.training import Observer
 SETTINGS = {
     "adagrad": {"optimizer": "adagrad"},
     "adam": {"optimizer": "adam"},
+    "rowwise_adagrad": {"optimizer": "rowwise_adagrad"},
     "sgd": {"optimizer": "sgd", "lr_schedule": "constant"},
     "best epoch": {"early_stopping_patience": 4, "linear_lr": 0.4, "factors_lr": 0.4},
 }

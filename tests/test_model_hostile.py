@@ -26,6 +26,7 @@ from fmcore import api, checkpoint, modelfile, modelheader
 from fmcore.errors import DataError, ModelError, UsageError
 from fmcore.io import vocabularyfile
 from fmcore.model import Model
+from fmcore.optimizers import SLOTS
 from fmcore.params import Hyperparameters
 from fmcore.tuning import storage
 from fmcore.tuning.space import Choice, Range, search_space
@@ -257,8 +258,9 @@ def saved_checkpoint(path, optimizer, state, told=RECORDS, best=None):
 
 
 def state_of(optimizer, **changes):
-    slots = {"adagrad": ["sum_of_squares"], "adam": ["first_moment", "second_moment"], "sgd": []}[optimizer]
-    arrays = {f"{slot}.{name}": np.ones(shape, np.float32) for slot in slots for name, shape in SHAPES.items()}
+    shapes = {**SHAPES, "factors": (5, 1)} if optimizer == "rowwise_adagrad" else SHAPES
+    arrays = {f"{slot}.{name}": np.ones(shape, np.float32)
+              for slot in SLOTS[optimizer] for name, shape in shapes.items()}
     arrays |= {"adam.updates": np.array([3], np.int64)} if optimizer == "adam" else {}
     arrays |= {name.replace("__", "."): array for name, array in changes.items()}
     return {name: array for name, array in arrays.items() if array is not None}
@@ -272,6 +274,8 @@ BEST = {**{name: np.ones(shape, np.float32) for name, shape in SHAPES.items()},
     ("adagrad", {"sum_of_squares__linear": np.ones(4, np.float32)}), ("adagrad", {"sum_of_squares__linear": None}),
     ("adagrad", {"sum_of_squares__linear": np.ones(5, np.float64)}), ("adagrad", {"else": np.ones(5, np.float32)}),
     ("adagrad", {"sum_of_squares__factors": np.ones((3, 5), np.float32)}),
+    *(("rowwise_adagrad", {"sum_of_squares__factors": np.ones(shape, np.float32)}) for shape in [(5, 3), (5,), (4, 1)]),
+    ("rowwise_adagrad", {"sum_of_squares__factors": np.full((5, 1), -1, np.float32)}),
     ("sgd", {"momentum": np.ones(1, np.float32)}),
     ("adagrad", {"sum_of_squares__factors": np.full((5, 3), -1e-9, np.float32)}),
     ("adagrad", {"adam__updates": np.array([1], np.int64)}), ("adam", {"adam__updates": None}),

@@ -16,6 +16,7 @@ from fmcore.backends import backend_for
 from fmcore.errors import DivergedError
 from fmcore.model import initial
 from fmcore.modelfile import dump, load, save
+from fmcore.optimizers import SLOTS
 from fmcore.params import resolve
 
 GOLDEN = Path(__file__).parent / "golden" / "model-v1.fm"
@@ -112,7 +113,7 @@ def test_arrays_are_mapped_aligned_and_read_only(tmp_path):
             array[...] = 0
 
 
-@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "sgd"])
+@pytest.mark.parametrize("optimizer", SLOTS)
 @pytest.mark.parametrize("info", ["", "x", "xy" * 40])
 def test_factors_are_mapped_on_cache_lines(tmp_path, optimizer, info):
     hyperparameters = resolve(predictor_type="regressor", feature_dim=7, num_factors=3, optimizer=optimizer)

@@ -87,7 +87,7 @@ def test_the_bias_may_start_at_the_mean_label_and_then_takes_no_number():
 
 @pytest.mark.parametrize(("name", "value", "expected"), [
     ("predictor_type", "classifier", "binary_classifier or regressor"),
-    ("optimizer", "lbfgs", "adagrad or adam or sgd"),
+    ("optimizer", "lbfgs", "adagrad or adam or rowwise_adagrad or sgd"),
     ("num_factors", 0, "an integer from 1 to 65536"),
     ("num_factors", 2.5, "an integer from 1 to 65536"),
     ("num_factors", True, "an integer from 1 to 65536"),

@@ -17,6 +17,7 @@ BLOCK, ROWS, SIZE, SLICE = 100, 350, 9, 30  # rows; of the last two, those of a 
 SETTINGS = {
     "adagrad": {"optimizer": "adagrad"},
     "adam": {"optimizer": "adam"},
+    "rowwise_adagrad": {"optimizer": "rowwise_adagrad"},
     "best epoch": {"early_stopping_patience": 2, "linear_lr": 0.4, "factors_lr": 0.4},
     "halved": {"predictor_type": "regressor", "optimizer": "sgd", "lr_schedule": "constant", "linear_lr": 2.0,
                "factors_lr": 2.0, "on_divergence": "halve-lr"},

@@ -13,6 +13,7 @@ from fmcore.backends import backend_for
 from fmcore.batch import concatenate
 from fmcore.dataset import Dataset
 from fmcore.errors import DataError, DivergedError, ResourceError, StoppedError
+from fmcore.optimizers import SLOTS
 from fmcore.state import Control
 from fmcore.training import Observer, train
 
@@ -176,7 +177,7 @@ def test_a_control_stops_training_between_blocks_but_lets_an_epoch_end():
         assert len(stopped.info["epochs"]) == epoch
 
 
-@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "sgd"])
+@pytest.mark.parametrize("optimizer", SLOTS)
 def test_training_goes_on_from_any_saved_state_to_the_same_model(optimizer):
     class Saving(Control):
         def __init__(self, begin=None):

@@ -9,13 +9,14 @@ from shell import libsvm_rows
 from fmcore import api, blocks, modelfile
 from fmcore.errors import ModelError, PausedError, UsageError
 from fmcore.model import initial
-from fmcore.optimizers import DEGREES, SLOTS
+from fmcore.optimizers import DEGREES, SLOTS, slot_shape
 from fmcore.params import resolve
 from fmcore.scaling import rescaled, unscaled
 from fmcore.warmstart import grown
 
 OPTIMIZERS = {
-    "adagrad": {}, "adam": {"optimizer": "adam", "linear_lr": 0.01, "factors_lr": 0.01},
+    "adagrad": {}, "rowwise_adagrad": {"optimizer": "rowwise_adagrad"},
+    "adam": {"optimizer": "adam", "linear_lr": 0.01, "factors_lr": 0.01},
     "sgd": {"optimizer": "sgd", "linear_lr": 1e-3, "factors_lr": 1e-3}, "no linear": {"use_linear": False},
     "unscaled": {"feature_scaling": "none", "linear_lr": 1e-4, "factors_lr": 1e-5}}
 
@@ -114,11 +115,13 @@ def test_the_state_of_grown_tables():
         model = small_model(feature_dim=5, optimizer=optimizer)
         for slot in slots:
             for group in ("bias", "linear", "factors"):
-                model.state[f"{slot}.{group}"] = np.full_like(getattr(model, group), 3)
+                shape = slot_shape(optimizer, getattr(model, group))
+                model.state[f"{slot}.{group}"] = np.full(shape, 3, np.float32)
         larger = grown(model, small_model(feature_dim=9, optimizer=optimizer).hyperparameters)
         for slot in slots:
             assert larger.state[f"{slot}.linear"].tolist() == [3] * 5 + [0] * 4
             assert larger.state[f"{slot}.factors"][:, 0].tolist() == [3] * 5 + [0] * 4
+            assert larger.state[f"{slot}.factors"].shape == slot_shape(optimizer, larger.factors)
             assert larger.state[f"{slot}.bias"].tolist() == [3]
     model.state["first_moment.linear"] = np.zeros(5)
     model.hyperparameters = small_model(optimizer="adam").hyperparameters

@@ -113,7 +113,7 @@ cdef void forward_dense(Job *job, int64_t m, int member, int team) noexcept nogi
     cdef int64_t size = pieces(last - first, piece)
     for number in range(size * member // team, size * (member + 1) // team):
         low = first + number * piece
-        multiply(job, "N", <int>min(piece, last - low), job.cells.columns, p.factors, p.width * (1 + p.slots),
+        multiply(job, "N", <int>min(piece, last - low), job.cells.columns, p.factors, p.factors_step,
                  job.cells.values + low * job.cells.stride, 1, job.sums + (low - first) * p.k)
         for row in range(low, min(low + piece, last)):
             x, sums = job.cells.values + row * job.cells.stride, job.sums + (row - first) * p.k
@@ -143,21 +143,25 @@ cdef inline void sum_columns(const float *x, int stride, const float *gradients,
 
 
 cdef void move_columns(Job *job, const Rates *rates, const uint8_t *present, int first, int last) noexcept nogil:
-    """One optimizer step for each present column of first .. last, given their products and sums."""
+    """One optimizer step for each present column of first .. last, given their products and sums.
+
+    A column's products may become its gradient in place.
+    """
     cdef Cells *cells = &job.cells
     cdef parameters *p = &job.parameters
-    cdef const float *products
-    cdef float *factors
+    cdef factor_row to
     cdef int column, part, start
     cdef Waiting waiting
     waiting.count = 0
     for column in range(first, last):
         if present[column]:
-            factors, products = factors_at(p, column), cells.products + <int64_t>column * p.k
+            to = factor_row_at(p, column, cells.products + <int64_t>column * p.k)
             for part in range(p.k // LANES):
                 start = part * LANES
-                move_block(&rates.factors, factors + start, p.k, lanes_subtract(
-                    lanes_load(products + start), lanes_scale(lanes_load(factors + start), cells.square_sums[column])))
+                move_factors(&rates.factors, &to, start, lanes_subtract(
+                    lanes_load(to.gradients + start),
+                    lanes_scale(lanes_load(to.factors + start), cells.square_sums[column])))
+            move_rest(&rates.factors, &to)
             wait_to_move(&waiting, &rates.linear, linear_at(p, column), cells.sums[column])
     move_waiting(&waiting, &rates.linear)
     for column in range(first, last):

@@ -1,8 +1,8 @@
 # The kernels, one source for every build: score rows, prepare a block, train on it.
 #
-# Parameters lie in rows: `width` weights followed by `width` numbers for each slot of optimizer state. A feature's
-# factors and their state are one such row, so that one touch of memory brings them all; width is num_factors rounded
-# up to LANES while training (the padding stays 0), and num_factors itself for a model mapped from a file.
+# Parameters lie in rows: k weights followed by k numbers for each slot of optimizer state. A feature's factors and
+# their state are one such row, so that one touch of memory brings them all; k is num_factors rounded up to LANES while
+# training (the padding stays 0). A model mapped from a file has rows of num_factors without state.
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport expf, fabsf, log1pf
@@ -39,20 +39,26 @@ cdef extern from "rules.h" nogil:
         float wd
         float clip
         float eps
+        float share
+    ctypedef struct factor_row:
+        float *factors
+        float *gradients
     double lr_correction(int rule, int64_t t)
-    void move_block(const rate *by, float *row, int apart, lanes gradient)
+    void move_factors(const rate *by, const factor_row *row, int f, lanes gradient)
+    void move_rest(const rate *by, const factor_row *row)
     void move_scattered(const rate *by, float **rows, const float *gradients, int count)
 
 cdef extern from "factors.h" nogil:
     enum:
+        LINE
         NEAR
     ctypedef struct parameters:
-        float *bias          # one weight and its slots
-        float *linear        # a row of width 1 for each feature
-        float *factors       # a row of width k for each feature
+        float *bias
+        float *linear
+        float *factors
         int k
-        int width
-        int slots
+        int linear_step
+        int factors_step
     ctypedef struct row_part:
         const int32_t *indices
         const float *values
@@ -64,12 +70,13 @@ cdef extern from "factors.h" nogil:
         int wide
     float *linear_at(const parameters *p, int64_t feature)
     float *factors_at(const parameters *p, int64_t feature)
+    factor_row factor_row_at(const parameters *p, int64_t feature, float *gradients)
     float score_part(const parameters *p, const row_part *row, float *sums)
     void fetch_state(const parameters *p, const int32_t *indices, int64_t count)
     void fetch_feature(const parameters *p, int64_t feature)
-    float step_shared(const rate *by, float *factors, int k, const float *gradients, const float *sums, int64_t first,
+    float step_shared(const rate *by, const factor_row *to, const float *gradients, const float *sums, int64_t first,
                       int64_t last, const pair_list *pairs)
-    float step_lone(const rate *by, float *factors, int k, float gradient, const float *sums, float x)
+    float step_lone(const rate *by, const factor_row *to, float gradient, const float *sums, float x)
 
 cdef enum:
     LANES = 8   # as lanes.h
@@ -86,7 +93,7 @@ cdef parameters parameters_of(const float[::1] bias, const float[:, ::1] linear,
                               int k) noexcept:
     cdef parameters p
     p.bias, p.linear, p.factors = <float *>&bias[0], <float *>&linear[0, 0], <float *>&factors[0, 0]
-    p.k, p.slots, p.width = k, <int>linear.shape[1] - 1, <int>(factors.shape[1] // linear.shape[1])
+    p.k, p.linear_step, p.factors_step = k, <int>linear.shape[1], <int>factors.shape[1]
     return p
 
 

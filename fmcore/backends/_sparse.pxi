@@ -36,15 +36,17 @@ cdef inline int64_t feature_at(const int32_t *ends, int64_t first, int64_t last,
 
 
 cdef inline void move_lone(Job *job, const Rates *rates, Waiting *waiting, int64_t row, float gradient,
-                           const float *sums) noexcept nogil:
+                           const float *sums, float *kept) noexcept nogil:
     """One optimizer step for each feature of the row that no other row of its mini-batch holds."""
     cdef parameters *p = &job.parameters
     cdef int64_t j, i
     cdef float x, linear
+    cdef factor_row to
     for j in range(job.rows.indptr[row] + job.shared[row], job.rows.indptr[row + 1]):
         i = job.rows.indices[j]
         x = 1 if job.rows.values == NULL else job.rows.values[j]
-        linear = step_lone(&rates.factors, factors_at(p, i), p.k, gradient, sums, x)
+        to = factor_row_at(p, i, kept)
+        linear = step_lone(&rates.factors, &to, gradient, sums, x)
         wait_to_move(waiting, &rates.linear, linear_at(p, i), linear)
 
 
@@ -55,6 +57,7 @@ cdef void forward_sparse(Job *job, const Rates *rates, int64_t m, int member, in
     cdef int64_t begin = indptr[first], size = indptr[last] - begin
     cdef parameters *p = &job.parameters
     cdef float *sums
+    cdef float *kept = kept_gradients(job, member)
     cdef Waiting waiting
     waiting.count = 0
     low = first if member == 0 else row_at(indptr, first, last, begin + size * member // team)
@@ -65,7 +68,7 @@ cdef void forward_sparse(Job *job, const Rates *rates, int64_t m, int member, in
             fetch_state(p, job.rows.indices + indptr[row + 1] + job.shared[row + 1],
                         indptr[row + 2] - indptr[row + 1] - job.shared[row + 1])
         settle(job, m, row, score_row(p, &job.rows, row, indptr[high], sums))
-        move_lone(job, rates, &waiting, row, job.gradients[row - first], sums)
+        move_lone(job, rates, &waiting, row, job.gradients[row - first], sums, kept)
     move_waiting(&waiting, &rates.linear)
 
 
@@ -75,6 +78,7 @@ cdef void backward_sparse(Job *job, const Rates *rates, int64_t m, int member, i
     cdef int64_t begin = job.rows.indptr[job.starts[m]]
     cdef parameters *p = &job.parameters
     cdef float linear
+    cdef factor_row to
     cdef Waiting waiting
     waiting.count = 0
     if member == 0:
@@ -83,9 +87,9 @@ cdef void backward_sparse(Job *job, const Rates *rates, int64_t m, int member, i
     high = last if member == team - 1 else feature_at(job.ends, first, last, begin, member + 1, team)
     for u in range(low, high):
         fetch_feature(p, job.features[min(u + NEAR, high - 1)])
-        linear = step_shared(
-            &rates.factors, factors_at(p, job.features[u]), p.k, job.gradients, job.sums,
-            begin if u == first else job.ends[u - 1], job.ends[u], &job.pairs)
+        to = factor_row_at(p, job.features[u], kept_gradients(job, member))
+        linear = step_shared(&rates.factors, &to, job.gradients, job.sums, begin if u == first else job.ends[u - 1],
+                             job.ends[u], &job.pairs)
         wait_to_move(&waiting, &rates.linear, linear_at(p, job.features[u]), linear)
     move_waiting(&waiting, &rates.linear)
 

@@ -38,15 +38,15 @@ cdef void train_team(Job *job, int threads) noexcept nogil:
 cdef rate rate_of(settings, group) except *:
     cdef rate by
     by.rule, by.lr, by.wd = group
-    by.clip, by.eps = settings.clip, settings.eps
+    by.clip, by.eps, by.share = settings.clip, settings.eps, settings.share
     return by
 
 
 def train(block, const int64_t[::1] order, table, settings, int threads, sgemm=None):
     """One pass over a block's mini-batches in the given order, moving `table` in place.
 
-    table: bias float32 (1 + slots,), linear float32 (d, 1 + slots), factors float32 (d, (1 + slots) k).
-    settings: bias, linear, factors ((rule as in rules.h, lr, wd) each), clip, eps, rescale, logistic, updates.
+    table: as fmcore.backends.cpu.Table.
+    settings: bias, linear, factors ((rule as in rules.h, lr, wd) each), clip, eps, share, rescale, logistic, updates.
     sgemm: BLAS' function as a capsule, where the block is dense.
     Returns (raw scores, weighted losses), float32 (rows,) each, taken before the row's own mini-batch moved anything.
     """
@@ -58,7 +58,7 @@ def train(block, const int64_t[::1] order, table, settings, int threads, sgemm=N
     cdef int64_t widest = np.diff(block.starts).max()
     cdef float[::1] scores = np.empty(len(batch), np.float32), losses = np.empty(len(batch), np.float32)
     cdef float[:, ::1] sums = np.empty((widest, k), np.float32)
-    cdef float[::1] gradients = np.empty(widest, np.float32)
+    cdef float[::1] gradients = np.empty(widest, np.float32), kept = np.empty(threads * (k + LINE), np.float32)
     memset(&job, 0, sizeof(job))
     job.parameters = parameters_of(table.bias, table.linear, table.factors, k)
     job.rates.bias, job.rates.linear = rate_of(settings, settings.bias), rate_of(settings, settings.linear)
@@ -66,7 +66,8 @@ def train(block, const int64_t[::1] order, table, settings, int threads, sgemm=N
     job.rescale, job.logistic = settings.rescale, settings.logistic
     job.labels, job.weights = pointer(labels), pointer(weights)
     job.starts, job.order, job.batches = &starts[0], &order[0], order.shape[0]
-    job.scores, job.losses, job.sums, job.gradients = &scores[0], &losses[0], &sums[0, 0], &gradients[0]
+    job.scores, job.losses, job.sums = &scores[0], &losses[0], &sums[0, 0]
+    job.gradients, job.kept = &gradients[0], &kept[0]
     if sgemm is None:
         take_groups(&job, batch, block.groups)
     else:

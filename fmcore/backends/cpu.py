@@ -11,12 +11,13 @@ from fmcore.backends._features import level_3
 from fmcore.backends.prepared import Cells, aligned_zeros, prepared
 from fmcore.errors import UsageError
 from fmcore.model import Model
-from fmcore.optimizers import SLOTS, state_name, updates_in, updates_state
+from fmcore.optimizers import ROWWISE, SLOTS, slot_shape, state_name, updates_in, updates_state
 from fmcore.params import GROUPS
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
 BUILDS = ("v3", "baseline")  # best first
-FIXED, RULES = 0, {"sgd": 1, "adagrad": 2, "adam": 3}  # as rules.h
+FIXED, RULES = 0, {"sgd": 1, "adagrad": 2, "adam": 3, "rowwise_adagrad": 2}  # as rules.h
+FACTOR_RULES = {**RULES, "rowwise_adagrad": 4}  # which is adagrad to weights that are rows of their own
 TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread costs more than it does
 
 
@@ -57,8 +58,7 @@ class CpuTrainer:
 
     def __init__(self, backend, model):
         self._backend, self._model = backend, model
-        self._slots = SLOTS[model.hyperparameters.optimizer]
-        self._table = Table(model, self._slots)
+        self._table = Table(model)
         self._settings, self._updates = settings(model.hyperparameters), updates_in(model.state)
 
     def train(self, block, order, lr=1.0):
@@ -80,7 +80,7 @@ class CpuTrainer:
 
     def snapshot(self):
         """See fmcore.backends."""
-        model = self._table.model(self._model, self._slots)
+        model = self._table.model(self._model)
         model.state.update(updates_state(model.hyperparameters.optimizer, self._updates))
         return model
 
@@ -89,34 +89,46 @@ class Table:
     """Weights with their optimizer state behind them.
 
     bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
-    where width is num_factors rounded up to LANES; the padding starts and stays 0.
+    where width is num_factors rounded up to LANES; the padding starts and stays 0. An optimizer that keeps a slot once
+    for all factors has it in another column of linear, and none in factors.
     """
 
-    def __init__(self, model, slots):
-        parts = 1 + len(slots)
+    def __init__(self, model):
+        optimizer = model.hyperparameters.optimizer
+        self._slots, self._rowwise = SLOTS[optimizer], optimizer in ROWWISE
+        parts = 1 + len(self._slots)
         self.width = -(-model.num_factors // LANES) * LANES
         self.bias = np.zeros(parts, np.float32)
-        self.linear = np.zeros((model.feature_dim, parts), np.float32)
-        self.factors = aligned_zeros(model.feature_dim, parts * self.width)
-        self._exchange(model, slots, np.copyto)
+        self.linear = np.zeros((model.feature_dim, 2 * parts - 1 if self._rowwise else parts), np.float32)
+        self.factors = aligned_zeros(model.feature_dim, self.width if self._rowwise else parts * self.width)
+        self._exchange(model, np.copyto)
 
-    def model(self, like, slots):
+    def model(self, like):
         """A Model with copies of what is here, otherwise like the given one."""
-        state = {state_name(slot, group): np.empty_like(getattr(like, group)) for slot in slots for group in GROUPS}
-        model = Model(like.hyperparameters, np.empty_like(like.bias), np.empty_like(like.linear),
-                      np.empty_like(like.factors), state, dict(like.info))
-        self._exchange(model, slots, lambda mine, theirs: np.copyto(theirs, mine))
+        h = like.hyperparameters
+        state = {state_name(slot, group): np.empty(slot_shape(h.optimizer, getattr(like, group)), np.float32)
+                 for slot in self._slots for group in GROUPS}
+        model = Model(h, np.empty_like(like.bias), np.empty_like(like.linear), np.empty_like(like.factors), state,
+                      dict(like.info))
+        self._exchange(model, lambda mine, theirs: np.copyto(theirs, mine))
         return model
 
-    def _exchange(self, model, slots, copy):
+    def _exchange(self, model, copy):
         """Call copy(mine, theirs) for each array of the model and the view of this table that holds it."""
-        for part, slot in enumerate((None, *slots)):
+        for part, slot in enumerate((None, *self._slots)):
             views = {"bias": self.bias[part:part + 1], "linear": self.linear[:, part],
-                     "factors": self.factors[:, part * self.width:part * self.width + model.num_factors]}
+                     "factors": self._factors(part, model.num_factors)}
             for group, mine in views.items():
                 theirs = getattr(model, group) if slot is None else model.state.get(state_name(slot, group))
                 if theirs is not None:  # a model without state starts with none
                     copy(mine, theirs)
+
+    def _factors(self, part, num_factors):
+        """The factors, which are part 0, or the slot of their state that is part 1 or 2."""
+        if part and self._rowwise:
+            column = len(self._slots) + part
+            return self.linear[:, column:column + 1]
+        return self.factors[:, part * self.width:part * self.width + num_factors]
 
 
 def settings(hyperparameters):
@@ -124,10 +136,11 @@ def settings(hyperparameters):
     h = hyperparameters
 
     def at(lr, updates):
-        groups = {g: (RULES[h.optimizer] if h.uses(g) else FIXED, lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd"))
-                  for g in GROUPS}
+        rules = {g: (FACTOR_RULES if g == "factors" else RULES)[h.optimizer] if h.uses(g) else FIXED for g in GROUPS}
+        groups = {g: (rule, lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd")) for g, rule in rules.items()}
         return SimpleNamespace(
             **groups, clip=np.inf if h.clip_gradient is None else h.clip_gradient, eps=h.eps,
-            rescale=h.rescale_grad or 0, logistic=h.predictor_type == "binary_classifier", updates=updates)
+            share=1 / h.num_factors, rescale=h.rescale_grad or 0, logistic=h.predictor_type == "binary_classifier",
+            updates=updates)
 
     return at

@@ -16,14 +16,16 @@ enum {
     NEAR = 12,      /* features between a prefetch and its step */
 };
 
-/* For each feature a weight and, elsewhere, k factors; behind either its slots of state, each as wide. */
+/* For each feature a row that begins with its weight and, elsewhere, one that begins with its k factors; state stands
+   behind them, but of a rule that keeps one number for all factors as the last of the weight's row, which is fetched
+   anyway. Steps: floats from one feature's row to the next. */
 typedef struct {
     float *bias;
     float *linear;
     float *factors;
-    int k;     /* factors in use */
-    int width; /* and with their padding */
-    int slots;
+    int k;
+    int linear_step;
+    int factors_step;
 } parameters;
 
 /* Non-zeros of a row. values: NULL where each is 1. stop: behind the last index that may be looked at ahead. */
@@ -42,22 +44,25 @@ FMKIT_INLINE void fetch(const float *first, int from, int to) {
 
 FMKIT_INLINE int lines_of(ptrdiff_t floats) { return (int)((floats + LINE - 1) / LINE); }
 
-FMKIT_INLINE float *linear_at(const parameters *p, int64_t feature) { return p->linear + feature * (1 + p->slots); }
+FMKIT_INLINE float *linear_at(const parameters *p, int64_t feature) { return p->linear + feature * p->linear_step; }
 
-FMKIT_INLINE float *factors_at(const parameters *p, int64_t feature) {
-    return p->factors + feature * p->width * (1 + p->slots);
+FMKIT_INLINE float *factors_at(const parameters *p, int64_t feature) { return p->factors + feature * p->factors_step; }
+
+/* gradients: (k,), of one thread. */
+FMKIT_INLINE factor_row factor_row_at(const parameters *p, int64_t feature, float *gradients) {
+    return (factor_row){factors_at(p, feature), linear_at(p, feature) + p->linear_step - 1, gradients, p->k};
 }
 
 /* Fetch what steps for these features touch and scores do not. */
 FMKIT_INLINE void fetch_state(const parameters *p, const int32_t *indices, int64_t count) {
-    int from = lines_of(p->k), to = lines_of(p->width * (1 + p->slots));
+    int from = lines_of(p->k), to = lines_of(p->factors_step);
     for (int64_t j = 0; j < count && from < to; j++) fetch(factors_at(p, indices[j]), from, to);
 }
 
 /* Fetch all that the step of a feature touches. */
 FMKIT_INLINE void fetch_feature(const parameters *p, int64_t feature) {
     __builtin_prefetch(linear_at(p, feature));
-    fetch(factors_at(p, feature), 0, lines_of(p->width * (1 + p->slots)));
+    fetch(factors_at(p, feature), 0, lines_of(p->factors_step));
 }
 
 /* Pairs of a row, counted within its mini-batch, and a value. rows: int32 where wide, else uint16. */
@@ -68,28 +73,28 @@ typedef struct {
 } pair_list;
 
 /* sum_i w_i x_i of a row; what scores need of features AHEAD is fetched meanwhile. Constants to the compiler, here and
-   below, where they are common: k, width, slots (numbers of state a weight), binary (every value is 1), parts, wide. */
-FMKIT_INLINE float linear_part(const parameters *p, const row_part *row, int k, int width, int slots, int binary) {
-    ptrdiff_t stride = (ptrdiff_t)width * (1 + slots);
+   below, where they are common: k, the steps, binary (every value is 1), parts, wide. */
+FMKIT_INLINE float linear_part(const parameters *p, const row_part *row, int k, ptrdiff_t linear_step,
+                               ptrdiff_t factors_step, int binary) {
     float total = 0;
     for (int64_t j = 0; j < row->count; j++) {
         const int32_t *ahead = row->indices + j + AHEAD;
         int64_t i = *(ahead < row->stop ? ahead : row->stop - 1);
-        __builtin_prefetch(p->linear + i * (1 + slots));
-        fetch(p->factors + i * stride, 0, lines_of(k));
-        total += p->linear[(int64_t)row->indices[j] * (1 + slots)] * (binary ? 1 : row->values[j]);
+        __builtin_prefetch(p->linear + i * linear_step);
+        fetch(p->factors + i * factors_step, 0, lines_of(k));
+        total += p->linear[row->indices[j] * linear_step] * (binary ? 1 : row->values[j]);
     }
     return total;
 }
 
 /* 1/2 sum_f [(sum_i v_if x_i)^2 - sum_i v_if^2 x_i^2] over `parts` LANES of factors from `factors` on; sums receives
    sum_i v_if x_i (Rendle 2010, Factorization Machines, lemma 3.1). */
-FMKIT_INLINE float interactions_of(const float *factors, ptrdiff_t stride, const row_part *row, float *sums, int parts,
+FMKIT_INLINE float interactions_of(const float *factors, ptrdiff_t step, const row_part *row, float *sums, int parts,
                                    int binary) {
     lanes total[MOST_PARTS], squares[MOST_PARTS], all = lanes_zero();
     for (int p = 0; p < parts; p++) total[p] = squares[p] = lanes_zero();
     for (int64_t j = 0; j < row->count; j++) {
-        const float *v = factors + row->indices[j] * stride;
+        const float *v = factors + row->indices[j] * step;
         for (int p = 0; p < parts; p++) {
             lanes x = lanes_load(v + p * LANES);
             if (!binary) x *= row->values[j];
@@ -105,11 +110,11 @@ FMKIT_INLINE float interactions_of(const float *factors, ptrdiff_t stride, const
 }
 
 /* The same over the last factors, fewer than LANES; sums has room for LANES. */
-FMKIT_INLINE float interactions_of_rest(const float *factors, ptrdiff_t stride, const row_part *row, float *sums,
+FMKIT_INLINE float interactions_of_rest(const float *factors, ptrdiff_t step, const row_part *row, float *sums,
                                         int rest) {
     lanes total = lanes_zero(), squares = lanes_zero();
     for (int64_t j = 0; j < row->count; j++) {
-        lanes x = lanes_load_part(factors + row->indices[j] * stride, rest);
+        lanes x = lanes_load_part(factors + row->indices[j] * step, rest);
         if (row->values != NULL) x *= row->values[j];
         total += x;
         squares += x * x;
@@ -118,75 +123,79 @@ FMKIT_INLINE float interactions_of_rest(const float *factors, ptrdiff_t stride, 
     return 0.5f * lanes_sum(total * total - squares);
 }
 
-FMKIT_INLINE float score_with(const parameters *p, const row_part *row, float *sums, int k, int width, int slots,
+FMKIT_INLINE float score_with(const parameters *p, const row_part *row, float *sums, int k, int linear_step, int step,
                               int binary) {
-    float y = p->bias[0] + linear_part(p, row, k, width, slots, binary);
-    ptrdiff_t stride = (ptrdiff_t)width * (1 + slots);
+    float y = p->bias[0] + linear_part(p, row, k, linear_step, step, binary);
     int f = 0;
-    for (; k - f >= 4 * LANES; f += 4 * LANES) y += interactions_of(p->factors + f, stride, row, sums + f, 4, binary);
-    for (; k - f >= 2 * LANES; f += 2 * LANES) y += interactions_of(p->factors + f, stride, row, sums + f, 2, binary);
-    for (; k - f >= LANES; f += LANES) y += interactions_of(p->factors + f, stride, row, sums + f, 1, binary);
-    if (f < k) y += interactions_of_rest(p->factors + f, stride, row, sums + f, k - f);
+    for (; k - f >= 4 * LANES; f += 4 * LANES) y += interactions_of(p->factors + f, step, row, sums + f, 4, binary);
+    for (; k - f >= 2 * LANES; f += 2 * LANES) y += interactions_of(p->factors + f, step, row, sums + f, 2, binary);
+    for (; k - f >= LANES; f += LANES) y += interactions_of(p->factors + f, step, row, sums + f, 1, binary);
+    if (f < k) y += interactions_of_rest(p->factors + f, step, row, sums + f, k - f);
     return y;
 }
 
 /* y(x) of a row, and in sums, rounded up to LANES, sum_i v_if x_i of each factor. */
 static inline float score_part(const parameters *p, const row_part *row, float *sums) {
-    int k = p->k, width = p->width, slots = p->slots, binary = row->values == NULL;
-    if (binary && slots == 1 && k == 8 && width == 8) return score_with(p, row, sums, 8, 8, 1, 1);
-    if (binary && slots == 1 && k == 16 && width == 16) return score_with(p, row, sums, 16, 16, 1, 1);
-    if (binary && slots == 0 && k == 16 && width == 16) return score_with(p, row, sums, 16, 16, 0, 1);
-    return binary ? score_with(p, row, sums, k, width, slots, 1) : score_with(p, row, sums, k, width, slots, 0);
+    int k = p->k, linear_step = p->linear_step, step = p->factors_step, binary = row->values == NULL;
+    if (binary && k == 8 && linear_step == 2 && step == 16) return score_with(p, row, sums, 8, 2, 16, 1);
+    if (binary && k == 16 && linear_step == 2 && step == 32) return score_with(p, row, sums, 16, 2, 32, 1);
+    if (binary && k == 8 && linear_step == 3 && step == 8) return score_with(p, row, sums, 8, 3, 8, 1);
+    if (binary && k == 16 && linear_step == 3 && step == 16) return score_with(p, row, sums, 16, 3, 16, 1);
+    if (binary && k == 16 && linear_step == 1 && step == 16) return score_with(p, row, sums, 16, 1, 16, 1);
+    return binary ? score_with(p, row, sums, k, linear_step, step, 1) : score_with(p, row, sums, k, linear_step, step, 0);
 }
 
-/* One step for `parts` LANES of a feature's factors, whose slots of state lie k floats further on each; the pairs
-   first .. last are summed in their order (Rendle 2010, equation 4). gradients: of each row's score; sums: of each row,
-   k apart. Returns the gradient of the linear weight. All from `pairs` on are constants to the compiler. */
-FMKIT_INLINE float step_parts(const rate *by, float *factors, int k, const float *gradients, const float *sums,
+/* One step for `parts` LANES of a feature's factors, from f on; the pairs first .. last are summed in their order
+   (Rendle 2010, equation 4). gradients: of each row's score; sums: of each row, k apart. Returns the gradient of the
+   linear weight. All from `pairs` on are constants to the compiler. */
+FMKIT_INLINE float step_parts(const rate *by, const factor_row *to, int f, const float *gradients, const float *sums,
                               int64_t first, int64_t last, const pair_list *pairs, int parts, int binary, int wide) {
     lanes total[MOST_PARTS];
     float linear = 0, square = 0;
+    int k = to->k;
     for (int p = 0; p < parts; p++) total[p] = lanes_zero();
     for (int64_t j = first; j < last; j++) {
         int64_t row = wide ? ((const int32_t *)pairs->rows)[j] : ((const uint16_t *)pairs->rows)[j];
         float x = binary ? 1 : pairs->values[j], c = gradients[row] * x;
         linear += c;
         square += c * x;
-        for (int p = 0; p < parts; p++) total[p] += lanes_load(sums + row * k + p * LANES) * c;
+        for (int p = 0; p < parts; p++) total[p] += lanes_load(sums + row * k + f + p * LANES) * c;
     }
-    for (int p = 0; p < parts; p++)
-        move_block(by, factors + p * LANES, k, total[p] - lanes_load(factors + p * LANES) * square);
+    for (int p = 0; p < parts; p++, f += LANES)
+        move_factors(by, to, f, total[p] - lanes_load(to->factors + f) * square);
     return linear;
 }
 
-FMKIT_INLINE float step_all(const rate *by, float *factors, int k, const float *gradients, const float *sums,
+FMKIT_INLINE float step_all(const rate *by, const factor_row *to, const float *gradients, const float *sums,
                             int64_t first, int64_t last, const pair_list *pairs, int binary, int wide) {
     float linear = 0;
-    int f = 0;
+    int f = 0, k = to->k;
     for (; k - f >= 4 * LANES; f += 4 * LANES)
-        linear = step_parts(by, factors + f, k, gradients, sums + f, first, last, pairs, 4, binary, wide);
+        linear = step_parts(by, to, f, gradients, sums, first, last, pairs, 4, binary, wide);
     for (; k - f >= 2 * LANES; f += 2 * LANES)
-        linear = step_parts(by, factors + f, k, gradients, sums + f, first, last, pairs, 2, binary, wide);
+        linear = step_parts(by, to, f, gradients, sums, first, last, pairs, 2, binary, wide);
     for (; k - f >= LANES; f += LANES)
-        linear = step_parts(by, factors + f, k, gradients, sums + f, first, last, pairs, 1, binary, wide);
+        linear = step_parts(by, to, f, gradients, sums, first, last, pairs, 1, binary, wide);
+    move_rest(by, to);
     return linear;
 }
 
 /* One step for all factors of a feature that several rows hold; k is a multiple of LANES. */
-static inline float step_shared(const rate *by, float *factors, int k, const float *gradients, const float *sums,
+static inline float step_shared(const rate *by, const factor_row *to, const float *gradients, const float *sums,
                                 int64_t first, int64_t last, const pair_list *pairs) {
     if (pairs->values != NULL)
-        return pairs->wide ? step_all(by, factors, k, gradients, sums, first, last, pairs, 0, 1)
-                           : step_all(by, factors, k, gradients, sums, first, last, pairs, 0, 0);
-    return pairs->wide ? step_all(by, factors, k, gradients, sums, first, last, pairs, 1, 1)
-                       : step_all(by, factors, k, gradients, sums, first, last, pairs, 1, 0);
+        return pairs->wide ? step_all(by, to, gradients, sums, first, last, pairs, 0, 1)
+                           : step_all(by, to, gradients, sums, first, last, pairs, 0, 0);
+    return pairs->wide ? step_all(by, to, gradients, sums, first, last, pairs, 1, 1)
+                       : step_all(by, to, gradients, sums, first, last, pairs, 1, 0);
 }
 
 /* One step for all factors of a feature that one row alone holds, with value x; gradient and sums are that row's. */
-static inline float step_lone(const rate *by, float *factors, int k, float gradient, const float *sums, float x) {
+static inline float step_lone(const rate *by, const factor_row *to, float gradient, const float *sums, float x) {
     float c = gradient * x;
-    for (int f = 0; f < k; f += LANES)
-        move_block(by, factors + f, k, lanes_load(sums + f) * c - lanes_load(factors + f) * (c * x));
+    for (int f = 0; f < to->k; f += LANES)
+        move_factors(by, to, f, lanes_load(sums + f) * c - lanes_load(to->factors + f) * (c * x));
+    move_rest(by, to);
     return c;
 }
 

@@ -4,7 +4,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from fmcore.model import Model
-from fmcore.optimizers import SLOTS, state_name, updates_in, updates_state
+from fmcore.optimizers import SLOTS, slot_shape, state_name, updates_in, updates_state
 
 GROUPS = ("bias", "linear", "factors")
 BETA1, BETA2 = 0.9, 0.999  # of adam
@@ -43,6 +43,17 @@ def adagrad(weight, gradient, state, lr, eps, t):  # noqa: ARG001 - every rule i
     weight -= lr * gradient / (np.sqrt(state["sum_of_squares"]) + eps)
 
 
+def rowwise_adagrad(weight, gradient, state, lr, eps, t):  # noqa: ARG001 - every rule is called alike
+    """G += mean of g^2 over the factors of a feature; w -= lr g / (sqrt(G) + eps). All other weights as by adagrad.
+
+    Mudigere et al. 2022, Software-hardware co-design for fast and scalable training of deep learning recommendation
+    models (row-wise sparse AdaGrad); exact_rowwise_adagrad of FBGEMM.
+    """
+    squares = gradient**2
+    state["sum_of_squares"] += squares.mean(1, keepdims=True) if squares.ndim > 1 else squares
+    weight -= lr * gradient / (np.sqrt(state["sum_of_squares"]) + eps)
+
+
 def adam(weight, gradient, state, lr, eps, t):
     """Moments: m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; step: w -= lr c m / (sqrt(v) + eps).
 
@@ -55,7 +66,7 @@ def adam(weight, gradient, state, lr, eps, t):
     weight -= lr * np.sqrt(1 - BETA2**t) / (1 - BETA1**t) * m / (np.sqrt(v) + eps)
 
 
-RULES = {"adagrad": adagrad, "adam": adam, "sgd": sgd}
+RULES = {"adagrad": adagrad, "adam": adam, "rowwise_adagrad": rowwise_adagrad, "sgd": sgd}
 
 
 class ReferenceBackend:
@@ -83,8 +94,9 @@ class ReferenceTrainer:
     def __init__(self, model):
         self._model, self._h = model, model.hyperparameters
         self._weights = {g: getattr(model, g).astype(float) for g in GROUPS}
-        self._state = {g: {slot: model.state.get(state_name(slot, g), np.zeros_like(getattr(model, g))).astype(float)
-                           for slot in SLOTS[self._h.optimizer]} for g in GROUPS}
+        optimizer, state = self._h.optimizer, model.state
+        self._state = {g: {slot: np.array(state.get(state_name(slot, g), np.zeros(slot_shape(optimizer, w))), float)
+                           for slot in SLOTS[optimizer]} for g, w in self._weights.items()}
         self._updates = updates_in(model.state)
 
     def train(self, block, order, lr=1.0):
