@@ -1,7 +1,7 @@
 """How much memory training takes, told before it is taken."""
 from fmcore.backends.cpu import LANES
 from fmcore.errors import ResourceError
-from fmcore.optimizers import SLOTS
+from fmcore.optimizers import ROWWISE, SLOTS
 
 FLOAT = 4  # bytes
 
@@ -14,11 +14,13 @@ def parameter_bytes(hyperparameters, feature_dim):
     does going back where training diverges.
     """
     h = hyperparameters
-    kept = 1 + len(SLOTS[h.optimizer])  # numbers kept for a weight
+    rowwise, slots = h.optimizer in ROWWISE, len(SLOTS[h.optimizer])
     plain = 1 + h.num_factors
-    padded = 1 + -(-h.num_factors // LANES) * LANES
+    model = plain + slots * (2 if rowwise else plain)
+    padded = -(-h.num_factors // LANES) * LANES
+    table = 1 + slots + padded + (1 if rowwise else slots * padded)
     copies = 1 + (h.early_stopping_patience is not None) + (h.on_divergence != "fail")
-    return FLOAT * feature_dim * (plain + kept * (padded + copies * plain))
+    return FLOAT * feature_dim * (plain + table + copies * model)
 
 
 def require_memory(hyperparameters, feature_dim, budget):

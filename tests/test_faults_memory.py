@@ -22,6 +22,7 @@ from fmcore.dataset import Dataset
 from fmcore.errors import ResourceError
 from fmcore.memory import LEAST, Budget, budget, free
 from fmcore.model import initial
+from fmcore.optimizers import SLOTS
 from fmcore.params import resolve
 from fmcore.threads import default_threads
 from fmcore.training import train
@@ -30,7 +31,7 @@ ADVICE = "take fewer factors (--num-factors), hash into fewer features (--hash-b
 
 
 # ------------------------------------------------------------------------------------------------- the estimate
-@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize("optimizer", SLOTS)
 @pytest.mark.parametrize(("num_factors", "patience"), [(8, None), (11, 1)])
 def test_the_estimate_is_what_training_takes(optimizer, num_factors, patience):
     h = resolve(predictor_type="regressor", num_factors=num_factors, optimizer=optimizer, epochs=2,
