@@ -46,7 +46,7 @@ cdef struct Job:
     float *losses
     float *sums                 # of the rows of one mini-batch, k each
     float *gradients            # of the rows of one mini-batch, with respect to the raw score
-    team_barrier barrier
+    team_work work
 
 
 cdef inline float squared_loss(float score, float label, float *loss) noexcept nogil:

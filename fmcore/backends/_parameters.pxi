@@ -25,12 +25,15 @@ cdef extern from "lanes.h" nogil:
     float lanes_sum(lanes v)
 
 cdef extern from "team.h" nogil:
-    ctypedef struct team_barrier:
-        int arrived
-        int round
-    int team_size()
+    enum:
+        SHARES  # of a phase for each member
+    ctypedef struct team_work:
+        pass
     int has_openmp()
-    void team_wait(team_barrier *barrier, int team)
+    void team_open(team_work *work, int64_t phases, int64_t shares)
+    void team_close(team_work *work)
+    bint team_claim(team_work *work, int64_t *phase, int64_t *share)
+    void team_done(team_work *work, int64_t phase)
 
 cdef extern from "rules.h" nogil:
     ctypedef struct rate:

@@ -11,28 +11,35 @@ cdef Rates rates_at(const Job *job, int64_t turn) noexcept nogil:
     return rates
 
 
-cdef void train_member(Job *job, int member, int team) noexcept nogil:
-    cdef int64_t turn, m
+cdef void train_member(Job *job, int shares) noexcept nogil:
+    """Do shares of the job until it is done. Of a mini-batch even phases go forward, odd ones backward."""
+    cdef int64_t phase, share, turn, m, prior = -1
     cdef bint dense = job.cells.values != NULL
     cdef Rates rates
-    for turn in range(job.batches):
+    while team_claim(&job.work, &phase, &share):
+        turn = phase // 2
         m = job.order[turn]
-        rates = rates_at(job, turn)
-        if dense:
-            forward_dense(job, m, member, team)
+        if turn != prior:
+            rates = rates_at(job, turn)
+            prior = turn
+        if phase % 2 == 0:
+            if dense:
+                forward_dense(job, m, <int>share, shares)
+            else:
+                forward_sparse(job, &rates, m, <int>share, shares)
+        elif dense:
+            backward_dense(job, &rates, m, <int>share, shares)
         else:
-            forward_sparse(job, &rates, m, member, team)
-        team_wait(&job.barrier, team)
-        if dense:
-            backward_dense(job, &rates, m, member, team)
-        else:
-            backward_sparse(job, &rates, m, member, team)
-        team_wait(&job.barrier, team)
+            backward_sparse(job, &rates, m, <int>share, shares)
+        team_done(&job.work, phase)
 
 
 cdef void train_team(Job *job, int threads) noexcept nogil:
+    cdef int shares = 1 if threads == 1 else SHARES * threads
+    team_open(&job.work, 2 * job.batches, shares)
     with nogil, parallel(num_threads=threads):
-        train_member(job, threadid(), team_size())
+        train_member(job, shares)
+    team_close(&job.work)
 
 
 cdef rate rate_of(settings, group) except *:
