@@ -104,6 +104,14 @@ def epochs(found):
         yield Mark(f"the same, k = {factors}", "2 threads >= 1.8 x one", f"{ratio:.2f} x", ratio, least=1.8)
 
 
+def beside_busy(found):
+    """An epoch on processors that other processes want, too."""
+    for threads in THREADS:
+        ratio = found.median("busy", f"{threads}, times as long")
+        yield Mark(f"an epoch beside 2 busy processes, {threads_word(threads)}", "<= 3 x as long as alone",
+                   f"{ratio:.1f} x", ratio, most=3)
+
+
 def of(peer, own):
     """How many times a peer's seconds are ours, as text."""
     return "no peer" if peer is None else f"{peer / own:.1f} x"
@@ -203,7 +211,8 @@ class Row(NamedTuple):
 
 
 ROWS = (
-    Row(epochs, ("train_epoch",)), Row(losses, ("train_to_loss",)), Row(decoding, ("roofline",)),
+    Row(epochs, ("train_epoch",)), Row(beside_busy, ("busy",)), Row(losses, ("train_to_loss",)),
+    Row(decoding, ("roofline",)),
     Row(converting, ("convert_libsvm", "memory")), Row(predicting, ("predict_end_to_end",)), Row(memory, ("memory",)),
     Row(streaming, ("streaming",)), Row(growth, ("growth",)), Row(limits, ("roofline",)))
 

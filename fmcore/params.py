@@ -13,7 +13,9 @@ INIT_METHODS = ("normal", "uniform", "constant")
 GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits
 MAX_SEED = 2**63 - 1
-EPS = 1e-8
+# adagrad's first step for a weight is as long as the learning rate, however small the gradient. Those of rare features,
+# a row's share of a mini-batch's mean, are smaller than this eps, which shortens the steps that a single row decides.
+EPS = {"adagrad": 2e-3, "adam": 1e-8, "rowwise_adagrad": 2e-3, "sgd": 1e-8}
 
 # The number that an init method takes, and its value for each group where none is given. Factors that are all alike
 # would move alike for ever, hence no zero among theirs.
@@ -28,7 +30,7 @@ INIT_DEFAULTS = {
 # of a sparse factorization machine; the guide calls 64 factors a good choice. `resolve` adds rescale_grad.
 SAGEMAKER = {
     "num_factors": 64, "epochs": 1, "mini_batch_size": 1000, "feature_scaling": "none",
-    "optimizer": "adam", "lr_schedule": "constant",
+    "optimizer": "adam", "eps": 1e-8, "lr_schedule": "constant",
     "bias_lr": 0.1, "linear_lr": 0.001, "factors_lr": 0.0001,
     "bias_wd": 0.01, "linear_wd": 0.001, "factors_wd": 0.00001,
     "bias_init_method": "normal", "linear_init_method": "normal", "factors_init_method": "normal",
@@ -122,9 +124,9 @@ class Hyperparameters:
     factors_wd: float = field(default=1e-4, metadata=_decay("factors"))
     clip_gradient: float | None = field(default=None, metadata=about(
         "Project each gradient onto [-c, c].", "optimizer", above=0))
-    eps: float | None = field(default=EPS, metadata=about(
-        "Small number that keeps the optimizer from dividing by 0; none takes the default.", "optimizer", low=1e-30,
-        high=1.0))
+    eps: float | None = field(default=None, metadata=about(
+        f"Small number that keeps the optimizer from dividing by 0; none takes {EPS['adagrad']:g} with adagrad, "
+        f"{EPS['adam']:g} with adam.", "optimizer", low=1e-30, high=1.0))
     rescale_grad: float | None = field(default=None, metadata=about(
         "Factor of the summed gradient; auto is 1 / rows of the mini-batch.", "optimizer", unset="auto", above=0))
 
@@ -146,7 +148,7 @@ class Hyperparameters:
         for name, parameter in PARAMETERS.items():
             self._set(name, parameter.check(getattr(self, name)))
         if self.eps is None:
-            self._set("eps", EPS)
+            self._set("eps", EPS[self.optimizer])
         for group in GROUPS:
             self._settle_init(group)
 

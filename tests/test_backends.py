@@ -1,7 +1,13 @@
 """Every backend against the formulas, by finite differences, and against each other, update by update."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rows import as_matrix, block_of, random_rows, small_model
+from shell import environment
 
 from fmcore.backends import backend_for
 from fmcore.backends.cpu import BUILDS, CpuBackend, level_3
@@ -14,6 +20,23 @@ from fmcore.training import train
 LOSSES = {"binary_classifier": lambda s, y: np.log1p(np.exp(-np.abs(s))) + np.maximum(s, 0) - s * y,
           "regressor": lambda s, y: (s - y) ** 2 / 2}
 RUNNING = [build for build in BUILDS if build == "baseline" or level_3()]
+
+CROWDED = """
+import hashlib, os, sys
+import numpy as np
+from rows import block_of, random_rows, small_model
+from fmcore.backends import cpu
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+cpu.TEAM_WORK = 0
+for threads in (1, 16):
+    backend = cpu.CpuBackend(threads)
+    trainer, block = backend.trainer(small_model(feature_dim=200)), backend.prepare(
+        block_of(random_rows(500, 200), int(sys.argv[1])))
+    for _ in range(20):
+        trainer.train(block, np.arange(len(block.starts) - 1))
+    weights = np.concatenate([array.ravel() for array in trainer.snapshot().tensors().values()])
+    print(hashlib.sha256(weights.tobytes()).hexdigest())
+"""  # trains in a process that has one processor, by one thread and by more than can run at once
 
 
 @pytest.fixture(params=["reference", *RUNNING, *(f"{build} matrix" for build in RUNNING)])
@@ -75,7 +98,8 @@ def test_gradients_are_finite_differences_of_the_weighted_loss(backend, predicto
     """
     lr = dict.fromkeys(("bias_lr", "linear_lr", "factors_lr"), 1.0)
     wd = dict.fromkeys(("bias_wd", "linear_wd", "factors_wd"), 0.0)
-    model = small_model(predictor_type, feature_dim=6, num_factors=3, optimizer=optimizer, **lr, **wd)
+    model = small_model(predictor_type, feature_dim=6, num_factors=3, optimizer=optimizer, eps=1e-8,
+                        **lr, **wd)
     batch = random_rows(12, 6, weights=True, classes=predictor_type == "binary_classifier")
     rows, small = dense(batch, 6), 1e-5
 
@@ -135,6 +159,16 @@ def test_any_number_of_threads_gives_the_same_bits(optimizer, mini_batch_size, m
         arrays = [*np.array(told).reshape(-1, 500), *trainer.snapshot().tensors().values(), trainer.score(batch)]
         results.add(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays))
     assert len(results) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system gives no process a part of processors")
+@pytest.mark.parametrize("mini_batch_size", [1, 64])
+def test_many_threads_on_one_processor_finish_with_the_same_bits(mini_batch_size):
+    path = os.pathsep.join([str(Path(__file__).parent), environment().get("PYTHONPATH", "")])
+    done = subprocess.run([sys.executable, "-c", CROWDED, str(mini_batch_size)], env=environment(PYTHONPATH=path),
+                          stdout=subprocess.PIPE, check=True, timeout=60)
+    alone, crowded = done.stdout.split()
+    assert alone == crowded
 
 
 def test_a_feature_that_no_row_holds_stays_untouched_to_the_bit(backend):

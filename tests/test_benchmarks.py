@@ -16,7 +16,7 @@ SMALL = (*FEW, "--scale", "0.01")
 REAL = {"defaults": ("--quick", "--only", "ml-latest-small"),
         "tuning": ("--only", "ml-latest-small", "--trials", "2", "--seeds", "1")}  # need real data
 TINY = {
-    "startup": (), "train_epoch": SMALL, "train_to_loss": FEW, "roofline": SMALL, "parse_libsvm": FEW,
+    "startup": (), "train_epoch": SMALL, "busy": SMALL, "train_to_loss": FEW, "roofline": SMALL, "parse_libsvm": FEW,
     "decode_recordio": FEW, "convert_libsvm": FEW, "predict_end_to_end": FEW, "memory": FEW, "streaming": FEW,
     "growth": (*FEW, "--scale", "2", "--quick"), "quality": ("--rows", "300", "--seeds", "1", "--epochs", "1", "none"),
     "dense": ("--rows", "500", "--quick", "none"), "serve": (), "read_tables": FEW, **REAL}

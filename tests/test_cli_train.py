@@ -39,7 +39,7 @@ def test_every_form_of_input_gives_one_model(fm, world):
 
 
 def test_any_threads_and_any_memory_give_one_model(fm, world):
-    runs = [("--threads", 1), ("--threads", 2), ("--threads", 3), ("--threads", 2), ("--memory-limit", 1),
+    runs = [("--threads", 1), ("--threads", 2), ("--threads", 3), ("--threads", 8), ("--memory-limit", 1),
             ("--memory-limit", "1k", "--threads", 3)]
     said = [fm("train", world.train, "--test", world.test, *CLASSIFIER, "--epochs", 2, "-o", "a.fm", *run).err
             for run in runs[:1]]

@@ -60,8 +60,11 @@ def test_layers_of_given_values():
     assert layered(lower, {"bias_init_scale": 1.0}) == {**lower, "bias_init_scale": 1.0}
 
 
-def test_eps_none_is_its_default():
-    assert resolve(**REGRESSOR, **from_strings({"eps": "none"})).eps == resolve(**REGRESSOR).eps == 1e-8
+@pytest.mark.parametrize(("preset", "optimizer", "eps"), [
+    ("native", "adagrad", 2e-3), ("native", "adam", 1e-8), ("sagemaker", "adam", 1e-8)])
+def test_eps_none_is_the_optimizers_default(preset, optimizer, eps):
+    given = {**REGRESSOR, "optimizer": optimizer}
+    assert resolve(preset, **given, **from_strings({"eps": "none"})).eps == resolve(preset, **given).eps == eps
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -99,8 +99,8 @@ cdef void multiply(Job *job, char *transposed, int n, int depth, const float *a,
         more = 1
 
 
-cdef void forward_dense(Job *job, int64_t m, int member, int team) noexcept nogil:
-    """Scores, losses and score gradients of this member's pieces of the rows of mini-batch m.
+cdef void forward_dense(Job *job, int64_t m, int share, int shares) noexcept nogil:
+    """Scores, losses and score gradients of this share's pieces of the rows of mini-batch m.
 
     Afterwards job.sums holds each row's sums times its gradient.
     """
@@ -111,7 +111,7 @@ cdef void forward_dense(Job *job, int64_t m, int member, int team) noexcept nogi
     cdef float *sums
     cdef int part
     cdef int64_t size = pieces(last - first, piece)
-    for number in range(size * member // team, size * (member + 1) // team):
+    for number in range(size * share // shares, size * (share + 1) // shares):
         low = first + number * piece
         multiply(job, "N", <int>min(piece, last - low), job.cells.columns, p.factors, p.factors_step,
                  job.cells.values + low * job.cells.stride, 1, job.sums + (low - first) * p.k)
@@ -169,15 +169,15 @@ cdef void move_columns(Job *job, const Rates *rates, const uint8_t *present, int
             look_at_column(cells, p, column)
 
 
-cdef void backward_dense(Job *job, const Rates *rates, int64_t m, int member, int team) noexcept nogil:
-    """Steps for this member's pieces of the columns that mini-batch m holds; the first member also moves the bias."""
+cdef void backward_dense(Job *job, const Rates *rates, int64_t m, int share, int shares) noexcept nogil:
+    """Steps for this share's pieces of the columns that mini-batch m holds; the first share also moves the bias."""
     cdef Cells *cells = &job.cells
     cdef const float *x = cells.values + job.starts[m] * cells.stride
     cdef int rows = <int>(job.starts[m + 1] - job.starts[m]), k = job.parameters.k, number, first, last, part
     cdef int size = <int>pieces(cells.columns, COLUMNS)
-    if member == 0:
+    if share == 0:
         move_bias(job, &rates.bias, rows)
-    for number in range(size * member // team, size * (member + 1) // team):
+    for number in range(size * share // shares, size * (share + 1) // shares):
         first, last = number * COLUMNS, min((number + 1) * COLUMNS, cells.columns)
         multiply(job, "T", last - first, rows, job.sums, k, x + first, cells.stride,
                  cells.products + <int64_t>first * k)

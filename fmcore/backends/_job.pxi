@@ -46,13 +46,13 @@ cdef struct Job:
     float *losses
     float *sums                 # of the rows of one mini-batch, k each
     float *gradients            # of the rows of one mini-batch, with respect to the raw score
-    float *kept                 # of the factors of one feature, for each member of the team; see `kept_gradients`
-    team_barrier barrier
+    float *kept                 # of the factors of one feature, for each share; see `kept_gradients`
+    team_work work
 
 
-cdef inline float *kept_gradients(Job *job, int member) noexcept nogil:
-    """Room for a gradient (k,), where no other member has a number on its cache lines."""
-    return job.kept + <int64_t>member * (job.parameters.k + LINE)
+cdef inline float *kept_gradients(Job *job, int share) noexcept nogil:
+    """Room for a gradient (k,), where no other share has a number on its cache lines."""
+    return job.kept + <int64_t>share * (job.parameters.k + LINE)
 
 
 cdef inline float squared_loss(float score, float label, float *loss) noexcept nogil:

@@ -25,12 +25,22 @@ cdef extern from "lanes.h" nogil:
     float lanes_sum(lanes v)
 
 cdef extern from "team.h" nogil:
-    ctypedef struct team_barrier:
-        int arrived
-        int round
-    int team_size()
+    enum:
+        SHARES  # of a phase for each member
+    ctypedef struct team_queue:
+        pass
+    ctypedef struct team_work:
+        int members
+        int each
+    ctypedef struct team_member:
+        int number
+        int64_t phase
+        int share
+        int64_t done
     int has_openmp()
-    void team_wait(team_barrier *barrier, int team)
+    void team_open(team_work *work, int64_t phases, int members, team_queue *queues)
+    void team_close(team_work *work)
+    bint team_claim(team_work *work, team_member *me)
 
 cdef extern from "rules.h" nogil:
     ctypedef struct rate:

@@ -50,18 +50,18 @@ cdef inline void move_lone(Job *job, const Rates *rates, Waiting *waiting, int64
         wait_to_move(waiting, &rates.linear, linear_at(p, i), linear)
 
 
-cdef void forward_sparse(Job *job, const Rates *rates, int64_t m, int member, int team) noexcept nogil:
-    """Scores, losses and score gradients of this member's rows of mini-batch m, and steps for their lone features."""
+cdef void forward_sparse(Job *job, const Rates *rates, int64_t m, int share, int shares) noexcept nogil:
+    """Scores, losses and score gradients of this share's rows of mini-batch m, and steps for their lone features."""
     cdef int64_t first = job.starts[m], last = job.starts[m + 1], row, low, high
     cdef const int64_t *indptr = job.rows.indptr
     cdef int64_t begin = indptr[first], size = indptr[last] - begin
     cdef parameters *p = &job.parameters
     cdef float *sums
-    cdef float *kept = kept_gradients(job, member)
+    cdef float *kept = kept_gradients(job, share)
     cdef Waiting waiting
     waiting.count = 0
-    low = first if member == 0 else row_at(indptr, first, last, begin + size * member // team)
-    high = last if member == team - 1 else row_at(indptr, first, last, begin + size * (member + 1) // team)
+    low = first if share == 0 else row_at(indptr, first, last, begin + size * share // shares)
+    high = last if share == shares - 1 else row_at(indptr, first, last, begin + size * (share + 1) // shares)
     for row in range(low, high):
         sums = job.sums + (row - first) * p.k
         if row + 1 < high:  # a row ahead: this one's are on their way
@@ -72,8 +72,8 @@ cdef void forward_sparse(Job *job, const Rates *rates, int64_t m, int member, in
     move_waiting(&waiting, &rates.linear)
 
 
-cdef void backward_sparse(Job *job, const Rates *rates, int64_t m, int member, int team) noexcept nogil:
-    """Steps for this member's shared features of mini-batch m; the first member also moves the bias."""
+cdef void backward_sparse(Job *job, const Rates *rates, int64_t m, int share, int shares) noexcept nogil:
+    """Steps for this share's shared features of mini-batch m; the first share also moves the bias."""
     cdef int64_t first = job.bounds[m], last = job.bounds[m + 1], u, low, high
     cdef int64_t begin = job.rows.indptr[job.starts[m]]
     cdef parameters *p = &job.parameters
@@ -81,13 +81,13 @@ cdef void backward_sparse(Job *job, const Rates *rates, int64_t m, int member, i
     cdef factor_row to
     cdef Waiting waiting
     waiting.count = 0
-    if member == 0:
+    if share == 0:
         move_bias(job, &rates.bias, job.starts[m + 1] - job.starts[m])
-    low = first if member == 0 else feature_at(job.ends, first, last, begin, member, team)
-    high = last if member == team - 1 else feature_at(job.ends, first, last, begin, member + 1, team)
+    low = first if share == 0 else feature_at(job.ends, first, last, begin, share, shares)
+    high = last if share == shares - 1 else feature_at(job.ends, first, last, begin, share + 1, shares)
     for u in range(low, high):
         fetch_feature(p, job.features[min(u + NEAR, high - 1)])
-        to = factor_row_at(p, job.features[u], kept_gradients(job, member))
+        to = factor_row_at(p, job.features[u], kept_gradients(job, share))
         linear = step_shared(&rates.factors, &to, job.gradients, job.sums, begin if u == first else job.ends[u - 1],
                              job.ends[u], &job.pairs)
         wait_to_move(&waiting, &rates.linear, linear_at(p, job.features[u]), linear)
