@@ -21,7 +21,6 @@ class Scorer:
     def __init__(self, model, threads=1):
         self._model, self._backend = model, backend_for("cpu", threads)
         self._predictor_type = model.hyperparameters.predictor_type
-        self._decoders = {name: CODECS[name](ReadOptions()).decode for name in set(TYPES.values())}
 
     def scores(self, batch):
         """float32 (rows,): a classifier's probabilities of label 1, else y(x). Indices are all below feature_dim."""
@@ -58,6 +57,11 @@ class Scorer:
             raise error.moved("request") from None
         writer = writer_for(TYPES[given], self._predictor_type)
         return b"".join([writer.begin(), writer.rows(scores, known.ids), writer.end()])
+
+    @cached_property
+    def _decoders(self):
+        """Format -> what decodes a body; made when first asked for, as the commands that read files never do."""
+        return {name: CODECS[name](ReadOptions()).decode for name in set(TYPES.values())}
 
     @cached_property
     def _defect(self):

@@ -2,7 +2,6 @@
 import mmap
 import os
 import pickle
-import tempfile
 import weakref
 from contextlib import closing
 from pathlib import Path
@@ -52,6 +51,8 @@ class Spill:
 
     def _write(self, told, arrays):
         if self._file is None:
+            import tempfile  # which few trainings need, and which takes milliseconds
+
             self._file = tempfile.TemporaryFile("w+b", 0, prefix="fmkit-rows-", dir=folder())  # noqa: SIM115 - see _close
             self._close = weakref.finalize(self, self._file.close)
         disk = os.fstatvfs(self._file.fileno())

@@ -74,7 +74,7 @@ def test_without_room_every_epoch_reads(reads, monkeypatch, tmp_path, lack):
     elif lack == "folder":
         monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
     else:
-        monkeypatch.setattr(spill.tempfile, "TemporaryFile", lambda *_, **__: Path("/dev/full").open("w+b", 0))  # noqa: SIM115
+        monkeypatch.setattr("tempfile.TemporaryFile", lambda *_, **__: Path("/dev/full").open("w+b", 0))  # noqa: SIM115
     first = epoch(dataset)
     same(epoch(dataset), first)
     assert len(count) == 3
