@@ -64,6 +64,7 @@ class Spill:
             if self._file.write(array) < array.nbytes:
                 raise OSError
             places.append((start - begin, start - begin + array.nbytes))
+        self._file.truncate()  # also where the last arrays are empty, to be mapped like others
         self._kept.append((told, begin, places))
 
     def _end(self):

@@ -9,6 +9,7 @@ from shell import libsvm_rows
 
 from fmcore import blocks, spill
 from fmcore.backends import backend_for
+from fmcore.batch import Batch
 from fmcore.dataset import Dataset
 from fmcore.params import resolve
 
@@ -63,6 +64,13 @@ def test_an_epoch_that_is_left_or_begun_in_its_midst_keeps_nothing(reads):
     same(rest, whole[2:])
     same(epoch(dataset), whole)
     assert len(count) == 4
+
+
+def test_rows_without_features():
+    empty = Batch(np.zeros(21, np.int64), np.zeros(0, np.int32), None, np.arange(20, dtype=np.float32))
+    h = resolve(predictor_type="regressor", epochs=3)
+    dataset = Dataset(lambda: iter([empty]), h, backend_for("cpu").prepare, 1).load()
+    same(epoch(dataset), epoch(dataset))
 
 
 @pytest.mark.parametrize("lack", ["room", "folder", "writing"])
