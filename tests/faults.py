@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from shell import environment, last_line, wait_for
+from shell import interruptible, last_line, wait_for
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what is tested is Linux's own")
@@ -73,7 +73,7 @@ def training(fm, *arguments, lines=3):
 
     Rows that are streamed are read in each epoch, as the folder that would keep them is not there.
     """
-    process = fm.start("train", *arguments, *FOREVER, stdin=subprocess.DEVNULL, env=environment(TMPDIR="/no/folder"))
+    process = fm.start("train", *arguments, *FOREVER, stdin=subprocess.DEVNULL, env=interruptible(TMPDIR="/no/folder"))
     said = b"".join(process.stderr.readline() for _ in range(lines))
     assert b"fm:" not in said, said
     return process, said

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from shell import Done, environment, libsvm_rows, written
+from shell import Done, interruptible, libsvm_rows, written
 
 from fmcore import api
 
@@ -57,7 +57,7 @@ class Job:
         """Start an entry point and go on: a Popen."""
         STARTED.append(subprocess.Popen(
             [*command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.root,
-            env=environment(**{"FMKIT_ML_ROOT": str(self.root), **environ})))
+            env=interruptible(**{"FMKIT_ML_ROOT": str(self.root), **environ})))
         return STARTED[-1]
 
     @property

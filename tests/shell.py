@@ -51,7 +51,7 @@ class Shell:
     def start(self, *arguments, **streams):
         """Start it and go on: a Popen."""
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
-                   "env": environment(), **streams}
+                   "env": interruptible(), **streams}
         return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=self.folder, **streams)
 
     def write(self, name, content):
@@ -97,6 +97,14 @@ def environment(**more):
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("FMKIT_", "PYTHON"))}
     path = {} if "site-packages" in ROOT.parts else {"PYTHONPATH": str(ROOT)}
     return {**ours, **path, "PYTHONWARNINGS": "error", **more}
+
+
+def interruptible(**more):
+    """The environment of a command that a signal may reach at any moment.
+
+    Where that is between opening a file and having it, Python closes the file itself, and would warn of it.
+    """
+    return environment(PYTHONWARNINGS="error,ignore::ResourceWarning", **more)
 
 
 def records(data):

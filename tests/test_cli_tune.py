@@ -12,7 +12,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from shell import COMMAND, TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, environment, last_line, libsvm_rows, wait_for
+from shell import COMMAND, TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, interruptible, last_line, libsvm_rows, wait_for
 from test_cli_terminal import at_a_terminal
 
 from fmcore.tuning import storage
@@ -34,7 +34,7 @@ def tune(fm, tmp_path):
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
         started.append(subprocess.Popen(
             [*COMMAND, "tune", *data, *CLASSES, *map(str, arguments)], cwd=fm.folder, **streams,
-            env=environment(TMPDIR=str(tmp_path / "temporary")),
+            env=interruptible(TMPDIR=str(tmp_path / "temporary")),
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)))  # noqa: PLW1509 - there are no threads
         return started[-1]
 

@@ -66,11 +66,12 @@ class _Search:
     def _fill(self):
         """Let idle workers train the next trials, if there are any and time is left."""
         while len(self._under_way) < self._workers.size and self._left() != 0:
-            trial = self._study.ask()
-            if trial is None:
-                return
-            connection = self._workers.idle(self._under_way)
-            self._under_way[connection] = trial
+            with _signals_wait():  # so that no trial is left that nobody knows to be under way
+                trial = self._study.ask()
+                if trial is None:
+                    return
+                connection = self._workers.idle(self._under_way)
+                self._under_way[connection] = trial
             _send(connection, self._space.hyperparameters(trial.values))
 
     def _hear(self, connection):
@@ -87,11 +88,11 @@ class _Search:
         elif kind == ERROR:
             raise content[0]
         else:
-            del self._under_way[connection]
-            self._end(trial, *content, pruned=kind == PRUNED)
+            self._end(connection, *content, pruned=kind == PRUNED)
 
-    def _end(self, trial, value, info, *, pruned=False):
-        self._study.tell(trial, value, pruned=pruned, **info)
+    def _end(self, connection, value, info, *, pruned=False):
+        with _signals_wait():  # as above
+            self._study.tell(self._under_way.pop(connection), value, pruned=pruned, **info)
         tried = self._study.tried()
         self._follower.ended(tried, tried[0] if tried[0].value is not None else None)
         self._fill()
@@ -103,7 +104,7 @@ class _Search:
         if self._deaths == DEATHS:
             raise ResourceError("the processes that train keep dying, for want of memory perhaps; take fewer --jobs, "
                                 "or a smaller --memory-limit")
-        self._end(self._under_way.pop(connection), None, {"seconds": 0.0, PROBLEM: "its process died"})
+        self._end(connection, None, {"seconds": 0.0, PROBLEM: "its process died"})
 
 
 def _send(connection, message):
