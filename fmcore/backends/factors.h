@@ -72,65 +72,72 @@ typedef struct {
     int wide;
 } pair_list;
 
-/* sum_i w_i x_i of a row; what scores need of features AHEAD is fetched meanwhile. Constants to the compiler, here and
-   below, where they are common: k, the steps, binary (every value is 1), parts, wide. */
-FMKIT_INLINE float linear_part(const parameters *p, const row_part *row, int k, ptrdiff_t linear_step,
-                               ptrdiff_t factors_step, int binary) {
-    float total = 0;
-    for (int64_t j = 0; j < row->count; j++) {
-        const int32_t *ahead = row->indices + j + AHEAD;
-        int64_t i = *(ahead < row->stop ? ahead : row->stop - 1);
-        __builtin_prefetch(p->linear + i * linear_step);
-        fetch(p->factors + i * factors_step, 0, lines_of(k));
-        total += p->linear[row->indices[j] * linear_step] * (binary ? 1 : row->values[j]);
-    }
-    return total;
+/* w_i x_i of non-zero j of a row; what scores need of the feature AHEAD of it is fetched meanwhile. Constants to the
+   compiler, here and below, where they are common: k, the steps, binary (every value is 1), first, parts, wide. */
+FMKIT_INLINE float linear_term(const parameters *p, const row_part *row, int64_t j, int k, ptrdiff_t linear_step,
+                               ptrdiff_t step, int binary) {
+    const int32_t *ahead = row->indices + j + AHEAD;
+    int64_t i = *(ahead < row->stop ? ahead : row->stop - 1);
+    __builtin_prefetch(p->linear + i * linear_step);
+    fetch(p->factors + i * step, 0, lines_of(k));
+    return p->linear[row->indices[j] * linear_step] * (binary ? 1 : row->values[j]);
 }
 
-/* 1/2 sum_f [(sum_i v_if x_i)^2 - sum_i v_if^2 x_i^2] over `parts` LANES of factors from `factors` on; sums receives
-   sum_i v_if x_i (Rendle 2010, Factorization Machines, lemma 3.1). */
-FMKIT_INLINE float interactions_of(const float *factors, ptrdiff_t step, const row_part *row, float *sums, int parts,
-                                   int binary) {
+/* 1/2 sum_f [(sum_i v_if x_i)^2 - sum_i v_if^2 x_i^2] over `parts` LANES of factors from f on, and, where these are the
+   first, sum_i w_i x_i; sums receives sum_i v_if x_i (Rendle 2010, Factorization Machines, lemma 3.1). One loop does
+   both, which spreads what it fetches over more time. */
+FMKIT_INLINE float terms_of(const parameters *p, const row_part *row, int f, float *sums, int k, ptrdiff_t linear_step,
+                            ptrdiff_t step, int binary, int parts, int first) {
     lanes total[MOST_PARTS], squares[MOST_PARTS], all = lanes_zero();
-    for (int p = 0; p < parts; p++) total[p] = squares[p] = lanes_zero();
+    float linear = 0;
+    for (int part = 0; part < parts; part++) total[part] = squares[part] = lanes_zero();
     for (int64_t j = 0; j < row->count; j++) {
-        const float *v = factors + row->indices[j] * step;
-        for (int p = 0; p < parts; p++) {
-            lanes x = lanes_load(v + p * LANES);
+        const float *v = p->factors + row->indices[j] * step + f;
+        if (first) linear += linear_term(p, row, j, k, linear_step, step, binary);
+        for (int part = 0; part < parts; part++) {
+            lanes x = lanes_load(v + part * LANES);
             if (!binary) x *= row->values[j];
-            total[p] += x;
-            squares[p] += x * x;
+            total[part] += x;
+            squares[part] += x * x;
         }
     }
-    for (int p = 0; p < parts; p++) {
-        lanes_store(sums + p * LANES, total[p]);
-        all += total[p] * total[p] - squares[p];
+    for (int part = 0; part < parts; part++) {
+        lanes_store(sums + f + part * LANES, total[part]);
+        all += total[part] * total[part] - squares[part];
     }
-    return 0.5f * lanes_sum(all);
+    return linear + 0.5f * lanes_sum(all);
 }
 
 /* The same over the last factors, fewer than LANES; sums has room for LANES. */
-FMKIT_INLINE float interactions_of_rest(const float *factors, ptrdiff_t step, const row_part *row, float *sums,
-                                        int rest) {
+FMKIT_INLINE float terms_of_rest(const parameters *p, const row_part *row, int f, float *sums, int k,
+                                 ptrdiff_t linear_step, ptrdiff_t step, int binary) {
     lanes total = lanes_zero(), squares = lanes_zero();
+    float linear = 0;
     for (int64_t j = 0; j < row->count; j++) {
-        lanes x = lanes_load_part(factors + row->indices[j] * step, rest);
-        if (row->values != NULL) x *= row->values[j];
+        lanes x = lanes_load_part(p->factors + row->indices[j] * step + f, k - f);
+        if (f == 0) linear += linear_term(p, row, j, k, linear_step, step, binary);
+        if (!binary) x *= row->values[j];
         total += x;
         squares += x * x;
     }
-    lanes_store(sums, total);
-    return 0.5f * lanes_sum(total * total - squares);
+    lanes_store(sums + f, total);
+    return linear + 0.5f * lanes_sum(total * total - squares);
+}
+
+FMKIT_INLINE float terms_from(const parameters *p, const row_part *row, int f, float *sums, int k,
+                              ptrdiff_t linear_step, ptrdiff_t step, int binary, int parts) {
+    return f ? terms_of(p, row, f, sums, k, linear_step, step, binary, parts, 0)
+             : terms_of(p, row, f, sums, k, linear_step, step, binary, parts, 1);
 }
 
 FMKIT_INLINE float score_with(const parameters *p, const row_part *row, float *sums, int k, int linear_step, int step,
                               int binary) {
-    float y = p->bias[0] + linear_part(p, row, k, linear_step, step, binary);
+    float y = p->bias[0];
     int f = 0;
-    for (; k - f >= 4 * LANES; f += 4 * LANES) y += interactions_of(p->factors + f, step, row, sums + f, 4, binary);
-    for (; k - f >= 2 * LANES; f += 2 * LANES) y += interactions_of(p->factors + f, step, row, sums + f, 2, binary);
-    for (; k - f >= LANES; f += LANES) y += interactions_of(p->factors + f, step, row, sums + f, 1, binary);
-    if (f < k) y += interactions_of_rest(p->factors + f, step, row, sums + f, k - f);
+    for (; k - f >= 4 * LANES; f += 4 * LANES) y += terms_from(p, row, f, sums, k, linear_step, step, binary, 4);
+    for (; k - f >= 2 * LANES; f += 2 * LANES) y += terms_from(p, row, f, sums, k, linear_step, step, binary, 2);
+    for (; k - f >= LANES; f += LANES) y += terms_from(p, row, f, sums, k, linear_step, step, binary, 1);
+    if (f < k) y += terms_of_rest(p, row, f, sums, k, linear_step, step, binary);
     return y;
 }
 
