@@ -84,6 +84,8 @@ cdef extern from "factors.h" nogil:
     float score_part(const parameters *p, const row_part *row, float *sums)
     void fetch_state(const parameters *p, const int32_t *indices, int64_t count)
     void fetch_feature(const parameters *p, int64_t feature)
+    void fetch_sums(const parameters *p, const float *sums, int64_t rows)
+    void fetch_sums_to_write(const parameters *p, const float *sums)
     float step_shared(const rate *by, const factor_row *to, const float *gradients, const float *sums, int64_t first,
                       int64_t last, const pair_list *pairs)
     float step_lone(const rate *by, const factor_row *to, float gradient, const float *sums, float x)

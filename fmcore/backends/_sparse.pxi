@@ -65,6 +65,7 @@ cdef void forward_sparse(Job *job, const Rates *rates, int64_t m, int share, int
     for row in range(low, high):
         sums = job.sums + (row - first) * p.k
         if row + 1 < high:  # a row ahead: this one's are on their way
+            fetch_sums_to_write(p, sums + p.k)
             fetch_state(p, job.rows.indices + indptr[row + 1] + job.shared[row + 1],
                         indptr[row + 2] - indptr[row + 1] - job.shared[row + 1])
         settle(job, m, row, score_row(p, &job.rows, row, indptr[high], sums))
@@ -81,6 +82,8 @@ cdef void backward_sparse(Job *job, const Rates *rates, int64_t m, int share, in
     cdef factor_row to
     cdef Waiting waiting
     waiting.count = 0
+    if shares > 1:
+        fetch_sums(p, job.sums, job.starts[m + 1] - job.starts[m])
     if share == 0:
         move_bias(job, &rates.bias, job.starts[m + 1] - job.starts[m])
     low = first if share == 0 else feature_at(job.ends, first, last, begin, share, shares)
