@@ -1,4 +1,5 @@
 /* Touches memory as training and decoding do, and nothing else; bandwidth.py compiles it, calls it and takes the time. */
+#include <sched.h>
 #include <stdint.h>
 
 typedef float part __attribute__((vector_size(32), aligned(32)));
@@ -44,4 +45,14 @@ float move_at_random(line *table, const int32_t *order, int64_t count) {
         at->b += 1;
     }
     return 0;
+}
+
+/* Say turn, turn + 2, turn + 4 and so on, `count` times, each after the other side has said the number before it. */
+void answer(int64_t *said, int64_t turn, int64_t count) {
+    enum { LOOKS = 1 << 12 }; /* before the other side is given the processor, should it have none */
+    for (int64_t end = turn + 2 * count; turn < end; turn += 2) {
+        for (int looks = 0; __atomic_load_n(said, __ATOMIC_ACQUIRE) != turn - 1; looks++)
+            if (looks % LOOKS == LOOKS - 1) sched_yield();
+        __atomic_store_n(said, turn, __ATOMIC_RELEASE);
+    }
 }

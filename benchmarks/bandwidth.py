@@ -1,7 +1,8 @@
 """How fast this machine's memory is: lines of 64 bytes read in order, read at random and moved at random, a level each.
 
 The loops are C (bandwidth.c), compiled into a temporary folder. Several threads share one table and each touch lines of
-their own choice, as training does.
+their own choice, as training does. And how long two threads take to answer each other: 100 ns on
+processors that share a cache, several times that on distant ones, and hosts move theirs about.
 """
 import ctypes
 import os
@@ -10,11 +11,13 @@ import shlex
 import subprocess
 import sysconfig
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from measure import measured, threads_word
+from measure import Seconds, measured, threads_word
 
 from fmcore.backends.cpu import CpuBackend
 
@@ -25,6 +28,7 @@ GUESSED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}  # where the system do
 RAM_TABLE = 1 << 29
 FILLED = 0.5  # of a cache that its table takes
 TOUCHES = 1 << 21  # lines touched by each thread in one measurement
+ANSWERS = 20_000  # of each thread in one measurement of a round trip
 IN_ORDER, READ, MOVE = "read in order", "read at random", "moved at random"
 OWN_CACHES = ("L1", "L2")  # of each core
 FLAGS = {"v3": ["-mavx2"]}  # as the kernels are compiled
@@ -33,11 +37,28 @@ FLAGS = {"v3": ["-mavx2"]}  # as the kernels are compiled
 def levels(folder=CACHES):
     """Bytes of each level of memory by its name, nearest first; the memory itself holds everything."""
     found = {}
-    for cache in sorted(folder.glob("index*")):
-        if (cache / "type").read_text().strip() != "Instruction":
-            size = re.match(r"(\d+)K", (cache / "size").read_text())
-            found[f"L{(cache / 'level').read_text().strip()}"] = int(size[1]) << 10
+    for one in sorted(folder.glob("index*")):
+        if (one / "type").read_text().strip() != "Instruction":
+            size = re.match(r"(\d+)K", (one / "size").read_text())
+            found[f"L{(one / 'level').read_text().strip()}"] = int(size[1]) << 10
     return {**(found or GUESSED), "RAM": 1 << 62}
+
+
+@cache
+def round_trip():
+    """A function that takes the Seconds of a message from one thread to another and of the answer to it."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = library(folder).answer
+
+    def work():
+        said = table_of(LINE)
+        said.fill(0)
+        start = time.perf_counter()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda turn: answer(pointer(said), ctypes.c_int64(turn), ctypes.c_int64(ANSWERS)), (1, 2)))
+        return Seconds((time.perf_counter() - start) / ANSWERS)
+
+    return work
 
 
 def library(folder):

@@ -1,10 +1,12 @@
 """How near training, scoring and decoding come to what this machine's memory allows; traffic.py has the model of it.
 
 Prints the bandwidth of each level of memory, then for each kind of work the bytes a non-zero, the time that they must
-take, the time that was measured, and the first as a share of the second.
+take, the time that was measured, and the first as a share of the second. Of training by one thread also the time that
+remains where all features have their parameters in the nearest cache: what no better use of memory can save.
 """
 import io
 import statistics
+from dataclasses import replace
 from functools import partial
 
 import bandwidth
@@ -47,14 +49,27 @@ def compare(name, touched, rates, works, non_zeros, runs):
               f"{spread(shares, '.0%')} of the limit", flush=True)
 
 
+def near(block, features):
+    """A prepared sparse block whose mini-batches touch the parameters of so many features alone, as often as ever."""
+    groups = block.groups._replace(features=block.groups.features % features)
+    return replace(block, batch=replace(block.batch, indices=block.batch.indices % features), groups=groups)
+
+
 def train(batch, rates, options):
     """Training, for each number of factors."""
-    size = auto_mini_batch_size(batch.take(slice(BLOCK_ROWS)))
+    size, levels = auto_mini_batch_size(batch.take(slice(BLOCK_ROWS))), bandwidth.levels()
     for factors in FACTORS:
         hyperparameters = hyperparameters_for(factors, options.scale)
         works = {threads: epoch(batch, hyperparameters, threads) for threads in THREADS}
-        touched = traffic.training(batch, factors, size, bandwidth.levels())
-        compare(f"training, k = {factors}", touched, rates, works, len(batch.indices), options.runs)
+        touched, name = traffic.training(batch, factors, size, levels), f"training, k = {factors}"
+        compare(name, touched, rates, works, len(batch.indices), options.runs)
+        kept = levels["L1"] // 2 // (bandwidth.LINE * traffic.row_lines(factors))
+        works = {"as it is": works[1],
+                 "in L1": epoch(batch, hyperparameters, 1, partial(near, features=max(1, kept)))}
+        times = measured(works, options.runs, name)
+        shares = [one / whole for one, whole in zip(times["in L1"], times["as it is"], strict=True)]
+        figure(f"{name}, share that is not memory's", shares, "growth")
+        print(f"  1 thread : {spread(shares, '.0%')} of the time remains with all parameters in L1", flush=True)
 
 
 def score(batch, rates, options):

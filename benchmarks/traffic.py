@@ -52,6 +52,11 @@ def lines_of(floats):
     return -(-4 * floats // LINE)
 
 
+def row_lines(factors):
+    """Lines that hold a feature's weights and their state while training."""
+    return lines_of((1 + SLOTS) * (factors + 1))
+
+
 def level_of(indices, lines, levels):
     """Where the caches keep each feature whose row takes so many lines: int64 (feature_dim,), an index into levels."""
     counts = np.bincount(indices)
@@ -63,7 +68,7 @@ def level_of(indices, lines, levels):
 
 def training(batch, factors, mini_batch_size, levels):
     """Traffic of an epoch, by a sample of its mini-batches; levels: bytes by name, nearest first."""
-    names, whole, read = list(levels), lines_of((1 + SLOTS) * (factors + 1)), lines_of(factors + 1)
+    names, whole, read = list(levels), row_lines(factors), lines_of(factors + 1)
     at = level_of(batch.indices, whole, levels)
     distinct, non_zeros = np.zeros(len(names)), np.zeros(len(names))
     for indices in mini_batches(batch, mini_batch_size):

@@ -1,13 +1,14 @@
 """Rows a second of one epoch over click data in memory: several numbers of factors, one thread and two, beside peers.
 
 xLearn trains the same rows by as many threads; modern-fm, myFM (an iteration of its sampler) and Vowpal Wabbit (a pass
-over its cache) by one.
+over its cache) by one. How long two threads take to answer each other is measured in turn with them.
 """
 import statistics
 import tempfile
 from functools import partial
 from pathlib import Path
 
+import bandwidth
 import clicks
 import numpy as np
 import peers
@@ -27,10 +28,13 @@ NO_LIMIT = 1 << 62
 SLOW_PEERS = (8,)  # factors for which the peers on one thread are run, too
 
 
-def epoch(batch, hyperparameters, threads):
-    """A function that trains one more epoch each time it is called."""
+ROUND_TRIP = ("round trip", THREADS[-1])
+
+
+def epoch(batch, hyperparameters, threads, changed=lambda block: block):
+    """A function that trains one more epoch each time it is called; changed: what becomes of each prepared block."""
     backend = backend_for("cpu", threads)
-    dataset = Dataset(lambda: [batch], hyperparameters, backend.prepare, NO_LIMIT).load()
+    dataset = Dataset(lambda: [batch], hyperparameters, lambda block: changed(backend.prepare(block)), NO_LIMIT).load()
     return epochs_of(dataset, hyperparameters, backend)
 
 
@@ -82,7 +86,9 @@ def compare(batch, factors, folder, options):
     """Print a line for each program and number of threads."""
     hyperparameters = hyperparameters_for(factors, options.scale)
     own = {("fmkit", threads): epoch(batch, hyperparameters, threads) for threads in THREADS}
-    times = measured({**own, **peer_works(folder, factors)}, options.runs, f"k = {factors}")
+    works = {**own, ROUND_TRIP: bandwidth.round_trip(), **peer_works(folder, factors)}
+    times = measured(works, options.runs, f"k = {factors}")
+    trips = [1e9 * trip for trip in times.pop(ROUND_TRIP)]
     middle = {work: statistics.median(values) for work, values in times.items()}
     for (name, threads), values in times.items():
         beside = middle["fmkit", 1] if name == "fmkit" else middle[name, threads]
@@ -90,6 +96,7 @@ def compare(batch, factors, folder, options):
         word = "times one thread" if name == "fmkit" else "times as long as fmkit"
         print(f"k = {factors:2d}, {name:12} {threads_word(threads):9}: {spread(rates(len(batch), values))} M rows/s, "
               f"{ratio:.2f} {word}", flush=True)
+    print(f"k = {factors:2d}, from one thread to another and back: {spread(trips, '.0f')} ns", flush=True)
 
 
 def main():
