@@ -25,20 +25,17 @@ cdef extern from "lanes.h" nogil:
     float lanes_sum(lanes v)
 
 cdef extern from "team.h" nogil:
-    enum:
-        SHARES  # of a phase for each member
-    ctypedef struct team_queue:
+    ctypedef struct team_share:
         pass
     ctypedef struct team_work:
         int members
-        int each
     ctypedef struct team_member:
         int number
         int64_t phase
         int share
         int64_t done
     int has_openmp()
-    void team_open(team_work *work, int64_t phases, int members, team_queue *queues)
+    void team_open(team_work *work, int64_t phases, int members, team_share *shares)
     void team_close(team_work *work)
     bint team_claim(team_work *work, team_member *me)
 

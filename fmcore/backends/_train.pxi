@@ -14,7 +14,7 @@ cdef Rates rates_at(const Job *job, int64_t turn) noexcept nogil:
 cdef void train_member(Job *job, int number) noexcept nogil:
     """Do shares of the job until it is done. Of a mini-batch even phases go forward, odd ones backward."""
     cdef team_member me = team_member(number, 0, 0, 0)
-    cdef int shares = job.work.members * job.work.each
+    cdef int shares = job.work.members
     cdef int64_t turn, m, prior = -1
     cdef bint dense = job.cells.values != NULL
     cdef Rates rates
@@ -35,8 +35,8 @@ cdef void train_member(Job *job, int number) noexcept nogil:
             backward_sparse(job, &rates, m, me.share, shares)
 
 
-cdef void train_team(Job *job, int threads, team_queue *queues) noexcept nogil:
-    team_open(&job.work, 2 * job.batches, threads, queues)
+cdef void train_team(Job *job, int threads, team_share *shares) noexcept nogil:
+    team_open(&job.work, 2 * job.batches, threads, shares)
     with nogil, parallel(num_threads=threads):
         train_member(job, threadid())
     team_close(&job.work)
@@ -65,8 +65,8 @@ def train(block, const int64_t[::1] order, table, settings, int threads, sgemm=N
     cdef int64_t widest = np.diff(block.starts).max()
     cdef float[::1] scores = np.empty(len(batch), np.float32), losses = np.empty(len(batch), np.float32)
     cdef float[:, ::1] sums = np.empty((widest, k), np.float32)
-    cdef float[::1] gradients = np.empty(widest, np.float32), kept = np.empty(threads * SHARES * (k + LINE), np.float32)
-    cdef uint8_t[::1] queues = np.empty(threads * sizeof(team_queue), np.uint8)
+    cdef float[::1] gradients = np.empty(widest, np.float32), kept = np.empty(threads * (k + LINE), np.float32)
+    cdef uint8_t[::1] shares = np.empty(threads * sizeof(team_share), np.uint8)
     memset(&job, 0, sizeof(job))
     job.parameters = parameters_of(table.bias, table.linear, table.factors, k)
     job.rates.bias, job.rates.linear = rate_of(settings, settings.bias), rate_of(settings, settings.linear)
@@ -80,7 +80,7 @@ def train(block, const int64_t[::1] order, table, settings, int threads, sgemm=N
         take_groups(&job, batch, block.groups)
     else:
         scratch = take_cells(&job, block.groups, sgemm)  # noqa: F841 - held while the job runs
-    train_team(&job, threads, <team_queue *>&queues[0])
+    train_team(&job, threads, <team_share *>&shares[0])
     return np.asarray(scores), np.asarray(losses)
 
 
