@@ -49,13 +49,14 @@ cdef rate rate_of(settings, group) except *:
     return by
 
 
-def train(block, const int64_t[::1] order, table, settings, int threads, sgemm=None):
+def train(block, const int64_t[::1] order, table, settings, int threads, told, sgemm=None):
     """One pass over a block's mini-batches in the given order, moving `table` in place.
 
     table: as fmcore.backends.cpu.Table.
     settings: bias, linear, factors ((rule as in rules.h, lr, wd) each), clip, eps, share, rescale, logistic, updates.
+    told: (raw scores, weighted losses), float32 (rows,) each, to write those of these mini-batches' rows into, as they
+    are before the row's own mini-batch moves anything.
     sgemm: BLAS' function as a capsule, where the block is dense.
-    Returns (raw scores, weighted losses), float32 (rows,) each, taken before the row's own mini-batch moved anything.
     """
     cdef Job job
     batch = block.batch
@@ -63,7 +64,7 @@ def train(block, const int64_t[::1] order, table, settings, int threads, sgemm=N
     cdef const int64_t[::1] starts = block.starts
     cdef int k = table.width
     cdef int64_t widest = np.diff(block.starts).max()
-    cdef float[::1] scores = np.empty(len(batch), np.float32), losses = np.empty(len(batch), np.float32)
+    cdef float[::1] scores = told[0], losses = told[1]
     cdef float[:, ::1] sums = np.empty((widest, k), np.float32)
     cdef float[::1] gradients = np.empty(widest, np.float32), kept = np.empty(threads * (k + LINE), np.float32)
     cdef uint8_t[::1] shares = np.empty(threads * sizeof(team_share), np.uint8)
@@ -81,7 +82,6 @@ def train(block, const int64_t[::1] order, table, settings, int threads, sgemm=N
     else:
         scratch = take_cells(&job, block.groups, sgemm)  # noqa: F841 - held while the job runs
     train_team(&job, threads, <team_share *>&shares[0])
-    return np.asarray(scores), np.asarray(losses)
 
 
 def openmp():

@@ -8,6 +8,7 @@ import numpy as np
 
 from fmcore.backends import blas
 from fmcore.backends._features import level_3
+from fmcore.backends.pace import Pace
 from fmcore.backends.prepared import Cells, aligned_zeros, prepared
 from fmcore.errors import UsageError
 from fmcore.model import Model
@@ -18,7 +19,7 @@ LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
 BUILDS = ("v3", "baseline")  # best first
 FIXED, RULES = 0, {"sgd": 1, "adagrad": 2, "adam": 3, "rowwise_adagrad": 2}  # as rules.h
 FACTOR_RULES = {**RULES, "rowwise_adagrad": 4}  # which is adagrad to weights that are rows of their own
-TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread costs more than it does
+TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread is not worth a try
 
 
 def choose_build():
@@ -60,16 +61,24 @@ class CpuTrainer:
         self._backend, self._model = backend, model
         self._table = Table(model)
         self._settings, self._updates = settings(model.hyperparameters), updates_in(model.state)
+        self._pace = Pace(backend.threads)
 
     def train(self, block, order, lr=1.0):
         """See fmcore.backends."""
-        work = block.groups.size * self._table.width / (len(block.starts) - 1)
-        threads = self._backend.threads if work > TEAM_WORK else 1
+        rows, work = len(block.batch), block.groups.size * self._table.width / (len(block.starts) - 1)
+        told = np.empty(rows, np.float32), np.empty(rows, np.float32)
         dense = isinstance(block.groups, Cells)
+
+        def train(part, threads):
+            self._backend.kernels.train(block, part, self._table, self._settings(lr, self._updates), threads, told,
+                                        blas.sgemm() if dense else None)
+            self._updates += len(part)
+
         with blas.one_thread() if dense else nullcontext():
-            told = self._backend.kernels.train(block, order, self._table, self._settings(lr, self._updates), threads,
-                                               blas.sgemm() if dense else None)
-        self._updates += len(order)
+            if work > TEAM_WORK:
+                self._pace.train(train, order)
+            else:
+                train(order, 1)
         return told
 
     def score(self, batch):
