@@ -28,7 +28,8 @@ def require_memory(hyperparameters, feature_dim, budget):
     needed = parameter_bytes(hyperparameters, feature_dim)
     if needed > budget.total:
         h = hyperparameters
-        than, more = (("--memory-limit allows", "give more with --memory-limit") if budget.told else
+        least = ", however small," if budget.rows < budget.total else ""  # where a limit is told
+        than, more = ((f"--memory-limit{least} allows", "give more with --memory-limit") if budget.told else
                       ("are free", "say with --memory-limit that there is more"))
         raise ResourceError(
             f"training a model of feature_dim {feature_dim:,} and num_factors {h.num_factors} with {h.optimizer} takes "

@@ -87,11 +87,13 @@ def test_a_model_beyond_all_memory_is_refused_before_it_is_made(fm, rows):
 def test_a_model_beyond_the_limit(fm, world):
     old = Old(fm.folder / "x.fm")
     options = (*CLASSIFIER, "--feature-dim", 500_000, "--num-factors", 8, "-o", old.path)
-    said = fm("train", world.train, *options, "--memory-limit", "80M", code=6).err
-    assert last_line(said) == (
-        "fm: training a model of feature_dim 500,000 and num_factors 8 with adagrad takes about 90,000,000 bytes of "
-        f"memory, more than the 83,886,080 that --memory-limit allows; {ADVICE}give more with --memory-limit")
-    assert old.unharmed()
+    for limit, allowed in {"80M": "83,886,080 that --memory-limit allows",
+                           "1M": "16,777,216 that --memory-limit, however small, allows"}.items():
+        said = fm("train", world.train, *options, "--memory-limit", limit, code=6).err
+        assert last_line(said) == (
+            "fm: training a model of feature_dim 500,000 and num_factors 8 with adagrad takes about 90,000,000 bytes "
+            f"of memory, more than the {allowed}; {ADVICE}give more with --memory-limit")
+        assert old.unharmed()
     told = fm("train", world.train, *options, "--memory-limit", "90M", "--epochs", 1).err
     assert "in memory; mini-batches of 16; model of 18.0 MB, 90.0 MB while it trains; " in told
 
