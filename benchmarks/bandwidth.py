@@ -28,7 +28,8 @@ GUESSED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}  # where the system do
 RAM_TABLE = 1 << 29
 FILLED = 0.5  # of a cache that its table takes
 TOUCHES = 1 << 21  # lines touched by each thread in one measurement
-ANSWERS = 20_000  # of each thread in one measurement of a round trip
+ANSWERS, BOUTS = 2000, 10  # of each thread while time is taken, and how often it is: the soonest counts
+REST = 0.05  # seconds, after which threads that have trained no longer wait for more and are out of the way
 IN_ORDER, READ, MOVE = "read in order", "read at random", "moved at random"
 OWN_CACHES = ("L1", "L2")  # of each core
 FLAGS = {"v3": ["-mavx2"]}  # as the kernels are compiled
@@ -50,13 +51,17 @@ def round_trip():
     with tempfile.TemporaryDirectory() as folder:
         answer = library(folder).answer
 
-    def work():
+    def bout(pool):
         said = table_of(LINE)
         said.fill(0)
         start = time.perf_counter()
+        list(pool.map(lambda turn: answer(pointer(said), ctypes.c_int64(turn), ctypes.c_int64(ANSWERS)), (1, 2)))
+        return (time.perf_counter() - start) / ANSWERS
+
+    def work():
+        time.sleep(REST)
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda turn: answer(pointer(said), ctypes.c_int64(turn), ctypes.c_int64(ANSWERS)), (1, 2)))
-        return Seconds((time.perf_counter() - start) / ANSWERS)
+            return Seconds(min(bout(pool) for _ in range(BOUTS)))
 
     return work
 
