@@ -8,8 +8,8 @@ from itertools import pairwise
 from time import perf_counter
 
 PART = 8  # one in so many of a slice's mini-batches is trained by the number that is tried, and as many beside them
-BETTER = 1.1  # times as fast as the usual number has to be what takes its place
-LEAST, MOST = 3, 16  # slices that are compared: more than the least where they do not agree
+BETTER = 1.25  # times as fast as the usual number has to be what takes its place: noise may last for some slices
+LEAST, MOST = 4, 16  # slices that are compared: more than the least where they do not agree
 WAIT, LONGEST_WAIT, PATIENCE = 1, 64, 4  # slices before the first trial, most between two, and how they become more
 
 
