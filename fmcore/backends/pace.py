@@ -7,10 +7,10 @@ What holds changes while a training runs, on shared machines by the minute.
 from itertools import pairwise
 from time import perf_counter
 
-PART = 8  # one in so many of a slice's mini-batches is trained by the number that is tried, and as many beside them
+PART = 16  # one in so many of a slice's mini-batches is trained by the number that is tried, and as many beside them
 BETTER = 1.25  # times as fast as the usual number has to be what takes its place: noise may last for some slices
 LEAST, MOST = 4, 16  # slices that are compared: more than the least where they do not agree
-WAIT, LONGEST_WAIT, PATIENCE = 1, 64, 4  # slices before the first trial, most between two, and how they become more
+WAIT, LONGEST_WAIT, PATIENCE = 8, 64, 4  # slices before the first trial, most between two, and how they become more
 
 
 class Pace:
@@ -44,7 +44,7 @@ class Pace:
         fewer = self._tried < self._threads
         if BETTER * tried < usual:
             self._threads = self._tried
-            self._begin(WAIT, fewer=fewer)
+            self._begin(1, fewer=fewer)
         else:
             self._begin(min(PATIENCE * self._wait, LONGEST_WAIT), fewer=not fewer)
 
