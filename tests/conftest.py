@@ -1,5 +1,7 @@
 """Fixtures of the tests that run the command line, and how hypothesis tries its examples."""
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +12,14 @@ from shell import ROOT, Shell, libsvm_rows
 # A busy machine makes an example slow, not wrong; in continuous integration the examples are the same every time.
 settings.register_profile("fmkit", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("fmkit")
+
+
+def pytest_configure():
+    """Commands under test hear signals, also where these tests run in the background of a script or under nohup."""
+    for number, handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            with suppress(ValueError):  # not in the main thread: then whoever started this process has seen to it
+                signal.signal(number, handler)
 
 
 @pytest.fixture
