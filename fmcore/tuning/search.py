@@ -4,6 +4,7 @@ import signal
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
+from threading import current_thread, main_thread
 from time import monotonic, sleep
 
 from fmcore.errors import FMError, ResourceError
@@ -13,6 +14,7 @@ from fmcore.tuning.worker import ERROR, PRUNED, REPORT
 
 DEATHS = 3  # workers in a row that end in the midst of a trial before the search gives up
 POLL = 0.5  # seconds between two looks at what other runs do
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Follower:
@@ -148,13 +150,26 @@ class Team:
 
 @contextmanager
 def _signals_wait():
-    """Hold back signals that end us in the block; a process that is started in it inherits that, and gets known."""
+    """Hold back signals that end us in the block; a process that is started in it inherits that, and gets known.
+
+    They are blocked for what is started, and noted here until the block ends: a library's thread may take one that this
+    thread blocks, and Python then handles it in this one.
+    """
     resource_tracker.ensure_running()  # which lets them through again when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    before, came = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING), []
+    handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
+    if current_thread() is not main_thread():  # where no signal is handled
+        handlers = {}
+    for number in handlers:
+        signal.signal(number, lambda number, _frame: came.append(number))
     try:
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if came:
+            handlers[came[0]](came[0], None)
 
 
 @contextmanager
