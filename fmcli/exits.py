@@ -2,6 +2,7 @@
 import errno
 import os
 import signal
+import sys
 import traceback
 from contextlib import suppress
 from functools import cache
@@ -36,6 +37,13 @@ def listen():
     """
     for number in heeded():
         signal.signal(number, HANDLERS[number])
+    sys.unraisablehook = dropped
+
+
+def dropped(told):
+    """Say nothing of an exception of ours that a callback of Python's has dropped, for it is raised again."""
+    if not issubclass(told.exc_type, (Interrupted, Terminated)):
+        sys.__unraisablehook__(told)
 
 
 def terminate(_number, _frame):

@@ -15,6 +15,7 @@ from fmcore.tuning.worker import ERROR, PRUNED, REPORT
 DEATHS = 3  # workers in a row that end in the midst of a trial before the search gives up
 POLL = 0.5  # seconds between two looks at what other runs do
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+RAISED_AGAIN = signal.SIGALRM  # by which a program raises what such a signal has raised in vain
 
 
 class Follower:
@@ -44,22 +45,31 @@ class _Search:
         self._under_way, self._deaths = {}, 0
 
     def run(self):
+        """Signals are heard only where there is nothing to do: one within a library's work on the study spoils it."""
         try:
-            self._fill()
-            while self._under_way or (self._left() != 0 and self._study.waits()):
+            with _signals_wait():
+                self._fill()
+            while self._goes_on():
                 if not self._under_way:
                     sleep(min(POLL, self._left() or POLL))
-                    self._fill()
+                    with _signals_wait():
+                        self._fill()
                     continue
                 ready = wait(list(self._under_way), self._left())
                 if not ready:
                     return  # time is over
                 for connection in ready:
-                    self._hear(connection)
+                    with _signals_wait():
+                        self._hear(connection)
         finally:
-            with suppress(FMError):  # of a study that can no longer be written, which has been said
+            with _signals_wait(), suppress(FMError):  # of a study that can no longer be written, which has been said
                 for trial in self._under_way.values():
                     self._study.withdraw(trial)
+
+    def _goes_on(self):
+        """Whether there is a trial under way, here or where it may end without a result."""
+        with _signals_wait():
+            return bool(self._under_way) or (self._left() != 0 and self._study.waits())
 
     def _left(self):
         """Seconds until the search ends, or None."""
@@ -157,7 +167,7 @@ def _signals_wait():
     """
     resource_tracker.ensure_running()  # which lets them through again when it starts
     before, came = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING), []
-    handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
+    handlers = {number: handler for number in (*ENDING, RAISED_AGAIN) if callable(handler := signal.getsignal(number))}
     if current_thread() is not main_thread():  # where no signal is handled
         handlers = {}
     for number in handlers:
