@@ -45,7 +45,10 @@ class _Search:
         self._under_way, self._deaths = {}, 0
 
     def run(self):
-        """Signals are heard only where there is nothing to do: one within a library's work on the study spoils it."""
+        """Train all trials. Signals are heard only where there is nothing to do.
+
+        One within a library's work on the study spoils it, one while a trial changes hands leaves it under way unknown.
+        """
         try:
             with _signals_wait():
                 self._fill()
@@ -78,12 +81,11 @@ class _Search:
     def _fill(self):
         """Let idle workers train the next trials, if there are any and time is left."""
         while len(self._under_way) < self._workers.size and self._left() != 0:
-            with _signals_wait():  # so that no trial is left that nobody knows to be under way
-                trial = self._study.ask()
-                if trial is None:
-                    return
-                connection = self._workers.idle(self._under_way)
-                self._under_way[connection] = trial
+            trial = self._study.ask()
+            if trial is None:
+                return
+            connection = self._workers.idle(self._under_way)
+            self._under_way[connection] = trial
             _send(connection, self._space.hyperparameters(trial.values))
 
     def _hear(self, connection):
@@ -103,8 +105,7 @@ class _Search:
             self._end(connection, *content, pruned=kind == PRUNED)
 
     def _end(self, connection, value, info, *, pruned=False):
-        with _signals_wait():  # as above
-            self._study.tell(self._under_way.pop(connection), value, pruned=pruned, **info)
+        self._study.tell(self._under_way.pop(connection), value, pruned=pruned, **info)
         tried = self._study.tried()
         self._follower.ended(tried, tried[0] if tried[0].value is not None else None)
         self._fill()
@@ -151,9 +152,8 @@ class Team:
     def _start(self):
         mine, its = self._context.Pipe()
         process = self._context.Process(target=worker.work, args=(self._job, its), daemon=True)
-        with _signals_wait():
-            process.start()
-            self._processes[mine] = process
+        process.start()
+        self._processes[mine] = process
         its.close()
         return mine
 
