@@ -14,6 +14,7 @@ ROWWISE = ("rowwise_adagrad",)  # those that keep it once for all factors of a f
 DEGREES = {"sum_of_squares": 2, "first_moment": 1, "second_moment": 2}  # the power of a gradient that a slot is of
 UPDATES = "adam.updates"
 SQUARES = ("sum_of_squares", "second_moment")  # slots that are never negative
+SUMS = "sum_of_squares"  # the slot that grows by every gradient, where others are means
 COUNTED = 2**53  # mini-batches at most: what a float64 counts exactly
 
 
