@@ -105,6 +105,10 @@ class Checkpoint(Control):
         if minutes is not None and self._within and monotonic() - self._saved >= 60 * minutes:
             self.save(state)
 
+    def kept(self):
+        """See Control."""
+        return self._saving.path if self._saved is not None and Path(self._saving.path).exists() else None
+
     def paused(self, state):
         """See Control."""
         if not self.resumable:

@@ -122,7 +122,7 @@ class Dataset:
         self.feature_dim = max(self.feature_dim, batch.feature_dim)
         self._room = self._memory_limit - self._reserved(self.feature_dim)
         if self.mini_batch_size is None:
-            self.mini_batch_size = auto_mini_batch_size(batch)
+            self.mini_batch_size = auto_mini_batch_size(len(batch), len(batch.indices))
         self.block_rows.append(len(batch))
         self.weighted += weighted_sums(batch)
         if self._hyperparameters.feature_scaling == "rms":

@@ -103,5 +103,8 @@ class Control:
     def pass_by(self, state):
         """A slice of an epoch has ended; `state` as for `save`."""
 
+    def kept(self):
+        """The file that this training can be gone on with from, should it break off now; None without one."""
+
     def paused(self, state):
         """`stop` has ended training within an epoch; `state` as for `save`. May raise PausedError."""

@@ -55,24 +55,27 @@ class CpuBackend:
 
 
 class CpuTrainer:
-    """Parameters being trained."""
+    """Parameters being trained.
+
+    table: a Table of them, which may be changed between two passes. updates: mini-batches trained so far.
+    """
 
     def __init__(self, backend, model):
         self._backend, self._model = backend, model
-        self._table = Table(model)
-        self._settings, self._updates = settings(model.hyperparameters), updates_in(model.state)
+        self.table = Table(model)
+        self._settings, self.updates = settings(model.hyperparameters), updates_in(model.state)
         self._pace = Pace(backend.threads)
 
     def train(self, block, order, lr=1.0):
         """See fmcore.backends."""
-        rows, work = len(block.batch), block.groups.size * self._table.width / (len(block.starts) - 1)
+        rows, work = len(block.batch), block.groups.size * self.table.width / (len(block.starts) - 1)
         told = np.empty(rows, np.float32), np.empty(rows, np.float32)
         dense = isinstance(block.groups, Cells)
 
         def train(part, threads):
-            self._backend.kernels.train(block, part, self._table, self._settings(lr, self._updates), threads, told,
+            self._backend.kernels.train(block, part, self.table, self._settings(lr, self.updates), threads, told,
                                         blas.sgemm() if dense else None)
-            self._updates += len(part)
+            self.updates += len(part)
 
         with blas.one_thread() if dense else nullcontext():
             if work > TEAM_WORK:
@@ -83,14 +86,14 @@ class CpuTrainer:
 
     def score(self, batch):
         """See fmcore.backends; the same bits as `CpuBackend.score` of the snapshot."""
-        table = self._table
+        table = self.table
         return self._backend.kernels.score(
             batch, table.bias, table.linear, table.factors, self._model.num_factors, self._backend.threads)
 
     def snapshot(self):
         """See fmcore.backends."""
-        model = self._table.model(self._model)
-        model.state.update(updates_state(model.hyperparameters.optimizer, self._updates))
+        model = self.table.model(self._model)
+        model.state.update(updates_state(model.hyperparameters.optimizer, self.updates))
         return model
 
 
@@ -103,7 +106,7 @@ class Table:
     """
 
     def __init__(self, model):
-        optimizer = model.hyperparameters.optimizer
+        optimizer, self._num_factors = model.hyperparameters.optimizer, model.num_factors
         self._slots, self._rowwise = SLOTS[optimizer], optimizer in ROWWISE
         parts = 1 + len(self._slots)
         self.width = -(-model.num_factors // LANES) * LANES
@@ -111,6 +114,19 @@ class Table:
         self.linear = np.zeros((model.feature_dim, 2 * parts - 1 if self._rowwise else parts), np.float32)
         self.factors = aligned_zeros(model.feature_dim, self.width if self._rowwise else parts * self.width)
         self._exchange(model, np.copyto)
+
+    def take(self, features):
+        """All that there is of some features (int array): float32 (features, row size), their padding left out."""
+        count, parts = len(features), self.factors.shape[1] // self.width
+        factors = self.factors[features].reshape(count, parts, self.width)[:, :, :self._num_factors]
+        return np.concatenate([self.linear[features], factors.reshape(count, parts * self._num_factors)], axis=1)
+
+    def put(self, features, rows):
+        """Let some features (int array, each once) be what `take` has given."""
+        columns, parts = self.linear.shape[1], self.factors.shape[1] // self.width
+        self.linear[features] = rows[:, :columns]
+        factors = self.factors.reshape(len(self.factors), parts, self.width)
+        factors[features, :, :self._num_factors] = rows[:, columns:].reshape(len(rows), parts, self._num_factors)
 
     def model(self, like):
         """A Model with copies of what is here, otherwise like the given one."""

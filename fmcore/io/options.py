@@ -90,6 +90,17 @@ class Report:
             self.errors.append(error)
 
 
+    def take_in(self, other):
+        """Add what another reader has to tell of other rows."""
+        for sentence in other.notes:
+            self.note(sentence)
+        for name, number in other.counts.items():
+            self.count(name, number)
+        for name, value in other.facts.items():
+            self.learn(name, value)
+        self.errors += other.errors[:5 - len(self.errors)]
+
+
 def number_or_none(text):
     """The text as a float, or None."""
     try:
