@@ -113,6 +113,16 @@ def test_the_ranges_of_records_are_those_that_begin_in_them(tmp_path, content, d
     assert report.units == {source.name: begun(source, ends[:-1]) for source in found}
 
 
+@pytest.mark.parametrize("name", ["recordio", "libsvm"])
+@folder_kept
+@given(parts=st.lists(st.sampled_from(
+    [MAGIC, b"\0", b"\n", b"\xff\xff\xff\x3f", frame(b"ab"), frame(b"", 1), frame(b"", 2), frame(b"", 3)])))
+def test_every_byte_of_whatever_it_is_stands_in_one_range(tmp_path, name, parts):
+    path = tmp_path / "x"
+    path.write_bytes(b"".join(parts))
+    assert b"".join(map(opened, cut(*find([path]), name, 5))) == path.read_bytes()
+
+
 @pytest.mark.parametrize("name", ["recordio", "jsonlines", "libsvm"])
 def test_a_range_for_each_byte(tmp_path, monkeypatch, name):
     monkeypatch.setattr(ranges, "WINDOW", 8)
