@@ -10,6 +10,7 @@ from fmcore.io.detect import detect, enough
 from fmcore.io.labels import Labels
 from fmcore.io.options import FORMATS, require_one_of
 from fmcore.io.parallel import Workers
+from fmcore.io.ranges import Range
 from fmcore.io.sources import title
 from fmcore.io.streams import open_source
 from fmcore.memory import keep_freed
@@ -104,7 +105,7 @@ class _Reading:
 
     def batches(self, source, stream):
         """The batches of one source."""
-        name = self._options.format
+        name = source.format if isinstance(source, Range) else self._options.format
         if name == "auto":
             name = detect(stream.head(enough), source.name)
         if name in TABLES:
@@ -147,6 +148,8 @@ class _Reading:
                 yield piece.batch
                 units += piece.units
                 offset += size
+        if isinstance(source, Range):
+            self._report.units[source.name] = units
 
     def _pieces(self, source, stream, codec):
         return self._workers.map(partial(_decode, codec), _cut(codec, source, stream))
