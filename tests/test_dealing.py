@@ -16,7 +16,7 @@ from rows import random_rows
 from fmcore.blocks import generator
 from fmcore.errors import DataError, UsageError
 from fmcore.io import recordio
-from fmcore.io.dealing import SMALLEST, cuttable, deal, in_order, row_bytes, share
+from fmcore.io.dealing import SMALLEST, Share, cuttable, deal, in_order, row_bytes, share
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.ranges import Range, cut
 from fmcore.io.readers import read_batches
@@ -94,8 +94,8 @@ def test_bytes_of_a_row():
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=5), st.integers(1, 7), st.booleans())
 def test_dealt_pieces_cover_every_byte_once_and_weigh_alike(rows, workers, shuffle):
     sources = [numbered(f"{n}.svm", count, 10_000 * n) for n, count in enumerate(rows)]
-    parts, shared, notes = deal(sources, AUTO, workers, generator(3, "pieces") if shuffle else None)
-    assert (len(parts), shared, notes) == (workers, [], [])
+    parts, notes = deal(sources, AUTO, workers, generator(3, "pieces") if shuffle else None)
+    assert (len(parts), notes) == (workers, [])
     dealt = sorted((piece.path, piece.start, piece.stop) for part in parts for piece in part)
     for source in sources:
         ends = [(start, stop) for path, start, stop in dealt if path == source.path]
@@ -121,7 +121,7 @@ def test_pieces_are_shuffled_alike_for_everyone_and_mix_the_files():
 def test_pieces_of_large_files_hold_some_thousand_rows(monkeypatch):
     monkeypatch.setattr("fmcore.io.dealing.ROWS", 1000)
     source = numbered("a.svm", 60_000)
-    (part,), _, _ = deal([source], AUTO, 1)
+    (part,), _ = deal([source], AUTO, 1)
     assert {900 < len(labels([piece])) < 1200 for piece in part[:-1]} == {True}
 
 
@@ -130,15 +130,15 @@ def test_files_that_cannot_be_cut_are_dealt_where_they_are_many(count):
     for n in range(count):
         Path(f"{n}.gz").write_bytes(gzip.compress(b"%d 1:1\n" % n))
     sources = [*find(["*.gz"]), numbered("a.svm", 2000, 100)]
-    parts, shared, notes = deal(sources, AUTO, 2, generator(0, "pieces"))
+    parts, notes = deal(sources, AUTO, 2, generator(0, "pieces"))
     dealt = [[piece.path for piece in part if not isinstance(piece, Range)] for part in parts]
-    assert sorted(labels([*itertools.chain(*parts), *shared])) == [*range(count), *range(100, 2100)]
+    assert sorted(labels([*itertools.chain(*parts)])) == [*range(count), *range(100, 2100)]
     if count == 8:
-        assert (shared, notes) == ([], [])
+        assert notes == []
         assert [len(paths) for paths in dealt] == [4, 4]
         assert sorted(itertools.chain(*dealt)) == [source.path for source in sources[:-1]]
     else:
-        assert (shared, dealt) == (sources[:-1], [[], []])
+        assert dealt == [[source.path for source in sources[:-1]]] * 2
         note, = notes
         assert note == ("gzip files cannot be cut, so every worker reads all of 0.gz and the 6 after it and keeps its "
                         "share of the rows; make recordIO of them with fm convert, or name 8 or more of about one size")
@@ -149,8 +149,9 @@ def test_a_large_file_among_many_is_read_by_all():
         Path(f"{n}.csv").write_bytes(b"label,x\n" + b"1,2\n" * (90 if n == 5 else 10))
     Path("x.gz").write_bytes(gzip.compress(b"0 1:1\n"))
     sources = find(["*.csv", "x.gz"])
-    parts, shared, notes = deal(sources, AUTO, 2)
-    assert (parts, shared) == ([[], []], sources)
+    parts, notes = deal(sources, AUTO, 2)
+    assert parts == [[Share(source.path, source.size, (worker + n) % 2, 2) for n, source in enumerate(sources)]
+                     for worker in range(2)]
     assert notes[0].startswith("csv and gzip files cannot be cut")
 
 

@@ -56,7 +56,7 @@ class Machines(Resources):
     def _led(self, engine, job, observer, control):
         data, hyperparameters, test, initial_model = job
         team = Team(engine, self._orders(engine, job))
-        team.load(data.report)
+        team.load(data.report, data.sources)
         known = initial_model.feature_dim if initial_model else 1
         feature_dim = hyperparameters.feature_dim or max(known, team.data.feature_dim)
         team.settle(feature_dim)

@@ -1,7 +1,7 @@
 """The engine of MPI: each rank a worker, and rank 0 the leader as well.
 
-All ranks do what rank 0 says, call after call, so that an error of one reaches rank 0 and none waits for another. A rank
-that dies takes the whole job down with it, as MPI does; a checkpoint is there to go on from.
+All ranks do what rank 0 says, call after call, so that an error of one reaches rank 0 and none waits for another. A
+rank that dies takes the whole job down with it, as MPI does; a checkpoint is there to go on from.
 """
 import atexit
 import signal
@@ -15,7 +15,7 @@ from fmcore.errors import UsageError
 
 INSTALL = "training on MPI needs an MPI and the package mpi4py, on every machine: pip install 'fmkit[mpi]'"
 NEXT = 7  # tag of the message that wakes a rank
-NAPS = 0.0001, 0.005  # seconds that a rank sleeps before it looks again whether there is something to do: first, longest
+NAPS = 0.0001, 0.005  # seconds that a rank sleeps before it looks again for something to do: first, longest
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by all ranks but the first, which decides what they mean
 _engine = []  # of this process, between `led` and its end
 

@@ -56,8 +56,8 @@ class Ray:
         self._actors = [self._actor.remote(number) for number in range(workers)]
         if missing := self._place(PLACED):
             self.close()
-            raise ResourceError(f"{missing} of {workers} workers found no place on the cluster within {PLACED} seconds: "
-                                f"each takes {threads} CPUs; take fewer with --workers or --threads")
+            raise ResourceError(f"{missing} of {workers} workers found no place on the cluster in {PLACED} seconds, "
+                                f"where each takes {threads} CPUs; take fewer with --workers or --threads")
 
     def all(self, name, *args):
         """See fmcore.distributed."""

@@ -11,6 +11,8 @@ from fmcore.distributed.lost import DiedError, Lost
 from fmcore.distributed.states import owned, whole
 from fmcore.distributed.worker import Settled
 from fmcore.errors import DataError
+from fmcore.io.labels import EXPECTED
+from fmcore.io.readers import note_indices
 
 
 @dataclass
@@ -42,11 +44,14 @@ class Team:
         self._rounds = 0  # that the parameters have come through
         self._settled = self._model = None
 
-    def load(self, report):
-        """Let all workers read, and put together what they have learned, notes and counts in `report`."""
+    def load(self, report, sources):
+        """Let all workers read; what they have learned of the sources is put together, in the report as well."""
         learned = self._steady(self._engine.all, "read", self._orders)
         for each in learned:
             report.take_in(each.report)
+        note_indices(report, self._orders.options, sources)
+        if {"label 0", "label -1"} <= report.facts.keys() and self._orders.options.on_error == "fail":
+            raise DataError(f"labels 0 in some places and -1 in others; {EXPECTED}")
         h, weighted = self._orders.hyperparameters, np.sum([each.weighted for each in learned], 0)
         rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)
         if not rows:
@@ -55,8 +60,11 @@ class Team:
             rows, non_zeros, max(each.feature_dim for each in learned), mean_label(weighted),
             h.mini_batch_size or auto_mini_batch_size(rows, non_zeros), all(each.in_memory for each in learned),
             sum(each.nbytes for each in learned), [each.rows for each in learned])
-        self._steady(self._engine.exchange, "split_scale", "merge_scale", "apply_scale")
+        self._steady(self._learn_scale)
         return self.data
+
+    def _learn_scale(self):
+        self._engine.exchange("split_scale", "merge_scale", "apply_scale", alike=True)
 
     def settle(self, feature_dim):
         """Let all workers make their blocks, now that it is known how many features there are."""
@@ -145,7 +153,7 @@ class Team:
         engine.all("read", self._orders)
         if self._settled is None:
             return
-        engine.exchange("split_scale", "merge_scale", "apply_scale")
+        self._learn_scale()
         engine.all("settle", self._settled)
         ages = engine.all("rewind")
         oldest = max(ages)

@@ -20,12 +20,14 @@ from fmcore.epoch import Progress, slices_trained
 from fmcore.errors import DataError, DivergedError
 from fmcore.fitting import rows_to_test
 from fmcore.io.options import ReadOptions, Report
+from fmcore.io.ranges import Range
 from fmcore.io.sources import Source
 from fmcore.memory import Budget
 from fmcore.params import Hyperparameters
 from fmcore.scaling import FeatureScale, scaled
 from fmcore.training import Observer
 
+NOTHING = Range(os.devnull, start=0, stop=0, format="libsvm")
 SHUFFLES = 1 << 32  # blocks of one worker at the most, each of which is shuffled in a way of its own
 
 
@@ -102,7 +104,7 @@ class Worker:
         if self._learned is None:
             h, self._orders = orders.hyperparameters, orders
             self._backend = backend_for("cpu", orders.threads)
-            self._data = Data(orders.parts[self._number], orders.options, encoder=orders.encoder)
+            self._data = Data(orders.parts[self._number] or [NOTHING], orders.options, encoder=orders.encoder)
             dataset = self._dataset = Dataset(self._rows, h, self._backend.prepare, orders.budget.rows,
                                               reserved=self._reserved, least_scale=orders.least_scale)
             with placed(self._data, feature_dim=h.feature_dim):

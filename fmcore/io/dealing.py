@@ -2,6 +2,7 @@
 import bisect
 import heapq
 import itertools
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from fmcore.batch import counted
 from fmcore.errors import UsageError
 from fmcore.io import ranges
 from fmcore.io.detect import detect, enough
-from fmcore.io.sources import title
+from fmcore.io.sources import Source, title
 from fmcore.io.streams import open_source
 
 HEAD = 256 << 10  # bytes that tell the size of a row
@@ -22,16 +23,18 @@ RUN = 64  # rows that stay together where rows are shared
 
 
 class Dealt(NamedTuple):
-    """What each worker reads.
-
-    parts: one list of Sources and Ranges for each worker, which it alone reads.
-    shared: Sources that every worker reads, to keep its `share` of the rows.
-    notes: sentences for the user.
-    """
+    """What each worker reads: a list of Sources, Ranges and Shares for each. notes: sentences for the user."""
 
     parts: list
-    shared: list
     notes: list
+
+
+@dataclass(frozen=True)
+class Share(Source):
+    """A file that each of several workers reads, to keep the rows of its own number; number 0 reports what it holds."""
+
+    worker: int = 0
+    workers: int = 1
 
 
 def cuttable(source, options):
@@ -82,7 +85,11 @@ def deal(sources, options, workers, generator=None):
                      "one size")
     if generator is not None:
         pieces = [pieces[n] for n in generator.permutation(len(pieces))]
-    return Dealt(_to_the_poorest(pieces, workers), shared, notes)
+    parts = _to_the_poorest(pieces, workers)
+    for number, source in enumerate(shared):  # in turn the first, so that each has the first rows of some
+        for worker, part in enumerate(parts):
+            part.append(Share(source.path, source.size, (worker + number) % workers, workers))
+    return Dealt(parts, notes)
 
 
 def in_order(sources, options, workers):

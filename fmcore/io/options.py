@@ -101,6 +101,7 @@ class Report:
         for name, value in other.facts.items():
             self.learn(name, value)
         self.errors += other.errors[:5 - len(self.errors)]
+        self.units.update(other.units)
 
 
 def number_or_none(text):
