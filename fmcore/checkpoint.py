@@ -152,7 +152,7 @@ def remove(path):
 def facts_of(dataset):
     """What tells one loaded Dataset from another: counts, and digits of means that no processor rounds otherwise."""
     scale = 1 if dataset.scale is None else dataset.scale.mean(dtype=np.float64)
-    return {"rows": dataset.rows, "non-zeros": dataset.non_zeros, "rows of a mini-batch": dataset.mini_batch_size,
+    return {"rows": dataset.rows, "non-zeros": dataset.non_zeros,
             "mean label": f"{dataset.mean_label:.6g}", "mean feature scale": f"{scale:.6g}"}
 
 

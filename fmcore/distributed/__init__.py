@@ -13,7 +13,7 @@
 
 An engine has
 
-    workers                                   their number
+    workers, threads                          their number, and the threads of each
     all(name, *args) -> list                  every worker's method of that name, results in worker order
     one(worker, name, *args)                  one worker's
     exchange(split, merge, apply, alike) -> list

@@ -1,14 +1,16 @@
 """The engine of one process: its workers take turns."""
+from fmcore.distributed.worker import Worker
+from fmcore.threads import default_threads
 
 
 class InProcess:
-    """See fmcore.distributed. create: a function from a worker's number to it."""
+    """See fmcore.distributed. threads: None for all that there are."""
 
-    name = "one process"
+    name = "in one process"
 
-    def __init__(self, workers, create):
-        self.workers = workers
-        self._workers = [create(number) for number in range(workers)]
+    def __init__(self, workers, threads):
+        self.workers, self.threads = workers, threads or default_threads()
+        self._workers = [Worker(number) for number in range(workers)]
 
     def all(self, name, *args):
         """See fmcore.distributed."""

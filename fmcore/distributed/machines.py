@@ -7,7 +7,7 @@ from fmcore.blocks import generator
 from fmcore.distributed.lost import DiedError
 from fmcore.distributed.run import TeamRun
 from fmcore.distributed.team import Team
-from fmcore.distributed.worker import Orders, Worker
+from fmcore.distributed.worker import Orders
 from fmcore.errors import UsageError
 from fmcore.fitting import Resources, first_model, least_scale
 from fmcore.io import dealing
@@ -18,12 +18,13 @@ ENGINES = ("ray", "mpi", "local")
 
 @dataclass
 class Machines(Resources):
-    """What a team may use; threads and memory_limit are those of one worker.
+    """What a team may use; threads (None: what is there for each) and memory_limit are those of one worker.
 
     engine: one of ENGINES; local is all workers in this process, one after the other. workers: their number.
     dist_state: one of fmcore.distributed.sizes.STATES. address: of a Ray cluster.
     """
 
+    threads: int | None = None
     engine: str = "local"
     workers: int = 1
     dist_state: str = "auto"
@@ -48,10 +49,10 @@ class Machines(Resources):
         if self.engine == "mpi":
             from fmcore.distributed.on_mpi import leader
 
-            return leader()
+            return leader(self.threads)
         from fmcore.distributed.inprocess import InProcess
 
-        return InProcess(self.workers, Worker)
+        return InProcess(self.workers, self.threads)
 
     def _led(self, engine, job, observer, control):
         data, hyperparameters, test, initial_model = job
@@ -81,8 +82,8 @@ class Machines(Resources):
             data.report.note(sentence)
         tests = dealing.in_order(test.sources, test.options, engine.workers) if test else [[]] * engine.workers
         data.encoder.freeze()
-        return Orders(engine.workers, dealt.parts, tests, replace(data.options, threads=self.threads), data.encoder, h,
-                      self.threads, self._budget(engine), self.dist_state,
+        return Orders(engine.workers, dealt.parts, tests, replace(data.options, threads=engine.threads), data.encoder,
+                      h, engine.threads, self._budget(engine), self.dist_state,
                       initial_model.feature_dim if initial_model else None, least_scale(h, initial_model))
 
     def _budget(self, engine):

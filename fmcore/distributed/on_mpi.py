@@ -4,16 +4,20 @@ All ranks do what rank 0 says, call after call, so that an error of one reaches 
 rank that dies takes the whole job down with it, as MPI does; a checkpoint is there to go on from.
 """
 import atexit
+import os
 import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from contextlib import contextmanager
 
 from fmcore.distributed.worker import Worker
 from fmcore.errors import UsageError
 
-INSTALL = "training on MPI needs an MPI and the package mpi4py, on every machine: pip install 'fmkit[mpi]'"
+INSTALL = ("training on MPI needs the package mpi4py and an MPI, on every machine: pip install 'fmkit[mpi]', and where "
+           "the machine has none, pip install mpich")
+STARTED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # in which an mpirun says how many processes it has started
 NEXT = 7  # tag of the message that wakes a rank
 NAPS = 0.0001, 0.005  # seconds that a rank sleeps before it looks again for something to do: first, longest
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by all ranks but the first, which decides what they mean
@@ -44,11 +48,13 @@ def led():
             engine.dismiss()
 
 
-def leader():
-    """The engine of rank 0 within `led`."""
+def leader(threads=None):
+    """The engine of rank 0 within `led`; threads: of each rank, None for what there is for each."""
     if not _engine:
         raise UsageError("training on MPI is led by rank 0, within fmcore.distributed.on_mpi.led")
-    return _engine[0]
+    engine = _engine[0]
+    engine.threads = threads or min(engine.all("fair_threads", Counter(host for host, *_ in engine.all("where"))))
+    return engine
 
 
 class Ranks:
@@ -64,6 +70,10 @@ class Ranks:
             raise UsageError(INSTALL) from None
         self._comm = pkl5.Intracomm(MPI.COMM_WORLD)
         self.rank, self.workers, self.busy = self._comm.Get_rank(), self._comm.Get_size(), False
+        started = max(int(os.environ.get(name, "1")) for name in STARTED)
+        if self.workers < started:
+            raise UsageError(f"mpirun has started {started} processes, but the MPI that mpi4py has found sees "
+                             f"{self.workers}: they are two MPIs; use the mpirun that goes with it, or remove one of them")
         self._worker = Worker(self.rank)
 
     def all(self, name, *args):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from fmcore.distributed.lost import DiedError, Lost
 from fmcore.distributed.worker import Worker
 from fmcore.errors import ResourceError, UsageError
+from fmcore.threads import default_threads
 
 LOCAL = "local"
 PLACED = 300  # seconds in which workers must find processors, an autoscaler's start of machines among them
@@ -38,8 +39,9 @@ class Post(Worker):
 class Ray:
     """See fmcore.distributed.
 
-    threads: of each worker, which are as many of a cluster's CPUs. address: "auto" for the cluster that this machine is
-    part of, "host:port" of another one's head, "local" for one on this machine that ends with this process.
+    threads: of each worker, which are as many of a cluster's CPUs; None for what there is for each.
+    address: "auto" for the cluster that this machine is part of, "host:port" of another one's head, "local" for one on
+    this machine that ends with this process.
     Raises UsageError where there is no such cluster, ResourceError where it has no room for the workers.
     """
 
@@ -51,7 +53,8 @@ class Ray:
         except ImportError:
             raise UsageError(INSTALL) from None
         self._ray, self.workers = ray, workers
-        _connect(ray, address, workers * threads)
+        _connect(ray, address, workers * (threads or max(1, default_threads() // workers)))
+        self.threads = threads = threads or _fair_threads(ray, workers)
         self._actor = ray.remote(Post).options(num_cpus=threads, max_restarts=0, scheduling_strategy="SPREAD")
         self._actors = [self._actor.remote(number) for number in range(workers)]
         if missing := self._place(PLACED):
@@ -151,6 +154,12 @@ def _connect(ray, address, processors):
         where = "on this machine, or at RAY_ADDRESS," if address == "auto" else f"at {address}"
         raise UsageError(f"there is no Ray {where} that can be connected to ({_first_line(error)}); start one with ray "
                          "start --head, or take --ray-address local for one that ends with this command") from error
+
+
+def _fair_threads(ray, workers):
+    """CPUs of the cluster for each worker, as many as its smallest machine has at the most."""
+    machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return max(1, min(sum(machines) // workers, *(cpus for cpus in machines if cpus)))
 
 
 def _first_line(error):

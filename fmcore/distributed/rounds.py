@@ -1,7 +1,7 @@
 """How an epoch is cut into rounds, between which workers bring their parameters together."""
 import numpy as np
 
-FIRST = 1000  # rows of each worker in the first round of all, from which they double: at first all move alike, and far
+FIRST = 128  # rows of each worker in the first round of all, from which they double: at first all move alike, and far
 LEAST = 16  # rounds an epoch
 LONGEST = 1 << 17  # rows of each worker
 

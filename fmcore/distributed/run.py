@@ -8,11 +8,13 @@ from fmcore.epoch import Progress
 from fmcore.errors import StoppedError
 from fmcore.training import Run, trained_epochs
 
-PLAIN = ("sgd",)  # optimizers whose steps do not become shorter the more they keep of earlier gradients
-
 
 class TeamRun(Run):
     """A training that a Team does. In its State's progress, turns are rounds.
+
+    The mean of what S workers do moves a weight as far as one of them, and AdaGrad's sums of squares grow S times more
+    slowly by it. With sqrt(S) times the learning rate the two together are the steps of one who trains all rows; sgd
+    and adam come nearest to that with it, too.
 
     What an observer's `round` is told: epoch and round (from 1), rounds of the epoch, rows, rows_per_second, the
     primary metric of the round's rows, bytes_sent by all workers together, and workers.
@@ -32,8 +34,7 @@ class TeamRun(Run):
         return Progress(turns=int(np.argmin(np.abs(self._bounds() - there))), rows=rows)
 
     def _pass(self, epoch):
-        bounds, optimizer = self._bounds(), self._hyperparameters.optimizer
-        epoch = epoch._replace(lr=epoch.lr * rate_factor(optimizer, self.workers))
+        bounds, epoch = self._bounds(), epoch._replace(lr=epoch.lr * self.workers**0.5)
         while (number := self.state.progress.turns) < len(bounds) - 1:
             begun = perf_counter()
             trained, sent = self._team.round(epoch, bounds[number], bounds[number + 1], self._rows)
@@ -62,12 +63,3 @@ class TeamRun(Run):
             raise StoppedError
         yield from pieces
 
-
-def rate_factor(optimizer, workers):
-    """What a team's learning rates are multiplied by.
-
-    The mean of what S workers do moves a weight as far as one of them. AdaGrad's steps are one over the root of a sum
-    of squares, which the mean lets grow S times more slowly: with sqrt(S) the two together are the steps of one worker
-    who trains all rows.
-    """
-    return 1.0 if optimizer in PLAIN else workers**0.5

@@ -56,10 +56,11 @@ class Team:
         rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)
         if not rows:
             raise DataError("no rows to train on")
+        size = h.mini_batch_size or worker_mini_batch_size(rows, non_zeros, self.workers)
         self.data = TeamData(
-            rows, non_zeros, max(each.feature_dim for each in learned), mean_label(weighted),
-            h.mini_batch_size or auto_mini_batch_size(rows, non_zeros), all(each.in_memory for each in learned),
-            sum(each.nbytes for each in learned), [each.rows for each in learned])
+            rows, non_zeros, max(each.feature_dim for each in learned), mean_label(weighted), size,
+            all(each.in_memory for each in learned), sum(each.nbytes for each in learned),
+            [each.rows for each in learned])
         self._steady(self._learn_scale)
         return self.data
 
@@ -171,7 +172,8 @@ class Team:
                     engine.one(worker, "begin", model, oldest)
         self._rounds = max(oldest, 0)
 
-    def close(self):
-        """Let all workers go."""
-        with suppress(Lost):
-            self._engine.close()
+
+
+def worker_mini_batch_size(rows, non_zeros, workers):
+    """The auto mini_batch_size of S workers: that of one by sqrt(S), between as many steps and as large batches."""
+    return max(1, round(auto_mini_batch_size(rows, non_zeros) / workers**0.5))

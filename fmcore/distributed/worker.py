@@ -25,6 +25,7 @@ from fmcore.io.sources import Source
 from fmcore.memory import Budget
 from fmcore.params import Hyperparameters
 from fmcore.scaling import FeatureScale, scaled
+from fmcore.threads import default_threads
 from fmcore.training import Observer
 
 NOTHING = Range(os.devnull, start=0, stop=0, format="libsvm")
@@ -97,6 +98,11 @@ class Worker:
     def where(self):
         """(name of this machine, bytes of its memory that are free, number of the process)."""
         return socket.gethostname(), memory.free(), os.getpid()
+
+    def fair_threads(self, workers_on):
+        """Threads for this worker: its processors, by the workers on its machine where it is bound to none of them."""
+        bound = default_threads() < (os.cpu_count() or 1)
+        return max(1, default_threads() // (1 if bound else workers_on[socket.gethostname()]))
 
     # -------------------------------------------------------------------------------------------------- reading
     def read(self, orders):
