@@ -103,10 +103,11 @@ class Ray:
             results.append(found)
             errors += [error] if error else []
         if any(isinstance(error, self._ray.exceptions.RayError) for error in errors):
+            before = list(self._actors)
             if missing := self._place(REPLACED):
                 raise DiedError(f"{missing} of {self.workers} workers died, and found no other place on the cluster "
                                 f"within {REPLACED} seconds")
-            raise Lost
+            raise Lost([worker for worker, actor in enumerate(self._actors) if actor is not before[worker]])
         if errors:
             raise errors[0]
         return results
@@ -139,6 +140,7 @@ class Ray:
 
 def _connect(ray, address, processors):
     """Connect to a cluster, or start one with so many processors on this machine."""
+    _keep_off_standard_output()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": "error"}
     if address == LOCAL:
@@ -154,6 +156,14 @@ def _connect(ray, address, processors):
         where = "on this machine, or at RAY_ADDRESS," if address == "auto" else f"at {address}"
         raise UsageError(f"there is no Ray {where} that can be connected to ({_first_line(error)}); start one with ray "
                          "start --head, or take --ray-address local for one that ends with this command") from error
+
+
+def _keep_off_standard_output():
+    """Let Ray not print there what it has to tell of machines that die: standard output is for data."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):  # which has no switch
+        worker.print_to_stdstream = lambda *_args, **_options: None
 
 
 def _fair_threads(ray, workers):

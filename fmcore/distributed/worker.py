@@ -287,6 +287,9 @@ def placed(data, **demands):
         yield
     except DataError as error:
         path = next((source.path for source in data.sources if source.name == error.source), error.source)
+        if not Path(path).exists():
+            raise DataError(f"there is no such file on {socket.gethostname()}; every worker's machine must have the "
+                            "files under the same names", source=path) from None
         if path != error.source:
             whole = Data([Source(path, Path(path).stat().st_size)], data.options, encoder=data.encoder)
             for _ in whole.checked(labels=True, **demands)[0]:
