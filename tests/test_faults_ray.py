@@ -154,7 +154,7 @@ def test_where_there_is_no_cluster(fm):
     rows = rows_for(fm.folder, 100)
     for address, where in (("auto", "on this machine"), ("127.0.0.1:9", "at 127.0.0.1:9")):
         said = fm("train", *rows, *TRAINING, "-o", "a.fm", "--distributed", "ray", "--workers", 2, "--ray-address",
-                  address, code=2, PYTHONWARNINGS="default", RAY_gcs_rpc_server_connect_timeout_s="1").err
+                  address, code=2, PYTHONWARNINGS="default").err
         assert f"there is no Ray {where}" in said
         assert "ray start --head" in said
     said = fm("train", *rows, *TRAINING, "-o", "a.fm", "--distributed", "ray", "--workers", 2, "--ray-address",

@@ -4,6 +4,7 @@ The leader is Ray's driver. What workers exchange goes from one's machine to ano
 """
 import os
 import secrets
+import socket
 import time
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from fmcore.threads import default_threads
 LOCAL = "local"
 PLACED = 300  # seconds in which workers must find processors, an autoscaler's start of machines among them
 REPLACED = 60  # seconds in which a worker that died must be replaced
+REACHED = 10  # seconds in which the head of a cluster must answer
 PAUSE = 0.5  # seconds between two looks at who is there
 INSTALL = "training on Ray needs the package ray, on every machine: pip install 'fmkit[ray]'"
 
@@ -151,11 +153,19 @@ def _connect(ray, address, processors):
         raise UsageError(f"{address} is an address of Ray Client, over which all data would go; run this command on a "
                          "machine of the cluster, or with ray job submit")
     try:
+        _require_somebody(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
         ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = "on this machine, or at RAY_ADDRESS," if address == "auto" else f"at {address}"
         raise UsageError(f"there is no Ray {where} that can be connected to ({_first_line(error)}); start one with ray "
                          "start --head, or take --ray-address local for one that ends with this command") from error
+
+
+def _require_somebody(address):
+    """Raise OSError where nobody listens at "host:port", which Ray takes a minute to notice."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED).close()
 
 
 def _keep_off_standard_output():
