@@ -188,11 +188,11 @@ def note_skew(report, rows_each):
     """Note where some workers have many more rows than others, which wait for them in each round."""
     mean, idle = sum(rows_each) / len(rows_each), rows_each.count(0)
     if idle:
-        report.note(f"{idle} of {len(rows_each)} workers have no rows: the data are too small, or in too few files; take "
-                    "fewer workers")
+        report.note(f"{idle} of {len(rows_each)} workers have no rows: the data are too small, or in too few files; "
+                    "take fewer workers")
     elif max(rows_each) > SKEW * mean:
-        report.note(f"one worker has {max(rows_each):,} rows where the mean is {mean:,.0f}, and in each round the others "
-                    "wait for it; make more and smaller files, or recordIO with fm convert, which can be cut")
+        report.note(f"one worker has {max(rows_each):,} rows where the mean is {mean:,.0f}, and in each round the "
+                    "others wait for it; make more and smaller files, or recordIO with fm convert, which can be cut")
 
 
 def worker_mini_batch_size(rows, non_zeros, workers):
