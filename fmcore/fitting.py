@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 
 from fmcore import checkpoint, modelfile, publish, scaling, warmstart
 from fmcore.backends import backend_for
+from fmcore.backends.devices import settled
 from fmcore.checks import known_features
 from fmcore.dataset import Dataset
 from fmcore.errors import DataError, UsageError
@@ -21,10 +22,14 @@ from fmcore.unchanged import FirstPass
 
 @dataclass
 class Resources:
-    """What a command may use. memory_limit: bytes for training, as fmcore.memory.budget takes it."""
+    """What a command may use.
+
+    memory_limit: bytes for training, as fmcore.memory.budget takes it. device: as fmcore.backends.backend_for takes it.
+    """
 
     threads: int = 1
     memory_limit: int | None = None
+    device: str = "cpu"
 
 
 def train(data, hyperparameters, target, *, test=None, resources=None, initial_model=None, observer=None, **control):
@@ -108,13 +113,14 @@ def _dataset(data, hyperparameters, backend, limits, initial_model):
 
 
 def _trained(data, hyperparameters, test, resources, initial_model, observer, control):
-    backend = backend_for("cpu", resources.threads)
+    backend = backend_for(resources.device, resources.threads)
     limits = budget(resources.memory_limit)
     before = initial_model.feature_dim if initial_model else None
     require_memory(hyperparameters, max(before or 1, data.feature_dim(1, hyperparameters.feature_dim)), limits)
     dataset = _dataset(data, hyperparameters, backend, limits, initial_model)
     with data.named():
         dataset.load()
+        backend = settled(backend, dataset)
         give_back()
         data.encoder.freeze()
         _require_told(data, hyperparameters.feature_dim or before)

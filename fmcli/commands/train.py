@@ -42,6 +42,7 @@ begin_options = options.stacked(
 @click.option("--log-format", type=click.Choice(list(LOGS)), default="table",
               help="What is said while training: a table, the log lines of SageMaker's Factorization Machines, or a "
                    "JSON object an epoch.  [default: table]")
+@options.device_option
 @options.memory_option
 @options.threads_option
 @options.quiet_option
@@ -70,7 +71,8 @@ def command(context, output, metrics_out, quiet, **values):
     with publish.all_or_none(), publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
         try:
             model = api.train(data, hyperparameters, output, test=test, observer=log, initial_model=initial_model,
-                              checkpoint=saving, stop=stop, resources=api.Resources(threads, values["memory_limit"]))
+                              checkpoint=saving, stop=stop,
+                              resources=api.Resources(threads, values["memory_limit"], values["device"]))
         except PausedError as error:
             error.exit_code = stop.exit_code
             raise

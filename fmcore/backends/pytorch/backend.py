@@ -1,0 +1,115 @@
+"""The contract of fmcore.backends over PyTorch: dense rows as matrices, on one device."""
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+
+import numpy as np
+
+from fmcore.backends.prepared import without_features
+from fmcore.backends.pytorch import graphs, places
+from fmcore.backends.pytorch.library import full_precision, out_of_memory, torch
+from fmcore.backends.pytorch.rows import Fed, host_rows, require_dense, sparse
+from fmcore.backends.pytorch.steps import Steps, corrections, losses, raw_scores
+from fmcore.backends.pytorch.table import Table, require_memory
+from fmcore.optimizers import updates_in, updates_state
+
+
+class TorchBackend:
+    """Trains on one device, and scores there; equal to the other backends within the rounding of float32."""
+
+    note = None
+
+    def __init__(self, name, threads=1):
+        self.device, self._name, self.threads = places.found(name), name, threads
+        self.name = places.title(self.device)
+        if self.device.type == "cpu":
+            torch.set_num_threads(threads)
+
+    def refusal(self, rows, columns, non_zeros):
+        """Why such rows are not for it, as a clause; None where they are."""
+        return sparse(rows, columns, non_zeros)
+
+    def prepare(self, block, share=None):
+        """See fmcore.backends; share: the Share that the block is of a larger one, if it is."""
+        if share is None:
+            require_dense(block.batch, self._name)
+        fed = Fed(self._name, host_rows(block, share))
+        whole = len(block.starts) - 1 if self.device.type == "cuda" else block.slice_size
+        return replace(block, batch=without_features(block.batch), groups=fed, slice_size=whole)
+
+    def score(self, batch, model):
+        """See fmcore.backends."""
+        return TorchTrainer(self, model).score(batch)
+
+    def trainer(self, model):
+        """A trainer that starts from a copy of the model."""
+        return TorchTrainer(self, model)
+
+
+class TorchTrainer:
+    """Parameters being trained. team: with whom, see fmcore.backends.pytorch.worker; None for one alone."""
+
+    def __init__(self, backend, model, team=None):
+        self._device, self._h, self._team = backend.device, model.hyperparameters, team
+        self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        require_memory(model, self._device)
+        with self._at_work():
+            self._table = Table(model, self._device)
+            self._steps = Steps(self._table, self._h, team and team.add)
+            self._graphs = graphs.Graphs(self._steps) if self._stream and team is None else None
+        self._updates = updates_in(model.state)
+
+    def train(self, block, order, lr=1.0):
+        """See fmcore.backends; the device is waited for once, at the end."""
+        with self._at_work():
+            matrix = block.groups.fetch()
+            if self._team is not None:
+                self._team.complete(matrix)
+            shares = matrix.shares(self._h.rescale_grad)
+            told = torch.zeros(2, len(matrix.labels), device=self._device)
+            scores, factors = told[0], corrections(self._h.optimizer, lr, self._updates, len(order))
+            if self._graphs is not None and graphs.most(matrix):
+                self._train_runs(matrix, shares, order, factors, scores)
+            else:
+                for number, factor in zip(order.tolist(), factors.tolist(), strict=True):
+                    self._train_one(matrix, shares, number, factor, scores)
+            self._updates += len(order)
+            told[1] = losses(self._h.predictor_type, scores, matrix.labels, matrix.weights)
+            return tuple(told.cpu().numpy())
+
+    def score(self, batch):
+        """See fmcore.backends."""
+        with self._at_work():
+            return raw_scores(self._table, batch, self._device).cpu().numpy()
+
+    def snapshot(self):
+        """See fmcore.backends."""
+        with self._at_work():
+            model = self._table.model()
+        model.state.update(updates_state(self._h.optimizer, self._updates))
+        return model
+
+    def _train_one(self, matrix, shares, number, factor, scores):
+        run, rows = matrix.mini_batch(number, shares)
+        self._steps(run, [factor], scores[None, rows])
+
+    def _train_runs(self, matrix, shares, order, factors, scores):
+        """The mini-batches of one size by graphs; the one that is smaller, where it is among them, by itself."""
+        turns, by = torch.tensor(order, device=self._device), torch.tensor(factors, device=self._device)
+        for begin, end in spans(order, matrix.full):
+            if order[begin] >= matrix.full:
+                self._train_one(matrix, shares, int(order[begin]), float(factors[begin]), scores)
+            else:
+                self._graphs.train(matrix, shares, turns[begin:end], by[begin:end], scores)
+
+    @contextmanager
+    def _at_work(self):
+        stream = torch.cuda.stream(self._stream) if self._stream else nullcontext()
+        with torch.no_grad(), full_precision(), out_of_memory(self._device), stream:
+            yield
+
+
+def spans(order, full):
+    """(begin, end) of the parts of `order` between and beside those of its numbers that are `full` or more."""
+    cuts = np.flatnonzero(order >= full)
+    edges = np.unique(np.concatenate([[0], cuts, cuts + 1, [len(order)]]))
+    return zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
