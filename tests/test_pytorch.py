@@ -12,7 +12,7 @@ from fmcore.backends import backend_for
 from fmcore.backends.cpu import CpuBackend
 from fmcore.backends.pytorch import graphs, places, rows, table
 from fmcore.backends.pytorch.backend import TorchBackend, TorchTrainer, spans
-from fmcore.backends.pytorch.graphs import Graphs, pieces
+from fmcore.backends.pytorch.graphs import Graphs
 from fmcore.backends.pytorch.library import torch
 from fmcore.batch import concatenate
 from fmcore.dataset import Dataset
@@ -32,9 +32,9 @@ def device(request):
 
 @pytest.fixture
 def by_graphs(monkeypatch):
-    """Have runs trained over the memory that graphs have, and on a processor each step of them at once."""
-    def plain(self, kept, count):
-        self._steps(kept.run(count), kept.factors[:count], kept.scores[:count])
+    """Have mini-batches trained in the memory that graphs have, and on a processor at once."""
+    def plain(self, kept, place, factor):
+        self._steps(kept.mini_batch(place), factor, kept.scores[place])
 
     def begin(self, backend, model, team=None):
         made(self, backend, model, team)
@@ -44,7 +44,7 @@ def by_graphs(monkeypatch):
     made = TorchTrainer.__init__
     monkeypatch.setattr(TorchTrainer, "__init__", begin)
     if not torch.cuda.is_available():
-        monkeypatch.setattr(Graphs, "_run", plain)
+        monkeypatch.setattr(Graphs, "_train_at", plain)
 
 
 def passes(backend, model, batch, mini_batch_size=13, number=2):
@@ -85,16 +85,10 @@ def test_a_device_follows_the_reference_over_many_mini_batches(device, optimizer
 @pytest.mark.parametrize("optimizer", SLOTS)
 @pytest.mark.parametrize("share", [1.5, 0.4])
 def test_runs_of_mini_batches_are_the_mini_batches_one_by_one(device, optimizer, share):
-    """101 rows make 33 whole mini-batches, some of which are trained in runs of 32 and 16, and a smaller one."""
+    """101 rows make 33 whole mini-batches, one more than a run has at the most, and a smaller one."""
     batch, model = full_rows(101, 30, share), small_model(optimizer=optimizer, **SMALL_STEPS)
     batch = without_first_row(batch) if share > 1 else batch
     require_close(passes(backend_for(device), model, batch, 3, 4), passes(backend_for("reference"), model, batch, 3, 4))
-
-
-@pytest.mark.parametrize(("count", "largest", "expected"), [
-    (1, 32, [1]), (32, 32, [32]), (75, 32, [32, 32, 8, 2, 1]), (5, 1, [1] * 5), (0, 8, [])])
-def test_any_number_of_mini_batches_is_a_sum_of_a_few_lengths(count, largest, expected):
-    assert list(pieces(count, largest)) == expected
 
 
 @pytest.mark.parametrize(("order", "expected"), [

@@ -64,16 +64,18 @@ class TorchTrainer:
             matrix = block.groups.fetch()
             if self._team is not None:
                 self._team.complete(matrix)
-            shares = matrix.shares(self._h.rescale_grad)
-            told = torch.zeros(2, len(matrix.labels), device=self._device)
-            scores, factors = told[0], corrections(self._h.optimizer, lr, self._updates, len(order))
+            elif matrix.columns < self._table.rows:  # some of those beyond may be of features that others hold
+                matrix.mark()
+            by_row, told = matrix.by_row(self._h.rescale_grad), torch.zeros(2, len(matrix.labels), device=self._device)
+            factors = corrections(self._updates, len(order)) if self._h.optimizer == "adam" else None
+            self._table.scale_rates(lr)
             if self._graphs is not None and graphs.most(matrix):
-                self._train_runs(matrix, shares, order, factors, scores)
+                self._train_runs(matrix, by_row, order, factors, told[0])
             else:
-                for number, factor in zip(order.tolist(), factors.tolist(), strict=True):
-                    self._train_one(matrix, shares, number, factor, scores)
+                for place in range(len(order)):
+                    self._train_one(matrix, by_row, order, factors, told[0], place)
             self._updates += len(order)
-            told[1] = losses(self._h.predictor_type, scores, matrix.labels, matrix.weights)
+            told[1] = losses(self._h.predictor_type, told[0], matrix.labels, matrix.weights)
             return tuple(told.cpu().numpy())
 
     def score(self, batch):
@@ -88,18 +90,20 @@ class TorchTrainer:
         model.state.update(updates_state(self._h.optimizer, self._updates))
         return model
 
-    def _train_one(self, matrix, shares, number, factor, scores):
-        run, rows = matrix.mini_batch(number, shares)
-        self._steps(run, [factor], scores[None, rows])
+    def _train_one(self, matrix, by_row, order, factors, scores, place):
+        mini_batch, rows = matrix.mini_batch(int(order[place]), by_row)
+        self._steps(mini_batch, None if factors is None else float(factors[place]), scores[rows])
 
-    def _train_runs(self, matrix, shares, order, factors, scores):
+    def _train_runs(self, matrix, by_row, order, factors, scores):
         """The mini-batches of one size by graphs; the one that is smaller, where it is among them, by itself."""
-        turns, by = torch.tensor(order, device=self._device), torch.tensor(factors, device=self._device)
+        turns = torch.tensor(order, device=self._device)
+        there = None if factors is None else torch.tensor(factors, device=self._device)
         for begin, end in spans(order, matrix.full):
             if order[begin] >= matrix.full:
-                self._train_one(matrix, shares, int(order[begin]), float(factors[begin]), scores)
+                self._train_one(matrix, by_row, order, factors, scores, begin)
             else:
-                self._graphs.train(matrix, shares, turns[begin:end], by[begin:end], scores)
+                by = None if there is None else there[begin:end]
+                self._graphs.train(matrix, by_row, turns[begin:end], by, scores)
 
     @contextmanager
     def _at_work(self):

@@ -8,10 +8,10 @@ import numpy as np
 
 from fmcore.backends.pytorch import places
 from fmcore.backends.pytorch.library import out_of_memory, torch
-from fmcore.backends.pytorch.steps import Run
+from fmcore.backends.pytorch.steps import MiniBatch
+from fmcore.backends.pytorch.table import padded
 from fmcore.errors import UsageError
 
-LINE = 8  # floats that the columns of a matrix are rounded up to a multiple of
 SPARE = 0.25  # of a device's memory, which blocks that stay there leave free
 SPARSE = 16  # of so many cells at least one has to be a non-zero
 ADVICE = "take fewer columns, or --device cpu"
@@ -37,7 +37,7 @@ class Host(NamedTuple):
     @property
     def device_bytes(self):
         """What the Matrix takes on a device while it is made."""
-        cells = len(self.labels) * stride(self.columns)
+        cells = len(self.labels) * padded(1 + self.columns)
         return 4 * cells + 16 * len(self.labels) + (0 if self.indices is None else cells + 24 * len(self.indices))
 
 
@@ -46,7 +46,8 @@ class Matrix:
     """A block's rows on a device.
 
     cells: float32 (rows, stride), the first column 1 for the bias, then the columns, then zeros. columns: the first and
-    they. labels, weights, means: float32 (rows,). present: float32 (mini-batches, columns) or None, as Run has it.
+    they. labels, weights, means: float32 (rows,). present: float32 (mini-batches, stride), 1 where a mini-batch holds
+    what a column stands for, else 0; None where all hold all columns.
     ready: the event after which all of it is there, None where it is already. starts: as Host. complete: whether
     `present` is of whole mini-batches, where the rows are parts of them.
     """
@@ -72,16 +73,22 @@ class Matrix:
         count = len(self.starts) - 1
         return count - (int(self.starts[-1] - self.starts[-2]) != self.size)
 
-    def shares(self, rescale_grad):
-        """What the derivative of each row's loss is multiplied by."""
-        return self.weights * (rescale_grad or self.means)
+    def by_row(self, rescale_grad):
+        """Offsets and shares, as a MiniBatch has them, of all rows."""
+        shares = self.weights * (rescale_grad or self.means)
+        return -shares * self.labels, shares
 
-    def mini_batch(self, number, shares):
-        """The Run of one mini-batch, and its rows."""
+    def mark(self):
+        """Have `present` say what it leaves unsaid where all mini-batches hold all columns."""
+        if self.present is None:
+            self.present = torch.zeros(len(self.starts) - 1, self.cells.shape[1], device=self.cells.device)
+            self.present[:, :self.columns] = 1
+
+    def mini_batch(self, number, by_row):
+        """A MiniBatch and its rows, given `by_row`."""
         rows = slice(int(self.starts[number]), int(self.starts[number + 1]))
-        cells = self.cells[None, rows, :self.columns]
-        present = None if self.present is None else self.present[None, number]
-        return Run(cells, cells.square(), self.labels[None, rows], shares[None, rows], present), rows
+        cells, present = self.cells[rows], None if self.present is None else self.present[number][:, None]
+        return MiniBatch(cells, cells.square(), *(array[rows] for array in by_row), present), rows
 
 
 def sparse(rows, columns, non_zeros):
@@ -111,7 +118,7 @@ def host_rows(block, share=None):
     here = np.diff(starts)
     sizes, columns = share or (here, batch.feature_dim)
     means = np.repeat((1 / np.maximum(sizes, 1)).astype(np.float32), here)
-    full = len(batch.indices) == len(batch) * columns and bool(
+    full = 0 < len(batch) * columns == len(batch.indices) and bool(
         (batch.indices.reshape(len(batch), columns) == np.arange(columns, dtype=np.int32)).all())
     return Host(np.diff(batch.indptr), None if full else batch.indices, batch.values, batch.labels, batch.weights,
                 means, starts, columns)
@@ -155,7 +162,7 @@ class Feeder:
         """The same rows in memory that a GPU copies from while the processor goes on."""
         if self._stream is None:
             return host
-        return host._replace(**{name: torch.from_numpy(array).pin_memory(self._device).numpy()
+        return host._replace(**{name: torch.from_numpy(array).pin_memory().numpy()
                                 for name, array in host._asdict().items()
                                 if isinstance(array, np.ndarray) and name != "starts" and array.size})
 
@@ -196,18 +203,13 @@ def feeder(name):
     return Feeder(places.found(name))
 
 
-def stride(columns):
-    """Floats from one row of a matrix to the next."""
-    return -(-(1 + columns) // LINE) * LINE
-
-
 def matrix_of(host, device):
     """The Matrix of a block; UsageError where a row holds an index twice, which a matrix cannot tell apart."""
     def there(array):
         return torch.from_numpy(array).to(device, non_blocking=True)
 
     rows, columns = len(host.labels), 1 + host.columns
-    cells, present = torch.zeros(rows, stride(host.columns), device=device), None
+    cells, present = torch.zeros(rows, padded(columns), device=device), None
     if host.indices is None:
         cells[:, 1:columns] = 1 if host.values is None else there(host.values).view(rows, host.columns)
     else:
@@ -220,14 +222,14 @@ def matrix_of(host, device):
             raise UsageError("a row holds an index twice, which a matrix on a device cannot tell apart; train such "
                              "rows with --device cpu")
         held[:, 0] = True
-        present = _present(held[:, :columns], host.starts)
+        present = _present(held, host.starts)
     cells[:, 0] = 1
     weights = torch.ones(rows, device=device) if host.weights is None else there(host.weights)
     return Matrix(cells, columns, there(host.labels), weights, there(host.means), present, host.starts)
 
 
 def _present(held, starts):
-    """Which columns each mini-batch holds, float32 (mini-batches, columns), given those of each row."""
+    """Which columns each mini-batch holds, float32 (mini-batches, stride), given those of each row."""
     size, count = int(starts[1]), len(starts) - 1
     whole = held[:size * (count - 1)].view(count - 1, size, held.shape[1]).any(1)
     return torch.cat([whole, held[size * (count - 1):].any(0, keepdim=True)]).float()

@@ -16,30 +16,26 @@ from fmcore.backends.pytorch.rules import RULES, Step
 from fmcore.optimizers import BETA1, BETA2
 
 
-class Run(NamedTuple):
-    """Mini-batches of one size, in the order in which they are trained.
+class MiniBatch(NamedTuple):
+    """Rows that are trained at once.
 
-    cells, squares: X and its squares, float32 (mini-batches, rows, columns). labels, shares: float32 (mini-batches,
-    rows); a share is what the derivative of a row's loss is multiplied by. present: float32 (mini-batches, columns), 1
-    where a mini-batch holds a feature, else 0; None where all hold all.
+    cells, squares: X and its squares, float32 (rows, columns), 0 in columns beyond those of the block. shares: float32
+    (rows,), what the derivative of a row's loss is multiplied by. offsets: float32 (rows,), minus that times the label.
+    present: float32 (columns, 1), 1 where a feature is in the mini-batch, else 0; None where all are, and no columns
+    beyond.
     """
 
     cells: torch.Tensor
     squares: torch.Tensor
-    labels: torch.Tensor
+    offsets: torch.Tensor
     shares: torch.Tensor
     present: torch.Tensor | None
 
-    def __len__(self):
-        return self.cells.shape[0]
 
-
-def corrections(optimizer, lr, updates, count):
-    """What learning rates are multiplied by in `count` mini-batches after the first `updates`, float32 (count,)."""
-    if optimizer != "adam":
-        return np.full(count, lr, np.float32)
+def corrections(updates, count):
+    """What adam multiplies learning rates by in `count` mini-batches after the first `updates`, float32 (count,)."""
     t = updates + 1 + np.arange(count, dtype=np.float64)
-    return (lr * np.sqrt(1 - BETA2**t) / (1 - BETA1**t)).astype(np.float32)
+    return (np.sqrt(1 - BETA2**t) / (1 - BETA1**t)).astype(np.float32)
 
 
 class Steps:
@@ -49,29 +45,29 @@ class Steps:
         self._table, self._h, self._add = table, hyperparameters, add
         self._rule = RULES[hyperparameters.optimizer]
 
-    def __call__(self, run, factors, scores):
-        """Train a run; factors: `corrections`; scores: float32 (mini-batches, rows), is written."""
-        columns = run.cells.shape[2]
-        weights = self._table.weights[:columns]
-        slots = tuple(slot[:columns] for slot in self._table.slots.values())
-        rates = self._table.rates[:columns] * factors[0]
-        for number in range(len(run)):
-            if number and self._h.optimizer == "adam":
-                rates = self._table.rates[:columns] * factors[number]
-            present = None if run.present is None else run.present[number][:, None]
-            gradient = self._gradient(run, number, weights, scores[number])
-            self._settle(gradient, weights, present)
-            self._rule(Step(weights, gradient, slots, rates, self._h.eps, present, self._table.num_factors))
+    def __call__(self, mini_batch, factor, score):
+        """Train a MiniBatch; score: float32 (rows,), is written.
 
-    def _gradient(self, run, number, weights, score):
+        factor: one of `corrections` for adam, a number or a tensor of one; None for others.
+        """
+        columns, table = mini_batch.cells.shape[1], self._table
+        weights, rates = table.weights[:columns], table.rates[:columns]
+        rates = rates if factor is None else rates * factor
+        gradient = self._gradient(mini_batch, weights, score)
+        self._settle(gradient, weights, mini_batch.present)
+        slots = tuple(slot[:columns] for slot in table.slots.values())
+        self._rule(Step(weights, gradient, slots, rates, self._h.eps, mini_batch.present, table.num_factors))
+
+    def _gradient(self, mini_batch, weights, score):
         """Write a mini-batch's scores and return the gradient of its loss."""
-        x, squares, k = run.cells[number], run.squares[number], self._table.num_factors
+        x, squares, offsets, shares, _ = mini_batch
+        k = self._table.num_factors
         products = x @ weights
         torch.addmv(products[:, k], squares, weights[:, :k].square().sum(1), alpha=-0.5, out=score)
         size = torch.linalg.vector_norm(products[:, :k], dim=1)
         score.addcmul_(size, size, value=0.5)
-        outer = score.sigmoid() if self._h.predictor_type == "binary_classifier" else score.clone()
-        outer.sub_(run.labels[number]).mul_(run.shares[number])
+        predicted = score.sigmoid() if self._h.predictor_type == "binary_classifier" else score
+        outer = torch.addcmul(offsets, predicted, shares)
         products[:, k] = 1
         gradient = x.T @ products.mul_(outer[:, None])
         gradient[:, :k].addcmul_(weights[:, :k], torch.mv(squares.T, outer)[:, None], value=-1)

@@ -7,36 +7,42 @@ from fmcore.model import Model
 from fmcore.optimizers import ROWWISE, SLOTS, slot_shape, state_name
 from fmcore.params import GROUPS
 
-FLOAT, LANE = 4, 4  # bytes; the columns are rounded up to a multiple of LANE, with which matrix products are faster
+FLOAT, LANE, LINE = 4, 4, 8  # bytes; floats that columns and rows are padded to, for faster products of matrices
 
 
 class Table:
     """Bias, linear weights and factors in one matrix: the bias is the weight of a feature that every row holds as 1.
 
-    weights: float32 (1 + feature_dim, width). Row 0 is the bias, row 1 + i feature i; of each row the first num_factors
-    numbers are the factors, the next one the linear weight, the others 0. The bias has no factors.
-    slots: the optimizer's state, float32 as the weights; (1 + feature_dim, 2) where it keeps one number for all factors
-    of a feature, before that of the linear weight.
+    weights: float32 (padded(1 + feature_dim), width). Row 0 is the bias, row 1 + i feature i, further rows are 0; of
+    each row the first num_factors numbers are the factors, the next one the linear weight, the others 0. The bias has
+    no factors.
+    slots: the optimizer's state, float32 as the weights; of 2 columns where it keeps one number for all factors of a
+    feature, before that of the linear weight.
     rates, decays: float32 as the weights, what multiplies each one's gradient, and the weight within it.
+    learning_rates: what the rates are before `scale_rates` multiplies them.
     """
 
     def __init__(self, model, device):
         h, self._like = model.hyperparameters, model
-        self.num_factors = model.num_factors
-        self.weights, self.rates, self.decays = (
-            torch.zeros(1 + model.feature_dim, width(model.num_factors), device=device) for _ in range(3))
+        self.num_factors, self.rows = model.num_factors, 1 + model.feature_dim
+        self.weights, self.rates, self.decays, self.learning_rates = (
+            torch.zeros(padded(self.rows), width(model.num_factors), device=device) for _ in range(4))
         self._rowwise = h.optimizer in ROWWISE
-        self.slots = {slot: torch.zeros(1 + model.feature_dim, 2, device=device) if self._rowwise
+        self.slots = {slot: torch.zeros(padded(self.rows), 2, device=device) if self._rowwise
                       else torch.zeros_like(self.weights) for slot in SLOTS[h.optimizer]}
         self.decayed = any(getattr(h, f"{group}_wd") for group in GROUPS if h.uses(group))
         for group in GROUPS:
             if h.uses(group):
-                self._group(self.rates, group).fill_(getattr(h, f"{group}_lr"))
+                self._group(self.learning_rates, group).fill_(getattr(h, f"{group}_lr"))
                 self._group(self.decays, group).fill_(getattr(h, f"{group}_wd"))
             self._group(self.weights, group).copy_(torch.tensor(getattr(model, group)))
             for slot, array in self.slots.items():
                 if (kept := model.state.get(state_name(slot, group))) is not None:
                     self._slot(array, group).copy_(torch.tensor(kept))
+
+    def scale_rates(self, lr):
+        """Multiply all learning rates by a number; where they lie in memory does not change."""
+        torch.mul(self.learning_rates, lr, out=self.rates)
 
     def model(self):
         """A Model with copies of all of it on the host; what a group that is not used might have kept is none."""
@@ -55,7 +61,9 @@ class Table:
     def _group(self, array, group, factors=None):
         """The view of a matrix that belongs to a group of weights; factors: how many columns are theirs."""
         factors = self.num_factors if factors is None else factors
-        return {"bias": array[:1, factors], "linear": array[1:, factors], "factors": array[1:, :factors]}[group]
+        features = slice(1, self.rows)
+        return {"bias": array[:1, factors], "linear": array[features, factors],
+                "factors": array[features, :factors]}[group]
 
 
 def width(num_factors):
@@ -63,10 +71,15 @@ def width(num_factors):
     return -(-(1 + num_factors) // LANE) * LANE
 
 
+def padded(rows):
+    """Rows of a table of so many, and columns of a matrix that it is multiplied by."""
+    return -(-rows // LINE) * LINE
+
+
 def table_bytes(hyperparameters, feature_dim):
     """Bytes of a device that a Table takes, with the gradient and the sums that a step needs beside it."""
     slots = 0 if hyperparameters.optimizer in ROWWISE else len(SLOTS[hyperparameters.optimizer])
-    return FLOAT * (1 + feature_dim) * ((3 + slots + 3) * width(hyperparameters.num_factors) + 4)
+    return FLOAT * padded(1 + feature_dim) * ((4 + slots + 3) * width(hyperparameters.num_factors) + 4)
 
 
 def require_memory(model, device):
