@@ -40,10 +40,11 @@ def devices():
     return found
 
 
-def ceilings(device, runs):
+def ceilings(device, threads, runs):
     """(bytes a second of a copy, counting both ways, and operations a second of a product of float32 matrices)."""
     from fmcore.backends.pytorch.library import full_precision, torch
 
+    torch.set_num_threads(threads)
     at, size = device.removeprefix("torch:"), PRODUCT[device.removeprefix("torch:")]
     source, target = torch.rand(COPIED, device=at), torch.empty(COPIED, device=at)
     one, product = torch.rand(size, size, device=at), torch.empty(size, size, device=at)
@@ -76,7 +77,7 @@ def measure(batch, columns, factors, mini_batch_size, options):
                               mini_batch_size=mini_batch_size, lr_schedule="constant")
     works = {at: epoch(batch, hyperparameters, at[1], device=at[0]) for at in options.devices}
     for at, work in works.items():
-        for _ in range(3 if at[0] == "cuda" and options.runs > 1 else 0):  # until its graphs are captured
+        for _ in range(3 if at[0] == "cuda" else 0):  # until its graphs are captured
             work()
     times = medians(works, options.runs, f"{columns} columns, k = {factors}, mini-batches of {mini_batch_size}")
     first, cells = None, []
@@ -110,8 +111,8 @@ def main():
     print_setting()
     print_second_processor(options.runs)
     options.devices, options.ceilings = devices(), {}
-    for device, _ in options.devices[2:]:
-        options.ceilings[device] = copied, multiplied = ceilings(device, options.runs)
+    for device, threads in options.devices[2:]:
+        options.ceilings[device] = copied, multiplied = ceilings(device, threads, options.runs)
         print(f"{device}: copies {copied / 1e9:,.1f} GB/s, multiplies {multiplied / 1e12:,.2f} TFLOP/s in float32")
         figure(f"{device}, seconds to copy a GB", [1e9 / copied])
     for columns in options.columns:

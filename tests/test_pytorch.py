@@ -78,7 +78,7 @@ def test_a_device_follows_the_reference_over_many_mini_batches(device, optimizer
     batch, binary = KINDS[kind](), variant == {"clip_gradient": 0.01}
     batch = without_first_row(batch) if kind == "full" else replace(batch, values=None if binary else batch.values)
     model = small_model(predictor_type, 33, optimizer=optimizer, **SMALL_STEPS, **variant)
-    require_close(passes(backend_for(device, 2), model, batch), passes(backend_for("reference"), model, batch))
+    require_close(passes(backend_for(device), model, batch), passes(backend_for("reference"), model, batch))
 
 
 @pytest.mark.usefixtures("by_graphs")
@@ -180,6 +180,11 @@ def test_memory_that_does_not_suffice_is_said_before_it_is_taken(device, monkeyp
     monkeypatch.setattr(places, "free", lambda _: 10_000)
     with pytest.raises(ResourceError, match=rf"feature_dim 1,000 .* adam takes about {needed:,} bytes .* 10,000 that"):
         backend.trainer(model)
+    monkeypatch.undo()
+    trainer, block = backend.trainer(model), backend.prepare(block_of(full_rows(200, 50), 100))
+    monkeypatch.setattr(places, "free", lambda _: 10_000)
+    with pytest.raises(ResourceError, match=r"a mini-batch of 100 rows takes about .* the 10,000 that are free"):
+        trainer.train(block, np.arange(2))
     block = backend.prepare(block_of(full_rows(200, 50), 10))
     with pytest.raises(ResourceError, match=r"a block of 200 rows takes about .* the 10,000 that are free"):
         block.groups.fetch()

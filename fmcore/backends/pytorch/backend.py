@@ -9,7 +9,7 @@ from fmcore.backends.pytorch import graphs, places
 from fmcore.backends.pytorch.library import full_precision, out_of_memory, torch
 from fmcore.backends.pytorch.rows import Fed, host_rows, require_dense, sparse
 from fmcore.backends.pytorch.steps import Steps, corrections, losses, raw_scores
-from fmcore.backends.pytorch.table import Table, require_memory
+from fmcore.backends.pytorch.table import FLOAT, Table, require_memory, width
 from fmcore.optimizers import updates_in, updates_state
 
 
@@ -56,12 +56,13 @@ class TorchTrainer:
             self._table = Table(model, self._device)
             self._steps = Steps(self._table, self._h, team and team.add)
             self._graphs = graphs.Graphs(self._steps) if self._stream and team is None else None
-        self._updates = updates_in(model.state)
+        self._updates, self._fit = updates_in(model.state), set()
 
     def train(self, block, order, lr=1.0):
         """See fmcore.backends; the device is waited for once, at the end."""
         with self._at_work():
             matrix = block.groups.fetch()
+            self._require_room(matrix)
             if self._team is not None:
                 self._team.complete(matrix)
             elif matrix.columns < self._table.rows:  # some of those beyond may be of features that others hold
@@ -89,6 +90,16 @@ class TorchTrainer:
             model = self._table.model()
         model.state.update(updates_state(self._h.optimizer, self._updates))
         return model
+
+    def _require_room(self, matrix):
+        """Raise ResourceError where mini-batches of a new shape would not fit on the device beside all else."""
+        rows, columns = shape = matrix.size, matrix.cells.shape[1]
+        if shape not in self._fit:
+            kept = 2 * graphs.most(matrix) if self._graphs is not None else 0
+            needed = FLOAT * rows * ((kept + 1) * columns + 3 * width(self._h.num_factors))
+            places.require(self._device, needed, f"a mini-batch of {rows:,} rows",
+                           "take a smaller --mini-batch-size, or --device cpu")
+            self._fit.add(shape)
 
     def _train_one(self, matrix, by_row, order, factors, scores, place):
         mini_batch, rows = matrix.mini_batch(int(order[place]), by_row)

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -120,8 +120,9 @@ def host_rows(block, share=None):
     means = np.repeat((1 / np.maximum(sizes, 1)).astype(np.float32), here)
     full = 0 < len(batch) * columns == len(batch.indices) and bool(
         (batch.indices.reshape(len(batch), columns) == np.arange(columns, dtype=np.int32)).all())
-    return Host(np.diff(batch.indptr), None if full else batch.indices, batch.values, batch.labels, batch.weights,
-                means, starts, columns)
+    arrays = (None if full else batch.indices, batch.values, batch.labels, batch.weights)
+    own = (None if array is None else np.require(array, requirements="CW") for array in arrays)  # as PyTorch wants it
+    return Host(np.diff(batch.indptr), *own, means, starts, columns)
 
 
 class Fed:
@@ -156,7 +157,7 @@ class Feeder:
     def __init__(self, device):
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._beyond, self._ahead = [], (None, None)
+        self._beyond, self._here = [], WeakKeyDictionary()
 
     def pinned(self, host):
         """The same rows in memory that a GPU copies from while the processor goes on."""
@@ -174,15 +175,15 @@ class Feeder:
             self._beyond = [*(kept for kept in self._beyond if kept() is not None), ref(fed)]
 
     def fetch(self, fed):
-        """The Matrix of a block that does not stay; the one after it is begun."""
-        known, matrix = self._ahead
-        self._ahead = (None, None)
-        matrix = matrix if known is fed else self._copied(fed.host)
+        """The Matrix of a block that does not stay; the copy of the one after it is begun."""
         blocks = [kept() for kept in self._beyond]
-        following = blocks[(blocks.index(fed) + 1) % len(blocks)] if fed in blocks else fed
-        if following is not fed and following and following.host.device_bytes <= places.free(self._device):
-            self._ahead = (following, self._copied(following.host))
-        return matrix
+        following = blocks[(blocks.index(fed) + 1) % len(blocks)] or fed
+        self._here = WeakKeyDictionary({block: self._here[block] for block in (fed, following) if block in self._here})
+        for block in (fed, following):
+            fits = block is fed or block.host.device_bytes <= places.free(self._device)
+            if block not in self._here and fits:
+                self._here[block] = self._copied(block.host)
+        return self._here[fed]
 
     def _stays(self, host):
         total = torch.cuda.get_device_properties(self._device).total_memory if self._stream else 0
