@@ -10,7 +10,7 @@ import traffic
 from measure import figure, measured, parser, print_second_processor, print_setting, rates, spread
 from train_epoch import FACTORS, epoch, hyperparameters_for
 
-from fmcore.blocks import BLOCK_ROWS, auto_mini_batch_size
+from fmcore.blocks import auto_mini_batch_size
 
 MORE_ROWS = {False: (1, 4, 16), True: (1, 4)}  # times the rows given, by --quick
 SCALE = {False: 100, True: 25}  # times the values of the larger columns
@@ -35,7 +35,7 @@ def grow_rows(options):
 
 def expected(batch, speeds):
     """Seconds of an epoch that memory allows, by bandwidths measured for as many threads."""
-    size = auto_mini_batch_size(batch.take(slice(BLOCK_ROWS)))
+    size = auto_mini_batch_size(len(batch), len(batch.indices))
     touched = traffic.training(batch, FACTORS[0], size, bandwidth.levels())
     return touched, touched.seconds(speeds) * len(batch.indices)
 

@@ -17,7 +17,7 @@ from measure import figure, measured, print_second_processor, print_setting, sca
 from train_epoch import FACTORS, THREADS, epoch, hyperparameters_for
 
 from fmcore.backends import backend_for
-from fmcore.blocks import BLOCK_ROWS, auto_mini_batch_size
+from fmcore.blocks import auto_mini_batch_size
 from fmcore.io import recordio, text
 from fmcore.model import initial
 
@@ -57,7 +57,7 @@ def near(block, features):
 
 def train(batch, rates, options):
     """Training, for each number of factors."""
-    size, levels = auto_mini_batch_size(batch.take(slice(BLOCK_ROWS))), bandwidth.levels()
+    size, levels = auto_mini_batch_size(len(batch), len(batch.indices)), bandwidth.levels()
     for factors in FACTORS:
         hyperparameters = hyperparameters_for(factors, options.scale)
         works = {threads: epoch(batch, hyperparameters, threads) for threads in THREADS}

@@ -80,7 +80,7 @@ def cli():
     fm predict clicks.fm < today.svm > scores.txt
 
     Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad
-    data, 4 bad model, 5 diverged, 6 out of memory or disk, 129, 130 and 143 interrupted.
+    data, 4 bad model, 5 diverged, 6 out of memory or disk, 75 to be run again, 129, 130 and 143 interrupted.
     """
 
 

@@ -38,6 +38,14 @@ class SageMakerLog(TrainingLog):
             for batch, metrics in self._running.add(block, turns, scores):
                 self._quality(f"epoch={epoch}, batch={batch} train", metrics)
 
+    def round(self, record):
+        """Say how fast a round was; of what several workers have trained only the whole is known."""
+        super().round(record)
+        self._running = None
+        self.remark(f"#throughput_metric: host={self._host}, epoch={record['epoch'] - 1}, round={record['round'] - 1}, "
+                    f"train throughput={record['rows_per_second']} records/second, {record['bytes_sent']} bytes sent "
+                    f"by {record['workers']} workers")
+
     def epoch(self, record):
         """The lines of an epoch, which SageMaker counts from 0."""
         super().epoch(record)

@@ -10,7 +10,7 @@ from fmcore.training import Observer
 class TrainingLog(Observer):
     """What all logs of training share: remarks on reading, and `records`, one an epoch.
 
-    Records of epochs that another run has trained lack seconds and rows_per_second.
+    Records of epochs that another run has trained lack seconds and rows_per_second. `told` has those of rounds as well.
 
     reports: of the training rows, said before training begins unless pipes go on filling it, and of others, said at
     the end.
@@ -20,7 +20,7 @@ class TrainingLog(Observer):
     def __init__(self, reports, *, bar=None, begun=None, quiet=False):
         self._unsaid, self._begun, self._quiet = list(reports), begun, quiet
         self._bar = bar or Bar(quiet=True)
-        self.records = []
+        self.records, self.told = [], []
 
     def loaded(self, dataset, model, backend):  # noqa: ARG002 - for those that say more
         """Say what reading the training rows had to tell, and why this backend trains, where that was left to us."""
@@ -35,16 +35,26 @@ class TrainingLog(Observer):
     def epoch(self, record):
         """Keep the epoch's record."""
         self.records.append(record)
+        self.told.append(record)
+
+    def round(self, record):
+        """Keep the round's record."""
+        self.told.append(record)
 
     def resumed(self, records, rows):
         """Say that training goes on."""
-        self.records = list(records)
+        self.records, self.told = list(records), list(records)
         self.remark(f"going on in epoch {len(records) + 1} after {rows:,} rows" if rows else
                     f"going on after epoch {len(records)}")
 
     def anew(self, why):
         """Say that training begins anew."""
         self.remark(f"training begins anew: {why}")
+
+    def lost(self, workers):
+        """Say who has died."""
+        who = f"worker {workers[0]} has" if len(workers) == 1 else f"workers {', '.join(map(str, workers))} have"
+        self.remark(f"{who} died and been replaced; what was lost is done again")
 
     def halved(self, error, epoch, factor):
         """Say that an epoch begins again."""
@@ -117,6 +127,15 @@ class TableLog(TrainingLog):
         """Move the bar."""
         self._bar.add(count)
 
+    def round(self, record):
+        """Print a line of the round's own."""
+        super().round(record)
+        self._bar.close()
+        metric = next(name for name in ("logloss", "rmse") if name in record)
+        self.say(f"epoch {record['epoch']}, round {record['round']} of {record['rounds']}: {record['rows']:,} rows, "
+                 f"{record['rows_per_second']:,.0f} rows/s, {metric} {record[metric]:.5f}, "
+                 f"{record['bytes_sent'] / 1e6:,.1f} MB sent by {record['workers']} workers")
+
     def epoch(self, record):
         """Print the epoch's line, after the table's head for the first."""
         super().epoch(record)
@@ -150,6 +169,11 @@ class JsonLinesLog(TrainingLog):
         """Say what will be trained on what."""
         self.say(json.dumps(facts(dataset, model, backend)))
         super().loaded(dataset, model, backend)
+
+    def round(self, record):
+        """Print the round's record."""
+        super().round(record)
+        self.say(json.dumps(record))
 
     def epoch(self, record):
         """Print the epoch's record, as a file of metrics holds it."""

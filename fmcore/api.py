@@ -20,6 +20,21 @@ from fmcore.modelinfo import read_options
 from fmcore.scoring import Scorer
 
 
+# -------------------------------------------------------------------------------------------------------- train
+def machines(**told):
+    """The Resources of a team of workers; told: see fmcore.distributed.machines.Machines."""
+    from fmcore.distributed.machines import Machines  # which few trainings need
+
+    return Machines(**told)
+
+
+def ranks():
+    """A block that MPI's rank 0 goes through alone; see fmcore.distributed.on_mpi.led."""
+    from fmcore.distributed.on_mpi import led
+
+    return led()
+
+
 # ------------------------------------------------------------------------------------------------------ convert
 def convert(data, target, *, to=None, shards=1, feature_dim=None):
     """Write the rows to `target` (`shards` files beside each other), and a vocabulary that was built; a Summary."""

@@ -48,9 +48,13 @@ def cut(batches):
         yield concatenate(parts)
 
 
-def auto_mini_batch_size(first_block):
-    """256 where the first block is full, else a 2000th of its rows, at least 16: small data needs many small steps."""
-    return 256 if len(first_block) >= BLOCK_ROWS else max(16, len(first_block) // 2000)
+def auto_mini_batch_size(rows, non_zeros):
+    """256 where the first block is full, else a 2000th of its rows, at least 16: small data needs many small steps.
+
+    rows, non_zeros: of that block, or of all, of which that block would be the first.
+    """
+    first = min(rows, BLOCK_NON_ZEROS * rows // max(1, non_zeros))
+    return 256 if first >= BLOCK_ROWS else max(16, first // 2000)
 
 
 def make_block(batch, number, mini_batch_size, hyperparameters):

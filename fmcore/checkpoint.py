@@ -105,6 +105,10 @@ class Checkpoint(Control):
         if minutes is not None and self._within and monotonic() - self._saved >= 60 * minutes:
             self.save(state)
 
+    def kept(self):
+        """See Control."""
+        return self._saving.path if self._saved is not None and Path(self._saving.path).exists() else None
+
     def paused(self, state):
         """See Control."""
         if not self.resumable:
@@ -148,7 +152,7 @@ def remove(path):
 def facts_of(dataset):
     """What tells one loaded Dataset from another: counts, and digits of means that no processor rounds otherwise."""
     scale = 1 if dataset.scale is None else dataset.scale.mean(dtype=np.float64)
-    return {"rows": dataset.rows, "non-zeros": dataset.non_zeros, "rows of a mini-batch": dataset.mini_batch_size,
+    return {"rows": dataset.rows, "non-zeros": dataset.non_zeros,
             "mean label": f"{dataset.mean_label:.6g}", "mean feature scale": f"{scale:.6g}"}
 
 
@@ -160,7 +164,7 @@ def encode(state, facts):
     if state.begun and state.progress.rows:  # else it is the model itself
         kept |= _put(BEGUN, state.begun)
     info = {"epochs": state.epochs, "progress": asdict(state.progress), "halved": state.halved,
-            "best": best and [best.epoch, best.value], "facts": facts}
+            "best": best and [best.epoch, best.value], "facts": facts, "workers": state.workers}
     return Model(model.hyperparameters, model.bias, model.linear, model.factors, {**model.state, **kept}, {KEY: info})
 
 
@@ -183,6 +187,8 @@ def _require_sound(state, facts):
     if not isinstance(facts, dict) or not _is_list_of_counts(state.halved):
         raise TypeError
     _require_progress(state.progress)
+    if not _is_list_of_counts([state.workers]) or not state.workers:
+        raise TypeError
     if state.best:
         require_records(state.epochs, state.best.epoch)
         if not isinstance(state.best.value, (int, float)):
@@ -226,7 +232,7 @@ def decode(saved):
     h, info = saved.hyperparameters, saved.info[KEY]
     own = {name: array for name, array in saved.state.items() if not name.startswith((BEST, BEGUN))}
     state = State(Model(h, saved.bias, saved.linear, saved.factors, own), info["epochs"], Progress(**info["progress"]),
-                  begun=_taken(BEGUN, saved), halved=info["halved"])
+                  begun=_taken(BEGUN, saved), halved=info["halved"], workers=info.get("workers", 1))
     if info["best"]:
         epoch, value = info["best"]
         state.best = Best(epoch, value, _taken(BEST, saved))

@@ -28,18 +28,21 @@ class Dataset:
     that size is allocated, so it may raise.
     least_scale: float32, below which the scale of the first features may not be (see fmcore.scaling), or None.
 
-    After `load`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size, in_memory, mean_label
-    (weighted), scale (float32 (feature_dim,) or None). complete: whether these are of all rows.
+    After `load`, which is `read` and `settle`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size,
+    in_memory, mean_label (weighted), scale (float32 (feature_dim,) or None), block_rows (rows of each block). complete:
+    whether these are of all rows.
     """
 
     complete = True
 
     def __init__(self, read, hyperparameters, prepare, memory_limit, *, rereadable=True, reserved=lambda _: 0,
                  least_scale=None):
-        self._read, self._rereadable, self._reserved, self._least_scale = read, rereadable, reserved, least_scale
+        self._read, self._rereadable, self._reserved = read, rereadable, reserved
         self._hyperparameters, self._prepare, self._memory_limit = hyperparameters, prepare, memory_limit
-        self._kept, self._first_pass, self._spill = [], FirstPass(), Spill()
-        self._weighted = np.zeros(2)  # sum of the labels, and of the weights
+        self._raw, self._kept, self._first_pass, self._spill = [], [], FirstPass(), Spill()
+        self.first_block, self.block_rows = 0, []
+        self.weighted = np.zeros(2)  # sum of the labels, and of the weights
+        self.learned_scale = FeatureScale(least_scale)
         self._bytes = self._largest = 0  # of all blocks, and of one
         self.rows = self.non_zeros = 0
         self.feature_dim = hyperparameters.feature_dim or 1
@@ -50,18 +53,36 @@ class Dataset:
 
     def load(self):
         """Read everything once: keep the blocks if they fit, and learn the sizes either way."""
-        raw, scale = [], FeatureScale(self._least_scale)
+        self.read()
+        if not self.rows:
+            raise DataError("no rows to train on")
+        return self.settle(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
+
+    def read(self):
+        """The first half of `load`: learn from all rows; weighted and learned_scale are what can be summed over more.
+
+        weighted: float64 (2,), sums of the labels and of the weights. learned_scale: a FeatureScale.
+        """
         for batch in cut(self._read()):
-            self._learn(batch, scale)
-            raw.append(batch)
+            self._learn(batch)
+            self._raw.append(batch)
             if self.in_memory and self._bytes > self._room:
                 self._stream()
-            while raw and not self.in_memory:
-                self._first_pass.add(raw.pop(0))
-        self._settle(scale)
-        for number in range(len(raw)):
-            self._kept.append(self._block(raw[number], number))
-            raw[number] = None  # its memory is free before the next one is prepared
+            while self._raw and not self.in_memory:
+                self._first_pass.add(self._raw.pop(0))
+
+    def settle(self, mean_label, scale, mini_batch_size=None, first_block=0):
+        """The other half: the blocks of what was read, now that all is known.
+
+        mini_batch_size: where another holds than these rows suggest. first_block: the number of the first one, which
+        decides with the seed how its rows are shuffled.
+        """
+        self.mean_label, self.scale, self.first_block = mean_label, scale, first_block
+        self.mini_batch_size = mini_batch_size or self.mini_batch_size
+        for number in range(len(self._raw)):
+            self._kept.append(self._block(self._raw[number], number))
+            self._raw[number] = None  # its memory is free before the next one is prepared
+        self._raw = []
         return self
 
     @property
@@ -93,7 +114,7 @@ class Dataset:
             if number >= first:
                 yield self._block(batch, number)
 
-    def _learn(self, batch, scale):
+    def _learn(self, batch):
         taken = int(batch.nbytes * PREPARED)
         self._bytes, self._largest = self._bytes + taken, max(self._largest, taken)
         self.rows += len(batch)
@@ -101,21 +122,15 @@ class Dataset:
         self.feature_dim = max(self.feature_dim, batch.feature_dim)
         self._room = self._memory_limit - self._reserved(self.feature_dim)
         if self.mini_batch_size is None:
-            self.mini_batch_size = auto_mini_batch_size(batch)
-        self._weighted += weighted_sums(batch)
+            self.mini_batch_size = auto_mini_batch_size(len(batch), len(batch.indices))
+        self.block_rows.append(len(batch))
+        self.weighted += weighted_sums(batch)
         if self._hyperparameters.feature_scaling == "rms":
-            scale.add(batch)
-
-    def _settle(self, scale):
-        """Set what follows from all that was learned."""
-        if not self.rows:
-            raise DataError("no rows to train on")
-        labels, weights = self._weighted
-        self.mean_label = float(labels / weights) if weights else 0.0
-        self.scale = scale.result(self.feature_dim)
+            self.learned_scale.add(batch)
 
     def _block(self, batch, number):
-        block = make_block(scaled(batch, self.scale), number, self.mini_batch_size, self._hyperparameters)
+        block = make_block(scaled(batch, self.scale), self.first_block + number, self.mini_batch_size,
+                           self._hyperparameters)
         return self._prepare(block)
 
     def _stream(self):
@@ -124,6 +139,12 @@ class Dataset:
                 f"the training rows do not fit in {self._memory_limit:,} bytes of memory, and a pipe cannot be read "
                 "again for the next epoch; give a file, or more memory with --memory-limit")
         self.in_memory = False
+
+
+def mean_label(weighted):
+    """The weighted mean of labels, given the sums of both; 0 without any weight."""
+    labels, weights = weighted
+    return float(labels / weights) if weights else 0.0
 
 
 def weighted_sums(batch):

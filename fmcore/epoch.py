@@ -60,8 +60,8 @@ def train_epoch(trainer, dataset, epoch, progress, observer, go_on):
         return True
     with dataset.epoch(progress.blocks) as blocks, suppress(StoppedError):  # which ends a wait for further blocks
         for number, block in enumerate(blocks, progress.blocks):
-            turns = order(block, number, epoch.before + epoch.number, epoch.hyperparameters)
-            for rows in _slices_trained(trainer, block, turns, epoch, progress, observer):
+            turns = turns_of(block, number, epoch)
+            for rows in slices_trained(trainer, block, turns, epoch, progress, observer):
                 observer.rows(rows)
                 if progress.rows != dataset.rows and not go_on():
                     return False
@@ -69,8 +69,32 @@ def train_epoch(trainer, dataset, epoch, progress, observer, go_on):
     return False
 
 
-def _slices_trained(trainer, block, turns, epoch, progress, observer):
-    """Train what is left of a block, a slice each time; yields the slice's number of rows."""
+def turns_of(block, number, epoch):
+    """The order of the mini-batches of block `number` (from 0) in an epoch, int64."""
+    return order(block, number, epoch.before + epoch.number, epoch.hyperparameters)
+
+
+def place(rows, block_rows, mini_batch_size):
+    """The Progress, without sums, of the mini-batch that begins after so many rows of an epoch at the most.
+
+    block_rows: of each block.
+    """
+    there = Progress()
+    for size in block_rows:
+        if there.rows + size > rows:
+            there.turns = (rows - there.rows) // mini_batch_size
+            there.rows += there.turns * mini_batch_size
+            break
+        there.blocks, there.rows = there.blocks + 1, there.rows + size
+    return there
+
+
+def slices_trained(trainer, block, turns, epoch, progress, observer):
+    """Train what is left of a block, a slice each time; yields the slice's number of rows.
+
+    turns: the block's mini-batches, those before progress.turns excepted. progress is moved along.
+    Raises DivergedError where a loss is not finite.
+    """
     scores, first = np.empty(len(block.batch), np.float32), progress.turns
     for trained, part in slices(turns, block.slice_size, first):
         told, losses = trainer.train(block, part, epoch.lr)

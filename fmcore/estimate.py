@@ -17,10 +17,16 @@ def parameter_bytes(hyperparameters, feature_dim):
     rowwise, slots = h.optimizer in ROWWISE, len(SLOTS[h.optimizer])
     plain = 1 + h.num_factors
     model = plain + slots * (2 if rowwise else plain)
-    padded = -(-h.num_factors // LANES) * LANES
-    table = 1 + slots + padded + (1 if rowwise else slots * padded)
     copies = 1 + (h.early_stopping_patience is not None) + (h.on_divergence != "fail")
-    return FLOAT * feature_dim * (plain + table + copies * model)
+    return FLOAT * feature_dim * (plain + copies * model) + table_bytes(h, feature_dim)
+
+
+def table_bytes(hyperparameters, feature_dim):
+    """Bytes of what is trained itself, the optimizer's state and padding included."""
+    h = hyperparameters
+    rowwise, slots = h.optimizer in ROWWISE, len(SLOTS[h.optimizer])
+    padded = -(-h.num_factors // LANES) * LANES
+    return FLOAT * feature_dim * (1 + slots + padded + (1 if rowwise else slots * padded))
 
 
 def require_memory(hyperparameters, feature_dim, budget):

@@ -1,11 +1,13 @@
 """Rows to a published model: reading, training, checkpoint and file brought together."""
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 from fmcore import checkpoint, modelfile, publish, scaling, warmstart
 from fmcore.backends import backend_for
 from fmcore.backends.devices import settled
 from fmcore.checks import known_features
+from fmcore.data import Data
 from fmcore.dataset import Dataset
 from fmcore.errors import DataError, UsageError
 from fmcore.estimate import parameter_bytes, require_memory
@@ -13,11 +15,21 @@ from fmcore.io import sources
 from fmcore.io.options import KEPT_OPTIONS
 from fmcore.io.vocabulary import open_encoder
 from fmcore.memory import budget, give_back
-from fmcore.model import initial
+from fmcore.model import Model, initial
+from fmcore.params import Hyperparameters
 from fmcore.piped import PipedDataset
 from fmcore.training import Observer
 from fmcore.training import train as train_model
 from fmcore.unchanged import FirstPass
+
+
+class Job(NamedTuple):
+    """What is to be trained: Data, Hyperparameters, Data to test on or None, a Model to go on from or None."""
+
+    data: Data
+    hyperparameters: Hyperparameters
+    test: Data | None = None
+    initial_model: Model | None = None
 
 
 @dataclass
@@ -30,6 +42,10 @@ class Resources:
     threads: int = 1
     memory_limit: int | None = None
     device: str = "cpu"
+
+    def trained(self, job, observer, control):
+        """The Model that comes of a Job whose encoder is open; see `train`. A subclass may train elsewhere."""
+        return _trained_here(job, self, observer, control)
 
 
 def train(data, hyperparameters, target, *, test=None, resources=None, initial_model=None, observer=None, **control):
@@ -59,7 +75,7 @@ def train(data, hyperparameters, target, *, test=None, resources=None, initial_m
         control = checkpoint.control(**control, facts=facts, observer=observer, target=target)
         for part in filter(None, (data, test)):
             part.stopped = control.stop
-        model = _trained(data, hyperparameters, test, resources, initial_model, observer, control)
+        model = resources.trained(Job(data, hyperparameters, test, initial_model), observer, control)
         model.info["input"] = kept
         modelfile.dump(model, handle)
         if vocabulary:
@@ -94,9 +110,7 @@ def _require_told(data, stated):
 
 
 def _dataset(data, hyperparameters, backend, limits, initial_model):
-    least = None
-    if initial_model is not None and hyperparameters.feature_scaling == "rms":
-        least = initial_model.state.get(scaling.NAME)
+    least = least_scale(hyperparameters, initial_model)
 
     def rows(feature_dim=hyperparameters.feature_dim):
         return data.checked(labels=True, feature_dim=feature_dim)[0]
@@ -112,7 +126,15 @@ def _dataset(data, hyperparameters, backend, limits, initial_model):
                    least_scale=least)
 
 
-def _trained(data, hyperparameters, test, resources, initial_model, observer, control):
+def least_scale(hyperparameters, initial_model):
+    """What the scale of the features that a model knows is at least (see fmcore.scaling); None without any."""
+    if initial_model is None or hyperparameters.feature_scaling != "rms":
+        return None
+    return initial_model.state.get(scaling.NAME)
+
+
+def _trained_here(job, resources, observer, control):
+    data, hyperparameters, test, initial_model = job
     backend = backend_for(resources.device, resources.threads)
     limits = budget(resources.memory_limit)
     before = initial_model.feature_dim if initial_model else None
@@ -126,28 +148,30 @@ def _trained(data, hyperparameters, test, resources, initial_model, observer, co
         _require_told(data, hyperparameters.feature_dim or before)
         feature_dim = max(before or 1, data.feature_dim(dataset.feature_dim, hyperparameters.feature_dim))
         if initial_model:
-            warmstart.require_columns(initial_model, data, hyperparameters.feature_dim)
+            warmstart.require_columns(initial_model.feature_dim, data, hyperparameters.feature_dim)
         require_memory(hyperparameters, feature_dim, limits)
         dataset.widen(feature_dim)
-        model = _first_model(replace(hyperparameters, feature_dim=feature_dim), dataset, initial_model)
+        model = first_model(replace(hyperparameters, feature_dim=feature_dim), dataset, initial_model)
         each_epoch = test is None or test.pipe is None or hyperparameters.early_stopping_patience is not None
-        test_rows = _test_rows(test, data, feature_dim, limits.rows, keep=each_epoch)
+        test_rows = rows_to_test(test, data, feature_dim, limits.rows, keep=each_epoch)
         observer.loaded(dataset, model, backend)
         return train_model(model, dataset, backend, test=test_rows, test_each_epoch=each_epoch, observer=observer,
                            control=control)
 
 
-def _first_model(hyperparameters, dataset, initial_model):
+def first_model(hyperparameters, dataset, initial_model):
+    """What training begins with, of scaled values: a new model, or a copy of the one to go on from."""
     if initial_model is None:
         return initial(hyperparameters, dataset.mean_label)
     larger = warmstart.grown(initial_model, hyperparameters)
     return scaling.rescaled(larger, dataset.scale, initial_model.feature_dim)
 
 
-def _test_rows(test, data, feature_dim, limit, *, keep):
+def rows_to_test(test, data, feature_dim, limit, *, keep, required=True):
     """A function that gives the test rows anew each epoch, from memory where they fit or cannot be read again.
 
-    A pipe is left alone until the function is first called; keep: whether it will be called again.
+    A pipe is left alone until the function is first called; keep: whether it will be called again. required: whether no
+    rows at all are a DataError.
     """
     if test is None:
         return None
@@ -168,8 +192,8 @@ def _test_rows(test, data, feature_dim, limit, *, keep):
             kept = None
         if kept is not None:
             kept.append(batch)
-    if not count:
-        raise DataError("no rows to test on", source=sources.title(test.sources))
+    if required and not count:
+        raise no_rows_to_test(test)
     return (lambda: _again(test, first_pass, rows())) if kept is None else lambda: kept
 
 
@@ -190,9 +214,14 @@ def _read_late(test, rows, *, keep):
                 kept.append(batch)
             yield batch
         if empty:
-            raise DataError("no rows to test on", source=sources.title(test.sources))
+            raise no_rows_to_test(test)
 
     return late
+
+
+def no_rows_to_test(test):
+    """The DataError of test Data without a row."""
+    return DataError("no rows to test on", source=sources.title(test.sources))
 
 
 def _kept(options):

@@ -15,6 +15,7 @@ DEGREES = {"sum_of_squares": 2, "first_moment": 1, "second_moment": 2}  # the po
 BETA1, BETA2 = 0.9, 0.999  # of adam
 UPDATES = "adam.updates"
 SQUARES = ("sum_of_squares", "second_moment")  # slots that are never negative
+SUMS = "sum_of_squares"  # the slot that grows by every gradient, where others are means
 COUNTED = 2**53  # mini-batches at most: what a float64 counts exactly
 
 

@@ -4,9 +4,8 @@ from contextlib import contextmanager
 
 from fmcore.ahead import ahead
 from fmcore.blocks import cut
-from fmcore.dataset import Dataset
+from fmcore.dataset import Dataset, mean_label
 from fmcore.errors import DataError
-from fmcore.scaling import FeatureScale
 
 
 class PipedDataset(Dataset):
@@ -31,12 +30,13 @@ class PipedDataset(Dataset):
 
     def load(self):
         """Read the first block of the first pass, and no further; the first epoch begins with it."""
-        blocks, scale = self._next_pass(), FeatureScale(self._least_scale)
+        blocks = self._next_pass()
         for first in itertools.islice(blocks, 1):
-            self._learn(first, scale)
+            self._learn(first)
             self._begun = itertools.chain([first], blocks)
-        self._settle(scale)
-        return self
+        if not self.rows:
+            raise DataError("no rows to train on")
+        return self.settle(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
 
     def widen(self, feature_dim):
         """State how many features there are; a row with more is refused from here on."""

@@ -1,9 +1,12 @@
 """What training has come to: all that is needed to go on, and who asks for it to be saved or to stop."""
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from fmcore.epoch import Progress
 from fmcore.metrics import metrics_for
 from fmcore.model import Model
+from fmcore.optimizers import SUMS
 
 
 @dataclass
@@ -24,6 +27,7 @@ class State:
     begun: the model as that one began, where training may go back to it, or None.
     halved: the epoch, from 1, at each divergence that halved the learning rates.
     best: what early stopping keeps, or None.
+    workers: how many train together, on whose number the optimizer's state depends (see `shared_out`).
     """
 
     model: Model
@@ -32,6 +36,7 @@ class State:
     begun: Model | None = None
     halved: list = field(default_factory=list)
     best: Best | None = None
+    workers: int = 1
 
     @property
     def epoch(self):
@@ -56,6 +61,27 @@ class State:
         return too_long or len(self.epochs) >= h.epochs
 
 
+    def share_out(self, workers):
+        """Make this the State of another number of workers, in place."""
+        models = {id(model): model for model in (self.model, self.begun, self.best and self.best.model) if model}
+        for model in models.values():
+            shared_out(model, self.workers, workers)
+        self.workers = workers
+
+
+def shared_out(model, was, now):
+    """Turn the model of `was` workers' training into one of `now` workers', in place.
+
+    Workers that bring their states together by the mean let a sum of squares grow by the mean of what each one adds: it
+    is as many times smaller than one worker's, who adds all of it, as there are workers.
+    """
+    if was != now:
+        for name, array in model.state.items():
+            if name.startswith(SUMS):
+                model.state[name] = array * np.float32(was / now)
+    return model
+
+
 class Control:
     """What training asks besides: where to begin, whether to stop, and to save what it has. This one only stops.
 
@@ -76,6 +102,9 @@ class Control:
 
     def pass_by(self, state):
         """A slice of an epoch has ended; `state` as for `save`."""
+
+    def kept(self):
+        """The file that this training can be gone on with from, should it break off now; None without one."""
 
     def paused(self, state):
         """`stop` has ended training within an epoch; `state` as for `save`. May raise PausedError."""

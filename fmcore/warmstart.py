@@ -45,12 +45,12 @@ def require_same_reading(model, given):
                    for name, was, now in pairs])
 
 
-def require_columns(model, data, stated):
+def require_columns(known, data, stated):
     """Raise UsageError where tables have other columns than those that the model knows by index.
 
-    data: fmcore.data.Data that is read. stated: the feature_dim that the user gave, or None.
+    known: how many those are. data: fmcore.data.Data that is read. stated: the feature_dim that the user gave, or None.
     """
-    columns, known, table = data.encoder.feature_dim, model.feature_dim, data.options.table
+    columns, table = data.encoder.feature_dim, data.options.table
     data.report.count("values added to the vocabulary", data.encoder.added)
     if columns is None or stated is not None:
         return

@@ -9,7 +9,7 @@ from shell import ROOT
 LADDER = (  # top down: a room imports rooms further down, never its own rung's others; a package is one room
     "fmcli.__main__", "fmcli.main", "fmcli.commands fmcli.container", "fmcli.sagemaker_log fmcli.tuning_log",
     "fmcli.training_logs",
-    "fmcli.channels fmcli.server", "fmcli.options fmcli.progress fmcli.stop", "fmcli.console fmcli.exits",
+    "fmcli.channels fmcli.server fmcli.teams", "fmcli.options fmcli.progress fmcli.stop", "fmcli.console fmcli.exits",
     "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.fitting", "fmcore.checkpoint fmcore.warmstart",
     "fmcore.data fmcore.piped", "fmcore.training fmcore.scoring fmcore.converting fmcore.exporting fmcore.inspection",
     "fmcore.state", "fmcore.epoch",

@@ -152,6 +152,13 @@ def test_a_gpu_that_is_not_there():
         backend_for("cuda:99")
 
 
+def test_several_workers_train_on_the_processor(fm, dense_rows):
+    fm.write("rows.svm", dense_rows)
+    said = fm("train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device", "auto", "--distributed", "local",
+              "--workers", 2, code=2).err
+    assert last_line(said).startswith("fm: --device auto is not for several workers, which --distributed local has")
+
+
 def test_an_unknown_device_is_a_wrong_usage(fm):
     assert "Invalid value for '--device': device is 'gpu'; expected" in fm(
         "train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device", "gpu", code=2).err

@@ -94,7 +94,7 @@ def test_shuffling_follows_the_seed_and_can_be_left_out():
 
 @pytest.mark.parametrize(("rows", "size"), [(10, 16), (60_000, 30), (2**17 - 1, 65), (2**17, 256)])
 def test_the_auto_mini_batch_size(rows, size):
-    assert blocks.auto_mini_batch_size(range(rows)) == size
+    assert blocks.auto_mini_batch_size(rows, rows) == size
 
 
 def test_a_row_of_weight_two_counts_as_two_rows_and_of_weight_zero_as_none():

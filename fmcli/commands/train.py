@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import click
 
-from fmcli import options
+from fmcli import options, teams
 from fmcli.channels import channel_options, train_and_test
 from fmcli.progress import byte_bar
 from fmcli.sagemaker_log import SageMakerLog
@@ -38,16 +38,18 @@ begin_options = options.stacked(
 @options.hyperparameter_options
 @options.read_options
 @options.table_options
-@click.option("--metrics-out", metavar="FILE", help="Write a JSON line an epoch to this file.")
+@click.option("--metrics-out", metavar="FILE",
+              help="Write a JSON line an epoch, and one a round of several workers, to this file.")
 @click.option("--log-format", type=click.Choice(list(LOGS)), default="table",
               help="What is said while training: a table, the log lines of SageMaker's Factorization Machines, or a "
                    "JSON object an epoch.  [default: table]")
 @options.device_option
 @options.memory_option
 @options.threads_option
+@teams.team_options
 @options.quiet_option
 @click.pass_context
-def command(context, output, metrics_out, quiet, **values):
+def command(context, **values):
     """Train a factorization machine on rows of any format that `fm convert` reads.
 
     With the same seed the model is the same to the byte, for any number of threads and any memory limit, and however
@@ -60,10 +62,19 @@ def command(context, output, metrics_out, quiet, **values):
     fm train train.rec --preset sagemaker --hyperparameters hyperparameters.json -p epochs=20 -o jobs.fm
     fm train --input-mode pipe --train data/train --test data/test --predictor-type regressor -o a.fm
     fm train today.rec --init-model yesterday.fm -o today.fm --checkpoint today.ckpt --resume
+    fm train /shared/clicks --predictor-type binary_classifier -o clicks.fm --distributed ray --workers 8
+    mpirun -n 8 fm train /shared/clicks --predictor-type binary_classifier -o clicks.fm --distributed mpi
     """
-    threads = options.chosen_threads(values.pop("threads"))
+    with teams.led(values["distributed"]) as leads:
+        if leads:
+            train(context, **values)
+
+
+def train(context, output, metrics_out, quiet, **values):
+    """Do as the command's values say."""
+    resources = teams.resources(values, values.pop("threads"))
     stop, saving = saving_of(values)
-    initial_model, hyperparameters, read = job(context, values, threads, quiet=quiet)
+    initial_model, hyperparameters, read = job(context, values, resources.threads or 1, quiet=quiet)
     log_format = values.pop("log_format")
     bar = byte_bar("reading", quiet=quiet or log_format != "table")
     data, test = train_and_test(values, read, bar.reach)
@@ -71,14 +82,13 @@ def command(context, output, metrics_out, quiet, **values):
     with publish.all_or_none(), publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
         try:
             model = api.train(data, hyperparameters, output, test=test, observer=log, initial_model=initial_model,
-                              checkpoint=saving, stop=stop,
-                              resources=api.Resources(threads, values["memory_limit"], values["device"]))
+                              checkpoint=saving, stop=stop, resources=resources)
         except PausedError as error:
             error.exit_code = stop.exit_code
             raise
         finally:
             log.close()
-        for record in log.records if metrics else ():
+        for record in log.told if metrics else ():
             metrics.write(json.dumps(record).encode() + b"\n")
     if saving:
         api.remove_checkpoint(saving.path)

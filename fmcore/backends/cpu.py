@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fmcore.backends import blas
+from fmcore.backends._exchange import move
 from fmcore.backends._features import level_3
 from fmcore.backends.pace import Pace
 from fmcore.backends.prepared import Cells, aligned_zeros, prepared
@@ -57,24 +58,27 @@ class CpuBackend:
 
 
 class CpuTrainer:
-    """Parameters being trained."""
+    """Parameters being trained.
+
+    table: a Table of them, which may be changed between two passes. updates: mini-batches trained so far.
+    """
 
     def __init__(self, backend, model):
         self._backend, self._model = backend, model
-        self._table = Table(model)
-        self._settings, self._updates = settings(model.hyperparameters), updates_in(model.state)
+        self.table = Table(model, backend.threads)
+        self._settings, self.updates = settings(model.hyperparameters), updates_in(model.state)
         self._pace = Pace(backend.threads)
 
     def train(self, block, order, lr=1.0):
         """See fmcore.backends."""
-        rows, work = len(block.batch), block.groups.size * self._table.width / (len(block.starts) - 1)
+        rows, work = len(block.batch), block.groups.size * self.table.width / (len(block.starts) - 1)
         told = np.empty(rows, np.float32), np.empty(rows, np.float32)
         dense = isinstance(block.groups, Cells)
 
         def train(part, threads):
-            self._backend.kernels.train(block, part, self._table, self._settings(lr, self._updates), threads, told,
+            self._backend.kernels.train(block, part, self.table, self._settings(lr, self.updates), threads, told,
                                         blas.sgemm() if dense else None)
-            self._updates += len(part)
+            self.updates += len(part)
 
         with blas.one_thread() if dense else nullcontext():
             if work > TEAM_WORK:
@@ -85,14 +89,14 @@ class CpuTrainer:
 
     def score(self, batch):
         """See fmcore.backends; the same bits as `CpuBackend.score` of the snapshot."""
-        table = self._table
+        table = self.table
         return self._backend.kernels.score(
             batch, table.bias, table.linear, table.factors, self._model.num_factors, self._backend.threads)
 
     def snapshot(self):
         """See fmcore.backends."""
-        model = self._table.model(self._model)
-        model.state.update(updates_state(model.hyperparameters.optimizer, self._updates))
+        model = self.table.model(self._model)
+        model.state.update(updates_state(model.hyperparameters.optimizer, self.updates))
         return model
 
 
@@ -101,11 +105,11 @@ class Table:
 
     bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
     where width is num_factors rounded up to LANES; the padding starts and stays 0. An optimizer that keeps a slot once
-    for all factors has it in another column of linear, and none in factors.
+    for all factors has it in another column of linear, and none in factors. threads: for take and its like.
     """
 
-    def __init__(self, model):
-        optimizer = model.hyperparameters.optimizer
+    def __init__(self, model, threads=1):
+        optimizer, self._num_factors, self._threads = model.hyperparameters.optimizer, model.num_factors, threads
         self._slots, self._rowwise = SLOTS[optimizer], optimizer in ROWWISE
         parts = 1 + len(self._slots)
         self.width = -(-model.num_factors // LANES) * LANES
@@ -113,6 +117,31 @@ class Table:
         self.linear = np.zeros((model.feature_dim, 2 * parts - 1 if self._rowwise else parts), np.float32)
         self.factors = aligned_zeros(model.feature_dim, self.width if self._rowwise else parts * self.width)
         self._exchange(model, np.copyto)
+
+    def take(self, features):
+        """All that there is of some features (int32 array): float32 (features, row size), their padding left out."""
+        parts = self.factors.shape[1] // self.width
+        rows = np.empty((len(features), self.linear.shape[1] + parts * self._num_factors), np.float32)
+        self._move("take", features, rows)
+        return rows
+
+    def put(self, features, rows):
+        """Let some features, each named once, be what `take` has given."""
+        self._move("put", features, rows)
+
+    def add(self, features, rows):
+        """Add such rows to what there is of some features, each named once."""
+        self._move("add", features, rows)
+
+    def less(self, features, rows):
+        """What `take` gives, less such rows."""
+        rows = rows.copy()
+        self._move("subtract", features, rows)
+        return rows
+
+    def _move(self, how, features, rows):
+        move(how, features, rows, self.linear, self.factors, width=self.width, k=self._num_factors,
+             threads=self._threads)
 
     def model(self, like):
         """A Model with copies of what is here, otherwise like the given one."""

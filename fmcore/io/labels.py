@@ -12,12 +12,13 @@ class Labels:
 
     binary: map and check at all; otherwise labels pass through.
     positive: the label that means 1, as written in the data; every other label means 0.
+    negative: 0.0 or -1.0, whichever of the two there is, once seen.
     """
 
     def __init__(self, *, binary=False, positive=None):
         self.binary = binary or positive is not None
         self.positive = positive
-        self._negative = None  # 0.0 or -1.0, once seen
+        self.negative = None
 
     def apply(self, batch):
         """Map batch.labels in place; return the rows (int array) whose label has no place in a classification."""
@@ -52,10 +53,10 @@ class Labels:
 
     def _check(self, labels):
         bad = ~(np.isnan(labels) | np.isin(labels, (-1, 0, 1)))
-        if self._negative is None:
+        if self.negative is None:
             first = labels[(labels == 0) | (labels == -1)][:1]
-            self._negative = float(first[0]) if len(first) else None
-        other = {0.0: -1.0, -1.0: 0.0}.get(self._negative)
+            self.negative = float(first[0]) if len(first) else None
+        other = {0.0: -1.0, -1.0: 0.0}.get(self.negative)
         if other is not None:
             bad |= labels == other
         rows = np.flatnonzero(bad)

@@ -61,12 +61,14 @@ class Report:
     errors: the first few errors that on_error="skip" passed over.
     facts: name -> number, what was seen of the data as a whole: "min_index" is the smallest over all pieces, every
     other ("max_index", "feature_dim", ...) the largest.
+    units: name of a Range that was read to its end -> lines or records that it holds, rows or not.
     """
 
     notes: list = field(default_factory=list)
     counts: dict = field(default_factory=dict)
     errors: list = field(default_factory=list)
     facts: dict = field(default_factory=dict)
+    units: dict = field(default_factory=dict)
 
     def note(self, sentence):
         """Say a sentence once."""
@@ -88,6 +90,18 @@ class Report:
         self.count("rows skipped")
         if len(self.errors) < 5:
             self.errors.append(error)
+
+
+    def take_in(self, other):
+        """Add what another reader has to tell of other rows."""
+        for sentence in other.notes:
+            self.note(sentence)
+        for name, number in other.counts.items():
+            self.count(name, number)
+        for name, value in other.facts.items():
+            self.learn(name, value)
+        self.errors += other.errors[:5 - len(self.errors)]
+        self.units.update(other.units)
 
 
 def number_or_none(text):

@@ -6,10 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fmcore.errors import DataError
+from fmcore.io.dealing import Share, share
 from fmcore.io.detect import detect, enough
 from fmcore.io.labels import Labels
-from fmcore.io.options import FORMATS, require_one_of
+from fmcore.io.options import FORMATS, Report, require_one_of
 from fmcore.io.parallel import Workers
+from fmcore.io.ranges import Range
 from fmcore.io.sources import title
 from fmcore.io.streams import open_source
 from fmcore.memory import keep_freed
@@ -81,9 +83,10 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
     sizes = [source.size for source in sources]
     total, done = None if None in sizes else sum(sizes), 0
     with nullcontext(workers) if workers else Workers(options.threads) as shared:
-        reading = _Reading(options, report, encoder, shared)
+        reading, silent = (_Reading(options, told, encoder, shared) for told in (report, Report()))
         for source in sources:
-            with open_source(source) as stream, closing(reading.batches(source, stream)) as batches:
+            told = silent if isinstance(source, Share) and source.worker else reading
+            with open_source(source) as stream, closing(told.batches(source, stream)) as batches:
                 for batch in batches:
                     if on_bytes is not None:
                         on_bytes(done + stream.consumed, total)
@@ -103,8 +106,12 @@ class _Reading:
         self._labels = Labels(binary=options.binary, positive=options.positive)
 
     def batches(self, source, stream):
-        """The batches of one source."""
-        name = self._options.format
+        """The batches of one source, or of a Share of it."""
+        batches = self._batches(source, stream)
+        return share(batches, source.worker, source.workers) if isinstance(source, Share) else batches
+
+    def _batches(self, source, stream):
+        name = source.format if isinstance(source, Range) else self._options.format
         if name == "auto":
             name = detect(stream.head(enough), source.name)
         if name in TABLES:
@@ -118,9 +125,10 @@ class _Reading:
         for fact, sentence in NOTES.items():
             if fact in self._report.facts:
                 self._report.note(sentence)
-        if self._options.index_base == "auto" and self._report.facts.get("min_index") == 1:
-            self._report.note(f"lowest index is 1 in {title(sources)}: indices look 1-based and are kept as they "
-                              "stand; --index-base 1 would shift them to 0")
+        if self._labels.negative is not None:
+            self._report.learn(f"label {self._labels.negative:g}", 1)
+        if not any(isinstance(source, Range) for source in sources):
+            note_indices(self._report, self._options, sources)
 
     def _table(self, source, stream, name):
         if name == "parquet" and (stream.compression or not source.rereadable):
@@ -147,6 +155,8 @@ class _Reading:
                 yield piece.batch
                 units += piece.units
                 offset += size
+        if isinstance(source, Range):
+            self._report.units[source.name] = units
 
     def _pieces(self, source, stream, codec):
         return self._workers.map(partial(_decode, codec), _cut(codec, source, stream))
@@ -160,6 +170,13 @@ class _Reading:
         for row in bad:
             self._report.skip(self._labels.error(batch, row))
         return batch.take(np.delete(np.arange(len(batch)), bad))
+
+
+def note_indices(report, options, sources):
+    """Note where indices, of all these sources, look as if they began at 1."""
+    if options.index_base == "auto" and report.facts.get("min_index") == 1:
+        report.note(f"lowest index is 1 in {title(sources)}: indices look 1-based and are kept as they stand; "
+                    "--index-base 1 would shift them to 0")
 
 
 def _cut(codec, source, stream):

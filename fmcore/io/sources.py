@@ -10,6 +10,8 @@ from fmcore.errors import DataError, UsageError
 
 STDIN = "-"
 REMOTE = "is on S3, which is not read from here; copy it to this machine first"
+CUT_OFF = ("it ends after {:,} bytes, but had {:,} when the command began: it was cut off or replaced meanwhile; run "
+           "this again on a file that stays as it is")
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ def find(names):
 
     A name is a file, a named pipe or another device, "-", a folder (all regular files in and below it, sorted by path;
     what begins with "." or "_" and manifests are left out), a SageMaker manifest (*.manifest), or a glob pattern (its
-    matches sorted; ** stands for any depth and matches files alone). Raises DataError where nothing is there and
-    UsageError where standard input is named twice or a name is empty.
+    matches sorted; ** stands for any depth and matches files alone), or a Source, which stands for itself. Raises
+    DataError where nothing is there and UsageError where standard input is named twice or a name is empty.
     """
-    names = [os.fspath(name) for name in names]
+    names = [name if isinstance(name, Source) else os.fspath(name) for name in names]
     if not names:
         raise UsageError("no input is named; expected a file, a folder, a pattern, or - for standard input")
     if "" in names:
@@ -57,6 +59,8 @@ def title(found):
 
 
 def _expand(name):
+    if isinstance(name, Source):
+        return [name]
     if name == STDIN:
         return [Source(STDIN)]
     if name.startswith("s3://"):

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from fmcore import publish
 from fmcore.errors import DataError, ResourceError, UsageError
 from fmcore.io.pipes import Pipe, open_pipe
-from fmcore.io.sources import STDIN
+from fmcore.io.ranges import Range, Window
+from fmcore.io.sources import CUT_OFF, STDIN
 
 BLOCK = 8 << 10  # bytes asked for when looking ahead
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
@@ -24,11 +25,12 @@ class ByteStream(io.BufferedIOBase):
 
     handle: a binary file with read1 (which gives what is there and waits only while nothing is).
     compression: "gzip", "bzip2", "zstd" or None. size: bytes that a regular file had when it was found, else None.
+    start: where in the file they begin, 0 but for a Range.
     """
 
-    def __init__(self, handle, name, *, compression=None, raw=None, size=None):
+    def __init__(self, handle, name, *, compression=None, raw=None, size=None, start=0):
         super().__init__()
-        self.name, self.compression = name, compression
+        self.name, self.compression, self.start = name, compression, start
         self._handle, self._raw, self._size = handle, raw, size
         self._ahead, self._ended, self._taken = b"", False, 0
 
@@ -91,9 +93,7 @@ class ByteStream(io.BufferedIOBase):
         self._taken += len(data)
         self._ended = not data
         if self._ended and self._size is not None and self._taken < self._size:
-            raise DataError(f"it ends after {self._taken:,} bytes, but had {self._size:,} when the command began: it "
-                            "was cut off or replaced meanwhile; run this again on a file that stays as it is",
-                            source=self.name)
+            raise DataError(CUT_OFF.format(self._taken, self._size), source=self.name)
         return data
 
 
@@ -170,9 +170,11 @@ def open_source(source):
     """Open a Source as a ByteStream of its plain bytes.
 
     Compression shows in the first bytes, whatever the name; members written one after another are read as one. Waits
-    for a named pipe's writer, and for a Pipe as `open_pipe` says. Raises DataError where the file cannot be opened, or
-    has a name that ends with .gz, .bz2 or .zst and other content.
+    for a named pipe's writer, and for a Pipe as `open_pipe` says. A Range gives its units, whatever they look like.
+    Raises DataError where the file cannot be opened, or has a name that ends with .gz, .bz2 or .zst and other content.
     """
+    if isinstance(source, Range):
+        return _open_range(source)
     raw = ByteStream(_open(source), source.name, size=source.size)
     with ExitStack() as on_failure:
         on_failure.callback(raw.close)
@@ -183,6 +185,14 @@ def open_source(source):
     if kind is None:
         return raw
     return ByteStream(kind.reader(_Compressed(raw)), source.name, compression=kind.name, raw=raw)
+
+
+def _open_range(source):
+    with ExitStack() as on_failure:
+        file = on_failure.enter_context(_open(source))
+        window = Window(file, source)
+        on_failure.pop_all()
+    return ByteStream(window, source.name, size=window.size, start=window.start)
 
 
 def _open(source):

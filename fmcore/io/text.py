@@ -60,11 +60,11 @@ class WrongLines(Sequence):
 def chunks(stream, size=CHUNK):
     """Whole lines of a byte stream, about `size` bytes or one line a piece; the last may lack its line end.
 
-    A byte order mark at the start is left out. Raises DataError at a line of more than LONGEST_LINE bytes.
+    A byte order mark at the start of a file is left out. Raises DataError at a line of more than LONGEST_LINE bytes.
     """
     pieces = _whole_lines(stream, size)
     for first in pieces:
-        yield first.removeprefix(BOM)
+        yield first if getattr(stream, "start", 0) else first.removeprefix(BOM)
         yield from pieces
 
 

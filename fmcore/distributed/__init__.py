@@ -1,0 +1,26 @@
+"""Training by several workers, each on rows of its own, that bring their parameters together after every round.
+
+    rounds.py     how an epoch is cut into rounds
+    deltas.py     what a round moved: split by owners, brought together, pure functions
+    states.py     the parameters of a worker: all of them (replica) or those that it owns (sharded)
+    feed.py       a worker's mini-batches in the order of an epoch
+    worker.py     what one worker does; it knows nothing of engines
+    team.py       what the leader asks of all workers, and how a team goes on when it has lost one
+    run.py        the loop over epochs, led from one place
+    machines.py   the door: which engine, how many workers, which state
+    inprocess.py, on_mpi.py, on_ray.py
+                  the engines: one place, MPI's ranks, Ray's actors
+
+An engine has
+
+    workers, threads                          their number, and the threads of each
+    all(name, *args) -> list                  every worker's method of that name, results in worker order
+    one(worker, name, *args)                  one worker's
+    exchange(split, merge, apply, alike) -> list
+                                              three methods of every worker w: split() gives a part for each owner;
+                                              merge(parts of all workers) gives an answer for each worker, or one for
+                                              all where alike; apply(answers of all owners); what apply returns
+    close()                                   let all workers go
+
+and raises `lost.Lost` where workers have gone and others taken their places, `lost.DiedError` where that cannot be.
+"""

@@ -1,0 +1,74 @@
+"""A worker's mini-batches in the order of an epoch, any stretch of them."""
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import numpy as np
+
+from fmcore.backends.prepared import Cells
+from fmcore.blocks import Block
+from fmcore.epoch import turns_of
+
+
+class Part(NamedTuple):
+    """Some mini-batches of a prepared Block: turns (int64) from number `first` on."""
+
+    block: Block
+    turns: np.ndarray
+    first: int
+
+
+class Feed:
+    """Gives stretches of an epoch; one that goes on where the last has ended costs nothing extra.
+
+    dataset: a settled fmcore.dataset.Dataset. size: mini-batches of an epoch.
+    """
+
+    def __init__(self, dataset):
+        self._dataset = dataset
+        batches = -(-np.array(dataset.block_rows, np.int64) // dataset.mini_batch_size)
+        self._ends = np.cumsum(batches)
+        self.size = int(batches.sum())
+        self._open, self._blocks = ExitStack(), None
+        self._place = self._block = None  # (epoch, number) of the block that is here
+
+    def take(self, epoch, first, last):
+        """The mini-batches first .. last of an Epoch, as a list of Parts."""
+        parts = []
+        while first < last:
+            number = int(np.searchsorted(self._ends, first, side="right"))
+            begin = int(self._ends[number - 1]) if number else 0
+            stop = min(last, int(self._ends[number]))
+            block = self._reach(epoch.number, number)
+            turns = turns_of(block, self._dataset.first_block + number, epoch)
+            parts.append(Part(block, turns[:stop - begin], first - begin))
+            first = stop
+        return parts
+
+    def close(self):
+        """Let go of what is read ahead."""
+        self._open.close()
+        self._place = self._block = None
+
+    def _reach(self, epoch, number):
+        if self._place == (epoch, number):
+            return self._block
+        if self._place is None or (epoch, number - 1) != self._place:
+            self.close()
+            self._blocks = self._open.enter_context(self._dataset.epoch(number))
+        self._block, self._place = next(self._blocks), (epoch, number)
+        return self._block
+
+
+def touched(parts, seen):
+    """The features that some mini-batches hold, int32, rising; seen: uint8 (feature_dim,) of zeros, left so."""
+    for block, turns, first in parts:
+        if isinstance(block.groups, Cells):
+            seen[:block.groups.columns] = 1
+            continue
+        indptr, indices = block.batch.indptr, block.batch.indices
+        batches = turns[first:]
+        for begin, end in zip(indptr[block.starts[batches]], indptr[block.starts[batches + 1]], strict=True):
+            seen[indices[begin:end]] = 1
+    features = np.flatnonzero(seen).astype(np.int32)
+    seen[features] = 0
+    return features

@@ -1,0 +1,32 @@
+"""The engine of one process: its workers take turns."""
+from fmcore.distributed.worker import Worker
+from fmcore.threads import default_threads
+
+
+class InProcess:
+    """See fmcore.distributed. threads: None for all that there are."""
+
+    name = "in one process"
+
+    def __init__(self, workers, threads):
+        self.workers, self.threads = workers, threads or default_threads()
+        self._workers = [Worker(number) for number in range(workers)]
+
+    def all(self, name, *args):
+        """See fmcore.distributed."""
+        return [getattr(worker, name)(*args) for worker in self._workers]
+
+    def one(self, worker, name, *args):
+        """See fmcore.distributed."""
+        return getattr(self._workers[worker], name)(*args)
+
+    def exchange(self, split, merge, apply, *, alike=False):
+        """See fmcore.distributed."""
+        parts = zip(*self.all(split), strict=True)
+        answers = [getattr(worker, merge)(list(own)) for worker, own in zip(self._workers, parts, strict=True)]
+        return [getattr(worker, apply)([answer if alike else answer[number] for answer in answers])
+                for number, worker in enumerate(self._workers)]
+
+    def close(self):
+        """See fmcore.distributed."""
+        self._workers = []

@@ -1,0 +1,28 @@
+"""Workers that are gone."""
+from fmcore.errors import FMError
+
+
+class Lost(Exception):  # noqa: N818 - a state of affairs, which the team deals with
+    """Workers have gone, and new ones, which know nothing yet, have taken their places; nothing else was undone.
+
+    workers: their numbers.
+    """
+
+    def __init__(self, workers):
+        super().__init__(workers)
+        self.workers = workers
+
+
+class DiedError(FMError):
+    """Workers have gone for good, and training with them.
+
+    After a checkpoint it can be gone on with by the same command, which `resumable` turns the exit code into saying.
+    """
+
+    RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h
+
+    def resumable(self, path):
+        """The same, where the file `path` holds a checkpoint of this training."""
+        error = DiedError(f"{self}; {path} holds what was trained before: run the same command again with --resume")
+        error.exit_code = self.RESUMABLE
+        return error

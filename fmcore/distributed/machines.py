@@ -1,0 +1,115 @@
+"""The door to distributed training: which engine, how many workers, and what each of them may use."""
+import os
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from fmcore.blocks import generator
+from fmcore.distributed.lost import DiedError
+from fmcore.distributed.run import TeamRun
+from fmcore.distributed.team import Team
+from fmcore.distributed.worker import Orders
+from fmcore.errors import DataError, UsageError
+from fmcore.fitting import Resources, first_model, least_scale
+from fmcore.io import dealing
+from fmcore.io.sources import STDIN
+from fmcore.memory import LEAST, Budget, budget
+
+ENGINES = ("ray", "mpi", "local")
+
+
+@dataclass
+class Machines(Resources):
+    """What a team may use; threads (None: what is there for each) and memory_limit are those of one worker.
+
+    engine: one of ENGINES; local is all workers in this process, one after the other. workers: their number.
+    dist_state: one of fmcore.distributed.sizes.STATES. address: of a Ray cluster.
+    """
+
+    threads: int | None = None
+    engine: str = "local"
+    workers: int = 1
+    dist_state: str = "auto"
+    address: str | None = None
+
+    def trained(self, job, observer, control):
+        """See fmcore.fitting.Resources."""
+        self._require_files(job)
+        try:
+            with closing(self._open()) as engine, job.data.named():
+                return self._led(engine, job, observer, control)
+        except DataError as error:
+            error.source = as_named(job).get(error.source, error.source)
+            raise
+        except DiedError as error:
+            if path := control.kept():
+                raise error.resumable(path) from error
+            raise
+
+    def _open(self):
+        if self.engine == "ray":
+            from fmcore.distributed.on_ray import Ray
+
+            return Ray(self.workers, self.threads, self.address)
+        if self.engine == "mpi":
+            from fmcore.distributed.on_mpi import leader
+
+            return leader(self.threads)
+        from fmcore.distributed.inprocess import InProcess
+
+        return InProcess(self.workers, self.threads)
+
+    def _led(self, engine, job, observer, control):
+        data, hyperparameters, test, initial_model = job
+        team = Team(engine, self._orders(engine, job), observer)
+        team.load(data.report, data.sources)
+        known = initial_model.feature_dim if initial_model else 1
+        feature_dim = hyperparameters.feature_dim or max(known, team.data.feature_dim)
+        team.settle(feature_dim)
+        model = first_model(replace(hyperparameters, feature_dim=feature_dim), team.data, initial_model)
+        observer.loaded(team.data, model, team)
+        return TeamRun(team, model, observer, control).train(team.test if test else None)
+
+    def _require_files(self, job):
+        data = job.data
+        if data.pipe is not None:
+            raise UsageError("pipes are read by one process, and here each worker reads rows of its own; name files "
+                             "that all of them can read")
+        if data.encoder.is_new and job.initial_model is None:
+            raise UsageError(f"the vocabulary {data.options.table.vocabulary} does not exist, and workers that read at "
+                             "the same time cannot build one; let fm convert build it from the same files")
+
+    def _orders(self, engine, job):
+        data, h, test, initial_model = job
+        order = generator(h.seed, "pieces") if h.shuffle else None
+        dealt = dealing.deal(absolute(data.sources), data.options, engine.workers, order)
+        for sentence in dealt.notes:
+            data.report.note(sentence)
+        tests = [[]] * engine.workers
+        if test:
+            tests = dealing.in_order(absolute(test.sources), test.options, engine.workers)
+        data.encoder.freeze()
+        return Orders(engine.workers, dealt.parts, tests, replace(data.options, threads=engine.threads), data.encoder,
+                      h, engine.threads, self._budget(engine), self.dist_state,
+                      initial_model.feature_dim if initial_model else None, least_scale(h, initial_model))
+
+    def _budget(self, engine):
+        """The Budget of each worker: of what is told, else of its machine's free memory by the workers on it."""
+        if self.memory_limit is not None:
+            return budget(self.memory_limit)
+        places = engine.all("where")
+        on = Counter(host for host, *_ in places)
+        least = max(LEAST, min(free // on[host] for host, free, _ in places))
+        return Budget(least, least // 2, told=False)
+
+
+def absolute(sources):
+    """The same sources for workers, whose folder may be another."""
+    return [source if source.path == STDIN else replace(source, path=os.path.abspath(source.path))  # noqa: PTH100
+            for source in sources]
+
+
+def as_named(job):
+    """What the user calls the files that workers read: absolute name -> name."""
+    return {os.path.abspath(source.path): source.path  # noqa: PTH100 - Path.resolve follows links
+            for data in (job.data, job.test) if data for source in data.sources}

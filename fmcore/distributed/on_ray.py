@@ -1,0 +1,186 @@
+"""The engine of Ray: each worker an actor, which another one replaces where it dies.
+
+The leader is Ray's driver. What workers exchange goes from one's machine to another's, and the leader holds references.
+"""
+import os
+import secrets
+import socket
+import time
+from contextlib import suppress
+
+from fmcore.distributed.lost import DiedError, Lost
+from fmcore.distributed.worker import Worker
+from fmcore.errors import ResourceError, UsageError
+from fmcore.threads import default_threads
+
+LOCAL = "local"
+PLACED = 300  # seconds in which workers must find processors, an autoscaler's start of machines among them
+REPLACED = 60  # seconds in which a worker that died must be replaced
+REACHED = 10  # seconds in which the head of a cluster must answer
+PAUSE = 0.5  # seconds between two looks at who is there
+INSTALL = "training on Ray needs the package ray, on every machine: pip install 'fmkit[ray]'"
+
+
+class Post(Worker):
+    """A worker as an actor, whose arguments come and results go one by one."""
+
+    def call(self, name, *args):
+        """The result of a method."""
+        return getattr(self, name)(*args)
+
+    def spread(self, name, *parts):
+        """Likewise, of parts from all workers or from none; one result for each worker."""
+        results = getattr(self, name)(*[list(parts)] if parts else ())
+        return results if len(results) > 1 else results[0]
+
+    def gather(self, name, *parts):
+        """Likewise, of parts from all workers."""
+        return getattr(self, name)(list(parts))
+
+
+class Ray:
+    """See fmcore.distributed.
+
+    threads: of each worker, which are as many of a cluster's CPUs; None for what there is for each.
+    address: "auto" for the cluster that this machine is part of, "host:port" of another one's head, "local" for one on
+    this machine that ends with this process.
+    Raises UsageError where there is no such cluster, ResourceError where it has no room for the workers.
+    """
+
+    name = "ray"
+
+    def __init__(self, workers, threads, address):
+        try:
+            import ray
+        except ImportError:
+            raise UsageError(INSTALL) from None
+        self._ray, self.workers = ray, workers
+        _connect(ray, address, workers * (threads or max(1, default_threads() // workers)))
+        self.threads = threads = threads or _fair_threads(ray, workers)
+        self._actor = ray.remote(Post).options(num_cpus=threads, max_restarts=0, scheduling_strategy="SPREAD")
+        self._actors = [self._actor.remote(number) for number in range(workers)]
+        if missing := self._place(PLACED):
+            self.close()
+            raise ResourceError(f"{missing} of {workers} workers found no place on the cluster in {PLACED} seconds, "
+                                f"where each takes {threads} CPUs; take fewer with --workers or --threads")
+
+    def all(self, name, *args):
+        """See fmcore.distributed."""
+        kept = [self._ray.put(arg) for arg in args]  # once for all workers
+        return self._results([actor.call.remote(name, *kept) for actor in self._actors])
+
+    def one(self, worker, name, *args):
+        """See fmcore.distributed."""
+        return self._results([self._actors[worker].call.remote(name, *args)])[0]
+
+    def exchange(self, split, merge, apply, *, alike=False):
+        """See fmcore.distributed."""
+        parts = [self._spread(actor, split) for actor in self._actors]
+        to_owner = zip(*parts, strict=True)
+        if alike:
+            answers = [actor.gather.remote(merge, *own) for actor, own in zip(self._actors, to_owner, strict=True)]
+            to_worker = [answers] * self.workers
+        else:
+            answers = [self._spread(actor, merge, *own) for actor, own in zip(self._actors, to_owner, strict=True)]
+            to_worker = zip(*answers, strict=True)
+        return self._results([actor.gather.remote(apply, *own)
+                              for actor, own in zip(self._actors, to_worker, strict=True)])
+
+    def close(self):
+        """See fmcore.distributed."""
+        for actor in self._actors:
+            with suppress(Exception):
+                self._ray.kill(actor)
+        self._ray.shutdown()
+
+    def _spread(self, actor, name, *parts):
+        refs = actor.spread.options(num_returns=self.workers).remote(name, *parts)
+        return refs if self.workers > 1 else [refs]
+
+    def _results(self, refs):
+        """What all calls gave; raises the first worker's error, or Lost, once none is under way any more."""
+        errors, results = [], []
+        for ref in refs:
+            found, error = self._result(ref)
+            results.append(found)
+            errors += [error] if error else []
+        if any(isinstance(error, self._ray.exceptions.RayError) for error in errors):
+            before = list(self._actors)
+            if missing := self._place(REPLACED):
+                raise DiedError(f"{missing} of {self.workers} workers died, and found no other place on the cluster "
+                                f"within {REPLACED} seconds")
+            raise Lost([worker for worker, actor in enumerate(self._actors) if actor is not before[worker]])
+        if errors:
+            raise errors[0]
+        return results
+
+    def _result(self, ref, timeout=None):
+        """(what a call gave, None) or (None, its error: of the worker's own, else a RayError)."""
+        try:
+            return self._ray.get(ref, timeout=timeout), None
+        except self._ray.exceptions.RayTaskError as error:
+            return None, error.cause if isinstance(error.cause, Exception) else error
+        except self._ray.exceptions.RayError as error:
+            return None, error
+
+    def _place(self, seconds):
+        """Wait until all workers answer, and put new ones in the places of those that are gone; how many still miss.
+
+        One that has just been placed may be gone again: for a while, the scheduler chooses machines that are no more.
+        """
+        end = time.monotonic() + seconds
+        asked = {self._actors[worker].call.remote("where"): worker for worker in range(self.workers)}
+        while asked and time.monotonic() < end:
+            ready, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=PAUSE)
+            for ref in ready:
+                worker = asked.pop(ref)
+                if self._result(ref)[1] is not None:
+                    self._actors[worker] = self._actor.remote(worker)
+                    asked[self._actors[worker].call.remote("where")] = worker
+        return len(asked)
+
+
+def _connect(ray, address, processors):
+    """Connect to a cluster, or start one with so many processors on this machine."""
+    _keep_off_standard_output()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet = {"log_to_driver": False, "logging_level": "error"}
+    if address == LOCAL:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex())  # else Ray writes one below the home folder
+        ray.init(address=LOCAL, num_cpus=processors, include_dashboard=False, **quiet)
+        return
+    if address.startswith("ray://"):
+        raise UsageError(f"{address} is an address of Ray Client, over which all data would go; run this command on a "
+                         "machine of the cluster, or with ray job submit")
+    try:
+        _require_somebody(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
+        ray.init(address=address, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
+        where = "on this machine, or at RAY_ADDRESS," if address == "auto" else f"at {address}"
+        raise UsageError(f"there is no Ray {where} that can be connected to ({_first_line(error)}); start one with ray "
+                         "start --head, or take --ray-address local for one that ends with this command") from error
+
+
+def _require_somebody(address):
+    """Raise OSError where nobody listens at "host:port", which Ray takes a minute to notice."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED).close()
+
+
+def _keep_off_standard_output():
+    """Let Ray not print there what it has to tell of machines that die: standard output is for data."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):  # which has no switch
+        worker.print_to_stdstream = lambda *_args, **_options: None
+
+
+def _fair_threads(ray, workers):
+    """CPUs of the cluster for each worker, as many as its smallest machine has at the most."""
+    machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return max(1, min(sum(machines) // workers, *(cpus for cpus in machines if cpus)))
+
+
+def _first_line(error):
+    return str(error).strip().split("\n", 1)[0][:200]

@@ -1,0 +1,29 @@
+"""Which state a worker holds, and the memory that it takes."""
+from fmcore.errors import ResourceError
+from fmcore.estimate import parameter_bytes, table_bytes
+
+STATES = ("auto", "replica", "sharded")
+REPLICA = 0.4  # of a worker's memory, in which all parameters must fit twice for it to hold them all
+LOOKUP = 5  # bytes a feature, by which a worker of shards finds those of a round
+
+
+def is_sharded(dist_state, hyperparameters, feature_dim, total):
+    """Whether each worker holds its own features alone; total: bytes that the worker with the least may take."""
+    if dist_state != "auto":
+        return dist_state == "sharded"
+    return 2 * table_bytes(hyperparameters, feature_dim) > REPLICA * total
+
+
+def worker_bytes(hyperparameters, feature_dim, workers, *, sharded):
+    """Bytes that the parameters of a worker take at the most."""
+    held = parameter_bytes(hyperparameters, feature_dim)
+    return held // workers + LOOKUP * feature_dim if sharded else held + feature_dim
+
+
+def require_memory(needed, budget, workers, *, sharded):
+    """Raise ResourceError where the parameters of a worker take more bytes than its fmcore.memory.Budget."""
+    if needed > budget.total:
+        advice = "more workers, " if sharded else "--dist-state sharded, "
+        raise ResourceError(f"the parameters take about {needed:,} bytes of memory in each of {workers} workers, more "
+                            f"than the {budget.total:,} that one may take; give {advice}fewer factors (--num-factors), "
+                            "or more memory with --memory-limit, which is that of one worker")

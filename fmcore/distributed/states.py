@@ -1,0 +1,171 @@
+"""The parameters of one worker: a replica of all, or a shard of them and what a round needs of the others' shards.
+
+Both let a round train with `trainer`, on blocks and batches as `block` and `batch` make them, and then give the `delta`
+of it.
+"""
+from dataclasses import replace
+
+import numpy as np
+
+from fmcore.backends.prepared import Cells
+from fmcore.distributed import deltas
+from fmcore.distributed.deltas import Delta
+from fmcore.model import Model
+
+
+class Replica:
+    """All parameters, and those that the round under way may move as they were before."""
+
+    alike = True  # what an owner brings together goes to all workers
+
+    def __init__(self, backend, model):
+        self.trainer = backend.trainer(model)
+        self._features = None
+
+    def begin(self, features):
+        """Begin a round that moves no other features (int32, rising) than these."""
+        table = self.trainer.table
+        self._features, self._rows = features, table.take(features)
+        self._bias, self._updates = table.bias.copy(), self.trainer.updates
+
+    def delta(self):
+        """What the round has moved so far."""
+        table = self.trainer.table
+        return Delta(self._features, table.less(self._features, self._rows), table.bias - self._bias,
+                     self.trainer.updates - self._updates)
+
+    def rewind(self):
+        """Undo the round, bit by bit, if one is under way."""
+        if self._features is not None:
+            self.trainer.table.put(self._features, self._rows)
+            self.trainer.table.bias[:] = self._bias
+            self.trainer.updates = self._updates
+            self._features = None
+
+    def take_in(self, merged):
+        """As an owner: nothing, for all workers apply what is brought together."""
+
+    def apply(self, merged):
+        """Move all features by what the owners have brought together (list of Delta) in place of what was trained."""
+        self.rewind()
+        table = self.trainer.table
+        for delta in merged:
+            table.add(delta.features, delta.rows)
+        table.bias += merged[0].bias
+        self.trainer.updates += merged[0].updates
+
+    def batch(self, batch):
+        """A Batch as the trainer wants it."""
+        return batch
+
+    def block(self, block):
+        """A prepared Block as the trainer wants it."""
+        return block
+
+    def model(self):
+        """A Model of what is held."""
+        return self.trainer.snapshot()
+
+
+class Shard:
+    """The features that this worker owns, and in a round a small model of those that its mini-batches hold.
+
+    model: of the owned features alone, in their order. worker, workers: this one's number, and how many there are.
+    """
+
+    alike = False
+
+    def __init__(self, backend, model, worker, workers, feature_dim):
+        self._backend, self._like = backend, model
+        self._worker, self._workers = worker, workers
+        self._own = backend.trainer(model)
+        self._place = np.zeros(feature_dim, np.int32)  # of each feature in the small model
+        self.trainer = self._features = None
+
+    def ask(self, features):
+        """(features, None) for each owner: what of its rows this worker needs."""
+        self._features = features
+        self._place[features] = numbers(features)
+        return deltas.split(features, None, self._workers)
+
+    def answer(self, asked):
+        """(features, rows) for each worker that has asked for (features, None)."""
+        return [(features, self._own.table.take(features // self._workers)) for features, _ in asked]
+
+    def take(self, answers):
+        """Make the small model of what all owners have answered."""
+        _, self._rows = deltas.joined(answers)
+        own, count, like = self._own, len(self._features), self._like
+        linear, factors = np.zeros(count, np.float32), np.zeros((count, like.num_factors), np.float32)
+        self.trainer = self._backend.trainer(Model(like.hyperparameters, np.zeros(1, np.float32), linear, factors))
+        self.trainer.table.put(numbers(self._features), self._rows)
+        self.trainer.table.bias[:] = own.table.bias
+        self.trainer.updates = own.updates
+
+    def begin(self, features):
+        """See Replica; the features are those that were asked for."""
+
+    def delta(self):
+        """See Replica."""
+        table, own = self.trainer.table, self._own
+        return Delta(self._features, table.less(numbers(self._features), self._rows),
+                     table.bias - own.table.bias, self.trainer.updates - own.updates)
+
+    def rewind(self):
+        """See Replica: what is owned moves at a round's end alone."""
+
+    def take_in(self, merged):
+        """As an owner: move what is owned."""
+        table, places = self._own.table, merged.features // self._workers
+        table.add(places, merged.rows)
+        table.bias += merged.bias
+        self._own.updates += merged.updates
+
+    def apply(self, merged):  # noqa: ARG002 - the owners have taken it in
+        """See Replica."""
+        self.trainer = None
+
+    def batch(self, batch):
+        """The batch with its features numbered as in the small model, which keeps their order."""
+        return replace(batch, indices=self._place[batch.indices])
+
+    def block(self, block):
+        """Likewise; a matrix' columns are the first features, and all of them are in the small model."""
+        if isinstance(block.groups, Cells):
+            return block
+        groups = block.groups._replace(features=self._place[block.groups.features])
+        return replace(block, batch=self.batch(block.batch), groups=groups)
+
+    def model(self):
+        """See Replica."""
+        return self._own.snapshot()
+
+
+def numbers(features):
+    """The numbers of some features in a small model, int32."""
+    return np.arange(len(features), dtype=np.int32)
+
+
+def owned(model, worker, workers):
+    """The Model of the features that a worker owns."""
+    mine = slice(worker, None, workers)
+    state = {name: array[mine] if name.endswith((".linear", ".factors")) else array
+             for name, array in model.state.items()}
+    return Model(model.hyperparameters, model.bias, model.linear[mine], model.factors[mine], state, model.info)
+
+
+def whole(models, feature_dim):
+    """The Model of all features, given those that the workers own, in worker order."""
+    first = models[0]
+
+    def join(name, arrays):
+        if not name.endswith(("linear", "factors")):
+            return arrays[0]
+        joint = np.empty((feature_dim, *arrays[0].shape[1:]), arrays[0].dtype)
+        for worker, array in enumerate(arrays):
+            joint[worker::len(arrays)] = array
+        return joint
+
+    linear, factors = (join(group, [getattr(model, group) for model in models]) for group in ("linear", "factors"))
+    state = {name: join(name, [model.state[name] for model in models]) for name in first.state}
+    return Model(first.hyperparameters, first.bias, linear, factors, state, first.info)

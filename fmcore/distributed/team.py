@@ -1,0 +1,190 @@
+"""What the leader asks of all workers, and how a team goes on when it has lost some."""
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from fmcore.blocks import auto_mini_batch_size
+from fmcore.dataset import mean_label
+from fmcore.distributed import sizes
+from fmcore.distributed.lost import DiedError, Lost
+from fmcore.distributed.states import owned, whole
+from fmcore.distributed.worker import Settled
+from fmcore.errors import DataError
+from fmcore.io.labels import EXPECTED
+from fmcore.io.readers import note_indices
+
+
+@dataclass
+class TeamData:
+    """What all workers' rows are together; see fmcore.dataset.Dataset for the names. rows_each: of each worker."""
+
+    rows: int
+    non_zeros: int
+    feature_dim: int
+    mean_label: float
+    mini_batch_size: int
+    in_memory: bool
+    memory: int
+    rows_each: list
+    scale: np.ndarray | None = None
+    complete = True
+
+
+class Team:
+    """Workers that an engine reaches, as the backend of a training (see fmcore.backends): trainer and snapshot.
+
+    observer: told of workers that are lost.
+    After `load`: data, a TeamData. sharded: whether each worker holds its own features alone.
+    """
+
+    note = None
+
+    def __init__(self, engine, orders, observer):
+        self._engine, self._orders, self._observer = engine, orders, observer
+        self.workers, self.threads = engine.workers, orders.threads
+        self.name = f"{engine.workers} workers ({engine.name})"
+        self._rounds = 0  # that the parameters have come through
+        self._settled = self._model = None
+
+    def load(self, report, sources):
+        """Let all workers read; what they have learned of the sources is put together, in the report as well."""
+        learned = self._steady(self._engine.all, "read", self._orders)
+        for each in learned:
+            report.take_in(each.report)
+        note_indices(report, self._orders.options, sources)
+        if {"label 0", "label -1"} <= report.facts.keys() and self._orders.options.on_error == "fail":
+            raise DataError(f"labels 0 in some places and -1 in others; {EXPECTED}")
+        h, weighted = self._orders.hyperparameters, np.sum([each.weighted for each in learned], 0)
+        rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)
+        if not rows:
+            raise DataError("no rows to train on")
+        size = h.mini_batch_size or worker_mini_batch_size(rows, non_zeros, self.workers)
+        self.data = TeamData(
+            rows, non_zeros, max(each.feature_dim for each in learned), mean_label(weighted), size,
+            all(each.in_memory for each in learned), sum(each.nbytes for each in learned),
+            [each.rows for each in learned])
+        self._steady(self._learn_scale)
+        return self.data
+
+    def _learn_scale(self):
+        self._engine.exchange("split_scale", "merge_scale", "apply_scale", alike=True)
+
+    def settle(self, feature_dim):
+        """Let all workers make their blocks, now that it is known how many features there are."""
+        h, budget, data = self._orders.hyperparameters, self._orders.budget, self.data
+        self.sharded = sizes.is_sharded(self._orders.dist_state, h, feature_dim, budget.total)
+        needed = sizes.worker_bytes(h, feature_dim, self.workers, sharded=self.sharded)
+        sizes.require_memory(needed, budget, self.workers, sharded=self.sharded)
+        data.feature_dim = feature_dim
+        self._settled = Settled(feature_dim, data.mean_label, data.mini_batch_size, self.sharded)
+        data.scale = self._steady(self._engine.all, "settle", self._settled)[0]
+
+    # ------------------------------------------------------------------------------------------------ parameters
+    def trainer(self, model):
+        """Let these be the parameters that all workers go on from; gives what has `snapshot`."""
+        self._model = model
+        self._steady(self._give, model)
+        self._rounds = 0
+        return self
+
+    def snapshot(self):
+        """A Model of the parameters."""
+        if not self.sharded:
+            return self._steady(self._engine.one, 0, "model")
+        model = whole(self._steady(self._engine.all, "model"), self.data.feature_dim)
+        model.info.update(self._model.info)
+        return model
+
+    def _give(self, model, age=0):
+        if self.sharded:
+            for worker in range(self.workers):
+                self._engine.one(worker, "begin", owned(model, worker, self.workers), age)
+        else:
+            self._engine.all("begin", model, age)
+
+    # ------------------------------------------------------------------------------------------------- training
+    def round(self, epoch, first, last, rows):
+        """Train the round from bound `first` to `last` of an Epoch of so many rows a worker; see rounds.bounds.
+
+        Gives (list of Trained, bytes sent by all workers). Raises DivergedError where a loss is not finite.
+        """
+        before, sent = self._rounds, 0
+        while self._rounds == before:  # which recovering can change as well, once owners' answers have reached somebody
+            with self._recovering():
+                self._engine.all("plan", epoch, first, last, rows)
+                if self.sharded:
+                    self._engine.exchange("ask", "answer", "take")
+                trained = self._engine.all("train")
+                sent = sum(self._engine.exchange("split", "merge", "apply", alike=True))
+                self._rounds += 1
+        return trained, sent
+
+    def test(self):
+        """(raw scores, labels, weights or None) of all test rows, in order."""
+        return self._steady(self._test)
+
+    def _test(self):
+        self._engine.all("begin_test")
+        judged = []
+        while any(self._engine.all("next_test")):
+            if self.sharded:
+                self._engine.exchange("ask", "answer", "take")
+            judged.append(self._engine.all("judge"))
+        return [piece for pieces in zip(*judged, strict=True) for piece in pieces if piece is not None]
+
+    # ------------------------------------------------------------------------------------------------- recovery
+    def _steady(self, call, *args):
+        """The result of a call that can be made again where workers were lost on the way."""
+        while True:
+            with self._recovering():
+                return call(*args)
+
+    @contextmanager
+    def _recovering(self):
+        """Where workers are lost within, bring all of them to where the most advanced is that has its parameters."""
+        try:
+            yield
+        except Lost as lost:
+            while lost:
+                self._observer.lost(lost.workers)
+                lost = self._failed_to_catch_up()
+
+    def _failed_to_catch_up(self):
+        """Catch up; Lost, where further workers were lost on the way."""
+        try:
+            self._catch_up()
+        except Lost as lost:
+            return lost
+        return None
+
+    def _catch_up(self):
+        engine = self._engine
+        if self._rounds and self.sharded:
+            raise DiedError("a worker died, and with it parameters that no other one holds")
+        engine.all("read", self._orders)
+        if self._settled is None:
+            return
+        self._learn_scale()
+        engine.all("settle", self._settled)
+        ages = engine.all("rewind")
+        oldest = max(ages)
+        if self._model is None:
+            return
+        if self._rounds == 0 and oldest <= 0:
+            self._give(self._model)
+        elif oldest < 0:
+            raise DiedError("all workers died, and the parameters with them")
+        elif min(ages) != oldest:
+            source = ages.index(oldest)
+            model = engine.one(source, "model")
+            for worker, age in enumerate(ages):
+                if age != oldest:
+                    engine.one(worker, "begin", model, oldest)
+        self._rounds = max(oldest, 0)
+
+
+
+def worker_mini_batch_size(rows, non_zeros, workers):
+    """The auto mini_batch_size of S workers: that of one by sqrt(S), between as many steps and as large batches."""
+    return max(1, round(auto_mini_batch_size(rows, non_zeros) / workers**0.5))

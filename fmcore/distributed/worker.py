@@ -1,0 +1,297 @@
+"""What one worker of a team does: it reads its rows, trains on them, and owns some of the features."""
+import os
+import socket
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fmcore import memory, warmstart
+from fmcore.backends import backend_for
+from fmcore.blocks import cut
+from fmcore.data import Data
+from fmcore.dataset import Dataset
+from fmcore.distributed import deltas, rounds, sizes
+from fmcore.distributed.feed import Feed, touched
+from fmcore.distributed.states import Replica, Shard
+from fmcore.epoch import Progress, slices_trained
+from fmcore.errors import DataError, DivergedError
+from fmcore.fitting import rows_to_test
+from fmcore.io.options import ReadOptions, Report
+from fmcore.io.ranges import Range
+from fmcore.io.sources import Source
+from fmcore.memory import Budget
+from fmcore.params import Hyperparameters
+from fmcore.scaling import FeatureScale, scaled
+from fmcore.threads import default_threads
+from fmcore.training import Observer
+
+NOTHING = Range(os.devnull, start=0, stop=0, format="libsvm")
+SHUFFLES = 1 << 32  # blocks of one worker at the most, each of which is shuffled in a way of its own
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What every worker has to know before it reads.
+
+    parts, tests: lists of the sources of each worker's training and test rows. encoder: of tables; complete.
+    budget: of memory, for one worker. known: how many features the model to go on from has, or None.
+    least_scale: see fmcore.dataset.Dataset.
+    """
+
+    workers: int
+    parts: list
+    tests: list
+    options: ReadOptions
+    encoder: object
+    hyperparameters: Hyperparameters
+    threads: int
+    budget: Budget
+    dist_state: str
+    known: int | None = None
+    least_scale: np.ndarray | None = None
+
+
+class Learned(NamedTuple):
+    """What a worker's rows have told. weighted: sums of labels and weights. nbytes: of the blocks to come."""
+
+    rows: int
+    non_zeros: int
+    feature_dim: int
+    weighted: np.ndarray
+    nbytes: int
+    in_memory: bool
+    report: Report
+
+
+class Settled(NamedTuple):
+    """What the rows of all workers have told, by which each makes its blocks."""
+
+    feature_dim: int
+    mean_label: float
+    mini_batch_size: int
+    sharded: bool
+
+
+class Trained(NamedTuple):
+    """What came of a worker's round: rows, and the sums of their losses and weights, each before it moved anything."""
+
+    rows: int
+    loss: float
+    weight: float
+
+
+class Worker:
+    """One of a team. Its methods are called by name, by an engine (see fmcore.distributed).
+
+    age: how many rounds its parameters have come through since training began; -1 while it has none.
+    """
+
+    def __init__(self, number):
+        self._number = number
+        self._learned = self._settled = self._state = None
+        self._scale = self._features = self._coming = self._batch = None
+        self._sent, self.age = 0, -1
+
+    def where(self):
+        """(name of this machine, bytes of its memory that are free, number of the process)."""
+        return socket.gethostname(), memory.free(), os.getpid()
+
+    def fair_threads(self, workers_on):
+        """Threads for this worker: its processors, by the workers on its machine where it is bound to none of them."""
+        bound = default_threads() < (os.cpu_count() or 1)
+        return max(1, default_threads() // (1 if bound else workers_on[socket.gethostname()]))
+
+    # -------------------------------------------------------------------------------------------------- reading
+    def read(self, orders):
+        """Read the rows that are this worker's, once; gives Learned."""
+        if self._learned is None:
+            h, self._orders = orders.hyperparameters, orders
+            self._backend = backend_for("cpu", orders.threads)
+            self._data = Data(orders.parts[self._number] or [NOTHING], orders.options, encoder=orders.encoder)
+            dataset = self._dataset = Dataset(self._rows, h, self._backend.prepare, orders.budget.rows,
+                                              reserved=self._reserved, least_scale=orders.least_scale)
+            with placed(self._data, feature_dim=h.feature_dim):
+                dataset.read()
+            memory.give_back()
+            if orders.known is not None and dataset.rows:
+                warmstart.require_columns(orders.known, self._data, h.feature_dim)
+            feature_dim = self._data.feature_dim(dataset.feature_dim, h.feature_dim)
+            self._learned = Learned(dataset.rows, dataset.non_zeros, feature_dim, dataset.weighted, dataset.memory,
+                                    dataset.in_memory, self._data.report)
+        return self._learned
+
+    def _rows(self):
+        return self._data.checked(labels=True, feature_dim=self._orders.hyperparameters.feature_dim)[0]
+
+    def _reserved(self, seen):
+        orders = self._orders
+        h, budget = orders.hyperparameters, orders.budget
+        feature_dim = max(orders.known or 1, self._data.feature_dim(seen, h.feature_dim))
+        sharded = sizes.is_sharded(orders.dist_state, h, feature_dim, budget.total)
+        return budget.reserved(sizes.worker_bytes(h, feature_dim, orders.workers, sharded=sharded))
+
+    def split_scale(self):
+        """What these rows say of the scale of each owner's features: a FeatureScale each."""
+        return self._dataset.learned_scale.split(self._orders.workers)
+
+    def merge_scale(self, parts):
+        """(features, scales): those of the features owned here whose scale is above 1, by what all workers say."""
+        places, scales = FeatureScale.merged(parts).above_1()
+        return places * self._orders.workers + self._number, scales
+
+    def apply_scale(self, found):
+        """Take in what all owners have found."""
+        features = np.concatenate([features for features, _ in found])
+        self._found = features, np.concatenate([scales for _, scales in found])
+
+    def settle(self, settled):
+        """Make the blocks, now that all is known; gives the scale of the features (see fmcore.scaling)."""
+        if self._settled is None:
+            self._scale = full_scale(*self._found, settled.feature_dim, self._orders.least_scale)
+            self._dataset.widen(settled.feature_dim)
+            self._dataset.settle(settled.mean_label, self._scale, settled.mini_batch_size, self._number * SHUFFLES)
+            self._feed = Feed(self._dataset)
+            self._seen = np.zeros(settled.feature_dim, np.uint8)
+            self._test_rows = self._rows_to_test(settled.feature_dim)
+            self._settled = settled
+        return self._scale
+
+    def _rows_to_test(self, feature_dim):
+        if not self._orders.tests[self._number]:
+            return lambda: ()
+        test = Data(self._orders.tests[self._number], self._orders.options)
+        with placed(test):
+            return rows_to_test(test, self._data, feature_dim, self._orders.budget.rows, keep=True, required=False)
+
+    # ------------------------------------------------------------------------------------------------- training
+    def begin(self, model, age=0):
+        """Let these be the parameters: a Model of all features, or of those owned here where the state is sharded."""
+        if self._settled.sharded:
+            self._state = Shard(self._backend, model, self._number, self._orders.workers, self._settled.feature_dim)
+        else:
+            self._state = Replica(self._backend, model)
+        self.age = age
+
+    def model(self):
+        """A Model of what is held."""
+        return self._state.model()
+
+    def rewind(self):
+        """Undo a round that is under way; gives `age`."""
+        if self._state is not None:
+            self._state.rewind()
+        return self.age
+
+    def plan(self, epoch, first, last, rows):
+        """Get ready for the round from bound `first` to `last` of an Epoch of so many rows (see rounds.bounds)."""
+        first, last = (rounds.share(self._feed.size, bound, rows) for bound in (first, last))
+        self._epoch, self._parts, self._sent = epoch, self._feed.take(epoch, first, last), 0
+        self._features = touched(self._parts, self._seen)
+
+    def ask(self):
+        """For each owner, which of its features are needed."""
+        return self._state.ask(self._features)
+
+    def answer(self, asked):
+        """For each worker, the rows that it asked for."""
+        answers = self._state.answer(asked)
+        self._sent += sum(rows.nbytes + features.nbytes for worker, (features, rows) in enumerate(answers)
+                          if worker != self._number)
+        return answers
+
+    def take(self, answers):
+        """Take in the rows that were asked for."""
+        self._state.take(answers)
+
+    def train(self):
+        """Train the round; gives Trained."""
+        self._state.begin(self._features)
+        progress = Progress()
+        try:
+            for block, turns, first in self._parts:
+                progress.turns = first
+                for _ in slices_trained(self._state.trainer, self._state.block(block), turns, self._epoch, progress,
+                                        Observer()):
+                    pass
+        except DivergedError as error:
+            raise DivergedError(f"{error.what} (worker {self._number})", error.advice) from None
+        return Trained(progress.rows, progress.loss, progress.weight)
+
+    def split(self):
+        """For each owner, what the round has moved of its features."""
+        parts = deltas.split_delta(self._state.delta(), self._orders.workers)
+        self._sent += sum(part.nbytes for owner, part in enumerate(parts) if owner != self._number)
+        return parts
+
+    def merge(self, parts):
+        """What all workers' parts come to, in worker order: for all of them, or None where the owner moves it alone."""
+        merged = deltas.mean(parts)
+        self._state.take_in(merged)
+        if self._settled.sharded:
+            return None
+        self._sent += merged.nbytes * (self._orders.workers - 1)
+        return merged
+
+    def apply(self, merged):
+        """End the round by what all owners have brought together; gives the bytes that this worker has sent in it."""
+        self._state.apply(merged)
+        self.age += 1
+        return self._sent
+
+    # -------------------------------------------------------------------------------------------------- testing
+    def begin_test(self):
+        """Get ready to score this worker's test rows from the first on."""
+        self._coming = cut(self._test_rows())
+
+    def next_test(self):
+        """Get ready to score the next of them; whether there are any."""
+        self._batch = next(self._coming, None)
+        if self._batch is not None:
+            self._seen[self._batch.indices] = 1
+        self._features = np.flatnonzero(self._seen).astype(np.int32)
+        self._seen[self._features] = 0
+        return self._batch is not None
+
+    def judge(self):
+        """(raw scores, labels, weights or None) of these rows; None without any."""
+        if self._batch is None:
+            return None
+        batch = self._state.batch(scaled(self._batch, self._scale))
+        return self._state.trainer.score(batch), batch.labels, batch.weights
+
+
+def full_scale(features, scales, feature_dim, least):
+    """float32 (feature_dim,) of the scales of some features, 1 for all others; None where all are 1.
+
+    least: what those of the first features are at least, or None.
+    """
+    known = np.ones(0, np.float32) if least is None else least
+    if not len(features) and not len(known):
+        return None
+    scale = np.ones(feature_dim, np.float32)
+    scale[features] = scales
+    scale[:len(known)] = np.maximum(scale[:len(known)], known)
+    return scale
+
+
+@contextmanager
+def placed(data, **demands):
+    """Let an error about a row of a range say where in the whole file that is.
+
+    data: Data of Ranges. demands: those of fmcore.checks.checked that its rows have to meet.
+    """
+    try:
+        yield
+    except DataError as error:
+        path = next((source.path for source in data.sources if source.name == error.source), error.source)
+        if not Path(path).exists():
+            raise DataError(f"there is no such file on {socket.gethostname()}; every worker's machine must have the "
+                            "files under the same names", source=path) from None
+        if path != error.source:
+            whole = Data([Source(path, Path(path).stat().st_size)], data.options, encoder=data.encoder)
+            for _ in whole.checked(labels=True, **demands)[0]:
+                pass  # until the same row is met again
+        raise
