@@ -39,9 +39,9 @@ def backend_for(name, threads=1):
 
         return AutoBackend(backend_for, threads)
     if "," in name:
-        from fmcore.backends.pytorch.team import TeamBackend
+        from fmcore.backends.pytorch.several import SeveralBackend
 
-        return TeamBackend(tuple(name.split(",")), threads)
+        return SeveralBackend(tuple(name.split(",")), threads)
     from fmcore.backends.pytorch.backend import TorchBackend
 
     return TorchBackend(name, threads)

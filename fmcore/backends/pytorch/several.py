@@ -26,7 +26,7 @@ ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # are for this process,
 NOTICE = 2.0  # seconds in which the end of a process shows, after others have met with it
 
 
-class TeamBackend:
+class SeveralBackend:
     """The contract of fmcore.backends by one process for each device."""
 
     note = None
@@ -35,7 +35,7 @@ class TeamBackend:
         for name in names:
             places.found(name)
         self._names, self.threads = names, threads
-        self._team = Team(names, max(1, threads // len(names)))
+        self._team = Processes(names, max(1, threads // len(names)))
         self.name = " + ".join(self._team.titles)
 
     def prepare(self, block):
@@ -52,10 +52,10 @@ class TeamBackend:
 
     def trainer(self, model):
         """A trainer that starts from a copy of the model; one at a time."""
-        return TeamTrainer(self._team, model)
+        return SeveralTrainer(self._team, model)
 
 
-class TeamTrainer:
+class SeveralTrainer:
     """Parameters being trained, the same in each process."""
 
     def __init__(self, team, model):
@@ -105,7 +105,7 @@ def part_of(block, number, size):
     return rows, replace(block, batch=replace(block.batch.take(rows), ids=None, origin=None), starts=starts)
 
 
-class Team:
+class Processes:
     """The processes, by their connections. titles: what each says that its device is."""
 
     def __init__(self, names, threads):

@@ -15,7 +15,7 @@ from test_devices import CLASSIFIER, dense_rows  # noqa: F401 - a fixture
 from test_pytorch import SMALL_STEPS, passes, require_close
 
 from fmcore.backends import backend_for
-from fmcore.backends.pytorch.team import Parts, TeamBackend, part_of
+from fmcore.backends.pytorch.several import Parts, SeveralBackend, part_of
 from fmcore.errors import FMError, ResourceError, UsageError
 from fmcore.optimizers import SLOTS
 
@@ -25,7 +25,7 @@ TWO = ("torch:cpu", "torch:cpu")
 @pytest.fixture(scope="module")
 def two():
     """Two processes that several tests ask."""
-    return TeamBackend(TWO, 2)
+    return SeveralBackend(TWO, 2)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -71,11 +71,11 @@ def test_blocks_that_are_no_more_are_let_go_of(two):
     assert two._team._forgotten == [key]
     trainer.train(again, np.arange(2))
     with pytest.raises(FMError, match="KeyError"):
-        TeamBackend.trainer(two, model)._team.ask_all("train", key, np.arange(2), 1.0)
+        SeveralBackend.trainer(two, model)._team.ask_all("train", key, np.arange(2), 1.0)
 
 
 def test_what_a_process_refuses_is_raised_here():
-    team = TeamBackend(TWO)
+    team = SeveralBackend(TWO)
     batch = full_rows(20, 5, 0.9)
     batch.indices[batch.indptr[3]] = batch.indices[batch.indptr[3] + 1]
     block, trainer = team.prepare(block_of(batch, 4)), team.trainer(small_model())
@@ -88,7 +88,7 @@ def test_what_a_process_refuses_is_raised_here():
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_dies_is_noticed_at_once(rank):
-    team = TeamBackend(TWO)
+    team = SeveralBackend(TWO)
     block, trainer = team.prepare(block_of(full_rows(20, 30), 10)), team.trainer(small_model())
     trainer.train(block, np.arange(2))
     team._team._members[rank][0].kill()
