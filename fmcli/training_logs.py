@@ -23,10 +23,12 @@ class TrainingLog(Observer):
         self.records, self.told = [], []
 
     def loaded(self, dataset, model, backend):  # noqa: ARG002 - for those that say more
-        """Say what reading the training rows had to tell."""
+        """Say what reading the training rows had to tell, and why this backend trains, where that was left to us."""
         if self._begun is not None:
             self._begun()
         self._bar.close()
+        if backend.note:
+            self.remark(backend.note)
         if dataset.complete:
             self._remark_next()
 

@@ -40,6 +40,8 @@ class Team:
     After `load`: data, a TeamData. sharded: whether each worker holds its own features alone.
     """
 
+    note = None
+
     def __init__(self, engine, orders, observer):
         self._engine, self._orders, self._observer = engine, orders, observer
         self.workers, self.threads = engine.workers, orders.threads
