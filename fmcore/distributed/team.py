@@ -14,6 +14,7 @@ from fmcore.errors import DataError
 from fmcore.io.labels import EXPECTED
 from fmcore.io.readers import note_indices
 
+TRIES = 10  # to go on after losses, before a round is done
 SKEW = 1.5  # times the mean number of rows, from which on a worker's is worth a word
 
 
@@ -47,6 +48,7 @@ class Team:
         self.workers, self.threads = engine.workers, orders.threads
         self.name = f"{engine.workers} worker{'s' * (engine.workers > 1)} ({engine.name})"
         self._rounds = 0  # that the parameters have come through
+        self._tries = 0  # to go on since the last of them
         self._settled = self._model = None
 
     def load(self, report, sources):
@@ -119,6 +121,7 @@ class Team:
                 trained = self._engine.all("train")
                 sent = sum(self._engine.exchange("split", "merge", "apply", alike=True))
                 self._rounds += 1
+        self._tries = 0
         return trained, sent
 
     def test(self):
@@ -148,7 +151,10 @@ class Team:
             yield
         except Lost as lost:
             while lost:
-                self._observer.lost(lost.workers)
+                self._tries += 1
+                if self._tries > TRIES:
+                    raise DiedError(f"workers were lost {TRIES} times without a round in between; {lost.why}") from None
+                self._observer.lost(lost.workers, lost.why)
                 lost = self._failed_to_catch_up()
 
     def _failed_to_catch_up(self):
