@@ -171,8 +171,8 @@ def print_assumptions(costs, found):
           f"the work of one (assumed), so a machine alone {1e-6 * alone / costs.train:.0f} M rows/s\n"
           f"  reading recordIO and making blocks: {1e-6 / costs.read:.2f} M rows/s a core, files as fast as wanted\n"
           f"  {', '.join(machines.THREADED)}: with all threads of a worker; all other steps with one, as they are\n"
-          f"  plan {1e9 * costs.plan:.0f} ns a row, and {1e9 * costs.scan:.3f} for each feature that there is; to number "
-          f"them anew, where sharded, {1e9 * costs.renumber:.0f} ns a row\n"
+          f"  plan {1e9 * costs.plan:.0f} ns a row, and {1e9 * costs.scan:.3f} for each feature that there is; to "
+          f"number them anew, where sharded, {1e9 * costs.renumber:.0f} ns a row\n"
           f"  nothing overlaps; {machines.GOODPUT:.0%} of a network is data; no worker is slower than others")
     for state, steps in costs.steps.items():
         told = ", ".join(f"{name} {1e9 * cost:.0f}" for name, cost in steps.items() if 1e9 * cost >= 1)
