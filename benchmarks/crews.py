@@ -1,0 +1,203 @@
+"""Rounds of several workers, measured step by step: each worker's CPU seconds, and those of an engine's processes.
+
+To measure an engine, scaling.py runs this file: `mpirun -n 2 python benchmarks/crews.py mpi FILE ...`, say.
+"""
+import argparse
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from train_epoch import NO_LIMIT, hyperparameters_for
+
+from fmcore.dataset import mean_label
+from fmcore.distributed.inprocess import InProcess
+from fmcore.distributed.rounds import LONGEST
+from fmcore.distributed.states import owned
+from fmcore.distributed.team import worker_mini_batch_size
+from fmcore.distributed.worker import Orders, Settled, Worker
+from fmcore.epoch import Epoch
+from fmcore.io import dealing, sources
+from fmcore.io.options import ReadOptions
+from fmcore.io.vocabulary import open_encoder
+from fmcore.memory import Budget
+from fmcore.model import initial
+
+LEARNING_RATE = 0.5  # times that of one worker; what is moved is of no interest here, only that it stays finite
+STEPS = ("plan", "ask", "answer", "take", "begin", "train", "split", "merge", "apply")  # "begin" is not in "train"
+READ = ("read", "settle")
+PULL, PUSH = ("ask", "answer", "take"), ("split", "merge", "apply")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Timed(Worker):
+    """A worker that keeps the CPU seconds of each of its steps, and how many features it needs and brings together."""
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.seconds, self.touched, self.merged = defaultdict(float), 0, 0
+
+    def begin(self, model, age=0):
+        """As any worker's; the copy that a replica makes at a round's start is kept apart from training."""
+        super().begin(model, age)
+        self._state.begin = timed(self, "begin", self._state.begin)
+
+    def merge(self, parts):
+        """As any worker's."""
+        take_in = self._state.take_in
+
+        def counted(merged):
+            self.merged = len(merged.features)
+            return take_in(merged)
+
+        self._state.take_in = counted
+        try:
+            return super().merge(parts)
+        finally:
+            self._state.take_in = take_in
+
+    def train(self):
+        """As any worker's."""
+        self.touched, before = len(self._features), self.seconds["begin"]
+        told = super().train()
+        self.seconds["train"] -= self.seconds["begin"] - before  # which `timed` adds to all of it
+        return told
+
+
+def timed(worker, name, call):
+    """The same function, whose CPU seconds are added to a worker's."""
+    def run(*args):
+        start = time.process_time()
+        try:
+            return call(*args)
+        finally:
+            worker.seconds[name] += time.process_time() - start
+
+    return run
+
+
+class TimedInProcess(InProcess):
+    """Workers of one thread in this process; own: the Timed ones themselves."""
+
+    def __init__(self, workers):
+        super().__init__(workers, 1)
+        self.own = self._workers = [Timed(number) for number in range(workers)]
+        for worker in self.own:
+            for name in {*STEPS, *READ} - {"begin"}:
+                setattr(worker, name, timed(worker, name, getattr(worker, name)))
+
+
+class Crew:
+    """Workers that have read a file's rows, and have a new model to train. engine: see fmcore.distributed."""
+
+    def __init__(self, engine, path, factors, *, sharded, scale=1):
+        h = self._h = hyperparameters_for(factors, scale)
+        data, options = sources.find([str(path)]), ReadOptions(threads=1, index_base="0")
+        parts = dealing.deal(data, options, engine.workers).parts
+        orders = Orders(engine.workers, parts, [[]] * engine.workers, options, open_encoder(options.table), h, 1,
+                        Budget(NO_LIMIT, NO_LIMIT, told=True), "sharded" if sharded else "replica")
+        learned = engine.all("read", orders)
+        rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)
+        mean = mean_label(sum(each.weighted for each in learned))
+        engine.exchange("split_scale", "merge_scale", "apply_scale", alike=True)
+        size = worker_mini_batch_size(rows, non_zeros, engine.workers)
+        engine.all("settle", Settled(h.feature_dim, mean, size, sharded))
+        model = initial(h, mean)
+        for worker in range(engine.workers):
+            engine.one(worker, "begin", owned(model, worker, engine.workers) if sharded else model)
+        self.engine, self.sharded, self.rows = engine, sharded, rows // engine.workers
+
+    def round(self, rows, first=0, around=nullcontext):
+        """Train a round of so many rows of each worker, from its row number `first` on; bytes sent by all.
+
+        around: a context manager that what workers exchange happens in.
+        """
+        engine, all_rows = self.engine, self.rows
+        epoch = Epoch(0, before=0, lr=LEARNING_RATE, hyperparameters=self._h)
+        engine.all("plan", epoch, first, min(first + rows, all_rows), all_rows)
+        if self.sharded:
+            with around():
+                engine.exchange(*PULL)
+        engine.all("train")
+        with around():
+            return sum(engine.exchange(*PUSH, alike=True))
+
+
+# -------------------------------------------------------------------------------------------- engines of processes
+def processes(engine):
+    """Numbers of the processes that an engine keeps: its workers, and all that this process has started."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {os.getpid(), *(number for *_, number in engine.all("where"))}
+    while more := {number for number, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def cpu_seconds(numbers):
+    """CPU seconds that processes have used so far, together."""
+    total = 0
+    for number in numbers:
+        with suppress(OSError):
+            total += sum(map(int, Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return total / TICKS
+
+
+def measured(engine, options):
+    """rounds: for each (bytes sent, CPU seconds of what was exchanged, of all processes and of this one alone).
+
+    call: seconds until all workers have answered the leader.
+    """
+    crew, told = Crew(engine, options.path, options.factors, sharded=options.sharded), []
+    numbers, spent = processes(engine), []
+
+    @contextmanager
+    def around():
+        before, own = cpu_seconds(numbers), time.process_time()
+        yield
+        spent.append((cpu_seconds(numbers) - before, time.process_time() - own))
+
+    last = crew.rows - options.rows
+    for first in range(0, last + 1, options.rows)[:options.rounds]:
+        spent.clear()
+        told.append((crew.round(options.rows, first, around), *map(sum, zip(*spent, strict=True))))
+    start = time.perf_counter()
+    for _ in range(20):
+        engine.all("where")
+    return {"rounds": told, "call": (time.perf_counter() - start) / 20}
+
+
+def main():
+    """Print what was measured as a line of JSON."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument("engine", choices=("local", "mpi", "ray"))
+    made.add_argument("path")
+    made.add_argument("--workers", type=int, default=2)
+    made.add_argument("--factors", type=int, default=8)
+    made.add_argument("--rows", type=int, default=LONGEST)
+    made.add_argument("--rounds", type=int, default=1 << 30)
+    made.add_argument("--sharded", action="store_true")
+    options = made.parse_args()
+    if options.engine == "local":
+        print(json.dumps(measured(InProcess(options.workers, 1), options)))
+    elif options.engine == "ray":
+        from fmcore.distributed.on_ray import Ray
+
+        engine = Ray(options.workers, 1, "local")
+        print(json.dumps(measured(engine, options)), flush=True)
+        engine.close()
+    else:
+        from fmcore.distributed.on_mpi import leader, led
+
+        with led() as leads:
+            if leads:
+                print(json.dumps(measured(leader(1), options)), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
