@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from fmcore.blocks import generator
 from fmcore.distributed.lost import DiedError
+from fmcore.distributed.reports import Parts
 from fmcore.distributed.run import TeamRun
 from fmcore.distributed.team import Team
 from fmcore.distributed.worker import Orders
@@ -57,10 +58,10 @@ class Machines(Resources):
     def _led(self, engine, job, observer, control):
         data, hyperparameters, test, initial_model = job
         team = Team(engine, self._orders(engine, job))
-        team.load(data.report, data.sources)
+        team.load(data)
         known = initial_model.feature_dim if initial_model else 1
         feature_dim = hyperparameters.feature_dim or max(known, team.data.feature_dim)
-        team.settle(feature_dim)
+        team.settle(feature_dim, test)
         model = first_model(replace(hyperparameters, feature_dim=feature_dim), team.data, initial_model)
         observer.loaded(team.data, model, team)
         return TeamRun(team, model, observer, control).train(team.test if test else None)
@@ -82,8 +83,9 @@ class Machines(Resources):
             data.report.note(sentence)
         tests = dealing.in_order(test.sources, test.options, engine.workers) if test else [[]] * engine.workers
         data.encoder.freeze()
-        return Orders(engine.workers, dealt.parts, tests, replace(data.options, threads=engine.threads), data.encoder,
-                      h, engine.threads, self._budget(engine), self.dist_state,
+        parts = [Parts.of(sources, part.sources, replace(part.options, threads=engine.threads))
+                 for sources, part in ((dealt.parts, data), (tests, test or data))]
+        return Orders(engine.workers, *parts, data.encoder, h, engine.threads, self._budget(engine), self.dist_state,
                       initial_model.feature_dim if initial_model else None, least_scale(h, initial_model))
 
     def _budget(self, engine):
