@@ -49,6 +49,11 @@ class TrainingLog(Observer):
         """Say that training begins anew."""
         self.remark(f"training begins anew: {why}")
 
+    def lost(self, workers):
+        """Say who has died."""
+        who = f"worker {workers[0]} has" if len(workers) == 1 else f"workers {', '.join(map(str, workers))} have"
+        self.remark(f"{who} died and been replaced; what was lost is done again")
+
     def halved(self, error, epoch, factor):
         """Say that an epoch begins again."""
         self.remark(f"{error.what}: epoch {epoch} begins again, with learning rates of {factor:g} times those given")

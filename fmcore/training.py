@@ -33,6 +33,9 @@ class Observer:
     def epoch(self, record):
         """An epoch has ended: epoch (from 1), train and test (metric -> value), seconds, rows_per_second."""
 
+    def lost(self, workers):
+        """Workers of these numbers (from 0) died, and others have taken their places to do again what they missed."""
+
     def resumed(self, records, rows):
         """Training goes on after these epochs and so many rows of the next, which another run has trained."""
 

@@ -15,6 +15,7 @@ from fmcore.distributed.states import Replica, Shard, owned, whole
 from fmcore.optimizers import SLOTS, updates_in
 
 DIM = 12
+EVERY = np.arange(DIM, dtype=np.int32)
 cases = st.fixed_dictionaries({
     "workers": st.integers(1, 4), "optimizer": st.sampled_from(sorted(SLOTS)), "factors": st.sampled_from([3, 8]),
     "touched": st.lists(st.sets(st.integers(0, DIM - 1)), min_size=4, max_size=4), "seed": st.integers(0, 99)})
@@ -32,7 +33,7 @@ def filled(seed=0, *, optimizer="adagrad", num_factors=5, feature_dim=DIM):
 
 def dense(table):
     """All numbers of a Table: of each feature, and the bias."""
-    return table.take(np.arange(len(table.linear))), table.bias.copy()
+    return table.take(np.arange(len(table.linear), dtype=np.int32)), table.bias.copy()
 
 
 def trained(state, touched, rng):
@@ -91,8 +92,8 @@ def test_shards_come_to_the_bits_of_replicas(case):
     rng = np.random.default_rng(case["seed"])
     for replica, shard, some in zip(replicas, shards, touched, strict=True):
         trained(replica, some, rng)
-        places = np.arange(len(some))
-        np.testing.assert_array_equal(shard.trainer.table.take(places) + 0 * places[:, None], shard._rows)
+        places = np.arange(len(some), dtype=np.int32)
+        np.testing.assert_array_equal(shard.trainer.table.take(places), shard._rows)
         shard.begin(some)
         shard.trainer.table.put(places, replica.trainer.table.take(some))
         shard.trainer.table.bias[:] = replica.trainer.table.bias
@@ -137,12 +138,15 @@ def test_joined_inverts_split(features, owners):
 def test_rows_taken_from_a_table_can_be_put_into_another(optimizer, num_factors):
     one, other = (filled(seed, optimizer=optimizer, num_factors=num_factors) for seed in (1, 2))
     source, target = Table(one), Table(other)
-    some, rest = np.array([7, 0, 11]), [n for n in range(DIM) if n not in {7, 0, 11}]
-    before = dense(target)[0]
+    some = np.array([7, 0, 11], np.int32)
+    rest, before = np.setdiff1d(EVERY, some), dense(target)[0]
+    np.testing.assert_array_equal(target.less(some, source.take(some)), before[some] - source.take(some))
+    target.add(some, source.take(some))
+    np.testing.assert_array_equal(target.take(some), before[some] + source.take(some))
     target.put(some, source.take(some))
     np.testing.assert_array_equal(target.take(some), source.take(some))
     np.testing.assert_array_equal(target.take(rest), before[rest])
-    target.put(np.arange(DIM), source.take(np.arange(DIM)))
+    target.put(EVERY, source.take(EVERY))
     target.bias[:] = source.bias
     copied = target.model(one)
     assert all(np.array_equal(array, one.tensors()[name]) for name, array in copied.tensors().items())

@@ -20,26 +20,28 @@ IN_MEMORY, STREAMED = 1e9, 2000  # bytes
 numbers_of_rows = st.integers(1, 100) | st.integers(1, 10**8)
 
 
-@given(numbers_of_rows, st.booleans())
-def test_rounds_cover_an_epoch_in_at_least_16_parts(rows, first_epoch):
-    bounds = rounds.bounds(rows, first_epoch=first_epoch)
+@given(numbers_of_rows, st.integers(1, 10**4), st.booleans())
+def test_rounds_cover_an_epoch_in_at_least_16_parts(rows, size, first_epoch):
+    bounds = rounds.bounds(rows, size, first_epoch=first_epoch)
     sizes = np.diff(bounds)
     assert (bounds.dtype, bounds[0], bounds[-1]) == (np.int64, 0, rows)
     assert (sizes > 0).all()
-    assert sizes.max() <= max(1, min(rounds.LONGEST, -(-rows // rounds.LEAST)))
-    if rows >= rounds.LEAST**2:  # with fewer, rounding up takes a round away
+    longest = max(size, min(rounds.LONGEST, -(-rows // rounds.LEAST)))
+    assert sizes.max() <= longest
+    assert (sizes[:-1] >= size).all()
+    if rows >= rounds.LEAST * max(size, rounds.LEAST):  # with fewer, rounding up takes a round away
         assert len(sizes) >= rounds.LEAST
     full = sizes[:-1]
     if first_epoch and len(full) > 1:
-        assert full[0] == min(rounds.FIRST, full.max())
-        assert all(later == min(2 * size, full.max()) for size, later in itertools.pairwise(full))
+        assert full[0] == max(size, min(rounds.FIRST, longest))
+        assert all(later == min(2 * former, longest) for former, later in itertools.pairwise(full))
     else:
         assert len(set(full)) <= 1
 
 
-@given(st.integers(0, 10**6), numbers_of_rows, st.booleans())
-def test_shares_of_all_rounds_are_all_mini_batches(own, rows, first_epoch):
-    bounds = rounds.bounds(rows, first_epoch=first_epoch)
+@given(st.integers(0, 10**6), numbers_of_rows, st.integers(1, 10**4), st.booleans())
+def test_shares_of_all_rounds_are_all_mini_batches(own, rows, size, first_epoch):
+    bounds = rounds.bounds(rows, size, first_epoch=first_epoch)
     shares = [rounds.share(own, bound, rows) for bound in bounds]
     assert (shares[0], shares[-1], shares) == (0, own, sorted(shares))
 

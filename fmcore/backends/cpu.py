@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fmcore.backends import blas
+from fmcore.backends._exchange import move
 from fmcore.backends._features import level_3
 from fmcore.backends.pace import Pace
 from fmcore.backends.prepared import Cells, aligned_zeros, prepared
@@ -62,7 +63,7 @@ class CpuTrainer:
 
     def __init__(self, backend, model):
         self._backend, self._model = backend, model
-        self.table = Table(model)
+        self.table = Table(model, backend.threads)
         self._settings, self.updates = settings(model.hyperparameters), updates_in(model.state)
         self._pace = Pace(backend.threads)
 
@@ -102,11 +103,11 @@ class Table:
 
     bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
     where width is num_factors rounded up to LANES; the padding starts and stays 0. An optimizer that keeps a slot once
-    for all factors has it in another column of linear, and none in factors.
+    for all factors has it in another column of linear, and none in factors. threads: for take and its like.
     """
 
-    def __init__(self, model):
-        optimizer, self._num_factors = model.hyperparameters.optimizer, model.num_factors
+    def __init__(self, model, threads=1):
+        optimizer, self._num_factors, self._threads = model.hyperparameters.optimizer, model.num_factors, threads
         self._slots, self._rowwise = SLOTS[optimizer], optimizer in ROWWISE
         parts = 1 + len(self._slots)
         self.width = -(-model.num_factors // LANES) * LANES
@@ -116,17 +117,29 @@ class Table:
         self._exchange(model, np.copyto)
 
     def take(self, features):
-        """All that there is of some features (int array): float32 (features, row size), their padding left out."""
-        count, parts = len(features), self.factors.shape[1] // self.width
-        factors = self.factors[features].reshape(count, parts, self.width)[:, :, :self._num_factors]
-        return np.concatenate([self.linear[features], factors.reshape(count, parts * self._num_factors)], axis=1)
+        """All that there is of some features (int32 array): float32 (features, row size), their padding left out."""
+        parts = self.factors.shape[1] // self.width
+        rows = np.empty((len(features), self.linear.shape[1] + parts * self._num_factors), np.float32)
+        self._move("take", features, rows)
+        return rows
 
     def put(self, features, rows):
-        """Let some features (int array, each once) be what `take` has given."""
-        columns, parts = self.linear.shape[1], self.factors.shape[1] // self.width
-        self.linear[features] = rows[:, :columns]
-        factors = self.factors.reshape(len(self.factors), parts, self.width)
-        factors[features, :, :self._num_factors] = rows[:, columns:].reshape(len(rows), parts, self._num_factors)
+        """Let some features, each named once, be what `take` has given."""
+        self._move("put", features, rows)
+
+    def add(self, features, rows):
+        """Add such rows to what there is of some features, each named once."""
+        self._move("add", features, rows)
+
+    def less(self, features, rows):
+        """What `take` gives, less such rows."""
+        rows = rows.copy()
+        self._move("subtract", features, rows)
+        return rows
+
+    def _move(self, how, features, rows):
+        move(how, features, rows, self.linear, self.factors, width=self.width, k=self._num_factors,
+             threads=self._threads)
 
     def model(self, like):
         """A Model with copies of what is here, otherwise like the given one."""

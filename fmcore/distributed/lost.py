@@ -3,7 +3,14 @@ from fmcore.errors import FMError
 
 
 class Lost(Exception):  # noqa: N818 - a state of affairs, which the team deals with
-    """Workers have gone, and new ones, which know nothing yet, have taken their places; nothing else was undone."""
+    """Workers have gone, and new ones, which know nothing yet, have taken their places; nothing else was undone.
+
+    workers: their numbers.
+    """
+
+    def __init__(self, workers):
+        super().__init__(workers)
+        self.workers = workers
 
 
 class DiedError(FMError):

@@ -1,17 +1,19 @@
 """The door to distributed training: which engine, how many workers, and what each of them may use."""
+import os
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, replace
 
 from fmcore.blocks import generator
 from fmcore.distributed.lost import DiedError
-from fmcore.distributed.reports import Parts
+from fmcore.distributed.reports import Parts, as_named
 from fmcore.distributed.run import TeamRun
 from fmcore.distributed.team import Team
 from fmcore.distributed.worker import Orders
-from fmcore.errors import UsageError
+from fmcore.errors import DataError, UsageError
 from fmcore.fitting import Resources, first_model, least_scale
 from fmcore.io import dealing
+from fmcore.io.sources import STDIN
 from fmcore.memory import LEAST, Budget, budget
 
 ENGINES = ("ray", "mpi", "local")
@@ -37,6 +39,10 @@ class Machines(Resources):
         try:
             with closing(self._open()) as engine, job.data.named():
                 return self._led(engine, job, observer, control)
+        except DataError as error:
+            files = [source for data in (job.data, job.test) if data for source in data.sources]
+            error.source = as_named(files).get(error.source, error.source)
+            raise
         except DiedError as error:
             if path := control.kept():
                 raise error.resumable(path) from error
@@ -57,7 +63,7 @@ class Machines(Resources):
 
     def _led(self, engine, job, observer, control):
         data, hyperparameters, test, initial_model = job
-        team = Team(engine, self._orders(engine, job))
+        team = Team(engine, self._orders(engine, job), observer)
         team.load(data)
         known = initial_model.feature_dim if initial_model else 1
         feature_dim = hyperparameters.feature_dim or max(known, team.data.feature_dim)
@@ -78,12 +84,14 @@ class Machines(Resources):
     def _orders(self, engine, job):
         data, h, test, initial_model = job
         order = generator(h.seed, "pieces") if h.shuffle else None
-        dealt = dealing.deal(data.sources, data.options, engine.workers, order)
+        dealt = dealing.deal(absolute(data.sources), data.options, engine.workers, order)
         for sentence in dealt.notes:
             data.report.note(sentence)
-        tests = dealing.in_order(test.sources, test.options, engine.workers) if test else [[]] * engine.workers
+        tests = [[]] * engine.workers
+        if test:
+            tests = dealing.in_order(absolute(test.sources), test.options, engine.workers)
         data.encoder.freeze()
-        parts = [Parts.of(sources, part.sources, replace(part.options, threads=engine.threads))
+        parts = [Parts.of(sources, absolute(part.sources), replace(part.options, threads=engine.threads))
                  for sources, part in ((dealt.parts, data), (tests, test or data))]
         return Orders(engine.workers, *parts, data.encoder, h, engine.threads, self._budget(engine), self.dist_state,
                       initial_model.feature_dim if initial_model else None, least_scale(h, initial_model))
@@ -96,3 +104,9 @@ class Machines(Resources):
         on = Counter(host for host, *_ in places)
         least = max(LEAST, min(free // on[host] for host, free, _ in places))
         return Budget(least, least // 2, told=False)
+
+
+def absolute(sources):
+    """The same sources for workers, whose folder may be another."""
+    return [source if source.path == STDIN else replace(source, path=os.path.abspath(source.path))  # noqa: PTH100
+            for source in sources]

@@ -73,7 +73,7 @@ class Ranks:
         started = max(int(os.environ.get(name, "1")) for name in STARTED)
         if self.workers < started:
             raise UsageError(f"mpirun has started {started} processes, but the MPI that mpi4py has found sees "
-                             f"{self.workers}: they are two MPIs; use the mpirun that goes with it, or remove one")
+                             f"{self.workers}: these are two MPIs; take the mpirun that goes with it, or remove one")
         self._worker = Worker(self.rank)
 
     def all(self, name, *args):

@@ -4,6 +4,7 @@ The leader is Ray's driver. What workers exchange goes from one's machine to ano
 """
 import os
 import secrets
+import socket
 import time
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from fmcore.threads import default_threads
 LOCAL = "local"
 PLACED = 300  # seconds in which workers must find processors, an autoscaler's start of machines among them
 REPLACED = 60  # seconds in which a worker that died must be replaced
+REACHED = 10  # seconds in which the head of a cluster must answer
 PAUSE = 0.5  # seconds between two looks at who is there
 INSTALL = "training on Ray needs the package ray, on every machine: pip install 'fmkit[ray]'"
 
@@ -103,10 +105,11 @@ class Ray:
             results.append(found)
             errors += [error] if error else []
         if any(isinstance(error, self._ray.exceptions.RayError) for error in errors):
+            before = list(self._actors)
             if missing := self._place(REPLACED):
                 raise DiedError(f"{missing} of {self.workers} workers died, and found no other place on the cluster "
                                 f"within {REPLACED} seconds")
-            raise Lost
+            raise Lost([worker for worker, actor in enumerate(self._actors) if actor is not before[worker]])
         if errors:
             raise errors[0]
         return results
@@ -139,6 +142,7 @@ class Ray:
 
 def _connect(ray, address, processors):
     """Connect to a cluster, or start one with so many processors on this machine."""
+    _keep_off_standard_output()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": "error"}
     if address == LOCAL:
@@ -149,11 +153,27 @@ def _connect(ray, address, processors):
         raise UsageError(f"{address} is an address of Ray Client, over which all data would go; run this command on a "
                          "machine of the cluster, or with ray job submit")
     try:
+        _require_somebody(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
         ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = "on this machine, or at RAY_ADDRESS," if address == "auto" else f"at {address}"
         raise UsageError(f"there is no Ray {where} that can be connected to ({_first_line(error)}); start one with ray "
                          "start --head, or take --ray-address local for one that ends with this command") from error
+
+
+def _require_somebody(address):
+    """Raise OSError where nobody listens at "host:port", which Ray takes a minute to notice."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED).close()
+
+
+def _keep_off_standard_output():
+    """Let Ray not print there what it has to tell of machines that die: standard output is for data."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):  # which has no switch
+        worker.print_to_stdstream = lambda *_args, **_options: None
 
 
 def _fair_threads(ray, workers):

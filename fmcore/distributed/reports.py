@@ -1,4 +1,6 @@
 """What workers' readers have to tell, brought to what one reader of all sources would have told."""
+import os
+import socket
 from bisect import insort
 from contextlib import contextmanager
 from dataclasses import replace
@@ -48,14 +50,22 @@ class PartReport(Report):
         del self.errors[SHOWN:]
 
 
-def take_in(report, others, parts):
-    """Put the Reports of workers into the one of all their Parts; errors are placed in whole files."""
+def take_in(report, others, parts, files):
+    """Put the Reports of workers into the one of all their Parts; errors are placed in whole files, as the user's."""
     sources = {source.name: source for part in parts.sources for source in part}
     for other in others:
         report.take_in(other)
     errors = [error for other in others for error in other.errors]
     errors.sort(key=lambda error: (_begin(sources[error.source], parts.places), error.number or 0))
+    names = as_named(files)
     report.errors = [_in_whole(error, sources, report.units) for error in errors[:SHOWN]]
+    for error in report.errors:
+        error.source = names[error.source]
+
+
+def as_named(files):
+    """What the user calls the files that workers read: absolute name -> name."""
+    return {os.path.abspath(file.path): file.path for file in files}  # noqa: PTH100 - Path.resolve follows links
 
 
 @contextmanager
@@ -68,6 +78,10 @@ def placed(data, **demands):
         yield
     except DataError as error:
         source = next((source for source in data.sources if source.name == error.source), None)
+        path = source.path if source else error.source
+        if not Path(path).exists():
+            raise DataError(f"there is no such file on {socket.gethostname()}; every worker's machine must have the "
+                            "files under the same names", source=path) from None
         if isinstance(source, Range):
             whole = Data([Source(source.path, Path(source.path).stat().st_size)], data.options, encoder=data.encoder)
             for _ in whole.checked(labels=True, **demands)[0]:

@@ -6,13 +6,13 @@ LEAST = 16  # rounds an epoch
 LONGEST = 1 << 17  # rows of each worker
 
 
-def bounds(rows, *, first_epoch):
+def bounds(rows, mini_batch_size, *, first_epoch):
     """Where the rounds of an epoch begin and end, int64 (rounds + 1,) from 0 to `rows`: those of one worker on average.
 
-    first_epoch: whether the model is new, and its first rounds are short.
+    They have a mini-batch at the least. first_epoch: whether the model is new, and its first rounds are short.
     """
-    longest = max(1, min(LONGEST, -(-rows // LEAST)))
-    ends, size = [0], min(FIRST, longest) if first_epoch else longest
+    longest = max(mini_batch_size, min(LONGEST, -(-rows // LEAST)))
+    ends, size = [0], max(mini_batch_size, min(FIRST, longest)) if first_epoch else longest
     while ends[-1] < rows:
         ends.append(min(rows, ends[-1] + size))
         size = min(2 * size, longest)

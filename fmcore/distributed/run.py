@@ -30,7 +30,7 @@ class TeamRun(Run):
 
     def _bounds(self):
         new = not self.state.epochs and not trained_epochs(self._model)
-        return rounds.bounds(self._rows, first_epoch=new)
+        return rounds.bounds(self._rows, self._dataset.mini_batch_size, first_epoch=new)
 
     def _position(self, rows):
         there = rows * self._rows / self._dataset.rows

@@ -31,7 +31,7 @@ class Replica:
     def delta(self):
         """What the round has moved so far."""
         table = self.trainer.table
-        return Delta(self._features, table.take(self._features) - self._rows, table.bias - self._bias,
+        return Delta(self._features, table.less(self._features, self._rows), table.bias - self._bias,
                      self.trainer.updates - self._updates)
 
     def rewind(self):
@@ -50,7 +50,7 @@ class Replica:
         self.rewind()
         table = self.trainer.table
         for delta in merged:
-            table.put(delta.features, table.take(delta.features) + delta.rows)
+            table.add(delta.features, delta.rows)
         table.bias += merged[0].bias
         self.trainer.updates += merged[0].updates
 
@@ -85,7 +85,7 @@ class Shard:
     def ask(self, features):
         """(features, None) for each owner: what of its rows this worker needs."""
         self._features = features
-        self._place[features] = np.arange(len(features), dtype=np.int32)
+        self._place[features] = numbers(features)
         return deltas.split(features, None, self._workers)
 
     def answer(self, asked):
@@ -98,7 +98,7 @@ class Shard:
         own, count, like = self._own, len(self._features), self._like
         linear, factors = np.zeros(count, np.float32), np.zeros((count, like.num_factors), np.float32)
         self.trainer = self._backend.trainer(Model(like.hyperparameters, np.zeros(1, np.float32), linear, factors))
-        self.trainer.table.put(np.arange(count), self._rows)
+        self.trainer.table.put(numbers(self._features), self._rows)
         self.trainer.table.bias[:] = own.table.bias
         self.trainer.updates = own.updates
 
@@ -108,7 +108,7 @@ class Shard:
     def delta(self):
         """See Replica."""
         table, own = self.trainer.table, self._own
-        return Delta(self._features, table.take(np.arange(len(self._features))) - self._rows,
+        return Delta(self._features, table.less(numbers(self._features), self._rows),
                      table.bias - own.table.bias, self.trainer.updates - own.updates)
 
     def rewind(self):
@@ -117,7 +117,7 @@ class Shard:
     def take_in(self, merged):
         """As an owner: move what is owned."""
         table, places = self._own.table, merged.features // self._workers
-        table.put(places, table.take(places) + merged.rows)
+        table.add(places, merged.rows)
         table.bias += merged.bias
         self._own.updates += merged.updates
 
@@ -139,6 +139,11 @@ class Shard:
     def model(self):
         """See Replica."""
         return self._own.snapshot()
+
+
+def numbers(features):
+    """The numbers of some features in a small model, int32."""
+    return np.arange(len(features), dtype=np.int32)
 
 
 def owned(model, worker, workers):

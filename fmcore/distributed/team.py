@@ -1,5 +1,5 @@
 """What the leader asks of all workers, and how a team goes on when it has lost some."""
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +36,12 @@ class TeamData:
 class Team:
     """Workers that an engine reaches, as the backend of a training (see fmcore.backends): trainer and snapshot.
 
+    observer: told of workers that are lost.
     After `load`: data, a TeamData. sharded: whether each worker holds its own features alone.
     """
 
-    def __init__(self, engine, orders):
-        self._engine, self._orders = engine, orders
+    def __init__(self, engine, orders, observer):
+        self._engine, self._orders, self._observer = engine, orders, observer
         self.workers, self.threads = engine.workers, orders.threads
         self.name = f"{engine.workers} workers ({engine.name})"
         self._rounds = 0  # that the parameters have come through
@@ -64,7 +65,7 @@ class Team:
 
     def _report(self, data, told, parts):
         report = data.report
-        reports.take_in(report, told, parts)
+        reports.take_in(report, told, parts, data.sources)
         note_indices(report, data.options, data.sources)
         if {"label 0", "label -1"} <= report.facts.keys():
             raise DataError(f"labels 0 in some places and -1 in others; {EXPECTED}", source=title(data.sources))
@@ -152,15 +153,23 @@ class Team:
         """Where workers are lost within, bring all of them to where the most advanced is that has its parameters."""
         try:
             yield
-        except Lost:
-            caught_up = False
-            while not caught_up:
-                with suppress(Lost):
-                    self._catch_up()
-                    caught_up = True
+        except Lost as lost:
+            while lost:
+                self._observer.lost(lost.workers)
+                lost = self._failed_to_catch_up()
+
+    def _failed_to_catch_up(self):
+        """Catch up; Lost, where further workers were lost on the way."""
+        try:
+            self._catch_up()
+        except Lost as lost:
+            return lost
+        return None
 
     def _catch_up(self):
         engine = self._engine
+        if self._rounds and self.sharded:
+            raise DiedError("a worker died, and with it parameters that no other one holds")
         engine.all("read", self._orders)
         if self._settled is None:
             return
@@ -172,8 +181,8 @@ class Team:
             return
         if self._rounds == 0 and oldest <= 0:
             self._give(self._model)
-        elif oldest < 0 or (self.sharded and min(ages) != oldest):
-            raise DiedError("workers have died, and parameters with them that no other one held")
+        elif oldest < 0:
+            raise DiedError("all workers died, and the parameters with them")
         elif min(ages) != oldest:
             source = ages.index(oldest)
             model = engine.one(source, "model")
