@@ -91,6 +91,19 @@ def test_nor_do_models_of_more_features_than_any_row_has():
     assert api.load("x.fm").feature_dim == 1000
 
 
+@pytest.mark.parametrize("optimizer", SLOTS)
+def test_nor_do_models_of_many_blocks_some_of_which_are_matrices(optimizer, monkeypatch):
+    monkeypatch.setattr("fmcore.blocks.BLOCK_ROWS", 110)
+    alike(workers=(3,), optimizer=optimizer)
+    sparse = api.load("x.fm")
+    monkeypatch.setattr("fmcore.backends.prepared.NON_ZEROS", 440)  # what a full block has, but not the last one
+    monkeypatch.setattr("fmcore.backends.prepared.MATRIX", np.inf)
+    alike(workers=(3,), optimizer=optimizer)
+    dense = api.load("x.fm")
+    assert not np.array_equal(dense.factors, sparse.factors)  # by their last bits
+    np.testing.assert_allclose(dense.factors, sparse.factors, atol=1e-4)
+
+
 @pytest.mark.parametrize("rows", [1, 3, 150])
 def test_a_worker_may_have_no_rows(rows):
     Path("few.svm").write_text(libsvm_rows(rows, 1))
@@ -110,11 +123,12 @@ def test_rows_may_be_streamed_and_threads_be_many(names):
     Path("x.gz").write_bytes(gzip.compress(libsvm_rows(700, 8).encode()))
     Path("x.csv").write_text(table(500, 1 / 300))
     read = ReadOptions(binary=True, table=TableOptions(label="y"))
-    expected = trained("x.fm", names, read=read, resources=team(3))
+    expected = trained("x.fm", names, test=names[0], read=read, resources=team(3))
     for state, limit, threads in (("replica", 1, 1), ("sharded", 1, 3), ("replica", None, 4), ("auto", 1 << 30, None)):
         resources = team(3, dist_state=state, memory_limit=limit, threads=threads)
         log = Log()
-        assert trained("x.fm", names, read=read, resources=resources, observer=log) == expected
+        found = trained("x.fm", names, test=names[0], read=read, resources=resources, observer=log)
+        assert found == expected
         assert log.data.in_memory is (limit != 1)
 
 
