@@ -101,7 +101,7 @@ def test_nor_do_models_of_many_blocks_some_of_which_are_matrices(optimizer, monk
     alike(workers=(3,), optimizer=optimizer)
     dense = api.load("x.fm")
     assert not np.array_equal(dense.factors, sparse.factors)  # by their last bits
-    np.testing.assert_allclose(dense.factors, sparse.factors, atol=1e-4)
+    np.testing.assert_allclose(dense.factors, sparse.factors, atol=1e-3)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 150])
