@@ -19,15 +19,21 @@ NO_MEMORY = ("failed to map segment", "annot allocate memory")  # the dynamic li
 class Terminated(BaseException):
     """SIGTERM has come; not an Exception, so that nothing on the way takes it for a failure of its own."""
 
+    exit_code = TERMINATED
+
 
 class HungUp(Terminated):
     """SIGHUP has come: the terminal is gone."""
+
+    exit_code = HUNG_UP
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C has come. Where Python's own exception passes an exec() of text, as while a class is made, Python ends
     the process by that signal at last, whoever has dealt with it.
     """
+
+    exit_code = INTERRUPTED
 
 
 def listen():

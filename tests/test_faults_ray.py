@@ -121,6 +121,20 @@ def test_the_driver_is_killed_and_the_same_command_goes_on(cluster):
     assert not (cluster.folder / "ck").exists()
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_same_command_goes_on(cluster, number, code):
+    saving = ("--checkpoint", "ck")
+    process = cluster.start(*saving)
+    while b"epoch 1, round 5 " not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    _, err = process.communicate(timeout=WITHIN)
+    assert process.returncode == code, err.decode()
+    assert b"saved to ck; run the same command with --resume" in err
+    assert "going on in epoch" in cluster.run(*saving, "--resume")
+    assert cluster.took() == cluster.expected()
+
+
 def test_an_exception_of_a_worker_is_said_once(cluster):
     cluster.death.write_text("merge 1 3 raise")
     said = cluster.run(code=1)

@@ -4,9 +4,10 @@ The leader is Ray's driver. What workers exchange goes from one's machine to ano
 """
 import os
 import secrets
+import signal
 import socket
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from fmcore.distributed.lost import DiedError, Lost
 from fmcore.distributed.worker import Worker
@@ -55,7 +56,8 @@ class Ray:
         except ImportError:
             raise UsageError(INSTALL) from None
         self._ray, self.workers = ray, workers
-        _connect(ray, address, workers * (threads or max(1, default_threads() // workers)))
+        with _handlers_kept():
+            _connect(ray, address, workers * (threads or max(1, default_threads() // workers)))
         self.threads = threads = threads or _fair_threads(ray, workers)
         self._actor = ray.remote(Post).options(num_cpus=threads, max_restarts=0, scheduling_strategy="SPREAD")
         self._actors = [self._actor.remote(number) for number in range(workers)]
@@ -138,6 +140,18 @@ class Ray:
                     self._actors[worker] = self._actor.remote(worker)
                     asked[self._actors[worker].call.remote("where")] = worker
         return len(asked)
+
+
+@contextmanager
+def _handlers_kept():
+    """Let signals mean what they did, where a block installs handlers of its own below Python's."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # of a thread that is not the main one, which has no say in it
+            for number, handler in handlers.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _connect(ray, address, processors):

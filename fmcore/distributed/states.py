@@ -154,13 +154,20 @@ def owned(model, worker, workers):
     return Model(model.hyperparameters, model.bias, model.linear[mine], model.factors[mine], state, model.info)
 
 
+def own(model):
+    """The Model with arrays that can be written to, which what an engine brings may not be."""
+    bias, linear, factors = (np.require(array, None, "W") for array in (model.bias, model.linear, model.factors))
+    state = {name: np.require(array, None, "W") for name, array in model.state.items()}
+    return Model(model.hyperparameters, bias, linear, factors, state, model.info)
+
+
 def whole(models, feature_dim):
     """The Model of all features, given those that the workers own, in worker order."""
     first = models[0]
 
     def join(name, arrays):
         if not name.endswith(("linear", "factors")):
-            return arrays[0]
+            return arrays[0].copy()
         joint = np.empty((feature_dim, *arrays[0].shape[1:]), arrays[0].dtype)
         for worker, array in enumerate(arrays):
             joint[worker::len(arrays)] = array
@@ -168,4 +175,4 @@ def whole(models, feature_dim):
 
     linear, factors = (join(group, [getattr(model, group) for model in models]) for group in ("linear", "factors"))
     state = {name: join(name, [model.state[name] for model in models]) for name in first.state}
-    return Model(first.hyperparameters, first.bias, linear, factors, state, first.info)
+    return Model(first.hyperparameters, join("bias", [first.bias]), linear, factors, state, first.info)

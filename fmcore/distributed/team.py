@@ -8,13 +8,15 @@ from fmcore.blocks import auto_mini_batch_size
 from fmcore.dataset import mean_label
 from fmcore.distributed import reports, sizes
 from fmcore.distributed.lost import DiedError, Lost
-from fmcore.distributed.states import owned, whole
+from fmcore.distributed.states import own, owned, whole
 from fmcore.distributed.worker import Settled
 from fmcore.errors import DataError
 from fmcore.fitting import no_rows_to_test
 from fmcore.io.labels import EXPECTED
 from fmcore.io.readers import note_indices
 from fmcore.io.sources import title
+
+SKEW = 1.5  # times the mean number of rows, from which on a worker's is worth a word
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Team:
     def __init__(self, engine, orders, observer):
         self._engine, self._orders, self._observer = engine, orders, observer
         self.workers, self.threads = engine.workers, orders.threads
-        self.name = f"{engine.workers} workers ({engine.name})"
+        self.name = f"{engine.workers} worker{'s' * (engine.workers > 1)} ({engine.name})"
         self._rounds = 0  # that the parameters have come through
         self._settled = self._model = None
 
@@ -60,6 +62,7 @@ class Team:
             rows, non_zeros, max(each.feature_dim for each in learned), mean_label(weighted), size,
             all(each.in_memory for each in learned), sum(each.nbytes for each in learned),
             [each.rows for each in learned])
+        note_skew(report, self.data.rows_each)
         self._steady(self._learn_scale)
         return self.data
 
@@ -97,12 +100,10 @@ class Team:
         return self
 
     def snapshot(self):
-        """A Model of the parameters."""
-        if not self.sharded:
-            return self._steady(self._engine.one, 0, "model")
-        model = whole(self._steady(self._engine.all, "model"), self.data.feature_dim)
-        model.info.update(self._model.info)
-        return model
+        """A Model of the parameters, the caller's own."""
+        if self.sharded:
+            return whole(self._steady(self._engine.all, "model"), self.data.feature_dim)
+        return own(self._steady(self._engine.one, 0, "model"))
 
     def _give(self, model, age=0):
         if self.sharded:
@@ -191,6 +192,17 @@ class Team:
                     engine.one(worker, "begin", model, oldest)
         self._rounds = max(oldest, 0)
 
+
+
+def note_skew(report, rows_each):
+    """Note where some workers have many more rows than others, which wait for them in each round."""
+    mean, idle = sum(rows_each) / len(rows_each), rows_each.count(0)
+    if idle:
+        report.note(f"{idle} of {len(rows_each)} workers have no rows: the data are too small, or in too few files; "
+                    "take fewer workers")
+    elif max(rows_each) > SKEW * mean:
+        report.note(f"one worker has {max(rows_each):,} rows where the mean is {mean:,.0f}, and in each round the "
+                    "others wait for it; make more and smaller files, or recordIO with fm convert, which can be cut")
 
 
 def worker_mini_batch_size(rows, non_zeros, workers):
