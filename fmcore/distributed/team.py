@@ -62,7 +62,7 @@ class Team:
             rows, non_zeros, max(each.feature_dim for each in learned), mean_label(weighted), size,
             all(each.in_memory for each in learned), sum(each.nbytes for each in learned),
             [each.rows for each in learned])
-        note_skew(report, self.data.rows_each)
+        note_skew(data.report, self.data.rows_each)
         self._steady(self._learn_scale)
         return self.data
 
