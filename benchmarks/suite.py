@@ -19,8 +19,8 @@ from measure import FIGURES, ROOT
 SCRIPTS = {  # name -> what follows it on the command line for a quarter of an hour
     "startup": (), "train_epoch": (), "busy": (), "train_to_loss": (), "roofline": (), "parse_libsvm": (),
     "decode_recordio": (), "convert_libsvm": (), "predict_end_to_end": (), "memory": (), "streaming": (),
-    "growth": ("--quick",), "quality": (), "dense": ("--quick",), "serve": (), "read_tables": (),
-    "defaults": ("--quick",), "tuning": ("--quick",)}
+    "growth": ("--quick",), "quality": (), "dense": ("--quick",), "device": ("--quick",), "serve": (),
+    "read_tables": (), "defaults": ("--quick",), "tuning": ("--quick",)}
 HELPERS = ("bandwidth", "clicks", "figures", "marks", "measure", "peer_runs", "peers", "suite", "traffic")
 WAYS = {"quick": SCRIPTS, "full": dict.fromkeys(SCRIPTS, ())}
 

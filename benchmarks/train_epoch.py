@@ -31,9 +31,9 @@ SLOW_PEERS = (8,)  # factors for which the peers on one thread are run, too
 ROUND_TRIP = ("round trip", THREADS[-1])
 
 
-def epoch(batch, hyperparameters, threads, changed=lambda block: block):
+def epoch(batch, hyperparameters, threads, changed=lambda block: block, device="cpu"):
     """A function that trains one more epoch each time it is called; changed: what becomes of each prepared block."""
-    backend = backend_for("cpu", threads)
+    backend = backend_for(device, threads)
     dataset = Dataset(lambda: [batch], hyperparameters, lambda block: changed(backend.prepare(block)), NO_LIMIT).load()
     return epochs_of(dataset, hyperparameters, backend)
 

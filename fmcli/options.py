@@ -4,6 +4,7 @@ from functools import cache
 import click
 
 from fmcli.console import say
+from fmcore.backends.devices import parse_device
 from fmcore.errors import UsageError
 from fmcore.hyperfile import read_file
 from fmcore.io.options import FORMATS, ReadOptions, TableOptions
@@ -220,6 +221,11 @@ threads_option = click.option("--threads", type=click.IntRange(1, 1024), metavar
 memory_option = click.option("--memory-limit", type=Parsed("size", parse_size), metavar="SIZE",
                              help="Memory for training, such as 4G: rows that do not fit beside the model are read "
                                   "again each epoch.  [default: what is free, half of it for rows]")
+device_option = click.option("--device", type=Parsed("device", parse_device), metavar="DEVICE", default="cpu",
+                             show_default=True,
+                             help="Where to train: cpu; cuda or cuda:N, a GPU, for dense rows (extra gpu); "
+                                  "cuda:0,cuda:1, several; auto, which says what it takes and why; torch:cpu, the code "
+                                  "for GPUs on the processor.")
 unseen_option = click.option("--unseen", type=click.Choice(("ignore", "error")), default="ignore",
                              help="Features that the model has not seen: ignore and count them, or fail.  "
                                   "[default: ignore]")

@@ -47,8 +47,12 @@ def resources(values, threads):
         if value is not None and name not in wanted:
             raise UsageError(f"--{name.replace('_', '-')} is {_about(name)}, and --distributed is "
                              f"{engine or 'not given'}; {_advice(name, engine)}")
+    device = values.pop("device")
     if engine is None:
-        return api.Resources(chosen_threads(threads), values["memory_limit"])
+        return api.Resources(chosen_threads(threads), values["memory_limit"], device)
+    if device != "cpu":
+        raise UsageError(f"--device {device} is not for several workers, which --distributed {engine} has train on the "
+                         "processor; leave one of them out")
     if "workers" in wanted and given["workers"] is None:
         raise UsageError(f"--distributed {engine} needs the number of workers; give it with --workers")
     return api.machines(threads=threads, memory_limit=values["memory_limit"], engine=engine,

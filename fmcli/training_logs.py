@@ -23,10 +23,12 @@ class TrainingLog(Observer):
         self.records, self.told = [], []
 
     def loaded(self, dataset, model, backend):  # noqa: ARG002 - for those that say more
-        """Say what reading the training rows had to tell."""
+        """Say what reading the training rows had to tell, and why this backend trains, where that was left to us."""
         if self._begun is not None:
             self._begun()
         self._bar.close()
+        if backend.note:
+            self.remark(backend.note)
         if dataset.complete:
             self._remark_next()
 
@@ -49,10 +51,11 @@ class TrainingLog(Observer):
         """Say that training begins anew."""
         self.remark(f"training begins anew: {why}")
 
-    def lost(self, workers):
+    def lost(self, workers, why):
         """Say who has died."""
         who = f"worker {workers[0]} has" if len(workers) == 1 else f"workers {', '.join(map(str, workers))} have"
-        self.remark(f"{who} died and been replaced; what was lost is done again")
+        what = f"{who} died and been replaced" if workers else "a message between workers was lost"
+        self.remark(f"{what}; what was missed is done again ({why})")
 
     def halved(self, error, epoch, factor):
         """Say that an epoch begins again."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from fmcore import checkpoint, modelfile, publish, scaling, warmstart
 from fmcore.backends import backend_for
+from fmcore.backends.devices import settled
 from fmcore.checks import known_features
 from fmcore.data import Data
 from fmcore.dataset import Dataset
@@ -33,10 +34,14 @@ class Job(NamedTuple):
 
 @dataclass
 class Resources:
-    """What a command may use. memory_limit: bytes for training, as fmcore.memory.budget takes it."""
+    """What a command may use.
+
+    memory_limit: bytes for training, as fmcore.memory.budget takes it. device: as fmcore.backends.backend_for takes it.
+    """
 
     threads: int = 1
     memory_limit: int | None = None
+    device: str = "cpu"
 
     def trained(self, job, observer, control):
         """The Model that comes of a Job whose encoder is open; see `train`. A subclass may train elsewhere."""
@@ -130,13 +135,14 @@ def least_scale(hyperparameters, initial_model):
 
 def _trained_here(job, resources, observer, control):
     data, hyperparameters, test, initial_model = job
-    backend = backend_for("cpu", resources.threads)
+    backend = backend_for(resources.device, resources.threads)
     limits = budget(resources.memory_limit)
     before = initial_model.feature_dim if initial_model else None
     require_memory(hyperparameters, max(before or 1, data.feature_dim(1, hyperparameters.feature_dim)), limits)
     dataset = _dataset(data, hyperparameters, backend, limits, initial_model)
     with data.named():
         dataset.load()
+        backend = settled(backend, dataset)
         give_back()
         data.encoder.freeze()
         _require_told(data, hyperparameters.feature_dim or before)

@@ -1,6 +1,6 @@
 """The optimizers by name, and what each keeps between its steps.
 
-Their formulas stand in backends/reference.py (NumPy) and backends/rules.h (the kernels).
+Their formulas stand in backends/reference.py (NumPy), backends/rules.h (the kernels) and backends/pytorch/rules.py.
 """
 import numpy as np
 
@@ -12,6 +12,7 @@ SLOTS = {  # optimizer -> what it keeps for every weight
 }
 ROWWISE = ("rowwise_adagrad",)  # those that keep it once for all factors of a feature
 DEGREES = {"sum_of_squares": 2, "first_moment": 1, "second_moment": 2}  # the power of a gradient that a slot is of
+BETA1, BETA2 = 0.9, 0.999  # of adam
 UPDATES = "adam.updates"
 SQUARES = ("sum_of_squares", "second_moment")  # slots that are never negative
 SUMS = "sum_of_squares"  # the slot that grows by every gradient, where others are means

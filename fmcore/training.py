@@ -33,8 +33,11 @@ class Observer:
     def epoch(self, record):
         """An epoch has ended: epoch (from 1), train and test (metric -> value), seconds, rows_per_second."""
 
-    def lost(self, workers):
-        """Workers of these numbers (from 0) died, and others have taken their places to do again what they missed."""
+    def lost(self, workers, why):
+        """Workers of these numbers (from 0) died, and others have taken their places to do again what they missed.
+
+        why: what the engine says, a line. Without any number it was a message that got lost.
+        """
 
     def resumed(self, records, rows):
         """Training goes on after these epochs and so many rows of the next, which another run has trained."""

@@ -1,10 +1,14 @@
 """Random rows and small helpers that several tests share."""
+import shutil
+
 import numpy as np
 
 from fmcore.batch import Batch
 from fmcore.blocks import Block
 from fmcore.model import initial
 from fmcore.params import Hyperparameters
+
+DEVICES = ("torch:cpu", *(["cuda"] if shutil.which("nvidia-smi") else []))  # of PyTorch's, that are here
 
 
 def random_rows(rows=60, feature_dim=30, seed=0, *, binary=False, weights=False, classes=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rows import as_matrix, block_of, random_rows, small_model
+from rows import DEVICES, as_matrix, block_of, random_rows, small_model
 from shell import environment
 
 from fmcore.backends import backend_for
@@ -39,11 +39,11 @@ for threads in (1, 16):
 """  # trains in a process that has one processor, by one thread and by more than can run at once
 
 
-@pytest.fixture(params=["reference", *RUNNING, *(f"{build} matrix" for build in RUNNING)])
+@pytest.fixture(params=["reference", *RUNNING, *(f"{build} matrix" for build in RUNNING), *DEVICES])
 def backend(request, monkeypatch):
     build, *way = request.param.split()
-    if build == "reference":
-        return backend_for("reference")
+    if build in ("reference", *DEVICES):
+        return backend_for(build)
     if way:
         as_matrix(monkeypatch)
     monkeypatch.setenv("FMKIT_KERNELS", build)

@@ -19,7 +19,8 @@ TINY = {
     "startup": (), "train_epoch": SMALL, "busy": SMALL, "train_to_loss": FEW, "roofline": SMALL, "parse_libsvm": FEW,
     "decode_recordio": FEW, "convert_libsvm": FEW, "predict_end_to_end": FEW, "memory": FEW, "streaming": FEW,
     "growth": (*FEW, "--scale", "2", "--quick"), "quality": ("--rows", "300", "--seeds", "1", "--epochs", "1", "none"),
-    "dense": ("--rows", "500", "--quick", "none"), "serve": (), "read_tables": FEW, **REAL}
+    "dense": ("--rows", "500", "--quick", "none"), "device": ("--rows", "500", "--quick"), "serve": (),
+    "read_tables": FEW, **REAL}
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ begin_options = options.stacked(
 @click.option("--log-format", type=click.Choice(list(LOGS)), default="table",
               help="What is said while training: a table, the log lines of SageMaker's Factorization Machines, or a "
                    "JSON object an epoch.  [default: table]")
+@options.device_option
 @options.memory_option
 @options.threads_option
 @teams.team_options

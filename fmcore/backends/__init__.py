@@ -1,8 +1,9 @@
-"""Score and update: the slow NumPy truth and the fast kernels, under one contract.
+"""Score and update: the slow NumPy truth, the fast kernels and PyTorch, under one contract.
 
 A backend is an object with
 
-    name                               a word for `fm --version`
+    name                               a word or two for people
+    note                               a sentence about how it came to be chosen, or None
     prepare(block) -> Block            adds what its trainer needs to a Block, whose batch may lose all but labels and
                                        weights; may be called from any thread
     score(batch, model) -> float32     raw scores (rows,) of a Batch whose indices are all below model.feature_dim
@@ -21,11 +22,26 @@ A loss is the squared error (regressor) or the log loss (binary_classifier) time
 
 
 def backend_for(name, threads=1):
-    """The backend "cpu" or "reference", using so many threads."""
+    """The backend "reference", or that of a device, using so many threads; UsageError where the device is not there.
+
+    name: as fmcore.backends.devices.parse_device has it.
+    """
     if name == "reference":
         from fmcore.backends.reference import ReferenceBackend
 
         return ReferenceBackend()
-    from fmcore.backends.cpu import CpuBackend
+    if name == "cpu":
+        from fmcore.backends.cpu import CpuBackend
 
-    return CpuBackend(threads)
+        return CpuBackend(threads)
+    if name == "auto":
+        from fmcore.backends.devices import AutoBackend
+
+        return AutoBackend(backend_for, threads)
+    if "," in name:
+        from fmcore.backends.pytorch.several import SeveralBackend
+
+        return SeveralBackend(tuple(name.split(",")), threads)
+    from fmcore.backends.pytorch.backend import TorchBackend
+
+    return TorchBackend(name, threads)

@@ -35,6 +35,8 @@ def choose_build():
 class CpuBackend:
     """The contract of fmcore.backends over the compiled kernels; the same bits for any number of threads."""
 
+    note = None
+
     def __init__(self, threads=1):
         self.build = choose_build()
         self.name = f"cpu ({self.build})"

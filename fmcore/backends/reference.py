@@ -4,10 +4,9 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from fmcore.model import Model
-from fmcore.optimizers import SLOTS, slot_shape, state_name, updates_in, updates_state
+from fmcore.optimizers import BETA1, BETA2, SLOTS, slot_shape, state_name, updates_in, updates_state
 
 GROUPS = ("bias", "linear", "factors")
-BETA1, BETA2 = 0.9, 0.999  # of adam
 
 
 def score(X, bias, linear, factors):
@@ -72,7 +71,7 @@ RULES = {"adagrad": adagrad, "adam": adam, "rowwise_adagrad": rowwise_adagrad, "
 class ReferenceBackend:
     """The contract of fmcore.backends, slowly."""
 
-    name = "reference"
+    name, note = "reference", None
 
     def prepare(self, block):
         """Nothing to add."""

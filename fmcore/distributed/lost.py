@@ -5,12 +5,12 @@ from fmcore.errors import FMError
 class Lost(Exception):  # noqa: N818 - a state of affairs, which the team deals with
     """Workers have gone, and new ones, which know nothing yet, have taken their places; nothing else was undone.
 
-    workers: their numbers.
+    workers: their numbers; none where it was a message that got lost. why: what the engine says, a line.
     """
 
-    def __init__(self, workers):
-        super().__init__(workers)
-        self.workers = workers
+    def __init__(self, workers, why):
+        super().__init__(workers, why)
+        self.workers, self.why = workers, why
 
 
 class DiedError(FMError):

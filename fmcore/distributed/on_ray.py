@@ -18,6 +18,7 @@ LOCAL = "local"
 PLACED = 300  # seconds in which workers must find processors, an autoscaler's start of machines among them
 REPLACED = 60  # seconds in which a worker that died must be replaced
 REACHED = 10  # seconds in which the head of a cluster must answer
+SMALL = (int, float, str, tuple)  # goes with each call, where others are kept once for all workers
 PAUSE = 0.5  # seconds between two looks at who is there
 INSTALL = "training on Ray needs the package ray, on every machine: pip install 'fmkit[ray]'"
 
@@ -68,7 +69,7 @@ class Ray:
 
     def all(self, name, *args):
         """See fmcore.distributed."""
-        kept = [self._ray.put(arg) for arg in args]  # once for all workers
+        kept = [arg if isinstance(arg, SMALL) else self._ray.put(arg) for arg in args]
         return self._results([actor.call.remote(name, *kept) for actor in self._actors])
 
     def one(self, worker, name, *args):
@@ -106,12 +107,12 @@ class Ray:
             found, error = self._result(ref)
             results.append(found)
             errors += [error] if error else []
-        if any(isinstance(error, self._ray.exceptions.RayError) for error in errors):
-            before = list(self._actors)
+        if gone := [error for error in errors if isinstance(error, self._ray.exceptions.RayError)]:
+            before, why = list(self._actors), _first_line(gone[0])
             if missing := self._place(REPLACED):
                 raise DiedError(f"{missing} of {self.workers} workers died, and found no other place on the cluster "
-                                f"within {REPLACED} seconds")
-            raise Lost([worker for worker, actor in enumerate(self._actors) if actor is not before[worker]])
+                                f"within {REPLACED} seconds ({why})")
+            raise Lost([worker for worker, actor in enumerate(self._actors) if actor is not before[worker]], why)
         if errors:
             raise errors[0]
         return results

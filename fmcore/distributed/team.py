@@ -16,6 +16,7 @@ from fmcore.io.labels import EXPECTED
 from fmcore.io.readers import note_indices
 from fmcore.io.sources import title
 
+TRIES = 10  # to go on after losses, before a round is done
 SKEW = 1.5  # times the mean number of rows, from which on a worker's is worth a word
 
 
@@ -42,11 +43,14 @@ class Team:
     After `load`: data, a TeamData. sharded: whether each worker holds its own features alone.
     """
 
+    note = None
+
     def __init__(self, engine, orders, observer):
         self._engine, self._orders, self._observer = engine, orders, observer
         self.workers, self.threads = engine.workers, orders.threads
         self.name = f"{engine.workers} worker{'s' * (engine.workers > 1)} ({engine.name})"
         self._rounds = 0  # that the parameters have come through
+        self._tries = 0  # to go on since the last of them
         self._settled = self._model = None
 
     def load(self, data):
@@ -127,6 +131,7 @@ class Team:
                 trained = self._engine.all("train")
                 sent = sum(self._engine.exchange("split", "merge", "apply", alike=True))
                 self._rounds += 1
+        self._tries = 0
         return trained, sent
 
     def test(self):
@@ -156,7 +161,10 @@ class Team:
             yield
         except Lost as lost:
             while lost:
-                self._observer.lost(lost.workers)
+                self._tries += 1
+                if self._tries > TRIES:
+                    raise DiedError(f"workers were lost {TRIES} times without a round in between; {lost.why}") from None
+                self._observer.lost(lost.workers, lost.why)
                 lost = self._failed_to_catch_up()
 
     def _failed_to_catch_up(self):

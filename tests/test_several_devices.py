@@ -1,0 +1,124 @@
+"""Several devices: the model of one, whatever part of a mini-batch each has, and no wait for one that has died."""
+import os
+import pickle
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rows import block_of, small_model
+from shell import interruptible, last_line, wait_for
+from test_dense import full_rows
+from test_devices import CLASSIFIER, dense_rows  # noqa: F401 - a fixture
+from test_pytorch import SMALL_STEPS, passes, require_close
+
+from fmcore.backends import backend_for
+from fmcore.backends.pytorch.several import Parts, SeveralBackend, part_of
+from fmcore.errors import FMError, ResourceError, UsageError
+from fmcore.optimizers import SLOTS
+
+TWO = ("torch:cpu", "torch:cpu")
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two processes that several tests ask."""
+    return SeveralBackend(TWO, 2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("mini_batch_size", [1, 2, 7, 10, 40])
+def test_parts_are_all_rows_of_each_mini_batch_once(size, mini_batch_size):
+    block = block_of(full_rows(40, 6, 0.5), mini_batch_size)
+    parts = [part_of(block, number, size) for number in range(size)]
+    for m in range(len(block.starts) - 1):
+        rows = np.concatenate([rows[part.starts[m]:part.starts[m + 1]] for rows, part in parts])
+        assert rows.tolist() == list(range(block.starts[m], block.starts[m + 1]))
+        lengths = [int(part.starts[m + 1] - part.starts[m]) for _, part in parts]
+        assert max(lengths) - min(lengths) <= 1
+    for rows, part in parts:
+        np.testing.assert_array_equal(part.batch.labels, block.batch.labels[rows])
+
+
+@pytest.mark.parametrize("optimizer", SLOTS)
+def test_two_devices_train_the_model_of_one(two, optimizer):
+    """Of mini-batches of one row, one of the processes has none; and the last column is in the last row alone."""
+    model = small_model(feature_dim=33, optimizer=optimizer, clip_gradient=0.5, **SMALL_STEPS)
+    batch = replace(full_rows(41, 30, 0.3), ids=None)
+    for mini_batch_size in (1, 8):
+        require_close(passes(two, model, batch, mini_batch_size),
+                      passes(backend_for("reference"), model, batch, mini_batch_size))
+    np.testing.assert_allclose(two.score(batch, model), backend_for("cpu").score(batch, model), rtol=1e-5, atol=1e-5)
+
+
+def test_full_rows_by_two_devices(two):
+    batch, model = full_rows(42, 30, 1.5).take(slice(1, None)), small_model(feature_dim=30, **SMALL_STEPS)
+    require_close(passes(two, model, batch), passes(backend_for("reference"), model, batch))
+
+
+def test_blocks_that_are_no_more_are_let_go_of(two):
+    model, block = small_model(), block_of(full_rows(20, 30), 10)
+    trainer, prepared = two.trainer(model), two.prepare(block)
+    again = pickle.loads(pickle.dumps(prepared))
+    assert again.groups.key != prepared.groups.key
+    one, other = (trainer.train(b, np.arange(2), 0.0) for b in (prepared, again))
+    np.testing.assert_array_equal(one, other)
+    assert two._team._forgotten == []
+    key = prepared.groups.key
+    del prepared
+    assert two._team._forgotten == [key]
+    trainer.train(again, np.arange(2))
+    with pytest.raises(FMError, match="KeyError"):
+        SeveralBackend.trainer(two, model)._team.ask_all("train", key, np.arange(2), 1.0)
+
+
+def test_what_a_process_refuses_is_raised_here():
+    team = SeveralBackend(TWO)
+    batch = full_rows(20, 5, 0.9)
+    batch.indices[batch.indptr[3]] = batch.indices[batch.indptr[3] + 1]
+    block, trainer = team.prepare(block_of(batch, 4)), team.trainer(small_model())
+    with pytest.raises(UsageError, match="holds an index twice"):
+        trainer.train(block, np.arange(5))
+    assert [process.is_alive() for process, _ in team._team._members] == [False, False]
+    assert issubclass(ResourceError, FMError)
+    assert isinstance(block.groups, Parts)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_dies_is_noticed_at_once(rank):
+    team = SeveralBackend(TWO)
+    block, trainer = team.prepare(block_of(full_rows(20, 30), 10)), team.trainer(small_model())
+    trainer.train(block, np.arange(2))
+    team._team._members[rank][0].kill()
+    began = time.monotonic()
+    with pytest.raises(FMError, match=r"trains on torch:cpu has ended, killed by SIGKILL; no model .*--resume"):
+        trainer.train(block, np.zeros(1 << 20, np.int64))
+    assert time.monotonic() - began < 10
+    assert [process.is_alive() for process, _ in team._team._members] == [False, False]
+
+
+def workers(process):
+    """Numbers of the processes by which a command trains."""
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(number) for number in listed if b"spawn_main" in Path(f"/proc/{number}/cmdline").read_bytes()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="this system does not list a process's children")
+def test_the_command_ends_where_a_process_dies_and_goes_on_from_the_checkpoint(fm, dense_rows):  # noqa: F811
+    """On one device, too: the checkpoint is the same for all."""
+    fm.write("rows.svm", dense_rows)
+    options = ("train", "rows.svm", *CLASSIFIER[:2], "--checkpoint", "c", "--checkpoint-every", 1e-4, "-o", "x.fm")
+    process = fm.start(*options, "--epochs", 100_000, "--device", ",".join(TWO), env=interruptible())
+    wait_for(lambda: "c" in fm.files())
+    os.kill(workers(process)[1], signal.SIGKILL)
+    said = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 1, said
+    assert last_line(said).startswith("fm: the process that trains on torch:cpu has ended, killed by SIGKILL; no model")
+    assert (sorted(fm.files()), fm.left_over()) == (["c", "rows.svm"], [])
+    resumed = fm.start(*options, "--epochs", 100_000, "--resume", "--device", "torch:cpu", env=interruptible())
+    line = resumed.stderr.readline() + resumed.stderr.readline()
+    resumed.kill()
+    resumed.communicate()
+    assert b"going on " in line, line
