@@ -21,7 +21,7 @@ from fmcore.model import Model
 from fmcore.modelinfo import require_records
 from fmcore.optimizers import COUNTED, SLOTS, SQUARES, UPDATES, slot_shape, state_name, updates_in
 from fmcore.params import GROUPS
-from fmcore.state import Best, Control, State
+from fmcore.state import TURNS, Best, Control, State
 from fmcore.training import Observer
 
 KEY, BEST, BEGUN = "checkpoint", "best.", "begun."
@@ -164,7 +164,7 @@ def encode(state, facts):
     if state.begun and state.progress.rows:  # else it is the model itself
         kept |= _put(BEGUN, state.begun)
     info = {"epochs": state.epochs, "progress": asdict(state.progress), "halved": state.halved,
-            "best": best and [best.epoch, best.value], "facts": facts, "workers": state.workers}
+            "best": best and [best.epoch, best.value], "facts": facts, "workers": state.workers, "turns": state.turns}
     return Model(model.hyperparameters, model.bias, model.linear, model.factors, {**model.state, **kept}, {KEY: info})
 
 
@@ -187,7 +187,7 @@ def _require_sound(state, facts):
     if not isinstance(facts, dict) or not _is_list_of_counts(state.halved):
         raise TypeError
     _require_progress(state.progress)
-    if not _is_list_of_counts([state.workers]) or not state.workers:
+    if not _is_list_of_counts([state.workers]) or not state.workers or state.turns not in TURNS:
         raise TypeError
     if state.best:
         require_records(state.epochs, state.best.epoch)
@@ -232,7 +232,8 @@ def decode(saved):
     h, info = saved.hyperparameters, saved.info[KEY]
     own = {name: array for name, array in saved.state.items() if not name.startswith((BEST, BEGUN))}
     state = State(Model(h, saved.bias, saved.linear, saved.factors, own), info["epochs"], Progress(**info["progress"]),
-                  begun=_taken(BEGUN, saved), halved=info["halved"], workers=info.get("workers", 1))
+                  begun=_taken(BEGUN, saved), halved=info["halved"], workers=info.get("workers", 1),
+                  turns=info.get("turns", TURNS[0]))
     if info["best"]:
         epoch, value = info["best"]
         state.best = Best(epoch, value, _taken(BEST, saved))

@@ -171,7 +171,7 @@ def rows_to_test(test, data, feature_dim, limit, *, keep, required=True):
     """A function that gives the test rows anew each epoch, from memory where they fit or cannot be read again.
 
     A pipe is left alone until the function is first called; keep: whether it will be called again. required: whether no
-    rows at all are a DataError.
+    rows at all are a DataError, instead of None.
     """
     if test is None:
         return None
@@ -192,8 +192,10 @@ def rows_to_test(test, data, feature_dim, limit, *, keep, required=True):
             kept = None
         if kept is not None:
             kept.append(batch)
-    if required and not count:
-        raise no_rows_to_test(test)
+    if not count:
+        if required:
+            raise no_rows_to_test(test)
+        return None
     return (lambda: _again(test, first_pass, rows())) if kept is None else lambda: kept
 
 

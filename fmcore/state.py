@@ -8,6 +8,8 @@ from fmcore.metrics import metrics_for
 from fmcore.model import Model
 from fmcore.optimizers import SUMS
 
+TURNS = ("mini-batches", "rounds")
+
 
 @dataclass
 class Best:
@@ -28,6 +30,7 @@ class State:
     halved: the epoch, from 1, at each divergence that halved the learning rates.
     best: what early stopping keeps, or None.
     workers: how many train together, on whose number the optimizer's state depends (see `shared_out`).
+    turns: what those of the progress are, one of TURNS: a team of one counts otherwise than one alone.
     """
 
     model: Model
@@ -37,6 +40,7 @@ class State:
     halved: list = field(default_factory=list)
     best: Best | None = None
     workers: int = 1
+    turns: str = TURNS[0]
 
     @property
     def epoch(self):
@@ -59,7 +63,6 @@ class State:
         h = self.model.hyperparameters
         too_long = self.best is not None and len(self.epochs) - self.best.epoch >= h.early_stopping_patience
         return too_long or len(self.epochs) >= h.epochs
-
 
     def share_out(self, workers):
         """Make this the State of another number of workers, in place."""

@@ -6,7 +6,7 @@ from fmcore.epoch import Epoch, Progress, lr_factor, place, train_epoch
 from fmcore.errors import DivergedError, StoppedError
 from fmcore.metrics import metrics_for
 from fmcore.scaling import scaled, unscaled
-from fmcore.state import Control, shared_out
+from fmcore.state import TURNS, Control, shared_out
 
 HALVINGS = 10  # of the learning rates, after which a training that diverges is given up
 
@@ -82,9 +82,10 @@ class Run:
     """A training under way; where it goes on is for a subclass to choose (see fmcore.distributed).
 
     workers: how many train together; a State of another number is changed into one of theirs, and back in the end.
+    turns: see State.
     """
 
-    workers = 1
+    workers, turns = 1, TURNS[0]
 
     def __init__(self, model, dataset, backend, observer, control):
         self._control = control
@@ -124,8 +125,8 @@ class Run:
     def _begin(self, *, tested):
         """Find out where to begin."""
         self.state = state = self._control.begin(self._model, self._dataset, tested=tested)
-        if state.workers != self.workers:
-            there = state.progress
+        if (state.workers, state.turns) != (self.workers, self.turns):
+            there, state.turns = state.progress, self.turns
             state.share_out(self.workers)
             state.progress = replace(self._position(there.rows), loss=there.loss, weight=there.weight)
         if state.epochs or state.progress.rows:

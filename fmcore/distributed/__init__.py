@@ -5,6 +5,7 @@
     states.py     the parameters of a worker: all of them (replica) or those that it owns (sharded)
     feed.py       a worker's mini-batches in the order of an epoch
     worker.py     what one worker does; it knows nothing of engines
+    reports.py    what their readers have to tell, as one reader would
     team.py       what the leader asks of all workers, and how a team goes on when it has lost one
     run.py        the loop over epochs, led from one place
     machines.py   the door: which engine, how many workers, which state

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from fmcore.blocks import generator
 from fmcore.distributed.lost import DiedError
+from fmcore.distributed.reports import Parts, as_named
 from fmcore.distributed.run import TeamRun
 from fmcore.distributed.team import Team
 from fmcore.distributed.worker import Orders
@@ -39,7 +40,8 @@ class Machines(Resources):
             with closing(self._open()) as engine, job.data.named():
                 return self._led(engine, job, observer, control)
         except DataError as error:
-            error.source = as_named(job).get(error.source, error.source)
+            files = [source for data in (job.data, job.test) if data for source in data.sources]
+            error.source = as_named(files).get(error.source, error.source)
             raise
         except DiedError as error:
             if path := control.kept():
@@ -62,10 +64,10 @@ class Machines(Resources):
     def _led(self, engine, job, observer, control):
         data, hyperparameters, test, initial_model = job
         team = Team(engine, self._orders(engine, job), observer)
-        team.load(data.report, data.sources)
+        team.load(data)
         known = initial_model.feature_dim if initial_model else 1
         feature_dim = hyperparameters.feature_dim or max(known, team.data.feature_dim)
-        team.settle(feature_dim)
+        team.settle(feature_dim, test)
         model = first_model(replace(hyperparameters, feature_dim=feature_dim), team.data, initial_model)
         observer.loaded(team.data, model, team)
         return TeamRun(team, model, observer, control).train(team.test if test else None)
@@ -89,8 +91,9 @@ class Machines(Resources):
         if test:
             tests = dealing.in_order(absolute(test.sources), test.options, engine.workers)
         data.encoder.freeze()
-        return Orders(engine.workers, dealt.parts, tests, replace(data.options, threads=engine.threads), data.encoder,
-                      h, engine.threads, self._budget(engine), self.dist_state,
+        parts = [Parts.of(sources, absolute(part.sources), replace(part.options, threads=engine.threads))
+                 for sources, part in ((dealt.parts, data), (tests, test or data))]
+        return Orders(engine.workers, *parts, data.encoder, h, engine.threads, self._budget(engine), self.dist_state,
                       initial_model.feature_dim if initial_model else None, least_scale(h, initial_model))
 
     def _budget(self, engine):
@@ -107,9 +110,3 @@ def absolute(sources):
     """The same sources for workers, whose folder may be another."""
     return [source if source.path == STDIN else replace(source, path=os.path.abspath(source.path))  # noqa: PTH100
             for source in sources]
-
-
-def as_named(job):
-    """What the user calls the files that workers read: absolute name -> name."""
-    return {os.path.abspath(source.path): source.path  # noqa: PTH100 - Path.resolve follows links
-            for data in (job.data, job.test) if data for source in data.sources}

@@ -6,11 +6,12 @@ import numpy as np
 from fmcore.distributed import rounds
 from fmcore.epoch import Progress
 from fmcore.errors import StoppedError
+from fmcore.state import TURNS
 from fmcore.training import Run, trained_epochs
 
 
 class TeamRun(Run):
-    """A training that a Team does. In its State's progress, turns are rounds.
+    """A training that a Team does.
 
     The mean of what S workers do moves a weight as far as one of them, and AdaGrad's sums of squares grow S times more
     slowly by it. With sqrt(S) times the learning rate the two together are the steps of one who trains all rows; sgd
@@ -19,6 +20,8 @@ class TeamRun(Run):
     What an observer's `round` is told: epoch and round (from 1), rounds of the epoch, rows, rows_per_second, the
     primary metric of the round's rows, bytes_sent by all workers together, and workers.
     """
+
+    turns = TURNS[1]
 
     def __init__(self, team, model, observer, control):
         super().__init__(model, team.data, team, observer, control)

@@ -6,13 +6,15 @@ import numpy as np
 
 from fmcore.blocks import auto_mini_batch_size
 from fmcore.dataset import mean_label
-from fmcore.distributed import sizes
+from fmcore.distributed import reports, sizes
 from fmcore.distributed.lost import DiedError, Lost
 from fmcore.distributed.states import own, owned, whole
 from fmcore.distributed.worker import Settled
 from fmcore.errors import DataError
+from fmcore.fitting import no_rows_to_test
 from fmcore.io.labels import EXPECTED
 from fmcore.io.readers import note_indices
+from fmcore.io.sources import title
 
 TRIES = 10  # to go on after losses, before a round is done
 SKEW = 1.5  # times the mean number of rows, from which on a worker's is worth a word
@@ -51,14 +53,10 @@ class Team:
         self._tries = 0  # to go on since the last of them
         self._settled = self._model = None
 
-    def load(self, report, sources):
-        """Let all workers read; what they have learned of the sources is put together, in the report as well."""
+    def load(self, data):
+        """Let all workers read; what they have learned of the Data is put together, in its report as well."""
         learned = self._steady(self._engine.all, "read", self._orders)
-        for each in learned:
-            report.take_in(each.report)
-        note_indices(report, self._orders.options, sources)
-        if {"label 0", "label -1"} <= report.facts.keys() and self._orders.options.on_error == "fail":
-            raise DataError(f"labels 0 in some places and -1 in others; {EXPECTED}")
+        self._report(data, [each.report for each in learned], self._orders.parts)
         h, weighted = self._orders.hyperparameters, np.sum([each.weighted for each in learned], 0)
         rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)
         if not rows:
@@ -68,22 +66,34 @@ class Team:
             rows, non_zeros, max(each.feature_dim for each in learned), mean_label(weighted), size,
             all(each.in_memory for each in learned), sum(each.nbytes for each in learned),
             [each.rows for each in learned])
-        note_skew(report, self.data.rows_each)
+        note_skew(data.report, self.data.rows_each)
         self._steady(self._learn_scale)
         return self.data
+
+    def _report(self, data, told, parts):
+        report = data.report
+        reports.take_in(report, told, parts, data.sources)
+        note_indices(report, data.options, data.sources)
+        if {"label 0", "label -1"} <= report.facts.keys():
+            raise DataError(f"labels 0 in some places and -1 in others; {EXPECTED}", source=title(data.sources))
 
     def _learn_scale(self):
         self._engine.exchange("split_scale", "merge_scale", "apply_scale", alike=True)
 
-    def settle(self, feature_dim):
-        """Let all workers make their blocks, now that it is known how many features there are."""
+    def settle(self, feature_dim, test=None):
+        """Let all workers make their blocks, now that it is known how many features there are, and read test Data."""
         h, budget, data = self._orders.hyperparameters, self._orders.budget, self.data
         self.sharded = sizes.is_sharded(self._orders.dist_state, h, feature_dim, budget.total)
         needed = sizes.worker_bytes(h, feature_dim, self.workers, sharded=self.sharded)
         sizes.require_memory(needed, budget, self.workers, sharded=self.sharded)
         data.feature_dim = feature_dim
         self._settled = Settled(feature_dim, data.mean_label, data.mini_batch_size, self.sharded)
-        data.scale = self._steady(self._engine.all, "settle", self._settled)[0]
+        ready = self._steady(self._engine.all, "settle", self._settled)
+        data.scale = ready[0].scale
+        if test is not None:
+            self._report(test, [each.test_report for each in ready], self._orders.tests)
+            if not any(each.tests for each in ready):
+                raise no_rows_to_test(test)
 
     # ------------------------------------------------------------------------------------------------ parameters
     def trainer(self, model):

@@ -1,9 +1,7 @@
 """What one worker of a team does: it reads its rows, trains on them, and owns some of the features."""
 import os
 import socket
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,17 +9,16 @@ import numpy as np
 from fmcore import memory, warmstart
 from fmcore.backends import backend_for
 from fmcore.blocks import cut
-from fmcore.data import Data
 from fmcore.dataset import Dataset
 from fmcore.distributed import deltas, rounds, sizes
 from fmcore.distributed.feed import Feed, touched
+from fmcore.distributed.reports import Parts, placed
 from fmcore.distributed.states import Replica, Shard
 from fmcore.epoch import Progress, slices_trained
-from fmcore.errors import DataError, DivergedError
+from fmcore.errors import DivergedError
 from fmcore.fitting import rows_to_test
-from fmcore.io.options import ReadOptions, Report
+from fmcore.io.options import Report
 from fmcore.io.ranges import Range
-from fmcore.io.sources import Source
 from fmcore.memory import Budget
 from fmcore.params import Hyperparameters
 from fmcore.scaling import FeatureScale, scaled
@@ -36,15 +33,14 @@ SHUFFLES = 1 << 32  # blocks of one worker at the most, each of which is shuffle
 class Orders:
     """What every worker has to know before it reads.
 
-    parts, tests: lists of the sources of each worker's training and test rows. encoder: of tables; complete.
+    parts, tests: of the training and test rows. encoder: of tables; complete.
     budget: of memory, for one worker. known: how many features the model to go on from has, or None.
     least_scale: see fmcore.dataset.Dataset.
     """
 
     workers: int
-    parts: list
-    tests: list
-    options: ReadOptions
+    parts: Parts
+    tests: Parts
     encoder: object
     hyperparameters: Hyperparameters
     threads: int
@@ -73,6 +69,17 @@ class Settled(NamedTuple):
     mean_label: float
     mini_batch_size: int
     sharded: bool
+
+
+class Ready(NamedTuple):
+    """A worker that can begin. scale: of all features (see fmcore.scaling), from the first worker alone.
+
+    test_report: of its test rows. tests: whether there are any.
+    """
+
+    scale: np.ndarray | None
+    test_report: Report
+    tests: bool
 
 
 class Trained(NamedTuple):
@@ -110,7 +117,7 @@ class Worker:
         if self._learned is None:
             h, self._orders = orders.hyperparameters, orders
             self._backend = backend_for("cpu", orders.threads)
-            self._data = Data(orders.parts[self._number] or [NOTHING], orders.options, encoder=orders.encoder)
+            self._data = orders.parts.data(self._number, NOTHING, orders.encoder)
             dataset = self._dataset = Dataset(self._rows, h, self._backend.prepare, orders.budget.rows,
                                               reserved=self._reserved, least_scale=orders.least_scale)
             with placed(self._data, feature_dim=h.feature_dim):
@@ -148,23 +155,22 @@ class Worker:
         self._found = features, np.concatenate([scales for _, scales in found])
 
     def settle(self, settled):
-        """Make the blocks, now that all is known; gives the scale of the features (see fmcore.scaling)."""
+        """Make the blocks, now that all is known; gives Ready."""
         if self._settled is None:
             self._scale = full_scale(*self._found, settled.feature_dim, self._orders.least_scale)
             self._dataset.widen(settled.feature_dim)
             self._dataset.settle(settled.mean_label, self._scale, settled.mini_batch_size, self._number * SHUFFLES)
             self._feed = Feed(self._dataset)
             self._seen = np.zeros(settled.feature_dim, np.uint8)
-            self._test_rows = self._rows_to_test(settled.feature_dim)
+            self._test, self._test_rows = self._rows_to_test(settled.feature_dim)
             self._settled = settled
-        return self._scale
+        return Ready(None if self._number else self._scale, self._test.report, self._test_rows is not None)
 
     def _rows_to_test(self, feature_dim):
-        if not self._orders.tests[self._number]:
-            return lambda: ()
-        test = Data(self._orders.tests[self._number], self._orders.options)
+        test = self._orders.tests.data(self._number, NOTHING, self._data.encoder)
         with placed(test):
-            return rows_to_test(test, self._data, feature_dim, self._orders.budget.rows, keep=True, required=False)
+            limit = self._orders.budget.rows
+            return test, rows_to_test(test, self._data, feature_dim, limit, keep=True, required=False)
 
     # ------------------------------------------------------------------------------------------------- training
     def begin(self, model, age=0):
@@ -244,7 +250,7 @@ class Worker:
     # -------------------------------------------------------------------------------------------------- testing
     def begin_test(self):
         """Get ready to score this worker's test rows from the first on."""
-        self._coming = cut(self._test_rows())
+        self._coming = cut(self._test_rows() if self._test_rows else ())
 
     def next_test(self):
         """Get ready to score the next of them; whether there are any."""
@@ -275,23 +281,3 @@ def full_scale(features, scales, feature_dim, least):
     scale[features] = scales
     scale[:len(known)] = np.maximum(scale[:len(known)], known)
     return scale
-
-
-@contextmanager
-def placed(data, **demands):
-    """Let an error about a row of a range say where in the whole file that is.
-
-    data: Data of Ranges. demands: those of fmcore.checks.checked that its rows have to meet.
-    """
-    try:
-        yield
-    except DataError as error:
-        path = next((source.path for source in data.sources if source.name == error.source), error.source)
-        if not Path(path).exists():
-            raise DataError(f"there is no such file on {socket.gethostname()}; every worker's machine must have the "
-                            "files under the same names", source=path) from None
-        if path != error.source:
-            whole = Data([Source(path, Path(path).stat().st_size)], data.options, encoder=data.encoder)
-            for _ in whole.checked(labels=True, **demands)[0]:
-                pass  # until the same row is met again
-        raise

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from fmcore.errors import UsageError
 
 FORMATS = ("auto", "libsvm", "libffm", "csv", "tsv", "parquet", "recordio", "json", "jsonlines")
+SHOWN = 5  # errors of rows that were left out
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
 
 
@@ -86,11 +87,10 @@ class Report:
         self.facts[name] = pick(value, self.facts.get(name, value))
 
     def skip(self, error):
-        """Count a row left out because of `error`, and keep the first five errors to show."""
+        """Count a row left out because of `error`, and keep the first SHOWN errors."""
         self.count("rows skipped")
-        if len(self.errors) < 5:
+        if len(self.errors) < SHOWN:
             self.errors.append(error)
-
 
     def take_in(self, other):
         """Add what another reader has to tell of other rows."""
@@ -100,7 +100,7 @@ class Report:
             self.count(name, number)
         for name, value in other.facts.items():
             self.learn(name, value)
-        self.errors += other.errors[:5 - len(self.errors)]
+        self.errors += other.errors[:SHOWN - len(self.errors)]
         self.units.update(other.units)
 
 

@@ -1,0 +1,114 @@
+"""What workers' readers have to tell, brought to what one reader of all sources would have told."""
+import os
+import socket
+from bisect import insort
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from fmcore.data import Data
+from fmcore.errors import DataError
+from fmcore.io.options import SHOWN, ReadOptions, Report
+from fmcore.io.ranges import Range, boundary
+from fmcore.io.sources import Source
+
+
+class Parts(NamedTuple):
+    """Who reads what. sources: a list for each worker. places: path -> number, the order of the files."""
+
+    sources: list
+    options: ReadOptions
+    places: dict
+
+    @classmethod
+    def of(cls, sources, files, options):
+        """The same, given all files in order."""
+        paths = dict.fromkeys(file.path for file in files)
+        return cls(sources, options, {path: place for place, path in enumerate(paths)})
+
+    def data(self, worker, otherwise, encoder):
+        """Data of one worker's rows; otherwise: a source for one that has none."""
+        sources = self.sources[worker]
+        return Data(sources or [otherwise], self.options, PartReport(sources, self.places), encoder)
+
+
+class PartReport(Report):
+    """A Report of a worker's sources, whose errors are the first in the order of the files, however these are read.
+
+    places: path -> number, that order.
+    """
+
+    def __init__(self, sources, places):
+        super().__init__()
+        self._begins = {source.name: _begin(source, places) for source in sources}
+
+    def skip(self, error):
+        """See Report."""
+        self.count("rows skipped")
+        insort(self.errors, error, key=lambda each: (self._begins[each.source], each.number or 0))
+        del self.errors[SHOWN:]
+
+
+def take_in(report, others, parts, files):
+    """Put the Reports of workers into the one of all their Parts; errors are placed in whole files, as the user's."""
+    sources = {source.name: source for part in parts.sources for source in part}
+    for other in others:
+        report.take_in(other)
+    errors = [error for other in others for error in other.errors]
+    errors.sort(key=lambda error: (_begin(sources[error.source], parts.places), error.number or 0))
+    names = as_named(files)
+    report.errors = [_in_whole(error, sources, report.units) for error in errors[:SHOWN]]
+    for error in report.errors:
+        error.source = names[error.source]
+
+
+def as_named(files):
+    """What the user calls the files that workers read: absolute name -> name."""
+    return {os.path.abspath(file.path): file.path for file in files}  # noqa: PTH100 - Path.resolve follows links
+
+
+@contextmanager
+def placed(data, **demands):
+    """Let an error about a row of a range say where in the whole file that is.
+
+    data: Data of Ranges. demands: those of fmcore.checks.checked that its rows have to meet.
+    """
+    try:
+        yield
+    except DataError as error:
+        source = next((source for source in data.sources if source.name == error.source), None)
+        path = source.path if source else error.source
+        if not Path(path).exists():
+            raise DataError(f"there is no such file on {socket.gethostname()}; every worker's machine must have the "
+                            "files under the same names", source=path) from None
+        if isinstance(source, Range):
+            whole = Data([Source(source.path, Path(source.path).stat().st_size)], data.options, encoder=data.encoder)
+            for _ in whole.checked(labels=True, **demands)[0]:
+                pass  # until the same row is met again, or a worse one
+            before = Range(source.path, start=0, stop=source.start, format=source.format)
+            skipping = Data([before], replace(data.options, on_error="skip"))
+            for _ in skipping.batches()[0]:
+                pass  # to count them: by itself the file is as it should be, and what is wrong are others beside it
+            _moved(error, source, skipping.report.units[before.name])
+        raise
+
+
+def _begin(source, places):
+    return places[source.path], source.start if isinstance(source, Range) else 0
+
+
+def _in_whole(error, sources, units):
+    """An error of a Range as one of its whole file; units: see Report."""
+    source = sources[error.source]
+    if not isinstance(source, Range):
+        return error
+    before = sum(units[other.name] for other in sources.values()
+                 if isinstance(other, Range) and other.path == source.path and other.start < source.start)
+    return _moved(error, source, before)
+
+
+def _moved(error, source, before):
+    """Likewise, of a Range that so many units stand before."""
+    with Path(source.path).open("rb") as file:
+        return error.moved(source.path, before, boundary(file, source.start, source.format))

@@ -1,0 +1,180 @@
+"""What a round has moved, brought together: against dense arrays of all workers' parameters, to the bit."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rows import small_model
+
+from fmcore.backends import backend_for
+from fmcore.backends.cpu import Table
+from fmcore.distributed import deltas
+from fmcore.distributed.deltas import Delta
+from fmcore.distributed.states import Replica, Shard, owned, whole
+from fmcore.optimizers import SLOTS, updates_in
+
+DIM = 12
+EVERY = np.arange(DIM, dtype=np.int32)
+cases = st.fixed_dictionaries({
+    "workers": st.integers(1, 4), "optimizer": st.sampled_from(sorted(SLOTS)), "factors": st.sampled_from([3, 8]),
+    "touched": st.lists(st.sets(st.integers(0, DIM - 1)), min_size=4, max_size=4), "seed": st.integers(0, 99)})
+
+
+def filled(seed=0, *, optimizer="adagrad", num_factors=5, feature_dim=DIM):
+    """A model with a state of its own in every slot."""
+    model = small_model(feature_dim=feature_dim, num_factors=num_factors, optimizer=optimizer)
+    model = Table(model).model(model)  # which has all slots
+    rng = np.random.default_rng(seed)
+    for array in (model.bias, model.linear, model.factors, *model.state.values()):
+        array[...] = np.abs(rng.normal(size=array.shape))
+    return model
+
+
+def dense(table):
+    """All numbers of a Table: of each feature, and the bias."""
+    return table.take(np.arange(len(table.linear), dtype=np.int32)), table.bias.copy()
+
+
+def trained(state, touched, rng):
+    """Let a round move some features and the bias; (rows, bias) as it leaves them, dense."""
+    features = np.array(sorted(touched), np.int32)
+    state.begin(features)
+    table = state.trainer.table
+    table.put(features, table.take(features) + rng.normal(size=(len(features), table.take(features).shape[1]))
+              .astype(np.float32))
+    table.bias += rng.normal(size=table.bias.shape).astype(np.float32)
+    state.trainer.updates += 3
+    return dense(table)
+
+
+def brought_together(moved):
+    """What all owners make of all workers' Deltas."""
+    return [deltas.mean(parts) for parts in zip(*(deltas.split_delta(d, len(moved)) for d in moved), strict=True)]
+
+
+@settings(max_examples=40)
+@given(cases)
+def test_every_worker_ends_with_the_plain_mean_of_all_dense_states(case):
+    count, rng = case["workers"], np.random.default_rng(case["seed"])
+    model = filled(case["seed"], optimizer=case["optimizer"], num_factors=case["factors"])
+    workers = [Replica(backend_for("cpu"), model) for _ in range(count)]
+    rows, bias = dense(workers[0].trainer.table)
+    after = [trained(worker, touched, rng) for worker, touched in zip(workers, case["touched"], strict=False)]
+    merged = brought_together([worker.delta() for worker in workers])
+    sums, bias_sum = np.zeros_like(rows), np.zeros_like(bias)
+    for there, bias_there in after:
+        sums += there - rows
+        bias_sum += bias_there - bias
+    for worker in workers:
+        worker.apply(merged)
+        found, found_bias = dense(worker.trainer.table)
+        np.testing.assert_array_equal(found, rows + sums / np.float32(count))
+        np.testing.assert_array_equal(found_bias, bias + bias_sum / np.float32(count))
+        assert worker.trainer.updates == updates_in(model.state) + 3
+        np.testing.assert_allclose(found, np.mean([there for there, _ in after], 0), atol=1e-5)
+        untouched = sorted(set(range(DIM)).difference(*case["touched"][:count]))
+        assert found[untouched].tobytes() == rows[untouched].tobytes()
+
+
+@settings(max_examples=30)
+@given(cases)
+def test_shards_come_to_the_bits_of_replicas(case):
+    count, backend = case["workers"], backend_for("cpu")
+    model = filled(case["seed"], optimizer=case["optimizer"], num_factors=case["factors"])
+    replicas = [Replica(backend, model) for _ in range(count)]
+    shards = [Shard(backend, owned(model, number, count), number, count, DIM) for number in range(count)]
+    touched = [np.array(sorted(some), np.int32) for some in case["touched"][:count]]
+    asked = [shard.ask(some) for shard, some in zip(shards, touched, strict=True)]
+    answers = [shard.answer(own) for shard, own in zip(shards, zip(*asked, strict=True), strict=True)]
+    for shard, own in zip(shards, zip(*answers, strict=True), strict=True):
+        shard.take(own)
+    rng = np.random.default_rng(case["seed"])
+    for replica, shard, some in zip(replicas, shards, touched, strict=True):
+        trained(replica, some, rng)
+        places = np.arange(len(some), dtype=np.int32)
+        np.testing.assert_array_equal(shard.trainer.table.take(places), shard._rows)
+        shard.begin(some)
+        shard.trainer.table.put(places, replica.trainer.table.take(some))
+        shard.trainer.table.bias[:] = replica.trainer.table.bias
+        shard.trainer.updates = replica.trainer.updates
+    merged, owners = (brought_together([state.delta() for state in states]) for states in (replicas, shards))
+    for replica in replicas:
+        replica.apply(merged)
+    for shard, own in zip(shards, owners, strict=True):
+        shard.take_in(own)
+        shard.apply(None)
+    joint = whole([shard.model() for shard in shards], DIM)
+    for replica in replicas:
+        found = replica.model()
+        assert all(array.tobytes() == found.tensors()[name].tobytes() for name, array in joint.tensors().items())
+
+
+def test_empty_deltas_move_nothing_and_count_as_workers():
+    nothing = Delta(np.empty(0, np.int32), np.empty((0, 2), np.float32), np.zeros(1, np.float32))
+    some = Delta(np.array([4], np.int32), np.array([[8, 4]], np.float32), np.ones(1, np.float32), 5)
+    merged = deltas.mean([nothing, some, nothing, nothing])
+    assert (merged.features.tolist(), merged.rows.tolist(), merged.bias.tolist()) == ([4], [[2, 1]], [0.25])
+    assert merged.updates == 2  # 5 / 4, rounded up
+    merged = deltas.mean([nothing] * 3)
+    assert (len(merged.features), merged.rows.shape, merged.bias.tolist(), merged.updates) == (0, (0, 2), [0], 0)
+    assert [len(part.features) for part in deltas.split_delta(nothing, 3)] == [0] * 3
+
+
+@given(st.sets(st.integers(0, 2**31 - 2)), st.integers(1, 5))
+def test_joined_inverts_split(features, owners):
+    features = np.array(sorted(features), np.int32)
+    rows = np.random.default_rng(0).normal(size=(len(features), 3)).astype(np.float32)
+    parts = deltas.split(features, rows, owners)
+    assert all((part % owners == owner).all() for owner, (part, _) in enumerate(parts))
+    for found, expected in zip(deltas.joined(parts), (features, rows), strict=True):
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+    assert all(rows is None for _, rows in deltas.split(features, None, owners))
+
+
+@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("num_factors", [3, 8, 10])
+def test_rows_taken_from_a_table_can_be_put_into_another(optimizer, num_factors):
+    one, other = (filled(seed, optimizer=optimizer, num_factors=num_factors) for seed in (1, 2))
+    source, target = Table(one), Table(other)
+    some = np.array([7, 0, 11], np.int32)
+    rest, before = np.setdiff1d(EVERY, some), dense(target)[0]
+    np.testing.assert_array_equal(target.less(some, source.take(some)), before[some] - source.take(some))
+    target.add(some, source.take(some))
+    np.testing.assert_array_equal(target.take(some), before[some] + source.take(some))
+    target.put(some, source.take(some))
+    np.testing.assert_array_equal(target.take(some), source.take(some))
+    np.testing.assert_array_equal(target.take(rest), before[rest])
+    target.put(EVERY, source.take(EVERY))
+    target.bias[:] = source.bias
+    copied = target.model(one)
+    assert all(np.array_equal(array, one.tensors()[name]) for name, array in copied.tensors().items())
+    assert target.factors.tobytes() == source.factors.tobytes()  # the padding as well
+
+
+@pytest.mark.parametrize("optimizer", SLOTS)
+def test_a_round_that_is_undone_leaves_no_trace(optimizer):
+    replica = Replica(backend_for("cpu"), filled(3, optimizer=optimizer))
+    table, before = replica.trainer.table, replica.model().tensors()
+    bits = table.factors.tobytes()
+    for _ in range(2):  # a second time there is nothing to undo
+        trained(replica, {0, 3, 11}, np.random.default_rng(1))
+        assert table.factors.tobytes() != bits
+        replica.rewind()
+        replica.rewind()
+        assert table.factors.tobytes() == bits
+        after = replica.model().tensors()
+        assert all(array.tobytes() == after[name].tobytes() for name, array in before.items())
+
+
+@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("workers", [1, 2, 5, DIM + 3])
+def test_what_workers_own_is_the_whole(optimizer, workers):
+    model = replace(filled(4, optimizer=optimizer), info={"trained_epochs": 2})
+    parts = [owned(model, number, workers) for number in range(workers)]
+    assert sum(part.feature_dim for part in parts) == DIM
+    joint = whole(parts, DIM)
+    assert joint.tensors().keys() == model.tensors().keys()
+    assert all(np.array_equal(array, model.tensors()[name]) for name, array in joint.tensors().items())
+    assert joint.info == model.info

@@ -1,0 +1,92 @@
+"""Four workers learn what one machine learns, and would not if they were brought together otherwise.
+
+With the learning rates that are the default one machine knows these rows by heart after an epoch, and whoever learns
+less of them looks the better for it. That rates have to grow with the workers shows where they are small.
+"""
+import clicks
+import numpy as np
+import pytest
+from teams import Log, team, trained
+
+from fmcore import api
+from fmcore.distributed import deltas, machines
+from fmcore.distributed.run import TeamRun
+from fmcore.io import recordio
+
+ROWS, TEST_ROWS, SCALE, SORTED_ROWS = 200_000, 20_000, 0.2, 60_000
+ALONE, TEAM = api.Resources(2), team(4, threads=2)
+FIRST, THIRD = 1.01, 1.002  # times one machine's test loss after that epoch, at the most
+RATES = {"default": {}, "small": {"bias_lr": 0.01, "linear_lr": 0.01, "factors_lr": 0.01}}
+SEEDS = {"default": (0, 1, 2), "small": (0,)}
+
+
+class Unscaled(TeamRun):
+    """Trains with the learning rates of one machine."""
+
+    def _pass(self, epoch):
+        return super()._pass(epoch._replace(lr=epoch.lr / self.workers**0.5))
+
+
+def mean_of_those_that_have_it(parts, mean=deltas.mean):
+    """In place of `deltas.mean`: every feature's is that over the workers that have touched it."""
+    merged = mean(parts)
+    count = np.zeros(len(merged.features), np.float32)
+    for part in parts:
+        count[np.searchsorted(merged.features, part.features)] += 1
+    return merged._replace(rows=merged.rows * (np.float32(len(parts)) / count)[:, None])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Files of clicks: to train on, to test on, and fewer of them, as they are and sorted by label."""
+    folder = tmp_path_factory.mktemp("clicks")
+    rows = clicks.generated(ROWS, 1, SCALE)
+    few = rows.take(slice(0, SORTED_ROWS))
+    files = {"train": rows, "test": clicks.generated(TEST_ROWS, 2, SCALE), "few": few,
+             "sorted": few.take(np.argsort(few.labels, kind="stable"))}
+    for name, batch in files.items():
+        (folder / name).write_bytes(recordio.encode(batch, clicks.feature_dim(SCALE)))
+    clicks.forget()
+    return folder
+
+
+def losses(folder, resources, name="train", **hyperparameters):
+    """The test loss after each epoch."""
+    log = Log()
+    trained(folder / "x.fm", [str(folder / name)], test=str(folder / "test"), resources=resources, observer=log,
+            **hyperparameters)
+    return np.array([record["test"]["logloss"] for record in log.epochs])
+
+
+@pytest.fixture(scope="module")
+def alone(folder):
+    """Test losses of one machine: rates -> (seeds, epochs)."""
+    return {rates: np.array([losses(folder, ALONE, seed=seed, **h) for seed in SEEDS[rates]])
+            for rates, h in RATES.items()}
+
+
+def marks(found, alone):
+    """Which of the two marks are met by the mean loss over seeds, of some of those that one machine was given."""
+    ratio = found.mean(0) / alone[:len(found)].mean(0)
+    return bool(ratio[0] <= FIRST), bool(ratio[2] <= THIRD)
+
+
+@pytest.mark.parametrize("rates", RATES)
+def test_four_workers_learn_what_one_machine_learns(folder, alone, rates):
+    found = np.array([losses(folder, TEAM, seed=seed, **RATES[rates]) for seed in SEEDS[rates]])
+    assert marks(found, alone[rates]) == (True, True)
+
+
+@pytest.mark.parametrize(("control", "rates"), [("mean", "default"), ("rates", "small")])
+def test_and_would_not_otherwise(folder, alone, monkeypatch, control, rates):
+    if control == "mean":
+        monkeypatch.setattr(deltas, "mean", mean_of_those_that_have_it)
+    else:
+        monkeypatch.setattr(machines, "TeamRun", Unscaled)
+    found = np.array([losses(folder, TEAM, **RATES[rates])])
+    assert marks(found, alone[rates]) == (False, False)
+
+
+def test_rows_sorted_by_label_are_as_good_as_any(folder):
+    found, mixed = (losses(folder, TEAM, name)[-1] for name in ("sorted", "few"))
+    assert found < 1.01 * mixed
