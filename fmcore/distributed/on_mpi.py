@@ -17,7 +17,7 @@ from fmcore.errors import UsageError
 
 INSTALL = ("training on MPI needs the package mpi4py and an MPI, on every machine: pip install 'fmkit[mpi]', and where "
            "the machine has none, pip install mpich")
-STARTED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")  # in which those who start ranks say how many
+STARTED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")  # where those who start ranks say how many
 NEXT = 7  # tag of the message that wakes a rank
 NAPS = 0.0001, 0.005  # seconds that a rank sleeps before it looks again for something to do: first, longest
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by all ranks but the first, which decides what they mean
@@ -72,8 +72,8 @@ class Ranks:
         self.rank, self.workers, self.busy = self._comm.Get_rank(), self._comm.Get_size(), False
         started = max(int(os.environ.get(name, "1")) for name in STARTED)
         if self.workers < started:
-            raise UsageError(f"{started} processes were started, but the MPI that mpi4py has found sees {self.workers}: "
-                             "mpirun is another MPI's, or srun needs --mpi=pmix or --mpi=pmi2; take one that goes with it")
+            raise UsageError(f"{started} processes were started, and the MPI that mpi4py has found sees {self.workers}: "
+                             "take the mpirun that goes with it, or with srun --mpi=pmix or --mpi=pmi2")
         self._worker = Worker(self.rank)
 
     def all(self, name, *args):
