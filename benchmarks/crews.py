@@ -15,6 +15,7 @@ from train_epoch import NO_LIMIT, hyperparameters_for
 
 from fmcore.dataset import mean_label
 from fmcore.distributed.inprocess import InProcess
+from fmcore.distributed.reports import Parts
 from fmcore.distributed.rounds import LONGEST
 from fmcore.distributed.states import owned
 from fmcore.distributed.team import worker_mini_batch_size
@@ -97,7 +98,8 @@ class Crew:
         h = self._h = hyperparameters_for(factors, scale)
         data, options = sources.find([str(path)]), ReadOptions(threads=1, index_base="0")
         parts = dealing.deal(data, options, engine.workers).parts
-        orders = Orders(engine.workers, parts, [[]] * engine.workers, options, open_encoder(options.table), h, 1,
+        read, tests = (Parts.of(each, data, options) for each in (parts, [[]] * engine.workers))
+        orders = Orders(engine.workers, read, tests, open_encoder(options.table), h, 1,
                         Budget(NO_LIMIT, NO_LIMIT, told=True), "sharded" if sharded else "replica")
         learned = engine.all("read", orders)
         rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)

@@ -50,7 +50,7 @@ def trained(state, touched, rng):
 
 def brought_together(moved):
     """What all owners make of all workers' Deltas."""
-    return [deltas.mean(parts) for parts in zip(*(deltas.split_delta(d, len(moved)) for d in moved), strict=True)]
+    return [deltas.mean(parts) for parts in zip(*moved, strict=True)]
 
 
 @settings(max_examples=40)
@@ -58,10 +58,10 @@ def brought_together(moved):
 def test_every_worker_ends_with_the_plain_mean_of_all_dense_states(case):
     count, rng = case["workers"], np.random.default_rng(case["seed"])
     model = filled(case["seed"], optimizer=case["optimizer"], num_factors=case["factors"])
-    workers = [Replica(backend_for("cpu"), model) for _ in range(count)]
+    workers = [Replica(backend_for("cpu"), model, count) for _ in range(count)]
     rows, bias = dense(workers[0].trainer.table)
     after = [trained(worker, touched, rng) for worker, touched in zip(workers, case["touched"], strict=False)]
-    merged = brought_together([worker.delta() for worker in workers])
+    merged = brought_together([worker.deltas() for worker in workers])
     sums, bias_sum = np.zeros_like(rows), np.zeros_like(bias)
     for there, bias_there in after:
         sums += there - rows
@@ -82,9 +82,10 @@ def test_every_worker_ends_with_the_plain_mean_of_all_dense_states(case):
 def test_shards_come_to_the_bits_of_replicas(case):
     count, backend = case["workers"], backend_for("cpu")
     model = filled(case["seed"], optimizer=case["optimizer"], num_factors=case["factors"])
-    replicas = [Replica(backend, model) for _ in range(count)]
-    shards = [Shard(backend, owned(model, number, count), number, count, DIM) for number in range(count)]
+    replicas = [Replica(backend, model, count) for _ in range(count)]
+    shards = [Shard(backend, owned(model, number, count), count, DIM) for number in range(count)]
     touched = [np.array(sorted(some), np.int32) for some in case["touched"][:count]]
+    before = dense(replicas[0].trainer.table)[0]
     asked = [shard.ask(some) for shard, some in zip(shards, touched, strict=True)]
     answers = [shard.answer(own) for shard, own in zip(shards, zip(*asked, strict=True), strict=True)]
     for shard, own in zip(shards, zip(*answers, strict=True), strict=True):
@@ -93,12 +94,12 @@ def test_shards_come_to_the_bits_of_replicas(case):
     for replica, shard, some in zip(replicas, shards, touched, strict=True):
         trained(replica, some, rng)
         places = np.arange(len(some), dtype=np.int32)
-        np.testing.assert_array_equal(shard.trainer.table.take(places), shard._rows)
+        np.testing.assert_array_equal(shard.trainer.table.take(places), before[some])
         shard.begin(some)
         shard.trainer.table.put(places, replica.trainer.table.take(some))
         shard.trainer.table.bias[:] = replica.trainer.table.bias
         shard.trainer.updates = replica.trainer.updates
-    merged, owners = (brought_together([state.delta() for state in states]) for states in (replicas, shards))
+    merged, owners = (brought_together([state.deltas() for state in states]) for states in (replicas, shards))
     for replica in replicas:
         replica.apply(merged)
     for shard, own in zip(shards, owners, strict=True):
@@ -118,19 +119,17 @@ def test_empty_deltas_move_nothing_and_count_as_workers():
     assert merged.updates == 2  # 5 / 4, rounded up
     merged = deltas.mean([nothing] * 3)
     assert (len(merged.features), merged.rows.shape, merged.bias.tolist(), merged.updates) == (0, (0, 2), [0], 0)
-    assert [len(part.features) for part in deltas.split_delta(nothing, 3)] == [0] * 3
+    assert [len(part) for part in deltas.by_owner(nothing.features, 3)] == [0] * 3
 
 
 @given(st.sets(st.integers(0, 2**31 - 2)), st.integers(1, 5))
-def test_joined_inverts_split(features, owners):
+def test_every_feature_is_with_its_owner(features, owners):
     features = np.array(sorted(features), np.int32)
-    rows = np.random.default_rng(0).normal(size=(len(features), 3)).astype(np.float32)
-    parts = deltas.split(features, rows, owners)
-    assert all((part % owners == owner).all() for owner, (part, _) in enumerate(parts))
-    for found, expected in zip(deltas.joined(parts), (features, rows), strict=True):
-        np.testing.assert_array_equal(found, expected)
-        assert found.dtype == expected.dtype
-    assert all(rows is None for _, rows in deltas.split(features, None, owners))
+    parts = deltas.by_owner(features, owners)
+    assert all((part % owners == owner).all() for owner, part in enumerate(parts))
+    assert all((np.diff(part) > 0).all() for part in parts)
+    joint = np.concatenate(parts)
+    assert (np.sort(joint).tolist(), joint.dtype, len(parts)) == (features.tolist(), np.int32, owners)
 
 
 @pytest.mark.parametrize("optimizer", SLOTS)
@@ -155,7 +154,7 @@ def test_rows_taken_from_a_table_can_be_put_into_another(optimizer, num_factors)
 
 @pytest.mark.parametrize("optimizer", SLOTS)
 def test_a_round_that_is_undone_leaves_no_trace(optimizer):
-    replica = Replica(backend_for("cpu"), filled(3, optimizer=optimizer))
+    replica = Replica(backend_for("cpu"), filled(3, optimizer=optimizer), 3)
     table, before = replica.trainer.table, replica.model().tensors()
     bits = table.factors.tobytes()
     for _ in range(2):  # a second time there is nothing to undo

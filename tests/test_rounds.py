@@ -20,13 +20,14 @@ IN_MEMORY, STREAMED = 1e9, 2000  # bytes
 numbers_of_rows = st.integers(1, 100) | st.integers(1, 10**8)
 
 
-@given(numbers_of_rows, st.integers(1, 10**4), st.booleans())
-def test_rounds_cover_an_epoch_in_at_least_16_parts(rows, size, first_epoch):
-    bounds = rounds.bounds(rows, size, first_epoch=first_epoch)
+@given(numbers_of_rows, st.integers(1, 10**4), st.booleans(), st.booleans())
+def test_rounds_cover_an_epoch_in_at_least_16_parts(rows, size, first_epoch, in_memory):
+    bounds = rounds.bounds(rows, size, first_epoch=first_epoch, in_memory=in_memory)
     sizes = np.diff(bounds)
     assert (bounds.dtype, bounds[0], bounds[-1]) == (np.int64, 0, rows)
     assert (sizes > 0).all()
-    longest = max(size, min(rounds.LONGEST, -(-rows // rounds.LEAST)))
+    longest = -(-rows // rounds.LEAST)
+    longest = max(size, longest if in_memory else min(rounds.LONGEST, longest))
     assert sizes.max() <= longest
     assert (sizes[:-1] >= size).all()
     if rows >= rounds.LEAST * max(size, rounds.LEAST):  # with fewer, rounding up takes a round away

@@ -1,6 +1,6 @@
-# All that a table has of some features, brought out of it as rows without padding, or into it.
+# What workers that train together do between two rounds: rows out of a table and into it, features found and numbered.
 from cython.parallel cimport prange
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
 import numpy as np
@@ -12,15 +12,15 @@ cdef extern from *:
     void FETCH(const void *address) noexcept nogil
 
 cdef enum:
-    AHEAD = 8   # features, whose memory is fetched before it is needed
-    FEW = 1 << 15  # features that one thread has moved before a second one has begun
-    LINE = 16   # floats
+    AHEAD = 8       # features, whose memory is fetched before it is needed
+    FEW = 1 << 15   # features that one thread has moved before a second one has begun
+    LINE = 16       # floats
     TAKE = 0
     PUT = 1
     ADD = 2
-    SUBTRACT = 3
+    LESS = 3
 
-HOWS = {"take": TAKE, "put": PUT, "add": ADD, "subtract": SUBTRACT}
+HOWS = {"take": TAKE, "put": PUT, "add": ADD, "less": LESS}
 
 
 cdef struct Place:         # a table, as fmcore.backends.cpu.Table has it
@@ -32,8 +32,8 @@ cdef struct Place:         # a table, as fmcore.backends.cpu.Table has it
     int64_t k
 
 
-cdef inline void piece(int how, float *row, float *here, int64_t n) noexcept nogil:
-    """Copy n floats of a row from or to the table, add them to it, or take them from what is there."""
+cdef inline void piece(int how, float *row, const float *before, float *here, int64_t n) noexcept nogil:
+    """Copy n floats of a row from or to the table, add them to it, or note what is there less what was before."""
     cdef int64_t j
     if how == TAKE:
         memcpy(row, here, n * sizeof(float))
@@ -44,7 +44,7 @@ cdef inline void piece(int how, float *row, float *here, int64_t n) noexcept nog
             here[j] += row[j]
     else:
         for j in range(n):
-            row[j] = here[j] - row[j]
+            row[j] = here[j] - before[j]
 
 
 cdef inline void fetch(const Place *p, int64_t feature) noexcept nogil:
@@ -56,19 +56,20 @@ cdef inline void fetch(const Place *p, int64_t feature) noexcept nogil:
         at += LINE
 
 
-cdef inline void one(int how, const Place *p, int64_t feature, float *row) noexcept nogil:
-    cdef int64_t part
-    piece(how, row, p.linear + feature * p.columns, p.columns)
+cdef inline void one(int how, const Place *p, int64_t feature, float *row, const float *before) noexcept nogil:
+    cdef int64_t part, at = p.columns
+    piece(how, row, before, p.linear + feature * p.columns, p.columns)
     for part in range(p.parts):
-        piece(how, row + p.columns + part * p.k, p.factors + (feature * p.parts + part) * p.width, p.k)
+        piece(how, row + at, before + at, p.factors + (feature * p.parts + part) * p.width, p.k)
+        at += p.k
 
 
 def move(how, const int32_t[::1] features, const float[:, ::1] rows, float[:, ::1] linear, float[:, ::1] factors, *,
-         int64_t width, int64_t k, int threads):
+         int64_t width, int64_t k, int threads, const float[:, ::1] before=None):
     """Do as HOWS[how] says with the row of each feature, of which each comes once at the most.
 
-    rows: (features, columns of linear + parts k), written to by "take" (the table's) and "subtract" (the table's less
-    what was there); "put" and "add" change the table.
+    rows: (features, columns of linear + parts k), written to by "take" (the table's) and "less" (the table's less those
+    of `before`); "put" and "add" change the table.
     """
     cdef int what = HOWS[how]
     cdef int64_t n = features.shape[0], j, size
@@ -78,10 +79,32 @@ def move(how, const int32_t[::1] features, const float[:, ::1] rows, float[:, ::
     p.linear, p.factors = &linear[0, 0], &factors[0, 0]
     p.columns, p.parts, p.width, p.k = linear.shape[1], factors.shape[1] // width, width, k
     size = p.columns + p.parts * k
-    cdef float *first = <float *>&rows[0, 0]
     if rows.shape[0] != n or rows.shape[1] != size or np.max(features) >= linear.shape[0] or np.min(features) < 0:
         raise ValueError(f"rows of {rows.shape[0]} x {rows.shape[1]} for {n} features of {size} numbers")
+    cdef float *first = <float *>&rows[0, 0]
+    cdef const float *old = first if before is None else &before[0, 0]
     for j in prange(n, nogil=True, num_threads=threads if n > FEW else 1, schedule="static"):
         if j + AHEAD < n:
             fetch(&p, features[j + AHEAD])
-        one(what, &p, features[j], first + j * size)
+        one(what, &p, features[j], first + j * size, old + j * size)
+
+
+def mark(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::1] starts, const int64_t[::1] turns,
+         uint8_t[::1] seen, int threads):
+    """Set to 1 what `seen` has of each feature in the mini-batches `turns`."""
+    cdef int64_t j, i
+    for j in prange(turns.shape[0], nogil=True, num_threads=threads, schedule="static"):
+        for i in range(indptr[starts[turns[j]]], indptr[starts[turns[j] + 1]]):
+            seen[indices[i]] = 1
+
+
+def renumber(const int64_t[::1] bounds, const int64_t[::1] turns, const int32_t[::1] old, const int32_t[::1] places,
+             int threads):
+    """int32, as long as `old`: places[old[j]] for all j from bounds[m] to bounds[m + 1] of each m of `turns`, no other."""
+    new = np.empty(old.shape[0], np.int32)
+    cdef int32_t[::1] at = new
+    cdef int64_t j, i
+    for j in prange(turns.shape[0], nogil=True, num_threads=threads, schedule="static"):
+        for i in range(bounds[turns[j]], bounds[turns[j] + 1]):
+            at[i] = places[old[i]]
+    return new

@@ -133,15 +133,15 @@ class Table:
         """Add such rows to what there is of some features, each named once."""
         self._move("add", features, rows)
 
-    def less(self, features, rows):
+    def less(self, features, before):
         """What `take` gives, less such rows."""
-        rows = rows.copy()
-        self._move("subtract", features, rows)
+        rows = np.empty_like(before)
+        self._move("less", features, rows, before)
         return rows
 
-    def _move(self, how, features, rows):
+    def _move(self, how, features, rows, before=None):
         move(how, features, rows, self.linear, self.factors, width=self.width, k=self._num_factors,
-             threads=self._threads)
+             threads=self._threads, before=before)
 
     def model(self, like):
         """A Model with copies of what is here, otherwise like the given one."""

@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fmcore.backends._exchange import move
+
+NO_FACTORS = np.empty((1, 0), np.float32)
+
 
 class Delta(NamedTuple):
     """How parameters differ from what they were.
@@ -26,36 +30,30 @@ class Delta(NamedTuple):
         return self.features.nbytes + self.rows.nbytes + self.bias.nbytes
 
 
-def split(features, rows, owners):
-    """(features, rows) of each owner, of features in rising order and an array of a row for each (None: None)."""
-    owner = features % owners
-    picked = [np.flatnonzero(owner == number) for number in range(owners)]
-    return [(features[pick], None if rows is None else rows[pick]) for pick in picked]
+def by_owner(features, owners):
+    """The features (int32, rising) of each owner, in rising order."""
+    owner = (features % owners).astype(np.uint16)
+    order = np.argsort(owner, kind="stable")
+    return np.split(features[order], np.cumsum(np.bincount(owner, minlength=owners))[:-1])
 
 
-def split_delta(delta, owners):
-    """The Delta of each owner's features; each has all of the bias."""
-    return [Delta(*part, delta.bias, delta.updates) for part in split(delta.features, delta.rows, owners)]
-
-
-def mean(deltas):
+def mean(deltas, threads=1):
     """The mean of all workers' Deltas (list, in worker order) as a Delta over all features that any of them has.
 
     Sums are taken in worker order, in float32; updates are rounded up.
     """
-    features = np.unique(np.concatenate([delta.features for delta in deltas]))
+    features = np.sort(np.concatenate([delta.features for delta in deltas]), kind="stable")  # which merges sorted runs
+    features = features[np.append(True, features[1:] != features[:-1])[:len(features)]]
     rows = np.zeros((len(features), deltas[0].rows.shape[1]), np.float32)
     bias = np.zeros_like(deltas[0].bias)
     for delta in deltas:
-        rows[np.searchsorted(features, delta.features)] += delta.rows
+        add_rows(rows, np.searchsorted(features, delta.features).astype(np.int32), delta.rows, threads)
         bias += delta.bias
     rows /= np.float32(len(deltas))
     bias /= np.float32(len(deltas))
     return Delta(features, rows, bias, -(-sum(delta.updates for delta in deltas) // len(deltas)))
 
 
-def joined(parts):
-    """(features, rows) of several owners as one, features in rising order: the opposite of `split`."""
-    features = np.concatenate([features for features, _ in parts])
-    order = np.argsort(features, kind="stable")
-    return features[order], np.concatenate([rows for _, rows in parts])[order]
+def add_rows(rows, places, more, threads):
+    """Add float32 rows to some rows of others, at places (int32) of which each comes once."""
+    move("add", places, more, rows, NO_FACTORS, width=1, k=0, threads=threads)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fmcore.backends._exchange import mark
 from fmcore.backends.prepared import Cells
 from fmcore.blocks import Block
 from fmcore.epoch import turns_of
@@ -59,16 +60,18 @@ class Feed:
         return self._block
 
 
-def touched(parts, seen):
+def touched(parts, seen, threads=1):
     """The features that some mini-batches hold, int32, rising; seen: uint8 (feature_dim,) of zeros, left so."""
     for block, turns, first in parts:
         if isinstance(block.groups, Cells):
             seen[:block.groups.columns] = 1
-            continue
-        indptr, indices = block.batch.indptr, block.batch.indices
-        batches = turns[first:]
-        for begin, end in zip(indptr[block.starts[batches]], indptr[block.starts[batches + 1]], strict=True):
-            seen[indices[begin:end]] = 1
-    features = np.flatnonzero(seen).astype(np.int32)
+        else:
+            mark(block.batch.indptr, block.batch.indices, block.starts, turns[first:], seen, threads)
+    return marked(seen)
+
+
+def marked(seen):
+    """Where `seen` (uint8) is 1, int32, rising; it is 0 everywhere afterwards."""
+    features = np.flatnonzero(seen.view(bool)).astype(np.int32)
     seen[features] = 0
     return features

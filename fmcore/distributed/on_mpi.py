@@ -72,8 +72,8 @@ class Ranks:
         self.rank, self.workers, self.busy = self._comm.Get_rank(), self._comm.Get_size(), False
         started = max(int(os.environ.get(name, "1")) for name in STARTED)
         if self.workers < started:
-            raise UsageError(f"{started} processes were started, and the MPI that mpi4py has found sees {self.workers}: "
-                             "take the mpirun that goes with it, or with srun --mpi=pmix or --mpi=pmi2")
+            raise UsageError(f"{started} processes were started, but the MPI that mpi4py found sees {self.workers}: take "
+                             "the mpirun that goes with it, or with srun --mpi=pmix or --mpi=pmi2")
         self._worker = Worker(self.rank)
 
     def all(self, name, *args):

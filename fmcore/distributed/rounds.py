@@ -3,15 +3,17 @@ import numpy as np
 
 FIRST = 128  # rows of each worker in the first round of all, from which they double: at first all move alike, and far
 LEAST = 16  # rounds an epoch
-LONGEST = 1 << 17  # rows of each worker
+LONGEST = 1 << 17  # rows of each worker, where they are not kept in memory: all of a round's blocks are there at once
 
 
-def bounds(rows, mini_batch_size, *, first_epoch):
+def bounds(rows, mini_batch_size, *, first_epoch, in_memory=True):
     """Where the rounds of an epoch begin and end, int64 (rounds + 1,) from 0 to `rows`: those of one worker on average.
 
     They have a mini-batch at the least. first_epoch: whether the model is new, and its first rounds are short.
+    in_memory: whether the rows are.
     """
-    longest = max(mini_batch_size, min(LONGEST, -(-rows // LEAST)))
+    longest = -(-rows // LEAST)
+    longest = max(mini_batch_size, longest if in_memory else min(LONGEST, longest))
     ends, size = [0], max(mini_batch_size, min(FIRST, longest)) if first_epoch else longest
     while ends[-1] < rows:
         ends.append(min(rows, ends[-1] + size))

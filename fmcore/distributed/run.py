@@ -30,7 +30,8 @@ class TeamRun(Run):
 
     def _bounds(self):
         new = not self.state.epochs and not trained_epochs(self._model)
-        return rounds.bounds(self._rows, self._dataset.mini_batch_size, first_epoch=new)
+        return rounds.bounds(self._rows, self._dataset.mini_batch_size, first_epoch=new,
+                             in_memory=self._dataset.in_memory)
 
     def _position(self, rows):
         there = rows * self._rows / self._dataset.rows

@@ -1,12 +1,13 @@
 """The parameters of one worker: a replica of all, or a shard of them and what a round needs of the others' shards.
 
-Both let a round train with `trainer`, on blocks and batches as `block` and `batch` make them, and then give the `delta`
-of it.
+Both let a round train with `trainer`, on blocks and batches as `block` and `batch` make them, and then give the
+`deltas` of it.
 """
 from dataclasses import replace
 
 import numpy as np
 
+from fmcore.backends._exchange import renumber
 from fmcore.backends.prepared import Cells
 from fmcore.distributed import deltas
 from fmcore.distributed.deltas import Delta
@@ -14,30 +15,33 @@ from fmcore.model import Model
 
 
 class Replica:
-    """All parameters, and those that the round under way may move as they were before."""
+    """All parameters, and those that the round under way may move as they were before.
 
-    alike = True  # what an owner brings together goes to all workers
+    workers: how many there are, who own the features in turn.
+    """
 
-    def __init__(self, backend, model):
-        self.trainer = backend.trainer(model)
+    def __init__(self, backend, model, workers):
+        self.trainer, self._workers = backend.trainer(model), workers
         self._features = None
 
     def begin(self, features):
         """Begin a round that moves no other features (int32, rising) than these."""
         table = self.trainer.table
-        self._features, self._rows = features, table.take(features)
+        self._features = deltas.by_owner(features, self._workers)
+        self._rows = [table.take(own) for own in self._features]
         self._bias, self._updates = table.bias.copy(), self.trainer.updates
 
-    def delta(self):
-        """What the round has moved so far."""
-        table = self.trainer.table
-        return Delta(self._features, table.less(self._features, self._rows), table.bias - self._bias,
-                     self.trainer.updates - self._updates)
+    def deltas(self):
+        """What the round has moved so far, a Delta of each owner's features."""
+        table, updates = self.trainer.table, self.trainer.updates - self._updates
+        return [Delta(own, table.less(own, rows), table.bias - self._bias, updates)
+                for own, rows in zip(self._features, self._rows, strict=True)]
 
     def rewind(self):
         """Undo the round, bit by bit, if one is under way."""
         if self._features is not None:
-            self.trainer.table.put(self._features, self._rows)
+            for own, rows in zip(self._features, self._rows, strict=True):
+                self.trainer.table.put(own, rows)
             self.trainer.table.bias[:] = self._bias
             self.trainer.updates = self._updates
             self._features = None
@@ -58,9 +62,9 @@ class Replica:
         """A Batch as the trainer wants it."""
         return batch
 
-    def block(self, block):
-        """A prepared Block as the trainer wants it."""
-        return block
+    def block(self, part):
+        """The prepared Block of a Part as the trainer wants it."""
+        return part.block
 
     def model(self):
         """A Model of what is held."""
@@ -73,77 +77,73 @@ class Shard:
     model: of the owned features alone, in their order. worker, workers: this one's number, and how many there are.
     """
 
-    alike = False
-
-    def __init__(self, backend, model, worker, workers, feature_dim):
-        self._backend, self._like = backend, model
-        self._worker, self._workers = worker, workers
+    def __init__(self, backend, model, workers, feature_dim):
+        self._backend, self._like, self._workers = backend, model, workers
         self._own = backend.trainer(model)
-        self._place = np.zeros(feature_dim, np.int32)  # of each feature in the small model
+        self._places = np.zeros(feature_dim, np.int32)  # of each feature in the small model
         self.trainer = self._features = None
 
     def ask(self, features):
-        """(features, None) for each owner: what of its rows this worker needs."""
-        self._features = features
-        self._place[features] = numbers(features)
-        return deltas.split(features, None, self._workers)
+        """The features of each owner whose rows this worker needs, of all that it needs (int32, rising)."""
+        self._places[features] = np.arange(len(features), dtype=np.int32)
+        self._features = deltas.by_owner(features, self._workers)
+        return self._features
 
     def answer(self, asked):
-        """(features, rows) for each worker that has asked for (features, None)."""
-        return [(features, self._own.table.take(features // self._workers)) for features, _ in asked]
+        """The rows of the owned features that each worker has asked for."""
+        return [self._own.table.take(features // self._workers) for features in asked]
 
     def take(self, answers):
         """Make the small model of what all owners have answered."""
-        _, self._rows = deltas.joined(answers)
-        own, count, like = self._own, len(self._features), self._like
+        self._rows, self.trainer = answers, None  # whose memory is free before the next one takes as much
+        own, count, like = self._own, sum(map(len, answers)), self._like
         linear, factors = np.zeros(count, np.float32), np.zeros((count, like.num_factors), np.float32)
         self.trainer = self._backend.trainer(Model(like.hyperparameters, np.zeros(1, np.float32), linear, factors))
-        self.trainer.table.put(numbers(self._features), self._rows)
+        for features, rows in zip(self._features, answers, strict=True):
+            self.trainer.table.put(self._places[features], rows)
         self.trainer.table.bias[:] = own.table.bias
         self.trainer.updates = own.updates
 
     def begin(self, features):
         """See Replica; the features are those that were asked for."""
 
-    def delta(self):
+    def deltas(self):
         """See Replica."""
         table, own = self.trainer.table, self._own
-        return Delta(self._features, table.less(numbers(self._features), self._rows),
-                     table.bias - own.table.bias, self.trainer.updates - own.updates)
+        bias, updates = table.bias - own.table.bias, self.trainer.updates - own.updates
+        return [Delta(features, table.less(self._places[features], rows), bias, updates)
+                for features, rows in zip(self._features, self._rows, strict=True)]
 
     def rewind(self):
         """See Replica: what is owned moves at a round's end alone."""
 
     def take_in(self, merged):
         """As an owner: move what is owned."""
-        table, places = self._own.table, merged.features // self._workers
-        table.add(places, merged.rows)
-        table.bias += merged.bias
+        self._own.table.add(merged.features // self._workers, merged.rows)
+        self._own.table.bias += merged.bias
         self._own.updates += merged.updates
 
     def apply(self, merged):  # noqa: ARG002 - the owners have taken it in
         """See Replica."""
-        self.trainer = None
+        self.trainer = self._rows = None
 
     def batch(self, batch):
         """The batch with its features numbered as in the small model, which keeps their order."""
-        return replace(batch, indices=self._place[batch.indices])
+        return replace(batch, indices=self._places[batch.indices])
 
-    def block(self, block):
-        """Likewise; a matrix' columns are the first features, and all of them are in the small model."""
+    def block(self, part):
+        """Likewise the mini-batches of a Part; a matrix' columns are the first features, all of them in the model."""
+        block, turns = part.block, part.turns[part.first:]
         if isinstance(block.groups, Cells):
             return block
-        groups = block.groups._replace(features=self._place[block.groups.features])
-        return replace(block, batch=self.batch(block.batch), groups=groups)
+        threads, batch, groups = self._backend.threads, block.batch, block.groups
+        indices = renumber(batch.indptr[block.starts], turns, batch.indices, self._places, threads)
+        features = renumber(groups.bounds, turns, groups.features, self._places, threads)
+        return replace(block, batch=replace(batch, indices=indices), groups=groups._replace(features=features))
 
     def model(self):
         """See Replica."""
         return self._own.snapshot()
-
-
-def numbers(features):
-    """The numbers of some features in a small model, int32."""
-    return np.arange(len(features), dtype=np.int32)
 
 
 def owned(model, worker, workers):

@@ -11,7 +11,7 @@ from fmcore.backends import backend_for
 from fmcore.blocks import cut
 from fmcore.dataset import Dataset
 from fmcore.distributed import deltas, rounds, sizes
-from fmcore.distributed.feed import Feed, touched
+from fmcore.distributed.feed import Feed, marked, touched
 from fmcore.distributed.reports import Parts, placed
 from fmcore.distributed.states import Replica, Shard
 from fmcore.epoch import Progress, slices_trained
@@ -176,9 +176,9 @@ class Worker:
     def begin(self, model, age=0):
         """Let these be the parameters: a Model of all features, or of those owned here where the state is sharded."""
         if self._settled.sharded:
-            self._state = Shard(self._backend, model, self._number, self._orders.workers, self._settled.feature_dim)
+            self._state = Shard(self._backend, model, self._orders.workers, self._settled.feature_dim)
         else:
-            self._state = Replica(self._backend, model)
+            self._state = Replica(self._backend, model, self._orders.workers)
         self.age = age
 
     def model(self):
@@ -195,18 +195,15 @@ class Worker:
         """Get ready for the round from bound `first` to `last` of an Epoch of so many rows (see rounds.bounds)."""
         first, last = (rounds.share(self._feed.size, bound, rows) for bound in (first, last))
         self._epoch, self._parts, self._sent = epoch, self._feed.take(epoch, first, last), 0
-        self._features = touched(self._parts, self._seen)
+        self._features = touched(self._parts, self._seen, self._orders.threads)
 
     def ask(self):
         """For each owner, which of its features are needed."""
-        return self._state.ask(self._features)
+        return self._counted(self._state.ask(self._features))
 
     def answer(self, asked):
         """For each worker, the rows that it asked for."""
-        answers = self._state.answer(asked)
-        self._sent += sum(rows.nbytes + features.nbytes for worker, (features, rows) in enumerate(answers)
-                          if worker != self._number)
-        return answers
+        return self._counted(self._state.answer(asked))
 
     def take(self, answers):
         """Take in the rows that were asked for."""
@@ -217,9 +214,9 @@ class Worker:
         self._state.begin(self._features)
         progress = Progress()
         try:
-            for block, turns, first in self._parts:
-                progress.turns = first
-                for _ in slices_trained(self._state.trainer, self._state.block(block), turns, self._epoch, progress,
+            for part in self._parts:
+                progress.turns = part.first
+                for _ in slices_trained(self._state.trainer, self._state.block(part), part.turns, self._epoch, progress,
                                         Observer()):
                     pass
         except DivergedError as error:
@@ -228,13 +225,11 @@ class Worker:
 
     def split(self):
         """For each owner, what the round has moved of its features."""
-        parts = deltas.split_delta(self._state.delta(), self._orders.workers)
-        self._sent += sum(part.nbytes for owner, part in enumerate(parts) if owner != self._number)
-        return parts
+        return self._counted(self._state.deltas())
 
     def merge(self, parts):
         """What all workers' parts come to, in worker order: for all of them, or None where the owner moves it alone."""
-        merged = deltas.mean(parts)
+        merged = deltas.mean(parts, self._orders.threads)
         self._state.take_in(merged)
         if self._settled.sharded:
             return None
@@ -247,6 +242,11 @@ class Worker:
         self.age += 1
         return self._sent
 
+    def _counted(self, parts):
+        """The parts for all workers, whose bytes are counted as sent, but for this worker's own."""
+        self._sent += sum(part.nbytes for worker, part in enumerate(parts) if worker != self._number)
+        return parts
+
     # -------------------------------------------------------------------------------------------------- testing
     def begin_test(self):
         """Get ready to score this worker's test rows from the first on."""
@@ -257,8 +257,7 @@ class Worker:
         self._batch = next(self._coming, None)
         if self._batch is not None:
             self._seen[self._batch.indices] = 1
-        self._features = np.flatnonzero(self._seen).astype(np.int32)
-        self._seen[self._features] = 0
+        self._features = marked(self._seen)
         return self._batch is not None
 
     def judge(self):
