@@ -27,9 +27,9 @@ class Unscaled(TeamRun):
         return super()._pass(epoch._replace(lr=epoch.lr / self.workers**0.5))
 
 
-def mean_of_those_that_have_it(parts, mean=deltas.mean):
+def mean_of_those_that_have_it(parts, threads, mean=deltas.mean):
     """In place of `deltas.mean`: every feature's is that over the workers that have touched it."""
-    merged = mean(parts)
+    merged = mean(parts, threads)
     count = np.zeros(len(merged.features), np.float32)
     for part in parts:
         count[np.searchsorted(merged.features, part.features)] += 1

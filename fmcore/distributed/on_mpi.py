@@ -72,7 +72,7 @@ class Ranks:
         self.rank, self.workers, self.busy = self._comm.Get_rank(), self._comm.Get_size(), False
         started = max(int(os.environ.get(name, "1")) for name in STARTED)
         if self.workers < started:
-            raise UsageError(f"{started} processes were started, but the MPI that mpi4py found sees {self.workers}: take "
+            raise UsageError(f"{started} processes were started, but the MPI of mpi4py sees {self.workers}: take "
                              "the mpirun that goes with it, or with srun --mpi=pmix or --mpi=pmi2")
         self._worker = Worker(self.rank)
 
