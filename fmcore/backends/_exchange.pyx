@@ -8,8 +8,20 @@ import numpy as np
 cdef extern from *:
     """
     #define FETCH(address) __builtin_prefetch(address)
+    #include <stdint.h>
+    static inline void add_floats(float *__restrict__ to, const float *__restrict__ more, int64_t n) {
+        for (int64_t j = 0; j < n; j++)
+            to[j] += more[j];
+    }
+    static inline void differ(float *__restrict__ to, const float *__restrict__ now, const float *__restrict__ before,
+                              int64_t n) {
+        for (int64_t j = 0; j < n; j++)
+            to[j] = now[j] - before[j];
+    }
     """
     void FETCH(const void *address) noexcept nogil
+    void add_floats(float *to, const float *more, int64_t n) noexcept nogil
+    void differ(float *to, const float *now, const float *before, int64_t n) noexcept nogil
 
 cdef enum:
     AHEAD = 8       # features, whose memory is fetched before it is needed
@@ -34,17 +46,14 @@ cdef struct Place:         # a table, as fmcore.backends.cpu.Table has it
 
 cdef inline void piece(int how, float *row, const float *before, float *here, int64_t n) noexcept nogil:
     """Copy n floats of a row from or to the table, add them to it, or note what is there less what was before."""
-    cdef int64_t j
     if how == TAKE:
         memcpy(row, here, n * sizeof(float))
     elif how == PUT:
         memcpy(here, row, n * sizeof(float))
     elif how == ADD:
-        for j in range(n):
-            here[j] += row[j]
+        add_floats(here, row, n)
     else:
-        for j in range(n):
-            row[j] = here[j] - before[j]
+        differ(row, here, before, n)
 
 
 cdef inline void fetch(const Place *p, int64_t feature) noexcept nogil:
@@ -79,6 +88,8 @@ def move(how, const int32_t[::1] features, const float[:, ::1] rows, float[:, ::
     p.linear, p.factors = &linear[0, 0], &factors[0, 0]
     p.columns, p.parts, p.width, p.k = linear.shape[1], factors.shape[1] // width, width, k
     size = p.columns + p.parts * k
+    if p.width == k:  # without padding the parts are one
+        p.width, p.k, p.parts = p.parts * k, p.parts * k, 1
     if rows.shape[0] != n or rows.shape[1] != size or np.max(features) >= linear.shape[0] or np.min(features) < 0:
         raise ValueError(f"rows of {rows.shape[0]} x {rows.shape[1]} for {n} features of {size} numbers")
     cdef float *first = <float *>&rows[0, 0]
