@@ -15,8 +15,8 @@ MACHINES = (4, 16, 64)
 MOST = 1024  # machines up to which it is asked whether more of them pay
 NETWORKS = {"10 GbE": 10e9 / 8, "25 GbE": 25e9 / 8}  # bytes a second each way
 GOODPUT = 0.9  # of which data are
-SHARED = 0.6  # rows a second of all cores, in what they would be if each were as fast as one alone
-THREADED = ("begin", "answer", "apply")  # steps that do nothing but move rows of a table, with all threads
+SHARED = 0.17  # rows a second of all cores, in what they would be if each were as fast as one alone; see RESULTS.md
+THREADED = ("begin", "answer", "take", "split", "apply")  # steps that mostly move rows of a table, by all threads
 EXCHANGES = {"replica": 1, "sharded": 2}
 WAYS = (("replica", 1), ("sharded", 1), ("sharded", CORES))  # state, workers on each machine, which share its cores
 WORTH = 1.05  # times sooner that twice the machines have to be
@@ -108,10 +108,10 @@ def round_of(costs, engine, way, machines, rows, network, scale):
     workers, mine, steps = machines * each, touched(rows, scale), costs.steps[state]
     everyone = touched(rows * workers, scale) if state == "replica" else 0
     at_once = CORES * SHARED / each  # what all threads of a worker get done, in the work of one that has all memory
-    spent = mine * sum(steps[name] for name in THREADED) + everyone * steps["apply"]
-    spent /= at_once
     each_row = costs.plan + costs.renumber * (state == "sharded")
-    spent += (each_row * rows + costs.scan * clicks.feature_dim(scale)
+    spent = each_row * rows + mine * sum(steps[name] for name in THREADED) + everyone * steps["apply"]
+    spent /= at_once
+    spent += (costs.scan * clicks.feature_dim(scale)
               + mine * sum(cost for name, cost in steps.items() if name not in THREADED)) / min(1, at_once)
     size = ID + 4 * costs.row
     bulk = (mine + everyone) * size if state == "replica" else mine * (2 * size + ID)  # each way, with one's own

@@ -168,9 +168,9 @@ def print_assumptions(costs, found):
     alone = CORES * machines.SHARED
     print(f"\nOn paper: {JOB_ROWS:.0e} rows x {clicks.COLUMNS}, k = 8, on machines of {CORES} cores\n"
           f"  training: {1e-6 / costs.train:.2f} M rows/s a core as measured here; {CORES} cores do {alone:.1f} times "
-          f"the work of one (assumed), so a machine alone {1e-6 * alone / costs.train:.0f} M rows/s\n"
+          f"the work of one (see RESULTS.md), so a machine alone {1e-6 * alone / costs.train:.0f} M rows/s\n"
           f"  reading recordIO and making blocks: {1e-6 / costs.read:.2f} M rows/s a core, files as fast as wanted\n"
-          f"  {', '.join(machines.THREADED)}: with all threads of a worker; all other steps with one, as they are\n"
+          f"  plan, {', '.join(machines.THREADED)}: with all threads of a worker; other steps with one, as they are\n"
           f"  plan {1e9 * costs.plan:.0f} ns a row, and {1e9 * costs.scan:.3f} for each feature that there is; to "
           f"number them anew, where sharded, {1e9 * costs.renumber:.0f} ns a row\n"
           f"  nothing overlaps; {machines.GOODPUT:.0%} of a network is data; no worker is slower than others")

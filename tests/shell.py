@@ -118,11 +118,11 @@ def records(data):
     return found
 
 
-def wait_for(condition):
-    """Go on once condition() holds, which must be within 30 s."""
-    end = time.monotonic() + 30
+def wait_for(condition, seconds=30):
+    """Go on once condition() holds, which must be within some seconds."""
+    end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it has not come this far in 30 s"
+        assert time.monotonic() < end, f"it has not come this far in {seconds} s"
         time.sleep(0.01)
 
 

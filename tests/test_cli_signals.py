@@ -85,7 +85,7 @@ def test_while_waiting_for_the_writer_of_a_named_pipe(fm, world, number, code, _
 @pytest.fixture
 def handlers():
     """Puts the handlers of signals back."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    numbers = (*exits.HANDLERS, signal.SIGALRM)
     before = [signal.getsignal(number) for number in numbers]
     yield
     exits.settled()

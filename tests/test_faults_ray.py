@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,29 +18,31 @@ WITHIN = 10  # seconds from a death that ends a training to its end
 
 
 class Cluster:
-    """A Ray cluster of this machine alone, in a folder with rows; nodes: process groups that can be killed."""
+    """A Ray cluster of this machine alone, in a folder with rows; nodes: process groups that can be killed.
 
-    def __init__(self, folder):
+    room: a folder for Ray, of a short name, for it makes sockets in it, whose names may have 107 bytes.
+    """
+
+    def __init__(self, folder, room):
         self.folder, self.death, self.model = folder, folder / "death", folder / "ray.fm"
         self.rows = rows_for(folder)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         self.environment = {**mortal(self.death), "PYTHONWARNINGS": "default", "RAY_AUTH_MODE": "disabled",
-                            "RAY_USAGE_STATS_ENABLED": "0"}
-        self.nodes = []
-        self.add("--head", "--port", self.address.rpartition(":")[2], "--include-dashboard=false", "--temp-dir",
-                 str(folder / "r"))
-        self.models = {}
+                            "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": room}
+        self.nodes, self.models = [], {}
+        self.add("--head", "--port", self.address.rpartition(":")[2], "--include-dashboard=false", "--temp-dir", room)
 
     def add(self, *options):
         """Start a node, and wait until it is there."""
         command = [RAY, "start", "--block", "--num-cpus", "4", "--object-store-memory", "100000000",
                    *(options or ("--address", self.address))]
-        log = (self.folder / f"node{len(self.nodes)}.log").open("w+b")
-        self.nodes.append(subprocess.Popen(command, env=self.environment, start_new_session=True, stdout=log,
-                                           stderr=subprocess.STDOUT))
-        wait_for(lambda: b"Ray runtime started" in Path(log.name).read_bytes())
-        log.close()
+        log = self.folder / f"node{len(self.nodes)}.log"
+        with log.open("wb") as handle:
+            self.nodes.append(subprocess.Popen(command, env=self.environment, start_new_session=True, stdout=handle,
+                                               stderr=subprocess.STDOUT))
+        wait_for(lambda: b"Ray runtime started" in log.read_bytes() or self.nodes[-1].poll() is not None, 90)
+        assert self.nodes[-1].poll() is None, log.read_text()
 
     def kill(self, number):
         """Kill a node, all its processes at once."""
@@ -77,11 +80,12 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("ray"))
-    yield cluster
-    for number, node in enumerate(cluster.nodes):
-        if node.poll() is None:
-            cluster.kill(number)
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as room:  # noqa: S108
+        cluster = Cluster(tmp_path_factory.mktemp("ray"), room)
+        yield cluster
+        for number, node in enumerate(cluster.nodes):
+            if node.poll() is None:
+                cluster.kill(number)
 
 
 @pytest.mark.parametrize("method", ["train", "merge", "apply"])
@@ -168,7 +172,7 @@ def test_where_there_is_no_cluster(fm):
     rows = rows_for(fm.folder, 100)
     for address, where in (("auto", "on this machine"), ("127.0.0.1:9", "at 127.0.0.1:9")):
         said = fm("train", *rows, *TRAINING, "-o", "a.fm", "--distributed", "ray", "--workers", 2, "--ray-address",
-                  address, code=2, PYTHONWARNINGS="default").err
+                  address, code=2, PYTHONWARNINGS="default", RAY_TMPDIR=str(fm.folder)).err
         assert f"there is no Ray {where}" in said
         assert "ray start --head" in said
     said = fm("train", *rows, *TRAINING, "-o", "a.fm", "--distributed", "ray", "--workers", 2, "--ray-address",

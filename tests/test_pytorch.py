@@ -31,7 +31,7 @@ def device(request):
 
 
 @pytest.fixture
-def by_graphs(monkeypatch):
+def by_graphs(monkeypatch, device):
     """Have mini-batches trained in the memory that graphs have, and on a processor at once."""
     def plain(self, kept, place, factor):
         self._steps(kept.mini_batch(place), factor, kept.scores[place])
@@ -43,7 +43,7 @@ def by_graphs(monkeypatch):
 
     made = TorchTrainer.__init__
     monkeypatch.setattr(TorchTrainer, "__init__", begin)
-    if not torch.cuda.is_available():
+    if device == "torch:cpu":
         monkeypatch.setattr(Graphs, "_train_at", plain)
 
 
