@@ -40,7 +40,7 @@ demo: $(INSTALLED)
 	@$(WITH_VENV) bash demo.sh
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(JOBS)
 
 fuzz: $(FUZZ_INSTALLED)
 	cd tests && $(FUZZ_BIN)/python -m fuzz.driver $(FUZZ_TARGETS) --seconds $(FUZZ_SECONDS)

@@ -12,7 +12,6 @@ import pytest
 from mortals import TRAINING, mortal, rows_for
 from shell import COMMAND, wait_for
 
-pytestmark = pytest.mark.xdist_group("ray")
 RAY = str(Path(sys.executable).with_name("ray"))
 WITHIN = 10  # seconds from a death that ends a training to its end
 
@@ -80,7 +79,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as room:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as room:
         cluster = Cluster(tmp_path_factory.mktemp("ray"), room)
         yield cluster
         for number, node in enumerate(cluster.nodes):
@@ -170,9 +169,9 @@ def test_a_cluster_of_ones_own_leaves_nothing_at_home(fm, tmp_path):
 
 def test_where_there_is_no_cluster(fm):
     rows = rows_for(fm.folder, 100)
-    for address, where in (("auto", "on this machine"), ("127.0.0.1:9", "at 127.0.0.1:9")):
+    for address, where in (("auto", "on this machine, or at RAY_ADDRESS,"), ("127.0.0.1:9", "at 127.0.0.1:9")):
         said = fm("train", *rows, *TRAINING, "-o", "a.fm", "--distributed", "ray", "--workers", 2, "--ray-address",
-                  address, code=2, PYTHONWARNINGS="default", RAY_TMPDIR=str(fm.folder)).err
+                  address, code=2, PYTHONWARNINGS="default", RAY_ADDRESS="127.0.0.1:9").err
         assert f"there is no Ray {where}" in said
         assert "ray start --head" in said
     said = fm("train", *rows, *TRAINING, "-o", "a.fm", "--distributed", "ray", "--workers", 2, "--ray-address",
