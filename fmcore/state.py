@@ -8,7 +8,7 @@ from fmcore.metrics import metrics_for
 from fmcore.model import Model
 from fmcore.optimizers import SUMS
 
-TURNS = ("mini-batches", "rounds")
+TURNS = ("mini-batches", "rounds", "short rounds")
 
 
 @dataclass
@@ -30,7 +30,8 @@ class State:
     halved: the epoch, from 1, at each divergence that halved the learning rates.
     best: what early stopping keeps, or None.
     workers: how many train together, on whose number the optimizer's state depends (see `shared_out`).
-    turns: what those of the progress are, one of TURNS: a team of one counts otherwise than one alone.
+    turns: what those of the progress are, one of TURNS: a team of one counts otherwise than one alone, and rounds are
+    short where rows do not fit in memory.
     """
 
     model: Model

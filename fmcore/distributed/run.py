@@ -21,11 +21,9 @@ class TeamRun(Run):
     primary metric of the round's rows, bytes_sent by all workers together, and workers.
     """
 
-    turns = TURNS[1]
-
     def __init__(self, team, model, observer, control):
         super().__init__(model, team.data, team, observer, control)
-        self._team, self.workers = team, team.workers
+        self._team, self.workers, self.turns = team, team.workers, TURNS[1 if team.data.in_memory else 2]
         self._rows = -(-team.data.rows // team.workers)  # of a worker, on average
 
     def _bounds(self):
