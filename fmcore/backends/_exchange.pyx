@@ -111,7 +111,7 @@ def mark(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::
 
 def renumber(const int64_t[::1] bounds, const int64_t[::1] turns, const int32_t[::1] old, const int32_t[::1] places,
              int threads):
-    """int32, as long as `old`: places[old[j]] for all j from bounds[m] to bounds[m + 1] of each m of `turns`, no other."""
+    """int32, as long as `old`: places[old[j]] for j from bounds[m] to bounds[m + 1], m of `turns`; else arbitrary."""
     new = np.empty(old.shape[0], np.int32)
     cdef int32_t[::1] at = new
     cdef int64_t j, i
