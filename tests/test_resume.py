@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rows import block_of, random_rows
 from shell import libsvm_rows
+from teams import After
 
 from fmcore import api, blocks, checkpoint, modelfile, slices
 from fmcore.errors import ModelError, PausedError, UsageError
@@ -41,17 +42,6 @@ def run(tmp_path, monkeypatch):
         return Path(name)
 
     return train
-
-
-class After:
-    """Says stop from the n-th time on that it is asked."""
-
-    def __init__(self, number):
-        self.left = number
-
-    def __call__(self):
-        self.left -= 1
-        return self.left < 0
 
 
 class Log(Observer):

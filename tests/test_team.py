@@ -9,10 +9,17 @@ from shell import libsvm_rows
 from teams import Log, team, trained
 
 from fmcore import api
+from fmcore.distributed.reports import Parts
+from fmcore.distributed.worker import Orders, Settled, Worker
+from fmcore.epoch import Epoch
 from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
 from fmcore.io.dealing import SMALLEST
 from fmcore.io.options import ReadOptions, TableOptions
+from fmcore.io.sources import find
+from fmcore.io.vocabulary import open_encoder
+from fmcore.memory import Budget
 from fmcore.optimizers import SLOTS
+from fmcore.params import resolve
 
 ROWS = 1500
 STATES = ("replica", "sharded")
@@ -242,3 +249,22 @@ def test_a_vocabulary_is_there_before_workers_read():
     table_options = TableOptions(label="y", categorical=("a",), vocabulary="v.tsv")
     with pytest.raises(UsageError, match=r"the vocabulary v\.tsv does not exist, .*; let fm convert build it"):
         trained("x.fm", ["x.csv"], read=ReadOptions(binary=True, table=table_options), resources=team(2))
+
+
+def test_workers_shuffle_in_ways_of_their_own():
+    """Two of them that read the same file train its rows, and its mini-batches, in different orders."""
+    options, h = ReadOptions(binary=True), resolve(predictor_type="binary_classifier", feature_dim=20)
+    files = find(["train.svm"])
+    parts = Parts.of([files, files], files, options)
+    orders = Orders(2, parts, Parts.of([[], []], [], options), open_encoder(options.table), h, 1,
+                    Budget(1 << 40, 1 << 40, told=True), "replica")
+    blocks = []
+    for worker in (Worker(0), Worker(1)):
+        assert worker.read(orders).rows == ROWS
+        worker.apply_scale([worker.merge_scale([part]) for part in worker.split_scale()])
+        worker.settle(Settled(20, 0.5, 16, sharded=False))
+        worker.plan(Epoch(0, 0, 1.0, h), 0, ROWS, ROWS)
+        blocks.append(worker._parts[0])
+    assert sorted(blocks[0].block.batch.labels) == sorted(blocks[1].block.batch.labels)
+    assert (blocks[0].block.batch.labels != blocks[1].block.batch.labels).any()
+    assert blocks[0].turns.tolist() != blocks[1].turns.tolist()
