@@ -23,5 +23,8 @@ An engine has
                                               all where alike; apply(answers of all owners); what apply returns
     close()                                   let all workers go
 
-and raises `lost.Lost` where workers have gone and others taken their places, `lost.DiedError` where that cannot be.
+and, where workers can go and training with the others, raises `lost.Lost` and has
+
+    replace() -> list                         put new workers, which know nothing yet, in the places of those that have
+                                              gone, and give their numbers; `lost.DiedError` where that cannot be
 """

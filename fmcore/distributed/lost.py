@@ -3,14 +3,14 @@ from fmcore.errors import FMError
 
 
 class Lost(Exception):  # noqa: N818 - a state of affairs, which the team deals with
-    """Workers have gone, and new ones, which know nothing yet, have taken their places; nothing else was undone.
+    """Workers have gone, or a message of theirs; all others have ended what they were asked for.
 
-    workers: their numbers; none where it was a message that got lost. why: what the engine says, a line.
+    why: what the engine says, a line.
     """
 
-    def __init__(self, workers, why):
-        super().__init__(workers, why)
-        self.workers, self.why = workers, why
+    def __init__(self, why):
+        super().__init__(why)
+        self.why = why
 
 
 class DiedError(FMError):

@@ -89,6 +89,14 @@ class Ray:
         return self._results([actor.gather.remote(apply, *own)
                               for actor, own in zip(self._actors, to_worker, strict=True)])
 
+    def replace(self):
+        """See fmcore.distributed."""
+        before = list(self._actors)
+        if missing := self._place(REPLACED):
+            raise DiedError(f"{missing} of {self.workers} workers died, and found no other place on the cluster within "
+                            f"{REPLACED} seconds")
+        return [worker for worker, actor in enumerate(self._actors) if actor is not before[worker]]
+
     def close(self):
         """See fmcore.distributed."""
         for actor in self._actors:
@@ -108,11 +116,7 @@ class Ray:
             results.append(found)
             errors += [error] if error else []
         if gone := [error for error in errors if isinstance(error, self._ray.exceptions.RayError)]:
-            before, why = list(self._actors), _first_line(gone[0])
-            if missing := self._place(REPLACED):
-                raise DiedError(f"{missing} of {self.workers} workers died, and found no other place on the cluster "
-                                f"within {REPLACED} seconds ({why})")
-            raise Lost([worker for worker, actor in enumerate(self._actors) if actor is not before[worker]], why)
+            raise Lost(_first_line(gone[0]))
         if errors:
             raise errors[0]
         return results

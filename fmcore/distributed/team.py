@@ -164,12 +164,14 @@ class Team:
                 self._tries += 1
                 if self._tries > TRIES:
                     raise DiedError(f"workers were lost {TRIES} times without a round in between; {lost.why}") from None
-                self._observer.lost(lost.workers, lost.why)
-                lost = self._failed_to_catch_up()
+                if self._rounds and self.sharded:
+                    raise DiedError(f"a worker died, and parameters with it that no other holds: {lost.why}") from None
+                lost = self._failed_to_catch_up(lost.why)
 
-    def _failed_to_catch_up(self):
-        """Catch up; Lost, where further workers were lost on the way."""
+    def _failed_to_catch_up(self, why):
+        """Replace who is gone, and catch up; Lost, where further workers were lost on the way."""
         try:
+            self._observer.lost(self._engine.replace(), why)
             self._catch_up()
         except Lost as lost:
             return lost
@@ -177,8 +179,6 @@ class Team:
 
     def _catch_up(self):
         engine = self._engine
-        if self._rounds and self.sharded:
-            raise DiedError("a worker died, and with it parameters that no other one holds")
         engine.all("read", self._orders)
         if self._settled is None:
             return
