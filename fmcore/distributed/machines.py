@@ -13,7 +13,6 @@ from fmcore.distributed.worker import Orders
 from fmcore.errors import DataError, UsageError
 from fmcore.fitting import Resources, first_model, least_scale
 from fmcore.io import dealing
-from fmcore.io.sources import STDIN
 from fmcore.memory import LEAST, Budget, budget
 
 ENGINES = ("ray", "mpi", "local")
@@ -84,14 +83,15 @@ class Machines(Resources):
     def _orders(self, engine, job):
         data, h, test, initial_model = job
         order = generator(h.seed, "pieces") if h.shuffle else None
-        dealt = dealing.deal(absolute(data.sources), data.options, engine.workers, order)
+        dealt = dealing.deal(data.sources, data.options, engine.workers, order)
         for sentence in dealt.notes:
             data.report.note(sentence)
         tests = [[]] * engine.workers
         if test:
-            tests = dealing.in_order(absolute(test.sources), test.options, engine.workers)
+            tests = dealing.in_order(test.sources, test.options, engine.workers)
         data.encoder.freeze()
-        parts = [Parts.of(sources, absolute(part.sources), replace(part.options, threads=engine.threads))
+        parts = [Parts.of([absolute(own) for own in sources], absolute(part.sources),
+                          replace(part.options, threads=engine.threads))
                  for sources, part in ((dealt.parts, data), (tests, test or data))]
         return Orders(engine.workers, *parts, data.encoder, h, engine.threads, self._budget(engine), self.dist_state,
                       initial_model.feature_dim if initial_model else None, least_scale(h, initial_model))
@@ -108,5 +108,4 @@ class Machines(Resources):
 
 def absolute(sources):
     """The same sources for workers, whose folder may be another."""
-    return [source if source.path == STDIN else replace(source, path=os.path.abspath(source.path))  # noqa: PTH100
-            for source in sources]
+    return [replace(source, path=os.path.abspath(source.path)) for source in sources]  # noqa: PTH100 - no links followed
