@@ -65,4 +65,5 @@ def _is_record(record):
 
 
 def _is_metric(value):
-    return value is None or (type(value) in {int, float} and -math.inf < value < 2**63)
+    return value is None or (type(value) is float and math.isfinite(value)) or (
+        type(value) is int and -2**63 <= value < 2**63)

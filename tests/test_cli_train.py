@@ -223,3 +223,10 @@ def test_an_old_model_is_replaced_only_by_a_whole_one(fm):
     assert fm.read("x.fm") == b"old"
     fm("train", "-", *REGRESSOR, "-o", "x.fm", "--epochs", 1, stdin=libsvm_rows(20, 5, classes=False))
     assert modelfile.load(fm.folder / "x.fm", verify=True).feature_dim == 20
+
+
+def test_labels_whose_squares_are_beyond_all_integers(fm):
+    """The model says a mean squared error of some 1e20, and can be read all the same."""
+    fm.write("x.svm", "".join(f"{1e10 * (1 + n % 7):g} {n % 7}:1 {7 + n % 5}:1\n" for n in range(200)))
+    fm("train", "x.svm", "--test", "x.svm", "--predictor-type", "regressor", "--epochs", 2, "-o", "x.fm")
+    assert float(fm("eval", "x.fm", "x.svm").out.split()[3]) > 2**63
