@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections import Counter
 from contextlib import contextmanager
 
+from fmcore.distributed.lost import DiedError
 from fmcore.distributed.worker import Worker
 from fmcore.errors import UsageError
 
@@ -68,6 +68,7 @@ class Ranks:
             from mpi4py.util import pkl5
         except (ImportError, RuntimeError):
             raise UsageError(INSTALL) from None
+        self._failure = MPI.Exception
         self._comm = pkl5.Intracomm(MPI.COMM_WORLD)
         self.rank, self.workers, self.busy = self._comm.Get_rank(), self._comm.Get_size(), False
         started = max(int(os.environ.get(name, "1")) for name in STARTED)
@@ -107,14 +108,17 @@ class Ranks:
         try:
             while (task := self._await()) is not None:
                 self._do(*task)
-        except BaseException:  # noqa: BLE001 - others wait for this rank
-            traceback.print_exc()
+        except BaseException as error:  # noqa: BLE001 - others wait for this rank
+            sys.stderr.write(f"fm: rank {self.rank} ends: {_first_line(error)}\n")
             self.abort(1)
 
     def _lead(self, *task):
         self.busy = True
-        self._call(task)
-        done = self._do(*task)
+        try:
+            self._call(task)
+            done = self._do(*task)
+        except self._failure as error:
+            raise DiedError(f"a rank is gone ({_first_line(error)})") from error
         self.busy = False
         for _, error in done:
             if error is not None:
@@ -138,6 +142,10 @@ class Ranks:
     def _do(self, work, *args):
         """Do a share of a task; (result, error) of each rank, for rank 0."""
         return self._comm.gather(work(self._comm, self._worker, *args))
+
+
+def _first_line(error):
+    return (str(error) or type(error).__name__).split("\n", 1)[0]
 
 
 def _each(_comm, worker, name, args):
