@@ -167,3 +167,16 @@ def test_bad_rows_are_found_in_whole_files(shell):
     shell.write("minus.svm", "-1 1:1\n1 2:1\n")
     assert "expected 0 and 1, or -1 and 1" in shell("train", "zero.svm", "minus.svm", *job, code=3).err
     assert "x.fm" not in shell.files()
+
+
+def test_new_values_of_a_vocabulary_are_refused(fm):
+    columns = ("--label-column", "y", "--categorical", "c")
+    fm.write("old.csv", "y,c\n" + "1,a\n2,b\n" * 20)
+    fm.write("new.csv", "y,c\n" + "1,a\n2,z\n" * 20)
+    fm("train", "old.csv", "--predictor-type", "regressor", *columns, "--vocabulary", "v.tsv", "-o", "old.fm")
+    before = fm.read("v.tsv")
+    going_on = ("--init-model", "old.fm", "-o", "new.fm", "--distributed", "local", "--workers", 2)
+    said = fm("train", "new.csv", *going_on, code=2).err
+    assert "v.tsv does not list 20 of the values" in said
+    assert (fm.read("v.tsv"), (fm.folder / "new.fm").exists()) == (before, False)
+    fm("train", "old.csv", *going_on)

@@ -20,7 +20,8 @@ MINUTES = 10.0
 begin_options = options.stacked(
     click.option("--init-model", metavar="MODEL",
                  help="Go on from this model: its optimizer's state, its hyperparameters and its way to read rows are "
-                      "kept, but for what is given; it grows for new features, and its vocabulary for new values."),
+                      "kept, but for what is given; it grows for new features, and its vocabulary for new values, "
+                      "unless several workers train."),
     click.option("--checkpoint", metavar="FILE",
                  help="Save training to this file after each epoch, and at SIGINT and SIGTERM; it is removed once the "
                       "model is published. One that is there already is refused without --resume."),
@@ -53,7 +54,7 @@ def command(context, **values):
     """Train a factorization machine on rows of any format that `fm convert` reads.
 
     With the same seed the model is the same to the byte, for any number of threads and any memory limit, and however
-    often training was interrupted and gone on with.
+    often training was interrupted and gone on with; that of several workers is another for each number of them.
 
     \b
     fm train train.rec --predictor-type binary_classifier --test test.rec -o clicks.fm

@@ -13,6 +13,7 @@ from fmcore.distributed.worker import Orders
 from fmcore.errors import DataError, UsageError
 from fmcore.fitting import Resources, first_model, least_scale
 from fmcore.io import dealing
+from fmcore.io.onehot import UNKNOWN
 from fmcore.memory import LEAST, Budget, budget
 
 ENGINES = ("ray", "mpi", "local")
@@ -64,6 +65,8 @@ class Machines(Resources):
         data, hyperparameters, test, initial_model = job
         team = Team(engine, self._orders(engine, job), observer)
         team.load(data)
+        if initial_model is not None:
+            _require_known_values(data)
         known = initial_model.feature_dim if initial_model else 1
         feature_dim = hyperparameters.feature_dim or max(known, team.data.feature_dim)
         team.settle(feature_dim, test)
@@ -104,6 +107,15 @@ class Machines(Resources):
         on = Counter(host for host, *_ in places)
         least = max(LEAST, min(free // on[host] for host, free, _ in places))
         return Budget(least, least // 2, told=False)
+
+
+def _require_known_values(data):
+    """Raise UsageError where a vocabulary would take in new values, as it does where one process goes on."""
+    new = sum(number for name, number in data.report.counts.items() if name.startswith(UNKNOWN))
+    if new and data.encoder.is_new:
+        raise UsageError(f"the vocabulary {data.options.table.vocabulary} does not list {new:,} of the values, and "
+                         "workers that read at the same time cannot add them; go on from this model without "
+                         "--distributed")
 
 
 def absolute(sources):

@@ -7,6 +7,8 @@ import numpy as np
 from fmcore.batch import Batch, Origin
 from fmcore.errors import DataError
 
+UNKNOWN = "unknown values"  # what a report counts them as, column by column
+
 
 class Texts(NamedTuple):
     """A column of text. codes: int32 (rows,), into values or -1 where missing; values: list of str, not empty."""
@@ -160,7 +162,7 @@ class OneHot:
                 value = texts.values[texts.codes[unknown[0]]]
                 raise DataError(f"the vocabulary holds no {value[:40]!r}", source=self._source, unit="row",
                                 number=int(block.rows[unknown[0]]), field=name)
-            self._report.count(f"unknown values in column {name}", len(unknown))
+            self._report.count(f"{UNKNOWN} in column {name}", len(unknown))
         return rows
 
 
