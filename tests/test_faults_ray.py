@@ -7,10 +7,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mortals import TRAINING, mortal, rows_for
 from shell import COMMAND, wait_for
+
+from fmcore.distributed import on_ray
 
 RAY = str(Path(sys.executable).with_name("ray"))
 WITHIN = 10  # seconds from a death that ends a training to its end
@@ -177,3 +180,10 @@ def test_where_there_is_no_cluster(fm):
     said = fm("train", *rows, *TRAINING, "-o", "a.fm", "--distributed", "ray", "--workers", 2, "--ray-address",
               "ray://head:10001", code=2).err
     assert "Ray Client" in said
+
+
+@pytest.mark.parametrize(("cpus", "workers", "threads"), [([], 2, 1), ([0], 2, 1), ([0, 8, 6], 2, 6), ([4, 4], 4, 2)])
+def test_threads_that_are_fair(cpus, workers, threads):
+    """A head without CPUs counts for nothing; where workers are still to come each has one."""
+    ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": {"CPU": number}} for number in cpus])
+    assert on_ray._fair_threads(ray, workers) == threads

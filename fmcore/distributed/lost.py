@@ -1,6 +1,8 @@
 """Workers that are gone."""
 from fmcore.errors import FMError
 
+LONGEST = 200  # characters of what an engine says
+
 
 class Lost(Exception):  # noqa: N818 - a state of affairs, which the team deals with
     """Workers have gone, or a message of theirs; all others have ended what they were asked for.
@@ -26,3 +28,8 @@ class DiedError(FMError):
         error = DiedError(f"{self}; {path} holds what was trained before: run the same command again with --resume")
         error.exit_code = self.RESUMABLE
         return error
+
+
+def first_line(error):
+    """What an engine's exception says first, which may go on for pages; its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0][:LONGEST]

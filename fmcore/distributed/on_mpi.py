@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 
-from fmcore.distributed.lost import DiedError
+from fmcore.distributed.lost import DiedError, first_line
 from fmcore.distributed.worker import Worker
 from fmcore.errors import UsageError
 
@@ -109,7 +109,7 @@ class Ranks:
             while (task := self._await()) is not None:
                 self._do(*task)
         except BaseException as error:  # noqa: BLE001 - others wait for this rank
-            sys.stderr.write(f"fm: rank {self.rank} ends: {_first_line(error)}\n")
+            sys.stderr.write(f"fm: rank {self.rank} ends: {first_line(error)}\n")
             self.abort(1)
 
     def _lead(self, *task):
@@ -118,7 +118,7 @@ class Ranks:
             self._call(task)
             done = self._do(*task)
         except self._failure as error:
-            raise DiedError(f"a rank is gone ({_first_line(error)})") from error
+            raise DiedError(f"a rank is gone ({first_line(error)})") from error
         self.busy = False
         for _, error in done:
             if error is not None:
@@ -142,10 +142,6 @@ class Ranks:
     def _do(self, work, *args):
         """Do a share of a task; (result, error) of each rank, for rank 0."""
         return self._comm.gather(work(self._comm, self._worker, *args))
-
-
-def _first_line(error):
-    return (str(error) or type(error).__name__).split("\n", 1)[0]
 
 
 def _each(_comm, worker, name, args):

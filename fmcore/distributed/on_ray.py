@@ -9,7 +9,7 @@ import socket
 import time
 from contextlib import contextmanager, suppress
 
-from fmcore.distributed.lost import DiedError, Lost
+from fmcore.distributed.lost import DiedError, Lost, first_line
 from fmcore.distributed.worker import Worker
 from fmcore.errors import ResourceError, UsageError
 from fmcore.threads import default_threads
@@ -116,15 +116,15 @@ class Ray:
             results.append(found)
             errors += [error] if error else []
         if gone := [error for error in errors if isinstance(error, self._ray.exceptions.RayError)]:
-            raise Lost(_first_line(gone[0]))
+            raise Lost(first_line(gone[0]))
         if errors:
             raise errors[0]
         return results
 
-    def _result(self, ref, timeout=None):
+    def _result(self, ref):
         """(what a call gave, None) or (None, its error: of the worker's own, else a RayError)."""
         try:
-            return self._ray.get(ref, timeout=timeout), None
+            return self._ray.get(ref), None
         except self._ray.exceptions.RayTaskError as error:
             return None, error.cause if isinstance(error.cause, Exception) else error
         except self._ray.exceptions.RayError as error:
@@ -176,7 +176,7 @@ def _connect(ray, address, processors):
         ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         where = "on this machine, or at RAY_ADDRESS," if address == "auto" else f"at {address}"
-        raise UsageError(f"there is no Ray {where} that can be connected to ({_first_line(error)}); start one with ray "
+        raise UsageError(f"there is no Ray {where} that can be connected to ({first_line(error)}); start one with ray "
                          "start --head, or take --ray-address local for one that ends with this command") from error
 
 
@@ -198,8 +198,4 @@ def _keep_off_standard_output():
 def _fair_threads(ray, workers):
     """CPUs of the cluster for each worker, as many as its smallest machine has at the most."""
     machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    return max(1, min(sum(machines) // workers, *(cpus for cpus in machines if cpus)))
-
-
-def _first_line(error):
-    return str(error).strip().split("\n", 1)[0][:200]
+    return max(1, min([sum(machines) // workers, *(cpus for cpus in machines if cpus)]))
