@@ -10,9 +10,10 @@ from shell import libsvm_rows
 from teams import team
 
 from fmcore import api
+from fmcore.distributed.team import note_skew
 from fmcore.errors import DataError
 from fmcore.io import recordio
-from fmcore.io.options import ReadOptions, TableOptions
+from fmcore.io.options import ReadOptions, Report, TableOptions
 from fmcore.io.sources import title
 from fmcore.params import resolve
 
@@ -121,3 +122,12 @@ def test_negative_labels_of_two_kinds_are_refused_whatever_is_done_about_errors(
             told(["good.svm"], names, read, team(2))
     with pytest.raises(DataError, match=r"^minus\.svm, line 1: label -1 in a classification; expected 0 and 1"):
         told(names, ["good.svm"], replace(SKIP, on_error="fail"), team(1), shuffle=False)
+
+
+@pytest.mark.parametrize(("rows", "said"), [
+    ([10, 10, 12], []), ([10, 0, 12, 0], ["2 of 4 workers have no rows"]),
+    ([1000, 1000, 4000], ["one worker has 4,000 rows where the mean is 2,000"])])
+def test_uneven_rows_are_noted(rows, said):
+    report = Report()
+    note_skew(report, rows)
+    assert [note[:len(start)] for note, start in zip(report.notes, said, strict=True)] == said
