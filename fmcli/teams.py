@@ -5,10 +5,8 @@ import click
 
 from fmcli.options import chosen_threads, stacked
 from fmcore import api
+from fmcore.distributed import ENGINES, STATES
 from fmcore.errors import UsageError
-
-ENGINES = ("ray", "mpi", "local")
-STATES = ("auto", "replica", "sharded")
 
 team_options = stacked(
     click.option("--distributed", type=click.Choice(ENGINES),

@@ -54,9 +54,7 @@ class Dataset:
     def load(self):
         """Read everything once: keep the blocks if they fit, and learn the sizes either way."""
         self.read()
-        if not self.rows:
-            raise DataError("no rows to train on")
-        return self.settle(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
+        return self._settle_alone()
 
     def read(self):
         """The first half of `load`: learn from all rows; weighted and learned_scale are what can be summed over more.
@@ -84,6 +82,12 @@ class Dataset:
             self._raw[number] = None  # its memory is free before the next one is prepared
         self._raw = []
         return self
+
+    def _settle_alone(self):
+        """Settle by what these rows have told, which are all that there are."""
+        if not self.rows:
+            raise DataError("no rows to train on")
+        return self.settle(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
 
     @property
     def memory(self):

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 from fmcore.ahead import ahead
 from fmcore.blocks import cut
-from fmcore.dataset import Dataset, mean_label
+from fmcore.dataset import Dataset
 from fmcore.errors import DataError
 
 
@@ -34,9 +34,7 @@ class PipedDataset(Dataset):
         for first in itertools.islice(blocks, 1):
             self._learn(first)
             self._begun = itertools.chain([first], blocks)
-        if not self.rows:
-            raise DataError("no rows to train on")
-        return self.settle(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
+        return self._settle_alone()
 
     def widen(self, feature_dim):
         """State how many features there are; a row with more is refused from here on."""

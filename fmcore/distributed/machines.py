@@ -16,15 +16,14 @@ from fmcore.io import dealing
 from fmcore.io.onehot import UNKNOWN
 from fmcore.memory import LEAST, Budget, budget
 
-ENGINES = ("ray", "mpi", "local")
-
 
 @dataclass
 class Machines(Resources):
     """What a team may use; threads (None: what is there for each) and memory_limit are those of one worker.
 
-    engine: one of ENGINES; local is all workers in this process, one after the other. workers: their number.
-    dist_state: one of fmcore.distributed.sizes.STATES. address: of a Ray cluster.
+    engine: one of fmcore.distributed.ENGINES; local is all workers in this process, one after the other.
+    workers: their number.
+    dist_state: one of fmcore.distributed.STATES. address: of a Ray cluster.
     """
 
     threads: int | None = None

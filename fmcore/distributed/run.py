@@ -40,12 +40,12 @@ class TeamRun(Run):
         while (number := self.state.progress.turns) < len(bounds) - 1:
             begun = perf_counter()
             trained, sent = self._team.round(epoch, bounds[number], bounds[number + 1], self._rows)
-            rows = self._add(trained)
-            self._observer.rows(rows.rows)
+            here = self._add(trained)
+            self._observer.rows(here.rows)
             self._observer.round({
-                "epoch": self.state.epoch, "round": number + 1, "rounds": len(bounds) - 1, "rows": rows.rows,
-                "rows_per_second": rows.rows / (perf_counter() - begun),
-                **rows.metrics(self._hyperparameters.predictor_type), "bytes_sent": sent, "workers": self.workers})
+                "epoch": self.state.epoch, "round": number + 1, "rounds": len(bounds) - 1, "rows": here.rows,
+                "rows_per_second": here.rows / (perf_counter() - begun),
+                **here.metrics(self._hyperparameters.predictor_type), "bytes_sent": sent, "workers": self.workers})
             if number + 1 < len(bounds) - 1 and not self._go_on():
                 return False
         return True

@@ -2,7 +2,6 @@
 from fmcore.errors import ResourceError
 from fmcore.estimate import parameter_bytes, table_bytes
 
-STATES = ("auto", "replica", "sharded")
 REPLICA = 0.4  # of a worker's memory, in which all parameters must fit twice for it to hold them all
 LOOKUP = 5  # bytes a feature, by which a worker of shards finds those of a round
 

@@ -255,9 +255,10 @@ class Worker:
     def next_test(self):
         """Get ready to score the next of them; whether there are any."""
         self._batch = next(self._coming, None)
-        if self._batch is not None:
-            self._seen[self._batch.indices] = 1
-        self._features = marked(self._seen)
+        if self._settled.sharded:  # whose rows have to be fetched
+            if self._batch is not None:
+                self._seen[self._batch.indices] = 1
+            self._features = marked(self._seen)
         return self._batch is not None
 
     def judge(self):
