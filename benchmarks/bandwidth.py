@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from measure import Seconds, measured, threads_word
 
-from fmcore.backends.cpu import CpuBackend
+from fmcore.kernels.cpu import CpuBackend
 
 LINE = 64
 SOURCE = Path(__file__).with_suffix(".c")

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from fmcore.batch import Batch
+from fmcore.rows.batch import Batch
 
 BUCKETS = (20, 20, 30, 30, 40, 40, 50, 50, 64, 64, 100, 100, 128)  # of each column of numbers, normally distributed
 DISTINCT = (4, 10, 20, 30, 60, 100, 150, 300, 600, 1000, 1500, 2000, 3000, 4000, 5000, 8000, 10_000, 12_000, 15_000,

@@ -7,7 +7,7 @@ from pathlib import Path
 import clicks
 from measure import FM, ROOT, medians, parser, print_second_processor, print_setting, process
 
-from fmcore.io import text
+from fmcore.io.text import codec as text
 
 THREADS = (1, 2)
 TIMES = 9  # the large file is the small one so many times over

@@ -13,19 +13,20 @@ from pathlib import Path
 
 from train_epoch import NO_LIMIT, hyperparameters_for
 
-from fmcore.dataset import mean_label
 from fmcore.distributed.inprocess import InProcess
 from fmcore.distributed.reports import Parts
 from fmcore.distributed.rounds import LONGEST
 from fmcore.distributed.states import owned
 from fmcore.distributed.team import worker_mini_batch_size
 from fmcore.distributed.worker import Orders, Settled, Worker
-from fmcore.epoch import Epoch
-from fmcore.io import dealing, sources
 from fmcore.io.options import ReadOptions
-from fmcore.io.vocabulary import open_encoder
-from fmcore.memory import Budget
-from fmcore.model import initial
+from fmcore.io.sources import dealing
+from fmcore.io.sources import source as sources
+from fmcore.io.tables.vocabulary import open_encoder
+from fmcore.model.model import initial
+from fmcore.rows.dataset import mean_label
+from fmcore.solvers.epoch import Epoch
+from fmcore.system.memory import Budget
 
 LEARNING_RATE = 0.5  # times that of one worker; what is moved is of no interest here, only that it stays finite
 STEPS = ("plan", "ask", "answer", "take", "begin", "train", "split", "merge", "apply")  # "begin" is not in "train"

@@ -5,9 +5,10 @@ import struct
 import clicks
 from measure import medians, parser, print_second_processor, print_setting
 
-from fmcore.io import record_message, recordio
 from fmcore.io.parallel import Workers
-from fmcore.memory import keep_freed
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.recordio import record_message
+from fmcore.system.memory import keep_freed
 
 THREADS = (1, 2)
 GOOGLE_ROWS = 20_000

@@ -16,15 +16,15 @@ from measure import figure, parser, print_setting
 from scipy.sparse import csr_matrix
 
 from fmcore import api
-from fmcore.backends import backend_for
-from fmcore.batch import Batch, concatenate
-from fmcore.checks import known_features
-from fmcore.dataset import Dataset
+from fmcore.hyper.params import resolve
+from fmcore.io.checks import known_features
 from fmcore.io.options import ReadOptions, Report, TableOptions
-from fmcore.io.vocabulary import Vocabulary, open_encoder
-from fmcore.model import initial
-from fmcore.params import resolve
-from fmcore.training import train
+from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
+from fmcore.kernels import backend_for
+from fmcore.model.model import initial
+from fmcore.rows.batch import Batch, concatenate
+from fmcore.rows.dataset import Dataset
+from fmcore.training.loop import train
 
 GRID = {"lr": (0.02, 0.03, 0.05, 0.1), "wd": (1e-5, 1e-4, 1e-3, 3e-3), "sigma": (0.01, 0.02, 0.05),
         "mini_batch_size": (16, 32, 64, 256)}

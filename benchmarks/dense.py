@@ -15,9 +15,9 @@ from measure import medians, parser, print_second_processor, print_setting
 from threadpoolctl import threadpool_limits
 from train_epoch import epoch
 
-from fmcore.backends import prepared
-from fmcore.batch import Batch
-from fmcore.params import resolve
+from fmcore.hyper.params import resolve
+from fmcore.kernels import prepared
+from fmcore.rows.batch import Batch
 
 COLUMNS = 784
 FACTORS = (10, 16, 64)

@@ -15,9 +15,9 @@ import numpy as np
 from measure import figure, medians, parser, print_second_processor, print_setting, threads_word
 from train_epoch import epoch
 
-from fmcore.batch import Batch
-from fmcore.params import resolve
-from fmcore.threads import default_threads
+from fmcore.hyper.params import resolve
+from fmcore.rows.batch import Batch
+from fmcore.system.threads import default_threads
 
 FLOAT, COPIED, PRODUCT = 4, 1 << 26, {"cpu": 1024, "cuda": 8192}  # bytes; floats; rows and columns
 STATE = 2  # numbers a weight with adagrad: itself and its sum of squares
@@ -34,7 +34,7 @@ def devices():
     """(device, threads) of all that can be measured here, the kernels first."""
     found = [("cpu", 1), ("cpu", 2)]
     if importlib.util.find_spec("torch"):
-        from fmcore.backends.pytorch.library import torch
+        from fmcore.kernels.pytorch.library import torch
 
         found += [("torch:cpu", min(2, default_threads()))] + [("cuda", 1)] * torch.cuda.is_available()
     return found
@@ -42,7 +42,7 @@ def devices():
 
 def ceilings(device, threads, runs):
     """(bytes a second of a copy, counting both ways, and operations a second of a product of float32 matrices)."""
-    from fmcore.backends.pytorch.library import full_precision, torch
+    from fmcore.kernels.pytorch.library import full_precision, torch
 
     torch.set_num_threads(threads)
     at, size = device.removeprefix("torch:"), PRODUCT[device.removeprefix("torch:")]

@@ -15,8 +15,8 @@ import numpy as np
 from measure import ROOT
 
 from fmcore import __version__
-from fmcore.backends.cpu import CpuBackend
-from fmcore.threads import default_threads
+from fmcore.kernels.cpu import CpuBackend
+from fmcore.system.threads import default_threads
 
 BETTER = {  # unit -> 1 where more of it is better, -1 where less is, 0 where it only describes the others
     "s": -1, "loss": -1, "bytes": -1, "bytes a non-zero": -1, "growth": -1, "share": 1, "accuracy": 1, "rows": 0,

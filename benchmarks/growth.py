@@ -10,7 +10,7 @@ import traffic
 from measure import figure, measured, parser, print_second_processor, print_setting, rates, spread
 from train_epoch import FACTORS, epoch, hyperparameters_for
 
-from fmcore.blocks import auto_mini_batch_size
+from fmcore.rows.blocks import auto_mini_batch_size
 
 MORE_ROWS = {False: (1, 4, 16), True: (1, 4)}  # times the rows given, by --quick
 SCALE = {False: 100, True: 25}  # times the values of the larger columns

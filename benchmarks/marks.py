@@ -15,7 +15,7 @@ import clicks
 import figures
 from measure import rates, spread, threads_word
 
-from fmcore.io import text
+from fmcore.io.text import codec as text
 
 EPOCH = {8: 4, 16: 3.5, 64: 2.5}  # number of factors -> times xLearn's rows a second
 XLEARN_OF = {"modern_fm": 0.32, "vowpalwabbit": 0.65}

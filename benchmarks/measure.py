@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from fmcore import __version__
-from fmcore.backends.cpu import CpuBackend
-from fmcore.threads import default_threads
+from fmcore.kernels.cpu import CpuBackend
+from fmcore.system.threads import default_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 FM = [sys.executable, "-m", "fmcli"]

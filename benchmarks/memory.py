@@ -9,9 +9,10 @@ from pathlib import Path
 import clicks
 from measure import figure, parser, peak_bytes, print_setting, spread
 
-from fmcore.estimate import parameter_bytes
-from fmcore.io import recordio, text
-from fmcore.params import resolve
+from fmcore.hyper.params import resolve
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.text import codec as text
+from fmcore.solvers.estimate import parameter_bytes
 
 FACTORS = 8
 FEW = 50  # rows of a bare run

@@ -5,9 +5,9 @@ import io
 import clicks
 from measure import medians, parser, print_second_processor, print_setting
 
-from fmcore.io import text
 from fmcore.io.parallel import Workers
-from fmcore.memory import keep_freed
+from fmcore.io.text import codec as text
+from fmcore.system.memory import keep_freed
 
 THREADS = (1, 2)
 

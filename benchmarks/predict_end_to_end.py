@@ -6,12 +6,14 @@ import clicks
 import numpy as np
 from measure import FM, medians, parser, print_second_processor, print_setting, process
 
-from fmcore import modelfile, modelheader
-from fmcore.io import recordio, sources
+from fmcore.hyper.params import resolve
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.readers import read_batches
-from fmcore.model import initial
-from fmcore.params import resolve
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.sources import source as sources
+from fmcore.model import file as modelfile
+from fmcore.model import header as modelheader
+from fmcore.model.model import initial
 
 FACTORS = 16
 LARGE_DIM = 30_000_000  # x (16 factors + 1) x 4 bytes: 2 GB

@@ -14,13 +14,13 @@ import numpy as np
 from defaults import DATA
 from measure import figure, parser, print_setting
 
-from fmcore.backends import backend_for
-from fmcore.checks import known_features
-from fmcore.dataset import Dataset
+from fmcore.hyper.params import resolve
+from fmcore.io.checks import known_features
 from fmcore.io.options import Report
-from fmcore.model import initial
-from fmcore.params import resolve
-from fmcore.training import train
+from fmcore.kernels import backend_for
+from fmcore.model.model import initial
+from fmcore.rows.dataset import Dataset
+from fmcore.training.loop import train
 
 REAL = ("a9a", "ml-latest-small", "online-shoppers")
 BACKENDS = ("cpu", "reference")

@@ -6,9 +6,9 @@ import numpy as np
 from measure import medians, parser, print_setting
 from pyarrow import csv
 
-from fmcore.io import tables
 from fmcore.io.options import ReadOptions, Report, TableOptions
-from fmcore.io.vocabulary import Hashing, Vocabulary
+from fmcore.io.tables import codec as tables
+from fmcore.io.tables.vocabulary import Hashing, Vocabulary
 
 NUMERIC, CATEGORICAL = 13, 26
 DISTINCT = (3, 10, 100, 1_000, 10_000)  # values of the categorical columns, in turn

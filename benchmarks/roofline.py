@@ -16,10 +16,11 @@ import traffic
 from measure import figure, measured, print_second_processor, print_setting, scaled_parser, spread, threads_word
 from train_epoch import FACTORS, THREADS, epoch, hyperparameters_for
 
-from fmcore.backends import backend_for
-from fmcore.blocks import auto_mini_batch_size
-from fmcore.io import recordio, text
-from fmcore.model import initial
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.text import codec as text
+from fmcore.kernels import backend_for
+from fmcore.model.model import initial
+from fmcore.rows.blocks import auto_mini_batch_size
 
 SCORED = 16  # factors
 DECODED = 100_000  # rows at most

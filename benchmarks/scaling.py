@@ -22,7 +22,7 @@ from measure import ROOT, figure, parser, print_setting, seconds
 from train_epoch import FACTORS
 
 from fmcore.distributed.rounds import LONGEST
-from fmcore.io import recordio
+from fmcore.io.recordio import codec as recordio
 
 ROUNDS = (1 << 10, 1 << 13, 1 << 15)  # rows of each worker; and as many as --rows says
 WORKERS = {False: (1, 2, 4, 8), True: (1, 2)}  # by --quick

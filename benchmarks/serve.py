@@ -19,10 +19,10 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fmcore import modelfile
-from fmcore.io import recordio
-from fmcore.model import initial
-from fmcore.params import resolve
+from fmcore.hyper.params import resolve
+from fmcore.io.recordio import codec as recordio
+from fmcore.model import file as modelfile
+from fmcore.model.model import initial
 
 FACTORS = 16
 CONNECTIONS = 8

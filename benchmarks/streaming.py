@@ -7,11 +7,11 @@ from measure import measured, parser, print_second_processor, print_setting, rat
 from memory import write
 from train_epoch import FACTORS, THREADS, epoch, epochs_of, hyperparameters_for
 
-from fmcore.backends import backend_for
-from fmcore.dataset import Dataset
-from fmcore.io import sources
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.readers import read_batches
+from fmcore.io.sources import source as sources
+from fmcore.kernels import backend_for
+from fmcore.rows.dataset import Dataset
 
 
 def streamed(path, hyperparameters, threads):

@@ -14,13 +14,13 @@ import numpy as np
 import peers
 from measure import measured, print_second_processor, print_setting, rates, scaled_parser, spread, threads_word
 
-from fmcore.backends import backend_for
-from fmcore.dataset import Dataset
-from fmcore.epoch import Epoch, Progress, train_epoch
-from fmcore.io import text
-from fmcore.model import initial
-from fmcore.params import resolve
-from fmcore.training import Observer
+from fmcore.hyper.params import resolve
+from fmcore.io.text import codec as text
+from fmcore.kernels import backend_for
+from fmcore.model.model import initial
+from fmcore.rows.dataset import Dataset
+from fmcore.solvers.epoch import Epoch, Progress, train_epoch
+from fmcore.training.loop import Observer
 
 FACTORS = (8, 16, 64)
 THREADS = (1, 2)

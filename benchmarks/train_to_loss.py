@@ -15,8 +15,8 @@ import numpy as np
 import peers
 from measure import FM, Seconds, figure, measured, parser, print_second_processor, print_setting, process, spread
 
-from fmcore.io import text
-from fmcore.threads import default_threads
+from fmcore.io.text import codec as text
+from fmcore.system.threads import default_threads
 
 FACTORS = 8
 TEST_SHARE = 9  # training rows for each test row

@@ -18,7 +18,7 @@ from pathlib import Path
 from defaults import DATA
 from measure import FM, figure, parser, print_second_processor, print_setting, process
 
-from fmcore.converting import RecordWriter
+from fmcore.io.convert import RecordWriter
 
 LARGEST = "MNIST is it a 0"
 JOB_TRIALS = 24

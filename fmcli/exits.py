@@ -7,8 +7,8 @@ import traceback
 from contextlib import suppress
 from functools import cache
 
-from fmcore import publish
 from fmcore.errors import FMError, ResourceError
+from fmcore.system import publish
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 AGAIN = 10  # seconds, far longer than tidying up takes, also on a machine that is busy

@@ -57,8 +57,8 @@ def version(ctx, _parameter, wanted):
     if not wanted or ctx.resilient_parsing:
         return
     from fmcore import __version__
-    from fmcore.backends.cpu import CpuBackend
-    from fmcore.threads import default_threads
+    from fmcore.kernels.cpu import CpuBackend
+    from fmcore.system.threads import default_threads
 
     backend = CpuBackend(default_threads())
     openmp = "yes" if backend.kernels.openmp() else "no"
@@ -86,7 +86,7 @@ def cli():
 
 def run(arguments=None):
     """Run the command line and exit with its code."""
-    from fmcore._mapped import guard
+    from fmcore.system._mapped import guard
 
     exits.listen()
     exits.hold_standard_streams()

@@ -4,13 +4,13 @@ from functools import cache
 import click
 
 from fmcli.console import say
-from fmcore.backends.devices import parse_device
 from fmcore.errors import UsageError
-from fmcore.hyperfile import read_file
+from fmcore.hyper.file import read_file
+from fmcore.hyper.params import INIT_NUMBERS, PARAMETERS, PREDICTOR_TYPES, PRESETS, from_strings, layered, resolve
 from fmcore.io.options import FORMATS, ReadOptions, TableOptions
-from fmcore.memory import parse_size
-from fmcore.params import INIT_NUMBERS, PARAMETERS, PREDICTOR_TYPES, PRESETS, from_strings, layered, resolve
-from fmcore.threads import default_threads
+from fmcore.kernels.devices import parse_device
+from fmcore.system.memory import parse_size
+from fmcore.system.threads import default_threads
 
 SHORT = {"binary_classifier": "classifier", "regressor": "regressor"}
 

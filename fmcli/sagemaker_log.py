@@ -4,7 +4,7 @@ import threading
 import time
 
 from fmcli.training_logs import TrainingLog
-from fmcore.batchmetrics import BatchMetrics
+from fmcore.training.batchmetrics import BatchMetrics
 
 NAMES = {  # fmkit's name -> SageMaker's and its kind, in the order of its lines
     "rmse": "rmse <loss>", "mse": "mse <loss>", "mae": "absolute_loss <loss>",

@@ -3,8 +3,8 @@ import json
 
 from fmcli.console import say
 from fmcli.progress import Bar, remarks
-from fmcore.estimate import parameter_bytes
-from fmcore.training import Observer
+from fmcore.solvers.estimate import parameter_bytes
+from fmcore.training.loop import Observer
 
 
 class TrainingLog(Observer):

@@ -5,7 +5,7 @@ from fmcli.console import say
 from fmcli.exits import listen, settled
 from fmcli.options import text_of
 from fmcli.progress import Bar, remarks
-from fmcore.params import PARAMETERS
+from fmcore.hyper.params import PARAMETERS
 from fmcore.tuning.tune import Follower
 
 BEST_SHOWN = 10

@@ -3,21 +3,27 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from fmcore import checkpoint, converting, exporting, inspection, modelfile, modelinfo, publish, warmstart
-from fmcore.batch import counted
-from fmcore.checkpoint import Saving  # noqa: F401 - the callers' way to it
-from fmcore.checkpoint import remove as remove_checkpoint  # noqa: F401 - as above
-from fmcore.checks import known_features
-from fmcore.data import Data, PipeMode  # noqa: F401 - the callers' way to them
 from fmcore.errors import UsageError
-from fmcore.fitting import Resources, train  # noqa: F401 - as above
-from fmcore.io import streams
+from fmcore.io import convert as converting
+from fmcore.io.checks import known_features
+from fmcore.io.data import Data, PipeMode  # noqa: F401 - the callers' way to them
 from fmcore.io.parallel import Workers
 from fmcore.io.predictions import writer_for
-from fmcore.io.vocabulary import Vocabulary, open_encoder
-from fmcore.metrics import metrics_for
-from fmcore.modelinfo import read_options
+from fmcore.io.sources import streams
+from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
+from fmcore.model import export as exporting
+from fmcore.model import file as modelfile
+from fmcore.model import info as modelinfo
+from fmcore.model import inspection
+from fmcore.model.info import read_options
+from fmcore.objectives.metrics import metrics_for
+from fmcore.rows.batch import counted
 from fmcore.scoring import Scorer
+from fmcore.system import publish
+from fmcore.training import checkpoint, warmstart
+from fmcore.training.checkpoint import Saving  # noqa: F401 - the callers' way to it
+from fmcore.training.checkpoint import remove as remove_checkpoint  # noqa: F401 - as above
+from fmcore.training.fit import Resources, train  # noqa: F401 - as above
 
 
 # -------------------------------------------------------------------------------------------------------- train
@@ -70,7 +76,7 @@ def _writer(data, paths, output_format, feature_dim):
 
 # ------------------------------------------------------------------------------------- score with a trained model
 def load(path, *, verify=False, finite=False):
-    """The model at `path`, its arrays mapped; verify, finite: as for fmcore.modelfile.load."""
+    """The model at `path`, its arrays mapped; verify, finite: as for fmcore.model.file.load."""
     model = modelfile.load(path, verify=verify, finite=finite)
     checkpoint.require_model(model, path)
     modelinfo.require_sound(model, path)
@@ -78,8 +84,8 @@ def load(path, *, verify=False, finite=False):
 
 
 def import_archive(path, target, **told):
-    """Publish the model in SageMaker's archive `path`; returns it. told: as for fmcore.archive.network.load."""
-    from fmcore.archive import network  # with the library of ZIP, which nothing else needs
+    """Publish the model in SageMaker's archive `path`; returns it. told: as for fmcore.model.archive.network.load."""
+    from fmcore.model.archive import network  # with the library of ZIP, which nothing else needs
 
     with publish.whole(target) as handle:
         model = network.load(path, **told)
@@ -151,7 +157,7 @@ def inspect(model, *, top=10, names=None):
 
 
 def export(model, target, **choice):
-    """Write the model's weights, or vectors of some of its features; choice: as for fmcore.exporting.export."""
+    """Write the model's weights, or vectors of some of its features; choice: as for fmcore.model.export.export."""
     exporting.export(model, target, **choice)
 
 

@@ -3,12 +3,12 @@ from functools import cached_property
 
 import numpy as np
 
-from fmcore.backends import backend_for
 from fmcore.errors import DataError, ModelError
-from fmcore.io.media import TYPES, answer_type, request_type
 from fmcore.io.options import ReadOptions
 from fmcore.io.predictions import writer_for
 from fmcore.io.readers import CODECS
+from fmcore.io.requests.media import TYPES, answer_type, request_type
+from fmcore.kernels import backend_for
 
 
 class Scorer:
@@ -38,7 +38,7 @@ class Scorer:
     def answer(self, body, content_type, accept=None):
         """(media type, bytes) that answer a request; the arguments are its body and headers (None where absent).
 
-        Raises the errors of fmcore.io.media for headers, and DataError for a malformed body.
+        Raises the errors of fmcore.io.requests.media for headers, and DataError for a malformed body.
         """
         asked = request_type(content_type)
         given = answer_type(accept, asked)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmcore.archive import network
 from fmcore.errors import ModelError, UsageError
+from fmcore.model.archive import network
 
 GOLDEN = Path(__file__).parent / "golden"
 SPARSE, DENSE = "sparse-classifier", "dense-regressor"

@@ -3,8 +3,8 @@ from copy import deepcopy
 
 import numpy as np
 
-from fmcore.model import Model
-from fmcore.params import Hyperparameters
+from fmcore.hyper.params import Hyperparameters
+from fmcore.model.model import Model
 
 # Spelled out in full, so that the golden model stays the same where a default changes.
 HYPERPARAMETERS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from clicks import generated
 from shell import COMMAND, interruptible
 
-from fmcore.io import recordio
+from fmcore.io.recordio import codec as recordio
 
 MORTAL = Path(__file__).parent / "dying"
 SCALE = 0.02

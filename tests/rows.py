@@ -3,10 +3,10 @@ import shutil
 
 import numpy as np
 
-from fmcore.batch import Batch
-from fmcore.blocks import Block
-from fmcore.model import initial
-from fmcore.params import Hyperparameters
+from fmcore.hyper.params import Hyperparameters
+from fmcore.model.model import initial
+from fmcore.rows.batch import Batch
+from fmcore.rows.blocks import Block
 
 DEVICES = ("torch:cpu", *(["cuda"] if shutil.which("nvidia-smi") else []))  # of PyTorch's, that are here
 
@@ -27,8 +27,8 @@ def random_rows(rows=60, feature_dim=30, seed=0, *, binary=False, weights=False,
 
 def as_matrix(monkeypatch):
     """Have blocks of any size and any share of non-zeros trained as a matrix."""
-    monkeypatch.setattr("fmcore.backends.prepared.NON_ZEROS", 1)
-    monkeypatch.setattr("fmcore.backends.prepared.MATRIX", np.inf)
+    monkeypatch.setattr("fmcore.kernels.prepared.NON_ZEROS", 1)
+    monkeypatch.setattr("fmcore.kernels.prepared.MATRIX", np.inf)
 
 
 def block_of(batch, mini_batch_size):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import fmcli
-from fmcore.io.record_message import record_class
+from fmcore.io.recordio.record_message import record_class
 
 ROOT = Path(fmcli.__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "fmcli"]

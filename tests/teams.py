@@ -2,9 +2,9 @@
 from pathlib import Path
 
 from fmcore import api
+from fmcore.hyper.params import resolve
 from fmcore.io.options import ReadOptions
-from fmcore.params import resolve
-from fmcore.training import Observer
+from fmcore.training.loop import Observer
 
 
 class Log(Observer):

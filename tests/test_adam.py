@@ -4,10 +4,10 @@ import pytest
 from plain_adam import assert_equal, plain_adam
 from rows import block_of, random_rows, small_model
 
-from fmcore.backends import backend_for
-from fmcore.backends.cpu import BUILDS, CpuBackend, level_3
-from fmcore.dataset import Dataset
-from fmcore.training import train
+from fmcore.kernels import backend_for
+from fmcore.kernels.cpu import BUILDS, CpuBackend, level_3
+from fmcore.rows.dataset import Dataset
+from fmcore.training.loop import train
 
 RUNNING = [build for build in BUILDS if build == "baseline" or level_3()]
 RATES = {"bias_lr": 0.1, "linear_lr": 0.05, "factors_lr": 0.02, "bias_wd": 0.1, "linear_wd": 0.05, "factors_wd": 0.2}
@@ -19,7 +19,7 @@ def backend(request, monkeypatch):
     if request.param == "reference":
         return backend_for("reference")
     monkeypatch.setenv("FMKIT_KERNELS", request.param)
-    monkeypatch.setattr("fmcore.backends.cpu.TEAM_WORK", 0)
+    monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     return backend_for("cpu", 2)
 
 
@@ -89,7 +89,7 @@ def test_going_on_from_a_models_state_is_as_if_nothing_had_stopped(backend, stop
 
 @pytest.mark.parametrize("num_factors", [5, 64])
 def test_one_two_or_three_threads_give_the_same_bits(num_factors, monkeypatch):
-    monkeypatch.setattr("fmcore.backends.cpu.TEAM_WORK", 0)
+    monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     batch = random_rows(500, 90, weights=True)
     model = small_model(feature_dim=90, num_factors=num_factors, optimizer="adam", clip_gradient=0.5, **RATES)
     models = [trained(CpuBackend(threads), model, batch, np.arange(72), (1.0, 0.75)) for threads in (1, 2, 3)]

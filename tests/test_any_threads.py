@@ -9,11 +9,14 @@ import pytest
 from rows import random_rows, small_model
 from shell import environment
 
-from fmcore import api, modelfile
+from fmcore import api
 from fmcore.errors import DataError
-from fmcore.io import recordio, streams, text
 from fmcore.io.options import ReadOptions
 from fmcore.io.predictions import WRITERS
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.sources import streams
+from fmcore.io.text import codec as text
+from fmcore.model import file as modelfile
 
 ROWS = random_rows(400, feature_dim=40, weights=True)  # features 30 to 39 are unknown to the model
 ROWS.ids = [None if row % 3 else f"row {row}" for row in range(len(ROWS))]

@@ -9,13 +9,13 @@ import pytest
 from rows import DEVICES, as_matrix, block_of, random_rows, small_model
 from shell import environment
 
-from fmcore.backends import backend_for
-from fmcore.backends.cpu import BUILDS, CpuBackend, level_3
-from fmcore.batch import Batch
-from fmcore.dataset import Dataset
 from fmcore.errors import UsageError
-from fmcore.optimizers import ROWWISE, SLOTS
-from fmcore.training import train
+from fmcore.hyper.optimizers import ROWWISE, SLOTS
+from fmcore.kernels import backend_for
+from fmcore.kernels.cpu import BUILDS, CpuBackend, level_3
+from fmcore.rows.batch import Batch
+from fmcore.rows.dataset import Dataset
+from fmcore.training.loop import train
 
 LOSSES = {"binary_classifier": lambda s, y: np.log1p(np.exp(-np.abs(s))) + np.maximum(s, 0) - s * y,
           "regressor": lambda s, y: (s - y) ** 2 / 2}
@@ -25,7 +25,7 @@ CROWDED = """
 import hashlib, os, sys
 import numpy as np
 from rows import block_of, random_rows, small_model
-from fmcore.backends import cpu
+from fmcore.kernels import cpu
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 cpu.TEAM_WORK = 0
 for threads in (1, 16):
@@ -149,7 +149,7 @@ def test_kernels_follow_the_reference_over_many_mini_batches(optimizer, predicto
 @pytest.mark.parametrize("optimizer", SLOTS)
 @pytest.mark.parametrize("mini_batch_size", [1, 7, 64, 1000])
 def test_any_number_of_threads_gives_the_same_bits(optimizer, mini_batch_size, monkeypatch):
-    monkeypatch.setattr("fmcore.backends.cpu.TEAM_WORK", 0)
+    monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     batch, model = random_rows(500, 200, weights=True), small_model(feature_dim=200, optimizer=optimizer)
     results = set()
     for threads in (1, 2, 3, 8):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fmcore.batch import Batch, Origin, concatenate
+from fmcore.rows.batch import Batch, Origin, concatenate
 
 
 def batch(**changes):

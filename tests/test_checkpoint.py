@@ -8,10 +8,13 @@ import time
 import pytest
 from shell import environment, libsvm_rows
 
-from fmcore import api, blocks, checkpoint, modelfile
+from fmcore import api
 from fmcore.errors import ModelError, StoppedError, UsageError
-from fmcore.params import resolve
-from fmcore.training import Observer
+from fmcore.hyper.params import resolve
+from fmcore.model import file as modelfile
+from fmcore.rows import blocks
+from fmcore.training import checkpoint
+from fmcore.training.loop import Observer
 
 SETTINGS = {
     "adagrad": {"optimizer": "adagrad"},
@@ -25,9 +28,10 @@ EPOCHS, BLOCK, ROWS = 8, 100, 350
 # What a process of the tests runs: settings, paths and memory limit are filled in.
 SCRIPT = """
 from pathlib import Path
-from fmcore import api, blocks
-from fmcore.params import resolve
-from fmcore.training import Observer
+from fmcore import api
+from fmcore.rows import blocks
+from fmcore.hyper.params import resolve
+from fmcore.training.loop import Observer
 
 class Log(Observer):
     def resumed(self, records, rows):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from fmcore.batch import Batch, Origin
-from fmcore.checks import checked, known_features, largest_indices
 from fmcore.errors import DataError
+from fmcore.io.checks import checked, known_features, largest_indices
 from fmcore.io.options import Report
+from fmcore.rows.batch import Batch, Origin
 
 
 def rows(*features, labels=None):

@@ -12,8 +12,8 @@ from shell import COMMAND, environment, last_line
 
 from fmcli.exits import HungUp, Terminated
 from fmcli.main import DownstreamClosed, failed
-from fmcore import publish
 from fmcore.errors import DataError, DivergedError, FMError, ModelError, ResourceError, UsageError
+from fmcore.system import publish
 
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 UNEXPECTED = "from fmcore import api\ndef load(*_, **__): raise KeyError('of a bug')\napi.load = load\n"

@@ -7,7 +7,7 @@ from shell import TABLE_OPTIONS, TRAIN_TABLE
 import fmcli.main
 from fmcli.commands.inspect import metric_lines
 from fmcore import __version__
-from fmcore.params import PARAMETERS
+from fmcore.hyper.params import PARAMETERS
 
 HEAVY = ("numpy", "scipy", "pyarrow", "google.protobuf", "safetensors", "tqdm", "torch", "sklearn")
 

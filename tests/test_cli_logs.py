@@ -6,11 +6,11 @@ import pytest
 from rows import random_rows, small_model
 
 from fmcli.commands.train import LOGS
-from fmcore import modelfile
-from fmcore.backends import backend_for
-from fmcore.dataset import Dataset
-from fmcore.state import Control, State
-from fmcore.training import train
+from fmcore.kernels import backend_for
+from fmcore.model import file as modelfile
+from fmcore.rows.dataset import Dataset
+from fmcore.training.loop import train
+from fmcore.training.state import Control, State
 
 CLASSIFIER = ("--predictor-type", "binary_classifier", "--log-format", "jsonl")
 

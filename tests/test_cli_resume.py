@@ -9,9 +9,11 @@ import pytest
 from rows import random_rows
 from shell import last_line, libsvm_rows, wait_for
 
-from fmcore import api, checkpoint, modelfile
-from fmcore.io import recordio
-from fmcore.params import resolve
+from fmcore import api
+from fmcore.hyper.params import resolve
+from fmcore.io.recordio import codec as recordio
+from fmcore.model import file as modelfile
+from fmcore.training import checkpoint
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 REGRESSOR = ("--predictor-type", "regressor")

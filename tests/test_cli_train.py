@@ -6,7 +6,7 @@ import threading
 import pytest
 from shell import TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, last_line, libsvm_rows
 
-from fmcore import modelfile
+from fmcore.model import file as modelfile
 
 CLASSIFIER = ("--predictor-type", "binary_classifier")
 REGRESSOR = ("--predictor-type", "regressor")

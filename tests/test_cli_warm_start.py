@@ -4,8 +4,8 @@ import shutil
 import pytest
 from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line, libsvm_rows
 
-from fmcore import modelfile
-from fmcore.optimizers import SLOTS
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.model import file as modelfile
 
 REGRESSOR = ("--predictor-type", "regressor")
 CLASSIFIER = ("--predictor-type", "binary_classifier")

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import random_rows
 
-from fmcore.batch import Batch, concatenate
-from fmcore.converting import (
+from fmcore.errors import UsageError
+from fmcore.io.convert import (
     Summary,
     counted_feature_dim,
     deal,
@@ -15,7 +15,7 @@ from fmcore.converting import (
     output_format,
     shard_paths,
 )
-from fmcore.errors import UsageError
+from fmcore.rows.batch import Batch, concatenate
 
 
 def labelled(labels):

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from rows import random_rows
 
-from fmcore.blocks import generator
 from fmcore.errors import DataError, UsageError
-from fmcore.io import recordio
-from fmcore.io.dealing import SMALLEST, Share, cuttable, deal, in_order, row_bytes, share
 from fmcore.io.options import ReadOptions, Report
-from fmcore.io.ranges import Range, cut
 from fmcore.io.readers import read_batches
-from fmcore.io.sources import Source, find
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.sources.dealing import SMALLEST, Share, cuttable, deal, in_order, row_bytes, share
+from fmcore.io.sources.ranges import Range, cut
+from fmcore.io.sources.source import Source, find
+from fmcore.rows.blocks import generator
 
 AUTO = ReadOptions()
 folder_kept = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -119,7 +119,7 @@ def test_pieces_are_shuffled_alike_for_everyone_and_mix_the_files():
 
 
 def test_pieces_of_large_files_hold_some_thousand_rows(monkeypatch):
-    monkeypatch.setattr("fmcore.io.dealing.ROWS", 1000)
+    monkeypatch.setattr("fmcore.io.sources.dealing.ROWS", 1000)
     source = numbered("a.svm", 60_000)
     (part,), _ = deal([source], AUTO, 1)
     assert {900 < len(labels([piece])) < 1200 for piece in part[:-1]} == {True}

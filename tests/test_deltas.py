@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import small_model
 
-from fmcore.backends import backend_for
-from fmcore.backends.cpu import Table
 from fmcore.distributed import deltas
 from fmcore.distributed.deltas import Delta
 from fmcore.distributed.states import Replica, Shard, owned, whole
-from fmcore.optimizers import SLOTS, updates_in
+from fmcore.hyper.optimizers import SLOTS, updates_in
+from fmcore.kernels import backend_for
+from fmcore.kernels.cpu import Table
 
 DIM = 12
 EVERY = np.arange(DIM, dtype=np.int32)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from rows import as_matrix, block_of, random_rows, small_model
 
-from fmcore.backends import blas, prepared
-from fmcore.backends.cpu import CpuBackend
-from fmcore.backends.prepared import Cells, Groups
-from fmcore.batch import Batch
-from fmcore.dataset import Dataset
-from fmcore.optimizers import SLOTS
-from fmcore.training import train
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.kernels import blas, prepared
+from fmcore.kernels.cpu import CpuBackend
+from fmcore.kernels.prepared import Cells, Groups
+from fmcore.rows.batch import Batch
+from fmcore.rows.dataset import Dataset
+from fmcore.training.loop import train
 
 
 def full_rows(rows, columns, share=1.0, *, seed=0, binary=False):
@@ -56,7 +56,7 @@ def test_a_matrix_trains_the_model_that_non_zeros_do(columns, num_factors, mini_
 @pytest.mark.parametrize("optimizer", SLOTS)
 @pytest.mark.parametrize("mini_batch_size", [7, 64, 300])
 def test_any_team_gives_the_same_bits(optimizer, mini_batch_size, monkeypatch):
-    monkeypatch.setattr("fmcore.backends.cpu.TEAM_WORK", 0)
+    monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     as_matrix(monkeypatch)
     batch, model = full_rows(300, 200, 0.7), small_model(feature_dim=200, num_factors=10, optimizer=optimizer)
     results = {b"".join(np.ascontiguousarray(a).tobytes() for a in trained(batch, model, mini_batch_size, threads))
@@ -66,7 +66,7 @@ def test_any_team_gives_the_same_bits(optimizer, mini_batch_size, monkeypatch):
 
 def test_streamed_and_kept_rows_give_one_model_though_their_blocks_are_of_both_kinds(monkeypatch):
     """The last block is too small for a matrix, and one in the middle is too empty."""
-    monkeypatch.setattr("fmcore.blocks.BLOCK_ROWS", 64)
+    monkeypatch.setattr("fmcore.rows.blocks.BLOCK_ROWS", 64)
     monkeypatch.setattr(prepared, "NON_ZEROS", 400)
     parts = [full_rows(64, 40), full_rows(64, 40, 0.2), full_rows(30, 10)]
     model, backend, kinds = small_model(feature_dim=40, epochs=2, mini_batch_size=10), CpuBackend(2), []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fmcore.errors import DataError
 from fmcore.io.detect import detect, enough
 from fmcore.io.options import FORMATS
-from fmcore.io.streams import ByteStream
+from fmcore.io.sources.streams import ByteStream
 
 KNOWN = [
     (b"\x0a\x23\xd7\xce\x10\0\0\0", "recordio"),

@@ -7,9 +7,9 @@ import pytest
 from rows import DEVICES, block_of, random_rows
 from shell import last_line
 
-from fmcore.backends import backend_for
-from fmcore.backends.devices import AutoBackend, parse_device, settled
 from fmcore.errors import UsageError
+from fmcore.kernels import backend_for
+from fmcore.kernels.devices import AutoBackend, parse_device, settled
 
 CLASSIFIER = ("--predictor-type", "binary_classifier", "--epochs", 2)
 WITHOUT = """

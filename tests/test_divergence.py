@@ -4,11 +4,11 @@ import pytest
 from rows import random_rows, small_model
 from shell import last_line, libsvm_rows
 
-from fmcore import modelfile
-from fmcore.backends import backend_for
-from fmcore.dataset import Dataset
 from fmcore.errors import DivergedError
-from fmcore.training import HALVINGS, Observer, train
+from fmcore.kernels import backend_for
+from fmcore.model import file as modelfile
+from fmcore.rows.dataset import Dataset
+from fmcore.training.loop import HALVINGS, Observer, train
 
 REGRESSOR = ("--predictor-type", "regressor", "--optimizer", "sgd")
 WILD = (*REGRESSOR, "--linear-lr", 8, "--factors-lr", 8, "--bias-lr", 1, "--lr-schedule", "constant")
@@ -47,7 +47,7 @@ def test_a_loss_says_its_place_and_publishes_nothing(fm, threads, limit):
 
 def test_the_first_bad_mini_batch_is_named_in_any_slice(monkeypatch):
     """A row of a huge value turns up in one mini-batch; the order is that of the rows."""
-    monkeypatch.setattr("fmcore.slices.ROWS", 15)
+    monkeypatch.setattr("fmcore.rows.slices.ROWS", 15)
     rows = random_rows(50, classes=False)
     rows.values[rows.indptr[33]:rows.indptr[34]] = 3e30
     assert rows.indptr[33] < rows.indptr[34]

@@ -12,15 +12,16 @@ from hypothesis.extra import numpy as arrays
 from rows import small_model
 from shell import TABLE_OPTIONS, TRAIN_TABLE, records
 
-from fmcore import modelfile
-from fmcore.backends import backend_for
-from fmcore.batch import Batch
 from fmcore.errors import UsageError
-from fmcore.exporting import Selection, parse_range, vectors, weights
-from fmcore.io import _format, sources
+from fmcore.io import _format
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.readers import read_batches
-from fmcore.model import Model
+from fmcore.io.sources import source as sources
+from fmcore.kernels import backend_for
+from fmcore.model import file as modelfile
+from fmcore.model.export import Selection, parse_range, vectors, weights
+from fmcore.model.model import Model
+from fmcore.rows.batch import Batch
 
 ENTRIES = [("age", None), ("city", "Rome"), ("city", 'New "York", NY'), ("site", "a\nb")]
 

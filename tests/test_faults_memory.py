@@ -14,18 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shell import COMMAND, environment, last_line
 
-from fmcore import estimate, memory
-from fmcore.backends import backend_for
-from fmcore.batch import Batch
-from fmcore.cgroups import folders
-from fmcore.dataset import Dataset
 from fmcore.errors import ResourceError
-from fmcore.memory import LEAST, Budget, budget, free
-from fmcore.model import initial
-from fmcore.optimizers import SLOTS
-from fmcore.params import resolve
-from fmcore.threads import default_threads
-from fmcore.training import train
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.hyper.params import resolve
+from fmcore.kernels import backend_for
+from fmcore.model.model import initial
+from fmcore.rows.batch import Batch
+from fmcore.rows.dataset import Dataset
+from fmcore.solvers import estimate
+from fmcore.system import memory
+from fmcore.system.cgroups import folders
+from fmcore.system.memory import LEAST, Budget, budget, free
+from fmcore.system.threads import default_threads
+from fmcore.training.loop import train
 
 ADVICE = "take fewer factors (--num-factors), hash into fewer features (--hash-bits), or "
 
@@ -111,8 +112,9 @@ def test_rows_that_do_not_fit_beside_the_model_are_streamed(fm, world):
 TIGHT = """
 import re, resource, sys
 from pathlib import Path
-import fmcli.commands.train, fmcli.commands.predict, fmcli.commands.convert, fmcore.io.text, fmcore.io.recordio
-from fmcore.backends.cpu import CpuBackend
+import fmcli.commands.train, fmcli.commands.predict, fmcli.commands.convert
+import fmcore.io.text.codec, fmcore.io.recordio.codec
+from fmcore.kernels.cpu import CpuBackend
 from fmcli.main import run
 CpuBackend(1)
 now = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) << 10
@@ -147,7 +149,7 @@ def test_an_address_space_that_runs_out(fm, world, room):
 
 @LINUX
 def test_a_small_address_space_lowers_what_is_taken_for_free():
-    source = ("import resource; from fmcore import memory, threads; a = memory.free(); "
+    source = ("import resource; from fmcore.system import memory, threads; a = memory.free(); "
               "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
               "print(memory.free() < 1 << 30, threads.default_threads() <= 4)")
     done = subprocess.run([COMMAND[0], "-c", source], capture_output=True, check=True, env=environment())

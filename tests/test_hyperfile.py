@@ -1,7 +1,7 @@
 import pytest
 
 from fmcore.errors import DataError, UsageError
-from fmcore.hyperfile import MAX_SIZE, read_file
+from fmcore.hyper.file import MAX_SIZE, read_file
 
 OBJECT = 'expected a JSON object of hyperparameters, such as {"epochs": "3"}'
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmcore import inspection
-from fmcore.inspection import largest_pairs, largest_weights, summary
-from fmcore.model import Model
-from fmcore.params import resolve
+from fmcore.hyper.params import resolve
+from fmcore.model import inspection
+from fmcore.model.inspection import largest_pairs, largest_weights, summary
+from fmcore.model.model import Model
 
 
 def model_of(linear, factors, **more):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from fmcore.batch import Batch
 from fmcore.errors import UsageError
 from fmcore.io.labels import Labels
+from fmcore.rows.batch import Batch
 
 
 def rows(*labels):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmcore import memory, threads
 from fmcore.errors import UsageError
-from fmcore.memory import default_limit, parse_size
-from fmcore.threads import default_threads
+from fmcore.system import memory, threads
+from fmcore.system.memory import default_limit, parse_size
+from fmcore.system.threads import default_threads
 
 
 @pytest.mark.parametrize(("text", "size"), [
@@ -34,7 +34,7 @@ def test_any_text_is_a_size_or_refused(text):
 
 FAULTS = """\
 import resource
-from fmcore.memory import keep_freed
+from fmcore.system.memory import keep_freed
 keep_freed()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):

@@ -1,7 +1,7 @@
 """Content types, and what an Accept header asks for."""
 import pytest
 
-from fmcore.io.media import KNOWN, TYPES, AcceptError, ContentTypeError, answer_type, request_type
+from fmcore.io.requests.media import KNOWN, TYPES, AcceptError, ContentTypeError, answer_type, request_type
 
 JSON, LINES, RECORDS = "application/json", "application/jsonlines", "application/x-recordio-protobuf"
 OTHER = "application/x-jsonlines"

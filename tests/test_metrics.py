@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as judge
 
 from fmcore.errors import DataError, DivergedError
-from fmcore.metrics import BLOCK, Classification, Regression, metrics_for
+from fmcore.objectives.metrics import BLOCK, Classification, Regression, metrics_for
 
 SCORES = st.floats(-30, 30, width=32)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from fmcore.errors import DivergedError, ResourceError, UsageError
-from fmcore.model import BLOCK, Model, initial
-from fmcore.params import resolve
+from fmcore.hyper.params import resolve
+from fmcore.model.model import BLOCK, Model, initial
 
 # the first draws of seed 1
 BIAS = [-0.9692594]

@@ -22,12 +22,15 @@ from fmcli.console import printable
 from fmcli.main import exit_code
 from fmcli.server import Settings
 from fmcli.server.app import application
-from fmcore import api, checkpoint, modelfile, modelheader
+from fmcore import api
 from fmcore.errors import DataError, ModelError, UsageError
-from fmcore.io import vocabularyfile
-from fmcore.model import Model
-from fmcore.optimizers import SLOTS
-from fmcore.params import Hyperparameters
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.hyper.params import Hyperparameters
+from fmcore.io.tables import vocabulary_file as vocabularyfile
+from fmcore.model import file as modelfile
+from fmcore.model import header as modelheader
+from fmcore.model.model import Model
+from fmcore.training import checkpoint
 from fmcore.tuning import storage
 from fmcore.tuning.space import Choice, Range, search_space
 from fmcore.tuning.study import open_study

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models import HYPERPARAMETERS, INFO, small_model
 
-from fmcore import modelheader
-from fmcore.backends import backend_for
 from fmcore.errors import DivergedError
-from fmcore.model import initial
-from fmcore.modelfile import dump, load, save
-from fmcore.optimizers import SLOTS
-from fmcore.params import resolve
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.hyper.params import resolve
+from fmcore.kernels import backend_for
+from fmcore.model import header as modelheader
+from fmcore.model.file import dump, load, save
+from fmcore.model.model import initial
 
 GOLDEN = Path(__file__).parent / "golden" / "model-v1.fm"
 
@@ -89,7 +89,7 @@ def test_the_safetensors_library_reads_the_same(tmp_path):
 
 
 def test_two_processes_write_the_same_bytes():
-    code = ("import sys, io; from models import small_model; from fmcore.modelfile import dump; "
+    code = ("import sys, io; from models import small_model; from fmcore.model.file import dump; "
             "b = io.BytesIO(); dump(small_model(), b); sys.stdout.buffer.write(b.getvalue())")
     path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
     written = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
@@ -99,7 +99,7 @@ def test_two_processes_write_the_same_bytes():
 
 
 def test_loading_does_not_import_the_library():
-    code = ("import sys; from fmcore.modelfile import load; load(sys.argv[1]); "
+    code = ("import sys; from fmcore.model.file import load; load(sys.argv[1]); "
             "sys.exit('safetensors' in sys.modules)")
     subprocess.run([sys.executable, "-c", code, str(GOLDEN)], check=True, cwd=Path(__file__).parents[1])
 
@@ -166,14 +166,14 @@ def test_what_a_model_file_cannot_hold(monkeypatch):
 
 
 def test_a_large_model_is_written_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("fmcore.modelfile.CHUNK", 7)
+    monkeypatch.setattr("fmcore.model.file.CHUNK", 7)
     save(small_model(), tmp_path / "m.fm")
     assert (tmp_path / "m.fm").read_bytes() == dumped(small_model())
 
 
 MEASURE = """
 import resource, sys
-from fmcore.modelfile import load
+from fmcore.model.file import load
 unit = 1 if sys.platform == "darwin" else 1024
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 model = load(sys.argv[1])

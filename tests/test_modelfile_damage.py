@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models import HYPERPARAMETERS, small_model
 
-from fmcore import modelheader
 from fmcore.errors import ModelError
-from fmcore.modelfile import load, save
+from fmcore.model import header as modelheader
+from fmcore.model.file import load, save
 
 GOLDEN = Path(__file__).parent / "golden" / "model-v1.fm"
 DATA = GOLDEN.read_bytes()
@@ -82,7 +82,7 @@ def test_every_changed_byte_of_the_tensors_is_found_by_verify(path):
 
 
 def test_verify_finds_numbers_that_are_not_finite_under_a_right_checksum(path, monkeypatch):
-    monkeypatch.setattr("fmcore.model.Model.check_finite", lambda model: None)
+    monkeypatch.setattr("fmcore.model.model.Model.check_finite", lambda model: None)
     model = small_model()
     model.linear[2] = np.inf
     save(model, path)

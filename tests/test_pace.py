@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from rows import block_of, random_rows, small_model
 
-from fmcore.backends import cpu, pace
-from fmcore.backends.cpu import CpuBackend
-from fmcore.backends.pace import Pace
-from fmcore.optimizers import SLOTS
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.kernels import cpu, pace
+from fmcore.kernels.cpu import CpuBackend
+from fmcore.kernels.pace import Pace
 
 SLICE = np.arange(64)
 

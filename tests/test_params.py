@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import UsageError
-from fmcore.params import GROUPS, INIT_NUMBERS, PARAMETERS, PRESETS, Hyperparameters, from_strings, layered, resolve
+from fmcore.hyper.params import (
+    GROUPS,
+    INIT_NUMBERS,
+    PARAMETERS,
+    PRESETS,
+    Hyperparameters,
+    from_strings,
+    layered,
+    resolve,
+)
 
 REGRESSOR = {"predictor_type": "regressor"}
 

@@ -10,13 +10,15 @@ import pytest
 from record_bytes import frame, label, sparse
 from rows import random_rows
 
-from fmcore import api, blocks
+from fmcore import api
 from fmcore.errors import DataError, UsageError
-from fmcore.io import pipes, recordio
+from fmcore.hyper.params import resolve
 from fmcore.io.options import ReadOptions
-from fmcore.io.streams import open_source
-from fmcore.params import resolve
-from fmcore.piped import PipedDataset
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.sources import pipes
+from fmcore.io.sources.streams import open_source
+from fmcore.rows import blocks
+from fmcore.rows.piped import PipedDataset
 
 PLAIN = {"feature_scaling": "none", "bias_init_method": "normal", "mini_batch_size": 16, "epochs": 3}
 

@@ -105,7 +105,7 @@ def test_scores_that_are_not_finite():
 
 
 def test_recordio_hands_over_scores_labels_and_ids(monkeypatch):
-    recordio = pytest.importorskip("fmcore.io.recordio")
+    recordio = pytest.importorskip("fmcore.io.recordio.codec")
     calls = []
     monkeypatch.setattr(recordio, "encode_predictions", lambda *args: calls.append(args) or b"R")
     assert write("recordio", "binary_classifier", (SCORES, None)) == "R"

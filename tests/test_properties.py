@@ -7,12 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fmcli.main import exit_code
-from fmcore import api, modelfile
-from fmcore.backends import backend_for
-from fmcore.backends.cpu import BUILDS
+from fmcore import api
 from fmcore.errors import UsageError
-from fmcore.optimizers import SLOTS
-from fmcore.params import resolve
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.hyper.params import resolve
+from fmcore.kernels import backend_for
+from fmcore.kernels.cpu import BUILDS
+from fmcore.model import file as modelfile
 
 KINDS = ("regressor", "binary_classifier")
 FACTORS = (1, 7, 8, 16, 64)
@@ -90,7 +91,7 @@ class Room:
         path = self.written(data).with_suffix(".fm")
         with pytest.MonkeyPatch.context() as patch:
             if backend is not None:
-                patch.setattr("fmcore.fitting.backend_for", lambda *_: backend)
+                patch.setattr("fmcore.training.fit.backend_for", lambda *_: backend)
             api.train(api.Data([path.with_suffix(".svm")]), resolve(predictor_type=data.kind, **told), path,
                       resources=api.Resources(threads, memory))
         return path
@@ -147,7 +148,7 @@ def test_any_number_of_threads_gives_the_same_file(room, optimizer, num_factors,
 @few
 @given(data=rows(most=150))
 def test_streamed_rows_give_the_file_of_kept_ones(room, monkeypatch, optimizer, data):
-    monkeypatch.setattr("fmcore.blocks.BLOCK_ROWS", 40, raising=False)
+    monkeypatch.setattr("fmcore.rows.blocks.BLOCK_ROWS", 40, raising=False)
     kept, streamed = (room.train(data, memory=memory, threads=2, optimizer=optimizer, mini_batch_size=7)
                       for memory in (1 << 30, 1))
     assert kept.read_bytes() == streamed.read_bytes()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fmcore import publish
 from fmcore.errors import ResourceError, UsageError
+from fmcore.system import publish
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -79,7 +79,7 @@ def test_a_new_file_that_fails_never_appears(tmp_path):
 
 def writer(target):
     """A process that has begun to write to the target, and ends when a line comes."""
-    code = ("import sys\nfrom fmcore import publish\nwith publish.whole(sys.argv[1]) as handle:\n"
+    code = ("import sys\nfrom fmcore.system import publish\nwith publish.whole(sys.argv[1]) as handle:\n"
             "    handle.write(b'its own'); handle.flush(); print('ready', flush=True); input()")
     process = subprocess.Popen([sys.executable, "-c", code, target], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                cwd=ROOT)
@@ -195,7 +195,7 @@ def test_a_full_device_is_a_lack_of_a_resource():
 
 
 def test_a_file_beyond_the_limit_leaves_the_old_one(target):
-    code = ("import resource, sys\nfrom fmcore import errors, publish\n"
+    code = ("import resource, sys\nfrom fmcore import errors\nfrom fmcore.system import publish\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
             "try:\n    with publish.whole(sys.argv[1]) as handle:\n        handle.write(bytes(200_000))\n"
             "except errors.ResourceError as error:\n    print(error)\n    sys.exit(error.exit_code)")

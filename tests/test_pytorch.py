@@ -7,18 +7,19 @@ import pytest
 from rows import DEVICES, block_of, random_rows, small_model
 from test_dense import full_rows
 
-from fmcore import blocks, modelfile
-from fmcore.backends import backend_for
-from fmcore.backends.cpu import CpuBackend
-from fmcore.backends.pytorch import graphs, places, rows, table
-from fmcore.backends.pytorch.backend import TorchBackend, TorchTrainer, spans
-from fmcore.backends.pytorch.graphs import Graphs
-from fmcore.backends.pytorch.library import torch
-from fmcore.batch import concatenate
-from fmcore.dataset import Dataset
 from fmcore.errors import ResourceError, UsageError
-from fmcore.optimizers import SLOTS
-from fmcore.training import train
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.kernels import backend_for
+from fmcore.kernels.cpu import CpuBackend
+from fmcore.kernels.pytorch import graphs, places, rows, table
+from fmcore.kernels.pytorch.backend import TorchBackend, TorchTrainer, spans
+from fmcore.kernels.pytorch.graphs import Graphs
+from fmcore.kernels.pytorch.library import torch
+from fmcore.model import file as modelfile
+from fmcore.rows import blocks
+from fmcore.rows.batch import concatenate
+from fmcore.rows.dataset import Dataset
+from fmcore.training.loop import train
 
 SMALL_STEPS = {"bias_lr": 0.1, "linear_lr": 0.01, "factors_lr": 0.005, "factors_init_sigma": 0.1,
                "bias_wd": 0.1, "linear_wd": 0.01, "factors_wd": 0.02}

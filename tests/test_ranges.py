@@ -12,12 +12,14 @@ from record_bytes import MAGIC, field, floats, frame, in_parts, label, record_en
 from rows import random_rows
 
 from fmcore.errors import DataError
-from fmcore.io import ranges, recordio, text
 from fmcore.io.options import ReadOptions, Report
-from fmcore.io.ranges import Range, boundary, cut
 from fmcore.io.readers import read_batches
-from fmcore.io.sources import Source, find
-from fmcore.io.streams import open_source
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.sources import ranges
+from fmcore.io.sources.ranges import Range, boundary, cut
+from fmcore.io.sources.source import Source, find
+from fmcore.io.sources.streams import open_source
+from fmcore.io.text import codec as text
 
 BOM = b"\xef\xbb\xbf"
 folder_kept = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmcore.batch import Batch, Origin, concatenate
 from fmcore.errors import DataError, UsageError
-from fmcore.io import readers, text
+from fmcore.io import readers
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.parallel import Workers
 from fmcore.io.pieces import Decoded
 from fmcore.io.readers import Codec, read_batches
-from fmcore.io.sources import Source, find
+from fmcore.io.sources.source import Source, find
+from fmcore.io.text import codec as text
+from fmcore.rows.batch import Batch, Origin, concatenate
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = [f"{n % 2} {n + 1}:1 {n * 7 + 2}:{n / 4}\n" for n in range(50)]
@@ -164,7 +165,7 @@ def test_pipes_and_standard_input(files, threads):
     assert places(reading(["pipe"], threads=threads)[0]) == [f"pipe, line {n}" for n in range(1, 51)]
     writer.join()
     code = ("from fmcore.io.options import *\nfrom fmcore.io.readers import read_batches\n"
-            "from fmcore.io.sources import find\n"
+            "from fmcore.io.sources.source import find\n"
             f"options = ReadOptions(threads={threads})\n"
             "for batch in read_batches(find(['-']), options, Report()): print(batch.place(0), len(batch))")
     done = subprocess.run([sys.executable, "-c", code], input="".join(LINES), text=True, capture_output=True,

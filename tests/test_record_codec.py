@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_bytes import features, field, floats, frame, label, sparse, varint
 
-from fmcore.batch import Batch
 from fmcore.errors import DataError
-from fmcore.io import _record, record_message, recordio
+from fmcore.io.recordio import _record, record_message
+from fmcore.io.recordio import codec as recordio
+from fmcore.rows.batch import Batch
 
 Record = record_message.record_class()
 KINDS = {

@@ -25,10 +25,11 @@ from record_bytes import (
     varint,
 )
 
-from fmcore.batch import Batch, concatenate
 from fmcore.errors import DataError, UsageError
-from fmcore.io import record_message, recordio
 from fmcore.io.parallel import Workers
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.recordio import record_message
+from fmcore.rows.batch import Batch, concatenate
 
 GOLDEN = Path(__file__).parent / "golden" / "records.rec"
 MAGIC_FLOAT = np.frombuffer(MAGIC, np.float32)[0]  # a finite float whose bytes are the magic

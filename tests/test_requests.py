@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import DataError, UsageError
-from fmcore.io import requests
-from fmcore.io.requests import chunks, decode
+from fmcore.io.requests import codec as requests
+from fmcore.io.requests.codec import chunks, decode
 
 FORMS = [
     {"features": [1.5, 0, 16.0]},

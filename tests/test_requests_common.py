@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import DataError
-from fmcore.io import _requests
-from fmcore.io.requests import _uncommon, decode
+from fmcore.io.requests import _requests
+from fmcore.io.requests.codec import _uncommon, decode
 
 FORMATS = ["json", "jsonlines"]
 COMMON = [

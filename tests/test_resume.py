@@ -8,11 +8,14 @@ from rows import block_of, random_rows
 from shell import libsvm_rows
 from teams import After
 
-from fmcore import api, blocks, checkpoint, modelfile, slices
+from fmcore import api
 from fmcore.errors import ModelError, PausedError, UsageError
-from fmcore.params import resolve
-from fmcore.slices import rows_of, slice_size
-from fmcore.training import Observer
+from fmcore.hyper.params import resolve
+from fmcore.model import file as modelfile
+from fmcore.rows import blocks, slices
+from fmcore.rows.slices import rows_of, slice_size
+from fmcore.training import checkpoint
+from fmcore.training.loop import Observer
 
 BLOCK, ROWS, SIZE, SLICE = 100, 350, 9, 30  # rows; of the last two, those of a mini-batch and of three of them
 SETTINGS = {

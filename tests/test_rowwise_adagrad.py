@@ -6,10 +6,10 @@ import pytest
 from plain_adam import gradients, weights_of
 from rows import as_matrix, block_of, random_rows, small_model
 
-from fmcore import modelfile
-from fmcore.backends import backend_for
-from fmcore.backends.cpu import BUILDS, CpuBackend, Table, level_3
-from fmcore.optimizers import slot_shape
+from fmcore.hyper.optimizers import slot_shape
+from fmcore.kernels import backend_for
+from fmcore.kernels.cpu import BUILDS, CpuBackend, Table, level_3
+from fmcore.model import file as modelfile
 
 RUNNING = [build for build in BUILDS if build == "baseline" or level_3()]
 RATES = {"bias_lr": 0.1, "linear_lr": 0.05, "factors_lr": 0.02, "bias_wd": 0.1, "linear_wd": 0.05, "factors_wd": 0.2}
@@ -25,7 +25,7 @@ def backend(request, monkeypatch):
     if way:
         as_matrix(monkeypatch)
     monkeypatch.setenv("FMKIT_KERNELS", build)
-    monkeypatch.setattr("fmcore.backends.cpu.TEAM_WORK", 0)
+    monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     return backend_for("cpu", 2)
 
 
@@ -111,7 +111,7 @@ def test_of_one_factor_it_is_adagrad(backend):
 
 @pytest.mark.parametrize("num_factors", [5, 64, 300])
 def test_one_two_or_three_threads_give_the_same_bits(num_factors, monkeypatch):
-    monkeypatch.setattr("fmcore.backends.cpu.TEAM_WORK", 0)
+    monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     batch, model = random_rows(500, FEATURES, weights=True), model_of(num_factors, clip_gradient=0.5)
     models = [trained(CpuBackend(threads), model, batch, np.arange(72), (1.0, 0.75)) for threads in (1, 2, 3)]
     for other in models[1:]:

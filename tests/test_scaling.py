@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from rows import random_rows, small_model
 
-from fmcore.backends import backend_for
-from fmcore.batch import concatenate
-from fmcore.dataset import Dataset
-from fmcore.model import initial
-from fmcore.params import Hyperparameters
-from fmcore.scaling import FeatureScale, scaled, unscaled
-from fmcore.training import evaluate, train
+from fmcore.hyper.params import Hyperparameters
+from fmcore.kernels import backend_for
+from fmcore.model.model import initial
+from fmcore.model.scaling import unscaled
+from fmcore.rows.batch import concatenate
+from fmcore.rows.dataset import Dataset
+from fmcore.rows.scaling import FeatureScale, scaled
+from fmcore.training.loop import evaluate, train
 
 
 def large_values(rows=300, *, weights=False):

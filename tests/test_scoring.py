@@ -8,7 +8,7 @@ from rows import random_rows, small_model
 
 from fmcore import api
 from fmcore.errors import DataError, UsageError
-from fmcore.io import recordio
+from fmcore.io.recordio import codec as recordio
 
 JSON, RECORDS = "application/json", "application/x-recordio-protobuf"
 

@@ -9,9 +9,9 @@ import pytest
 from serving import alive, needs_proc, serving, wait_for
 from shell import last_line
 
-from fmcore import modelfile
-from fmcore.model import initial
-from fmcore.params import resolve
+from fmcore.hyper.params import resolve
+from fmcore.model import file as modelfile
+from fmcore.model.model import initial
 
 GOOD = b'{"instances": [{"features": [1.5, 0, 2]}]}'
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

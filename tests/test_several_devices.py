@@ -14,10 +14,10 @@ from test_dense import full_rows
 from test_devices import CLASSIFIER, dense_rows  # noqa: F401 - a fixture
 from test_pytorch import SMALL_STEPS, passes, require_close
 
-from fmcore.backends import backend_for
-from fmcore.backends.pytorch.several import Parts, SeveralBackend, part_of
 from fmcore.errors import FMError, ResourceError, UsageError
-from fmcore.optimizers import SLOTS
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.kernels import backend_for
+from fmcore.kernels.pytorch.several import Parts, SeveralBackend, part_of
 
 TWO = ("torch:cpu", "torch:cpu")
 

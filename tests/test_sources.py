@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fmcore.errors import DataError, UsageError
-from fmcore.io.sources import Source, find
+from fmcore.io.sources.source import Source, find
 
 
 @pytest.fixture

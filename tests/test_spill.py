@@ -7,11 +7,11 @@ import pytest
 from rows import random_rows
 from shell import libsvm_rows
 
-from fmcore import blocks, spill
-from fmcore.backends import backend_for
-from fmcore.batch import Batch
-from fmcore.dataset import Dataset
-from fmcore.params import resolve
+from fmcore.hyper.params import resolve
+from fmcore.kernels import backend_for
+from fmcore.rows import blocks, spill
+from fmcore.rows.batch import Batch
+from fmcore.rows.dataset import Dataset
 
 CLASSES = ("--predictor-type", "binary_classifier")
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from fmcore.errors import DataError, ResourceError, UsageError
-from fmcore.io.sources import Source
-from fmcore.io.streams import ByteStream, open_output, open_source
+from fmcore.io.sources.source import Source
+from fmcore.io.sources.streams import ByteStream, open_output, open_source
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = b"".join(b"%d %d:1 %d:0.5\n" % (n % 2, n, n * n % 977) for n in range(2000))
@@ -158,7 +158,7 @@ def test_a_look_ahead_waits_for_no_more_than_it_needs(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", [None, *KINDS])
 def test_standard_input(kind):
-    code = ("import sys\nfrom fmcore.io.sources import find\nfrom fmcore.io.streams import open_source\n"
+    code = ("import sys\nfrom fmcore.io.sources.source import find\nfrom fmcore.io.sources.streams import open_source\n"
             "with open_source(find(['-'])[0]) as stream:\n    sys.stdout.buffer.write(stream.read())\n"
             "sys.stdin.close()")
     data = PLAIN if kind is None else KINDS[kind][1](PLAIN)

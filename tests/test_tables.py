@@ -13,12 +13,13 @@ from pyarrow import parquet
 from scipy.sparse import csr_matrix
 from sklearn.preprocessing import OneHotEncoder
 
-from fmcore.batch import concatenate
 from fmcore.errors import DataError, UsageError
-from fmcore.io import csvhead, tables
 from fmcore.io.options import ReadOptions, Report, TableOptions
-from fmcore.io.utf8 import ValidUTF8
-from fmcore.io.vocabulary import Encoder, Hashing, Vocabulary
+from fmcore.io.tables import codec as tables
+from fmcore.io.tables import csvhead
+from fmcore.io.tables.vocabulary import Encoder, Hashing, Vocabulary
+from fmcore.io.text.utf8 import ValidUTF8
+from fmcore.rows.batch import concatenate
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 ADULT = {"label": "14", "categorical": ("1", "3", "5", "6", "7", "8", "9", "13")}

@@ -11,15 +11,15 @@ from teams import Log, team, trained
 from fmcore import api
 from fmcore.distributed.reports import Parts
 from fmcore.distributed.worker import Orders, Settled, Worker
-from fmcore.epoch import Epoch
 from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
-from fmcore.io.dealing import SMALLEST
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.hyper.params import resolve
 from fmcore.io.options import ReadOptions, TableOptions
-from fmcore.io.sources import find
-from fmcore.io.vocabulary import open_encoder
-from fmcore.memory import Budget
-from fmcore.optimizers import SLOTS
-from fmcore.params import resolve
+from fmcore.io.sources.dealing import SMALLEST
+from fmcore.io.sources.source import find
+from fmcore.io.tables.vocabulary import open_encoder
+from fmcore.solvers.epoch import Epoch
+from fmcore.system.memory import Budget
 
 ROWS = 1500
 STATES = ("replica", "sharded")
@@ -100,11 +100,11 @@ def test_nor_do_models_of_more_features_than_any_row_has():
 
 @pytest.mark.parametrize("optimizer", SLOTS)
 def test_nor_do_models_of_many_blocks_some_of_which_are_matrices(optimizer, monkeypatch):
-    monkeypatch.setattr("fmcore.blocks.BLOCK_ROWS", 110)
+    monkeypatch.setattr("fmcore.rows.blocks.BLOCK_ROWS", 110)
     alike(workers=(3,), optimizer=optimizer)
     sparse = api.load("x.fm")
-    monkeypatch.setattr("fmcore.backends.prepared.NON_ZEROS", 440)  # what a full block has, but not the last one
-    monkeypatch.setattr("fmcore.backends.prepared.MATRIX", np.inf)
+    monkeypatch.setattr("fmcore.kernels.prepared.NON_ZEROS", 440)  # what a full block has, but not the last one
+    monkeypatch.setattr("fmcore.kernels.prepared.MATRIX", np.inf)
     alike(workers=(3,), optimizer=optimizer)
     dense = api.load("x.fm")
     assert not np.array_equal(dense.factors, sparse.factors)  # by their last bits

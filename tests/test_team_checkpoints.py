@@ -8,9 +8,10 @@ import pytest
 from shell import libsvm_rows
 from teams import After, Log, team, trained
 
-from fmcore import api, checkpoint
+from fmcore import api
 from fmcore.errors import PausedError
-from fmcore.optimizers import SLOTS, SUMS
+from fmcore.hyper.optimizers import SLOTS, SUMS
+from fmcore.training import checkpoint
 
 ROWS = 1200
 SETTINGS = {
@@ -25,7 +26,7 @@ ALONE = api.Resources()
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fmcore.slices.ROWS", 100)  # alone, so that it can be stopped within an epoch
+    monkeypatch.setattr("fmcore.rows.slices.ROWS", 100)  # alone, so that it can be stopped within an epoch
     Path("train.svm").write_text(libsvm_rows(ROWS, 1))
     Path("test.svm").write_text(libsvm_rows(200, 2))
 

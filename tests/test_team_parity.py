@@ -11,7 +11,7 @@ from teams import Log, team, trained
 from fmcore import api
 from fmcore.distributed import deltas, machines
 from fmcore.distributed.run import TeamRun
-from fmcore.io import recordio
+from fmcore.io.recordio import codec as recordio
 
 ROWS, TEST_ROWS, SCALE, SORTED_ROWS = 200_000, 20_000, 0.2, 60_000
 ALONE, TEAM = api.Resources(2), team(4, threads=2)

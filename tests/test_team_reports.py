@@ -12,10 +12,10 @@ from teams import team
 from fmcore import api
 from fmcore.distributed.team import note_skew
 from fmcore.errors import DataError
-from fmcore.io import recordio
+from fmcore.hyper.params import resolve
 from fmcore.io.options import ReadOptions, Report, TableOptions
-from fmcore.io.sources import title
-from fmcore.params import resolve
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.sources.source import title
 
 SKIP = ReadOptions(binary=True, on_error="skip")
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
-from fmcore.batch import Batch, Origin
 from fmcore.errors import DataError, UsageError
-from fmcore.io import text
-from fmcore.io.text import chunks, decode_libffm, decode_libsvm, encode_libsvm
+from fmcore.io.text import codec as text
+from fmcore.io.text.codec import chunks, decode_libffm, decode_libsvm, encode_libsvm
+from fmcore.rows.batch import Batch, Origin
 
 DATA = Path(os.environ.get("FMKIT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 F32 = st.floats(width=32, allow_nan=False, allow_infinity=False)

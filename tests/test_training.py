@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from rows import random_rows, small_model
 
-from fmcore import blocks, dataset
-from fmcore.ahead import ahead
-from fmcore.backends import backend_for
-from fmcore.batch import concatenate
-from fmcore.dataset import Dataset
 from fmcore.errors import DataError, DivergedError, ResourceError, StoppedError
-from fmcore.optimizers import SLOTS
-from fmcore.state import Control
-from fmcore.training import Observer, train
+from fmcore.hyper.optimizers import SLOTS
+from fmcore.kernels import backend_for
+from fmcore.rows import blocks, dataset
+from fmcore.rows.batch import concatenate
+from fmcore.rows.dataset import Dataset
+from fmcore.rows.prefetch import ahead
+from fmcore.training.loop import Observer, train
+from fmcore.training.state import Control
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import UsageError
-from fmcore.params import PREDICTOR_TYPES
+from fmcore.hyper.params import PREDICTOR_TYPES
 from fmcore.tuning.grid import Grid, points
 from fmcore.tuning.objectives import OBJECTIVES, checked_objective
 from fmcore.tuning.space import SPACES, Choice, Range, parse_choice, parse_range, search_space

@@ -5,8 +5,8 @@ import numpy as np
 import optuna
 import pytest
 
-from fmcore.batch import Batch
 from fmcore.errors import UsageError
+from fmcore.rows.batch import Batch
 from fmcore.tuning import runs, storage
 from fmcore.tuning.shared import share
 from fmcore.tuning.space import Choice, Range, search_space

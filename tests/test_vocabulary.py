@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import DataError, UsageError
-from fmcore.io import tables
-from fmcore.io.onehot import Texts
 from fmcore.io.options import ReadOptions, Report, TableOptions
-from fmcore.io.vocabulary import Encoder, Hashing, Vocabulary, open_encoder
+from fmcore.io.tables import codec as tables
+from fmcore.io.tables.onehot import Texts
+from fmcore.io.tables.vocabulary import Encoder, Hashing, Vocabulary, open_encoder
 
 HEADER = "index\tcolumn\tvalue\n"
 TRAIN = b"age,city,job\n30,Rome,cook\n,Oslo,cook\n5,Rome,baker\n"

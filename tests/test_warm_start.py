@@ -6,13 +6,15 @@ import pytest
 from rows import small_model
 from shell import libsvm_rows
 
-from fmcore import api, blocks, modelfile
+from fmcore import api
 from fmcore.errors import ModelError, PausedError, UsageError
-from fmcore.model import initial
-from fmcore.optimizers import DEGREES, SLOTS, slot_shape
-from fmcore.params import resolve
-from fmcore.scaling import rescaled, unscaled
-from fmcore.warmstart import grown
+from fmcore.hyper.optimizers import DEGREES, SLOTS, slot_shape
+from fmcore.hyper.params import resolve
+from fmcore.model import file as modelfile
+from fmcore.model.model import initial
+from fmcore.model.scaling import rescaled, unscaled
+from fmcore.rows import blocks
+from fmcore.training.warmstart import grown
 
 OPTIMIZERS = {
     "adagrad": {}, "rowwise_adagrad": {"optimizer": "rowwise_adagrad"},

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmcore.io.record_message import record_class
+from fmcore.io.recordio.record_message import record_class
 
 CHANNELS = {"train": ("train", 50_000), "test": ("t10k", 10_000)}  # channel -> begin of the files' names, rows
 MAGIC = 0xCED7230A  # of a record's frame

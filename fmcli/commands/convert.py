@@ -5,8 +5,8 @@ from fmcli import options
 from fmcli.console import say
 from fmcli.progress import byte_bar, reading
 from fmcore import api
-from fmcore.converting import OUTPUT_FORMATS
-from fmcore.params import PARAMETERS
+from fmcore.hyper.params import PARAMETERS
+from fmcore.io.convert import OUTPUT_FORMATS
 
 
 @click.command("convert")

@@ -5,7 +5,8 @@ import click
 
 from fmcli import options
 from fmcli.progress import byte_bar, reading
-from fmcore import api, publish
+from fmcore import api
+from fmcore.system import publish
 
 
 @click.command("eval")

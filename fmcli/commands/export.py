@@ -3,7 +3,7 @@ import click
 
 from fmcli import options
 from fmcore import api
-from fmcore.exporting import VECTOR_FORMATS, VECTORS, WEIGHTS, Selection, parse_range
+from fmcore.model.export import VECTOR_FORMATS, VECTORS, WEIGHTS, Selection, parse_range
 
 
 @click.command("export")

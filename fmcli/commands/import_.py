@@ -4,8 +4,8 @@ import click
 from fmcli import options
 from fmcli.console import say
 from fmcore import api
-from fmcore.memory import parse_size
-from fmcore.params import PARAMETERS
+from fmcore.hyper.params import PARAMETERS
+from fmcore.system.memory import parse_size
 
 
 @click.command("import")

@@ -4,7 +4,8 @@ import json
 import click
 
 from fmcli.console import printable
-from fmcore import api, publish
+from fmcore import api
+from fmcore.system import publish
 
 
 @click.command("inspect")

@@ -3,7 +3,7 @@ import click
 
 from fmcli import options
 from fmcli.server import Settings, serve
-from fmcore.memory import parse_size
+from fmcore.system.memory import parse_size
 
 
 @click.command("serve")

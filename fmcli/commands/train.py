@@ -10,9 +10,10 @@ from fmcli.progress import byte_bar
 from fmcli.sagemaker_log import SageMakerLog
 from fmcli.stop import Stop
 from fmcli.training_logs import JsonLinesLog, TableLog
-from fmcore import api, publish
+from fmcore import api
 from fmcore.errors import PausedError, UsageError
-from fmcore.params import resolve
+from fmcore.hyper.params import resolve
+from fmcore.system import publish
 
 LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 MINUTES = 10.0

@@ -9,8 +9,9 @@ from fmcli.exits import INTERRUPTED
 from fmcli.options import spelled_options
 from fmcli.progress import byte_bar
 from fmcli.tuning_log import TuningLog
-from fmcore import api, publish
+from fmcore import api
 from fmcore.errors import UsageError
+from fmcore.system import publish
 from fmcore.tuning.objectives import OBJECTIVES
 from fmcore.tuning.samplers import STRATEGIES
 from fmcore.tuning.space import SPACES, parse_choice, parse_range, search_space

@@ -12,9 +12,10 @@ from fmcli.container.tree import Tree, root_option
 from fmcli.exits import Terminated, settled
 from fmcli.sagemaker_log import SageMakerLog
 from fmcli.stop import Stop
-from fmcore import api, publish
+from fmcore import api
 from fmcore.errors import StoppedError
-from fmcore.threads import default_threads
+from fmcore.system import publish
+from fmcore.system.threads import default_threads
 
 
 @click.command("train", context_settings={"help_option_names": ["-h", "--help"]})

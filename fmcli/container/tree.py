@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
-from fmcore import hyperfile, params, publish
 from fmcore.errors import DataError, UsageError
+from fmcore.hyper import file as hyperfile
+from fmcore.hyper import params
+from fmcore.system import publish
 
 ROOT = "/opt/ml"
 REQUIRED = ("feature_dim", "num_factors", "predictor_type")  # by SageMaker; fmkit's own preset asks for the last alone

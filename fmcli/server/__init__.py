@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 
 from fmcore.errors import UsageError
-from fmcore.threads import default_threads
+from fmcore.system.threads import default_threads
 
 
 @dataclass(frozen=True)

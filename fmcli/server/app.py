@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from fmcli.server.room import Room
 from fmcore.errors import DataError, FMError, ModelError
-from fmcore.io.media import AcceptError, ContentTypeError, answer_type, request_type
+from fmcore.io.requests.media import AcceptError, ContentTypeError, answer_type, request_type
 
 SMALL = 16 << 10  # bytes of a body that is answered within milliseconds, less than other requests notice
 LARGE_AT_ONCE = 4  # larger bodies being answered in a worker; each holds many times its size while it is decoded

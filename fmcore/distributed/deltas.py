@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmcore.backends._exchange import move
+from fmcore.kernels._exchange import move
 
 NO_FACTORS = np.empty((1, 0), np.float32)
 
@@ -15,7 +15,7 @@ NO_FACTORS = np.empty((1, 0), np.float32)
 class Delta(NamedTuple):
     """How parameters differ from what they were.
 
-    features: int32 (n,), rising. rows: float32 (n, size), as fmcore.backends.cpu.Table has them. bias: float32 (1 +
+    features: int32 (n,), rising. rows: float32 (n, size), as fmcore.kernels.cpu.Table has them. bias: float32 (1 +
     slots,). updates: mini-batches trained.
     """
 

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmcore.backends._exchange import mark
-from fmcore.backends.prepared import Cells
-from fmcore.blocks import Block
-from fmcore.epoch import turns_of
+from fmcore.kernels._exchange import mark
+from fmcore.kernels.prepared import Cells
+from fmcore.rows.blocks import Block
+from fmcore.solvers.epoch import turns_of
 
 
 class Part(NamedTuple):
@@ -21,7 +21,7 @@ class Part(NamedTuple):
 class Feed:
     """Gives stretches of an epoch; one that goes on where the last has ended costs nothing extra.
 
-    dataset: a settled fmcore.dataset.Dataset. size: mini-batches of an epoch.
+    dataset: a settled fmcore.rows.dataset.Dataset. size: mini-batches of an epoch.
     """
 
     def __init__(self, dataset):

@@ -1,6 +1,6 @@
 """The engine of one process: its workers take turns."""
 from fmcore.distributed.worker import Worker
-from fmcore.threads import default_threads
+from fmcore.system.threads import default_threads
 
 
 class InProcess:

@@ -4,17 +4,17 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from fmcore.blocks import generator
 from fmcore.distributed.lost import DiedError
 from fmcore.distributed.reports import Parts, as_named
 from fmcore.distributed.run import TeamRun
 from fmcore.distributed.team import Team
 from fmcore.distributed.worker import Orders
 from fmcore.errors import DataError, UsageError
-from fmcore.fitting import Resources, first_model, least_scale
-from fmcore.io import dealing
-from fmcore.io.onehot import UNKNOWN
-from fmcore.memory import LEAST, Budget, budget
+from fmcore.io.sources import dealing
+from fmcore.io.tables.onehot import UNKNOWN
+from fmcore.rows.blocks import generator
+from fmcore.system.memory import LEAST, Budget, budget
+from fmcore.training.fit import Resources, first_model, least_scale
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Machines(Resources):
     address: str | None = None
 
     def trained(self, job, observer, control):
-        """See fmcore.fitting.Resources."""
+        """See fmcore.training.fit.Resources."""
         self._require_files(job)
         try:
             with closing(self._open()) as engine, job.data.named():

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from fmcore.distributed.lost import DiedError, Lost, first_line
 from fmcore.distributed.worker import Worker
 from fmcore.errors import ResourceError, UsageError
-from fmcore.threads import default_threads
+from fmcore.system.threads import default_threads
 
 LOCAL = "local"
 PLACED = 300  # seconds in which workers must find processors, an autoscaler's start of machines among them

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fmcore.data import Data
 from fmcore.errors import DataError
+from fmcore.io.data import Data
 from fmcore.io.options import SHOWN, ReadOptions, Report
-from fmcore.io.ranges import Range, boundary
-from fmcore.io.sources import Source
+from fmcore.io.sources.ranges import Range, boundary
+from fmcore.io.sources.source import Source
 
 
 class Parts(NamedTuple):
@@ -72,7 +72,7 @@ def as_named(files):
 def placed(data, **demands):
     """Let an error about a row of a range say where in the whole file that is.
 
-    data: Data of Ranges. demands: those of fmcore.checks.checked that its rows have to meet.
+    data: Data of Ranges. demands: those of fmcore.io.checks.checked that its rows have to meet.
     """
     try:
         yield

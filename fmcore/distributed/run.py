@@ -4,10 +4,10 @@ from time import perf_counter
 import numpy as np
 
 from fmcore.distributed import rounds
-from fmcore.epoch import Progress
 from fmcore.errors import StoppedError
-from fmcore.state import TURNS
-from fmcore.training import Run, trained_epochs
+from fmcore.solvers.epoch import Progress
+from fmcore.training.loop import Run, trained_epochs
+from fmcore.training.state import TURNS
 
 
 class TeamRun(Run):

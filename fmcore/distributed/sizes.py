@@ -1,6 +1,6 @@
 """Which state a worker holds, and the memory that it takes."""
 from fmcore.errors import ResourceError
-from fmcore.estimate import parameter_bytes, table_bytes
+from fmcore.solvers.estimate import parameter_bytes, table_bytes
 
 REPLICA = 0.4  # of a worker's memory, in which all parameters must fit twice for it to hold them all
 LOOKUP = 5  # bytes a feature, by which a worker of shards finds those of a round
@@ -20,7 +20,7 @@ def worker_bytes(hyperparameters, feature_dim, workers, *, sharded):
 
 
 def require_memory(needed, budget, workers, *, sharded):
-    """Raise ResourceError where the parameters of a worker take more bytes than its fmcore.memory.Budget."""
+    """Raise ResourceError where the parameters of a worker take more bytes than its fmcore.system.memory.Budget."""
     if needed > budget.total:
         advice = "more workers, " if sharded else "--dist-state sharded, "
         raise ResourceError(f"the parameters take about {needed:,} bytes of memory in each of {workers} workers, more "

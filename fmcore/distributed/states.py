@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from fmcore.backends._exchange import renumber
-from fmcore.backends.prepared import Cells
 from fmcore.distributed import deltas
 from fmcore.distributed.deltas import Delta
-from fmcore.model import Model
+from fmcore.kernels._exchange import renumber
+from fmcore.kernels.prepared import Cells
+from fmcore.model.model import Model
 
 
 class Replica:

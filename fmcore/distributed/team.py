@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmcore.blocks import auto_mini_batch_size
-from fmcore.dataset import mean_label
 from fmcore.distributed import reports, sizes
 from fmcore.distributed.lost import DiedError, Lost
 from fmcore.distributed.states import own, owned, whole
 from fmcore.distributed.worker import Settled
 from fmcore.errors import DataError
-from fmcore.fitting import no_rows_to_test
 from fmcore.io.labels import EXPECTED
 from fmcore.io.readers import note_indices
-from fmcore.io.sources import title
+from fmcore.io.sources.source import title
+from fmcore.rows.blocks import auto_mini_batch_size
+from fmcore.rows.dataset import mean_label
+from fmcore.training.fit import no_rows_to_test
 
 TRIES = 10  # to go on after losses, before a round is done
 SKEW = 1.5  # times the mean number of rows, from which on a worker's is worth a word
@@ -22,7 +22,7 @@ SKEW = 1.5  # times the mean number of rows, from which on a worker's is worth a
 
 @dataclass
 class TeamData:
-    """What all workers' rows are together; see fmcore.dataset.Dataset for the names. rows_each: of each worker."""
+    """What all workers' rows are together; see fmcore.rows.dataset.Dataset for the names. rows_each: of each worker."""
 
     rows: int
     non_zeros: int
@@ -37,7 +37,7 @@ class TeamData:
 
 
 class Team:
-    """Workers that an engine reaches, as the backend of a training (see fmcore.backends): trainer and snapshot.
+    """Workers that an engine reaches, as the backend of a training (see fmcore.kernels): trainer and snapshot.
 
     observer: told of workers that are lost.
     After `load`: data, a TeamData. sharded: whether each worker holds its own features alone.

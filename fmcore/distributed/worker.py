@@ -6,24 +6,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmcore import memory, warmstart
-from fmcore.backends import backend_for
-from fmcore.blocks import cut
-from fmcore.dataset import Dataset
 from fmcore.distributed import deltas, rounds, sizes
 from fmcore.distributed.feed import Feed, marked, touched
 from fmcore.distributed.reports import Parts, placed
 from fmcore.distributed.states import Replica, Shard
-from fmcore.epoch import Progress, slices_trained
 from fmcore.errors import DivergedError
-from fmcore.fitting import rows_to_test
+from fmcore.hyper.params import Hyperparameters
 from fmcore.io.options import Report
-from fmcore.io.ranges import Range
-from fmcore.memory import Budget
-from fmcore.params import Hyperparameters
-from fmcore.scaling import FeatureScale, scaled
-from fmcore.threads import default_threads
-from fmcore.training import Observer
+from fmcore.io.sources.ranges import Range
+from fmcore.kernels import backend_for
+from fmcore.rows.blocks import cut
+from fmcore.rows.dataset import Dataset
+from fmcore.rows.scaling import FeatureScale, scaled
+from fmcore.solvers.epoch import Progress, slices_trained
+from fmcore.system import memory
+from fmcore.system.memory import Budget
+from fmcore.system.threads import default_threads
+from fmcore.training import warmstart
+from fmcore.training.fit import rows_to_test
+from fmcore.training.loop import Observer
 
 NOTHING = Range(os.devnull, start=0, stop=0, format="libsvm")
 SHUFFLES = 1 << 32  # blocks of one worker at the most, each of which is shuffled in a way of its own
@@ -35,7 +36,7 @@ class Orders:
 
     parts, tests: of the training and test rows. encoder: of tables; complete.
     budget: of memory, for one worker. known: how many features the model to go on from has, or None.
-    least_scale: see fmcore.dataset.Dataset.
+    least_scale: see fmcore.rows.dataset.Dataset.
     """
 
     workers: int
@@ -72,7 +73,7 @@ class Settled(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """A worker that can begin. scale: of all features (see fmcore.scaling), from the first worker alone.
+    """A worker that can begin. scale: of all features (see fmcore.rows.scaling), from the first worker alone.
 
     test_report: of its test rows. tests: whether there are any.
     """

@@ -1,7 +1,7 @@
 """What a decoder gives back for one piece of a stream."""
 from typing import NamedTuple
 
-from fmcore.batch import Batch
+from fmcore.rows.batch import Batch
 
 
 class Decoded(NamedTuple):

@@ -9,8 +9,8 @@ back as the same float32. One that is not finite is `nan`, `inf` or `-inf` in te
 """
 import json
 
+from fmcore.hyper.params import PREDICTOR_TYPES
 from fmcore.io.options import require_one_of
-from fmcore.params import PREDICTOR_TYPES
 
 THRESHOLD = 0.5
 
@@ -104,7 +104,7 @@ class RecordIO(Text):
 
     def rows(self, scores, ids=None, first=0):  # noqa: ARG002  (as above)
         """Some rows."""
-        from fmcore.io import recordio
+        from fmcore.io.recordio import codec as recordio
 
         return recordio.encode_predictions(scores, scores >= THRESHOLD if self._classifier else None, ids)
 

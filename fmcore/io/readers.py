@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 
 from fmcore.errors import DataError
-from fmcore.io.dealing import Share, share
 from fmcore.io.detect import detect, enough
 from fmcore.io.labels import Labels
 from fmcore.io.options import FORMATS, Report, require_one_of
 from fmcore.io.parallel import Workers
-from fmcore.io.ranges import Range
-from fmcore.io.sources import title
-from fmcore.io.streams import open_source
-from fmcore.memory import keep_freed
+from fmcore.io.sources.dealing import Share, share
+from fmcore.io.sources.ranges import Range
+from fmcore.io.sources.source import title
+from fmcore.io.sources.streams import open_source
+from fmcore.system.memory import keep_freed
 
 TABLES = ("csv", "tsv", "parquet")
 
@@ -31,25 +31,25 @@ class Codec(NamedTuple):
 
 
 def _libsvm(options):
-    from fmcore.io import text
+    from fmcore.io.text import codec as text
 
     return Codec(text.chunks, partial(text.decode_libsvm, index_base=options.index_base, on_error=options.on_error))
 
 
 def _libffm(options):
-    from fmcore.io import text
+    from fmcore.io.text import codec as text
 
     return Codec(text.chunks, partial(text.decode_libffm, index_base=options.index_base, on_error=options.on_error))
 
 
 def _recordio(options):
-    from fmcore.io import recordio
+    from fmcore.io.recordio import codec as recordio
 
     return Codec(recordio.chunks, partial(recordio.decode, on_error=options.on_error))
 
 
 def _requests(options, name):
-    from fmcore.io import requests
+    from fmcore.io.requests import codec as requests
 
     decode = partial(requests.decode, format=name, on_error=options.on_error)
     return Codec(partial(requests.chunks, format=name), decode)
@@ -69,7 +69,7 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
     """Yield the rows of all sources, in order, as non-empty batches with their origins; labels are mapped.
 
     sources: list of Source. options: ReadOptions. report: Report, filled on the way.
-    encoder: of categorical columns, for tables (`fmcore.io.vocabulary.open_encoder`).
+    encoder: of categorical columns, for tables (`fmcore.io.tables.vocabulary.open_encoder`).
     on_bytes: called as on_bytes(done, total) now and then: bytes taken so far as they stand in the files (compressed),
     and their sum over all sources, or None where one is no regular file.
     workers: Workers that decode, by default options.threads of their own.
@@ -134,7 +134,7 @@ class _Reading:
         if name == "parquet" and (stream.compression or not source.rereadable):
             raise DataError("Parquet is read from its end, so from an uncompressed regular file alone; make it one",
                             source=source.name)
-        from fmcore.io import tables
+        from fmcore.io.tables import codec as tables
 
         return tables.read(source, stream, self._options, self._report, name, encoder=self._encoder,
                            labels=self._labels)

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 
-from fmcore.params import GROUPS, INIT_NUMBERS
+from fmcore.hyper.params import GROUPS, INIT_NUMBERS
 from fmcore.tuning.space import Range
 
 POINTS = 5  # of a range of numbers

@@ -3,7 +3,7 @@ from fmcore.errors import UsageError
 
 STEPS = 10  # parts of a trial's way at whose ends it tells the objective
 
-# name -> (predictor type, its name among fmcore.metrics, direction)
+# name -> (predictor type, its name among fmcore.objectives.metrics, direction)
 OBJECTIVES = {
     "test:rmse": ("regressor", "rmse", "minimize"),
     "test:binary_classification_cross_entropy": ("binary_classifier", "logloss", "minimize"),

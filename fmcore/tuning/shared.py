@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fmcore.batch import Batch
-from fmcore.blocks import cut
+from fmcore.rows.batch import Batch
+from fmcore.rows.blocks import cut
 
 ARRAYS = ("indptr", "indices", "values", "labels", "weights")  # of a Batch; ids are of no use in training
 

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from fmcore import publish
-from fmcore.checks import known_features
 from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
-from fmcore.fitting import Resources, train
-from fmcore.io import sources
-from fmcore.io.vocabulary import open_encoder
-from fmcore.memory import default_limit
+from fmcore.io.checks import known_features
+from fmcore.io.sources import source as sources
+from fmcore.io.tables.vocabulary import open_encoder
+from fmcore.system import publish
+from fmcore.system.memory import default_limit
+from fmcore.training.fit import Resources, train
 from fmcore.tuning.objectives import checked_objective
 from fmcore.tuning.search import Follower as SearchFollower
 from fmcore.tuning.search import search
@@ -65,7 +65,7 @@ class Follower(SearchFollower):
 def tune(data, test, space, target, plan, *, resources=None, follower=None):
     """Search the space for the model that is best on the test rows, or over folds of `data`, and publish it; a Result.
 
-    data, test: fmcore.data.Data, test None in cross-validation. space: space.Space. plan: Plan. follower: Follower.
+    data, test: fmcore.io.data.Data, test None in cross-validation. space: space.Space. plan: Plan. follower: Follower.
     The published model is the one that training on `data` alone with the best hyperparameters gives, to the byte.
     Raises UsageError for what cannot be searched, DivergedError where no trial ended with a value.
     """

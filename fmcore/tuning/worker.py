@@ -13,12 +13,12 @@ from time import perf_counter
 
 import numpy as np
 
-from fmcore.backends import backend_for
-from fmcore.blocks import generator
-from fmcore.dataset import Dataset
 from fmcore.errors import DivergedError, FMError
-from fmcore.model import initial
-from fmcore.training import Observer, train
+from fmcore.kernels import backend_for
+from fmcore.model.model import initial
+from fmcore.rows.blocks import generator
+from fmcore.rows.dataset import Dataset
+from fmcore.training.loop import Observer, train
 from fmcore.tuning.objectives import STEPS, objective_of
 from fmcore.tuning.shared import Shared
 

@@ -1,7 +1,7 @@
 """What must hold of everything that a reader gives back or refuses, whatever its bytes were."""
 import numpy as np
 
-from fmcore.batch import MAX_FEATURE_DIM
+from fmcore.rows.batch import MAX_FEATURE_DIM
 
 
 def outcome(errors, function, *arguments, **options):

@@ -8,7 +8,7 @@ import archives
 import record_bytes as rb
 from models import small_model
 
-from fmcore import modelfile
+from fmcore.model import file as modelfile
 
 CORPUS = Path(__file__).parent / "corpus"
 

@@ -11,8 +11,9 @@ import pytest
 import sdk as official
 from shell import ROOT, environment
 
-from fmcore import api, params
-from fmcore.io import recordio
+from fmcore import api
+from fmcore.hyper import params
+from fmcore.io.recordio import codec as recordio
 
 DATA = Path(os.environ.get("FMKIT_DATA", ROOT.parent / "shared" / "data")) / "mnist"
 NOTEBOOK = {"predictor_type": "binary_classifier", "feature_dim": 784, "num_factors": 10, "mini_batch_size": 200,

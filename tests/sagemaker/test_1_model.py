@@ -8,9 +8,9 @@ import pytest
 from shell import Shell, libsvm_rows
 from sklearn import metrics
 
-from fmcore import modelfile
-from fmcore.model import initial
-from fmcore.params import resolve
+from fmcore.hyper.params import resolve
+from fmcore.model import file as modelfile
+from fmcore.model.model import initial
 
 TYPES = ("regressor", "binary_classifier")
 STRONG = ("num_factors=3", "epochs=20", "mini_batch_size=20", "linear_lr=0.05", "factors_lr=0.05",

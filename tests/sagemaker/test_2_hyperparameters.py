@@ -7,10 +7,10 @@ from plain_adam import assert_equal, plain_adam
 from rows import random_rows
 from shell import last_line, libsvm_rows
 
-from fmcore import modelfile
 from fmcore.errors import UsageError
-from fmcore.model import initial
-from fmcore.params import from_strings, resolve
+from fmcore.hyper.params import from_strings, resolve
+from fmcore.model import file as modelfile
+from fmcore.model.model import initial
 
 REGRESSOR = {"predictor_type": "regressor"}
 RATE = ("0", "0.5", "1e-8", "512"), ("-0.1", "fast", "nan", "inf", "")

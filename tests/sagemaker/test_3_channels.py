@@ -11,7 +11,7 @@ import pytest
 import record_bytes as made
 from shell import Shell, last_line, libsvm_rows, wait_for
 
-from fmcore import modelfile
+from fmcore.model import file as modelfile
 
 CLASSIFIER = ("--predictor-type", "binary_classifier")
 PIPES = ("--input-mode", "pipe", "--train", "train")

@@ -7,7 +7,7 @@ from google.protobuf import descriptor_pb2
 from record_bytes import frame
 from shell import records
 
-from fmcore.io.record_message import record_class
+from fmcore.io.recordio.record_message import record_class
 
 Record = record_class()
 Field = descriptor_pb2.FieldDescriptorProto

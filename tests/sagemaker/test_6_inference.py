@@ -7,9 +7,9 @@ import pytest
 from serving import serving
 from shell import COMMAND, Shell, environment, records
 
-from fmcore.batch import Batch
-from fmcore.io import recordio
-from fmcore.io.record_message import record_class
+from fmcore.io.recordio import codec as recordio
+from fmcore.io.recordio.record_message import record_class
+from fmcore.rows.batch import Batch
 
 JSON, LINES, RECORDS = "application/json", "application/jsonlines", "application/x-recordio-protobuf"
 FORMATS = {JSON: "json", LINES: "jsonlines", RECORDS: "recordio"}

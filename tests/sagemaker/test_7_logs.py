@@ -10,10 +10,10 @@ from scipy.special import expit
 from sklearn import metrics as judge
 
 from fmcli.sagemaker_log import SageMakerLog
-from fmcore import blocks
-from fmcore.backends import backend_for
-from fmcore.dataset import Dataset
-from fmcore.training import train
+from fmcore.kernels import backend_for
+from fmcore.rows import blocks
+from fmcore.rows.dataset import Dataset
+from fmcore.training.loop import train
 
 KINDS = {
     "regressor": {"rmse": "loss", "mse": "loss", "absolute_loss": "loss"},

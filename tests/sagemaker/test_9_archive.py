@@ -24,8 +24,8 @@ from archives import (
     zipped,
 )
 
-from fmcore.archive import network
 from fmcore.errors import UsageError
+from fmcore.model.archive import network
 
 ANSWERS = json.loads((GOLDEN / "scores.json").read_text())
 ROWS = "".join("0 " + " ".join(f"{i}:{x}" for i, x in enumerate(row) if x) + "\n" for row in ANSWERS["rows"])

@@ -37,9 +37,9 @@ from archives import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmcore import modelfile
-from fmcore.archive import ndarrays, network, tar
 from fmcore.errors import ModelError
+from fmcore.model import file as modelfile
+from fmcore.model.archive import ndarrays, network, tar
 
 HUGE = 2**40
 

@@ -4,8 +4,8 @@ from archives import PARAMS, zipped
 from fuzz.checks import outcome
 from fuzz.places import written
 
-from fmcore.archive import network, tar
 from fmcore.errors import ModelError, UsageError
+from fmcore.model.archive import network, tar
 
 LIMIT = 1 << 20  # bytes that an archive may unpack to here
 

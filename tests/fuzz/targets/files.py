@@ -3,9 +3,10 @@ from fuzz.checks import outcome
 from fuzz.places import written
 
 from fmcore.errors import DataError, UsageError
-from fmcore.io import sources, streams
 from fmcore.io.detect import detect, enough
 from fmcore.io.options import FORMATS
+from fmcore.io.sources import source as sources
+from fmcore.io.sources import streams
 
 PIECE, PIECES = 1 << 14, 1 << 8  # a small file may hold much more than is read here
 

@@ -1,7 +1,9 @@
 """The compiled scanners alone: few checks of their own, as the sanitizers look on, and so many more inputs a second."""
 from record_bytes import frame
 
-from fmcore.io import _record, _requests, _text
+from fmcore.io.recordio import _record
+from fmcore.io.requests import _requests
+from fmcore.io.text import _text
 
 
 def libsvm(data):

@@ -7,10 +7,12 @@ import numpy as np
 from fuzz.checks import outcome
 from fuzz.places import written
 
-from fmcore import hyperfile, modelfile, modelheader
 from fmcore.errors import DataError, ModelError, UsageError
-from fmcore.modelheader import ALIGNMENT, KEY, METADATA, Tensor
-from fmcore.params import PRESETS, Hyperparameters, resolve
+from fmcore.hyper import file as hyperfile
+from fmcore.hyper.params import PRESETS, Hyperparameters, resolve
+from fmcore.model import file as modelfile
+from fmcore.model import header as modelheader
+from fmcore.model.header import ALIGNMENT, KEY, METADATA, Tensor
 
 
 def model(data):

@@ -5,9 +5,10 @@ import numpy as np
 from fuzz.checks import check_batch, numbers_of, outcome, rows_of
 from record_bytes import frame
 
-from fmcore.batch import Batch
 from fmcore.errors import DataError
-from fmcore.io import _record, record_message, recordio
+from fmcore.io.recordio import _record, record_message
+from fmcore.io.recordio import codec as recordio
+from fmcore.rows.batch import Batch
 
 PLACE = {"unit": "record", "number": 1, "offset": 0}
 PIECE = 128  # bytes

@@ -6,7 +6,7 @@ import numpy as np
 from fuzz.checks import agree, check_batch, outcome, rows_of
 
 from fmcore.errors import DataError
-from fmcore.io import requests
+from fmcore.io.requests import codec as requests
 
 MANY = 300  # bytes from which the slow comparison is left out
 

@@ -5,10 +5,11 @@ from fuzz.checks import check_batch, numbers_of, outcome, rows_of
 from fuzz.places import written
 
 from fmcore.errors import DataError, UsageError
-from fmcore.io import tables, vocabularyfile
 from fmcore.io.options import ReadOptions, Report, TableOptions
-from fmcore.io.sources import Source
-from fmcore.io.vocabulary import Vocabulary, open_encoder
+from fmcore.io.sources.source import Source
+from fmcore.io.tables import codec as tables
+from fmcore.io.tables import vocabulary_file as vocabularyfile
+from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
 
 REFUSALS = (DataError, UsageError)
 OPTIONS = (  # by the first byte of the input: separator, table options, others

@@ -6,7 +6,7 @@ import numpy as np
 from fuzz.checks import agree, check_batch, numbers_of, outcome, rows_of
 
 from fmcore.errors import DataError
-from fmcore.io import text
+from fmcore.io.text import codec as text
 
 PIECE = 64  # bytes
 NUMBER = rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"

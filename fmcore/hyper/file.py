@@ -1,0 +1,59 @@
+"""hyperparameters.json: one JSON object of names and values, as SageMaker hands them to a job."""
+import json
+from pathlib import Path
+
+from fmcore.errors import DataError, UsageError
+from fmcore.hyper.params import from_strings
+
+MAX_SIZE = 1 << 20  # bytes
+EXPECTED = 'expected a JSON object of hyperparameters, such as {"epochs": "3"}'
+
+
+def read_file(path):
+    """(typed values by name, ignored names) of a file whose object maps names to texts, numbers or booleans.
+
+    Ignored are names that begin with "_", settings of SageMaker's jobs that are no hyperparameters.
+    Raises DataError where the file holds no such object, UsageError where a name is unknown, a value is invalid, or a
+    number is of another init method than its group's; each names the file.
+    """
+    return typed(read_object(path, EXPECTED), path)
+
+
+def typed(given, path):
+    """What `read_file` returns for the object that is given, read from path."""
+    ignored = [name for name in given if name.startswith("_")]
+    try:
+        return from_strings({name: value for name, value in given.items() if name not in ignored}), ignored
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def read_object(path, expected):
+    """The JSON object in a file, its numbers left as the texts that they are written as.
+
+    expected: says what the object is, in a DataError where there is none, or a name stands in it twice.
+    """
+    try:
+        with Path(path).open("rb") as handle:
+            data = handle.read(MAX_SIZE + 1)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", source=path) from None
+    if len(data) > MAX_SIZE:
+        raise DataError(f"larger than {MAX_SIZE:,} bytes; {expected}", source=path)
+    try:
+        given = json.loads(data, object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"no valid JSON ({error}); {expected}", source=path) from None
+    if not isinstance(given, dict):
+        raise DataError(expected, source=path)
+    return given
+
+
+def _unique(pairs):
+    """The object of these pairs; of a name that stands there twice nobody can say which value is meant."""
+    given = {}
+    for name, value in pairs:
+        if name in given:
+            raise ValueError(f"{name!r} is given twice")
+        given[name] = value
+    return given

@@ -1,0 +1,162 @@
+"""Rows from any format into recordIO or libsvm files, streamed; what they hold is summed up on the way."""
+import itertools
+from array import array
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from fmcore.errors import UsageError
+from fmcore.io.sources import streams
+from fmcore.rows.batch import counted
+
+OUTPUT_FORMATS = ("recordio", "libsvm")
+LIBSVM_SUFFIXES = (".svm", ".libsvm", ".txt", ".svmlight")
+MANY_LABELS = 20  # distinct labels beyond which a data set is no classification and their counts are not shown
+
+
+class Summary:
+    """Rows, non-zeros, feature_dim, label counts and the range of values of a data set, batch by batch."""
+
+    def __init__(self):
+        self.rows = self.non_zeros = self.feature_dim = self.unlabelled = 0
+        self.labels = Counter()
+        self.label_range = self.value_range = None
+
+    def add(self, batch):
+        """Take in a batch."""
+        self.rows += len(batch)
+        self.non_zeros += len(batch.indices)
+        self.feature_dim = max(self.feature_dim, batch.feature_dim)
+        self._add_labels(batch.labels[~np.isnan(batch.labels)])
+        self.unlabelled += int(np.isnan(batch.labels).sum())
+        values = np.ones(min(1, len(batch.indices))) if batch.values is None else batch.values
+        self.value_range = widened(self.value_range, values)
+
+    def _add_labels(self, labels):
+        self.label_range = widened(self.label_range, labels)
+        if self.labels is not None:
+            self.labels.update(dict(zip(*(a.tolist() for a in np.unique(labels, return_counts=True)), strict=True)))
+            if len(self.labels) > MANY_LABELS:
+                self.labels = None
+
+    def as_dict(self):
+        """Ready for JSON; label_counts is None where there are more than MANY_LABELS distinct labels."""
+        counts = None if self.labels is None else {label_text(label): n for label, n in sorted(self.labels.items())}
+        return {"rows": self.rows, "non_zeros": self.non_zeros, "feature_dim": self.feature_dim,
+                "label_counts": counts, "label_range": self.label_range, "unlabelled": self.unlabelled,
+                "value_range": self.value_range}
+
+
+def label_text(label):
+    """A label (float) in as many digits as tell it from every other one; -0 is 0."""
+    return f"{label + 0:.0f}" if label.is_integer() else str(np.float32(label))
+
+
+def widened(so_far, numbers):
+    """[lowest, highest] of what was seen so far (or None) and of the numbers."""
+    if not len(numbers):
+        return so_far
+    both = [*(so_far or ()), float(numbers.min()), float(numbers.max())]
+    return [min(both), max(both)]
+
+
+def output_format(path, given=None):
+    """The format to write: as given, else libsvm where the name says so, else recordIO."""
+    if given:
+        return given
+    stem = Path(path)
+    if stem.suffix in {".gz", ".zst", ".bz2"}:
+        stem = stem.with_suffix("")
+    return "libsvm" if stem.suffix in LIBSVM_SUFFIXES else "recordio"
+
+
+def shard_paths(path, shards):
+    """Where the shards of an output go: a.rec in 2 becomes a-00000-of-00002.rec and a-00001-of-00002.rec."""
+    if shards == 1:
+        return [path]
+    if path == "-":
+        raise UsageError("standard output cannot be written in several shards; name a file")
+    target = Path(path)
+    first, dot, rest = target.name.partition(".")
+    return [str(target.with_name(f"{first}-{n:05d}-of-{shards:05d}{dot}{rest}")) for n in range(shards)]
+
+
+def deal(batch, shards, first_row):
+    """The batch's rows for each shard: row n of all goes to shard n % shards."""
+    if shards == 1:
+        return [batch]
+    return [batch.take(slice((shard - first_row) % shards, None, shards)) for shard in range(shards)]
+
+
+class RecordWriter:
+    """recordIO-protobuf; a feature_dim not known yet is filled in at the end, where the output can be written again."""
+
+    def __init__(self, feature_dim=None):
+        self.feature_dim = feature_dim
+        self._sizes = {}  # handle -> bytes of each piece written to it
+
+    def encode(self, batch):
+        """The batch as bytes; may be called from several threads at once."""
+        from fmcore.io.recordio import codec as recordio
+
+        return recordio.encode(batch, self.feature_dim)
+
+    def write(self, handle, piece):
+        """Write what `encode` gave."""
+        handle.write(piece)
+        self._sizes.setdefault(handle, array("q")).append(len(piece))
+
+    def finish(self, feature_dim, workers):
+        """Complete the files that were written."""
+        from fmcore.io.recordio import codec as recordio
+
+        for handle, sizes in self._sizes.items() if self.feature_dim is None else ():
+            handle.flush()
+            recordio.patch_feature_dim(handle.name, feature_dim, sizes, workers)
+
+
+class LibsvmWriter:
+    """Text, one row a line."""
+
+    def encode(self, batch):
+        """The batch as bytes; may be called from several threads at once."""
+        from fmcore.io.text import codec as text
+
+        return text.encode_libsvm(batch)
+
+    def write(self, handle, piece):
+        """Write what `encode` gave."""
+        handle.write(piece)
+
+    def finish(self, feature_dim, workers):
+        """Nothing is left to do."""
+
+
+def fills_in_later(paths):
+    """Whether all outputs are uncompressed files, in which a feature_dim can be filled in at the end."""
+    return all(streams.compression_of(path) is None and is_plain_target(path) for path in paths)
+
+
+def is_plain_target(path):
+    """Whether the path is, or will be, a regular file."""
+    return path != "-" and (not Path(path).exists() or Path(path).is_file()) and not path.startswith("/dev/")
+
+
+def convert(batches, handles, writer, workers):
+    """Write all rows, encoded by Workers and dealt over the handles; return their Summary."""
+    def encoded(item):
+        first_row, batch = item
+        return batch, [writer.encode(part) for part in deal(batch, len(handles), first_row)]
+
+    summary = Summary()
+    for batch, parts in workers.map(encoded, counted(batches)):
+        for handle, part in zip(handles, parts, strict=True):
+            writer.write(handle, part)
+        summary.add(batch)
+    return summary
+
+
+def counted_feature_dim(batches):
+    """The feature_dim of the rows, by reading them all."""
+    return max(itertools.chain([0], (batch.feature_dim for batch in batches)))

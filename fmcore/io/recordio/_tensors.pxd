@@ -1,0 +1,159 @@
+# Numbers out of a tensor's bytes: inline nogil functions; False or -1 means declined, as in _fields.pxd.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from fmcore.io.recordio._fields cimport ABSENT, FLOAT32, FLOAT64, INT32, Tensor
+from fmcore.io.recordio._wire cimport MAX_FEATURE_DIM, Span, load32, read_varint, size_of
+
+cdef enum:
+    ONE_BITS = 0x3f800000  # of the float 1
+    EXPONENT_BITS = 0x7f800000  # all set: infinity or NaN
+
+
+cdef inline bint is_finite(float value) noexcept nogil:
+    return load32(<const uint8_t*> &value) & EXPONENT_BITS != EXPONENT_BITS
+
+
+cdef inline bint all_finite(const float* values, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef bint finite = True
+    for i in range(size):
+        finite &= is_finite(values[i])
+    return finite
+
+
+cdef inline bint all_ones(const void* floats, Py_ssize_t size) noexcept nogil:
+    """Whether all are exactly 1; `floats` may be unaligned."""
+    cdef const uint8_t* p = <const uint8_t*> floats
+    cdef Py_ssize_t i
+    cdef uint32_t other = 0
+    for i in range(size):
+        other |= load32(p + 4 * i) ^ ONE_BITS
+    return other == 0
+
+
+cdef inline Py_ssize_t count_values(const Tensor* tensor) noexcept nogil:
+    """How many values there are; -1 where their bytes are no whole number of them."""
+    cdef Py_ssize_t size = size_of(&tensor.values), count = 0, i
+    cdef Py_ssize_t width = 8 if tensor.kind == FLOAT64 else 4
+    if tensor.kind == INT32:
+        for i in range(size):
+            count += tensor.values.p[i] < 0x80
+        return count
+    return size // width if size % width == 0 else -1
+
+
+cdef inline bint load_values(const Tensor* tensor, Py_ssize_t size, float* out) noexcept nogil:
+    """The `size` values as floats."""
+    cdef Span rest = tensor.values
+    cdef Py_ssize_t i
+    cdef uint64_t integer
+    cdef double real
+    if size == 0:
+        return rest.p == rest.end
+    if tensor.kind == FLOAT32:
+        memcpy(out, rest.p, <size_t> (4 * size))
+    elif tensor.kind == FLOAT64:
+        for i in range(size):
+            memcpy(&real, rest.p + 8 * i, 8)
+            out[i] = <float> real
+    else:
+        for i in range(size):
+            if not read_varint(&rest, &integer):
+                return False
+            out[i] = <float> <int32_t> <uint32_t> integer
+        return rest.p == rest.end
+    return True
+
+
+cdef inline bint load_keys(Span keys, Py_ssize_t size, uint32_t limit, int32_t* out) noexcept nogil:
+    """The keys, exactly `size` and each below `limit`."""
+    cdef const uint8_t* p = keys.p
+    cdef Py_ssize_t i
+    cdef uint32_t word, key
+    cdef bint good = True
+    for i in range(size):
+        word = load32(p) if keys.end - p >= 4 else 0x80808080
+        if not word & 0x80:
+            key = word & 0x7f
+            p += 1
+        elif not word & 0x8000:
+            key = word & 0x7f | word >> 1 & 0x3f80
+            p += 2
+        elif not word & 0x800000:
+            key = word & 0x7f | word >> 1 & 0x3f80 | word >> 2 & 0x1fc000
+            p += 3
+        else:  # long, or near the end of the bytes
+            p = long_key(p, keys.end, &key)
+            if p == NULL:
+                return False
+        good &= key < limit
+        out[i] = <int32_t> key
+    return good and p == keys.end
+
+
+cdef inline const uint8_t* long_key(const uint8_t* p, const uint8_t* end, uint32_t* key) noexcept nogil:
+    """Read one key of any length; returns the byte behind it, NULL where it is wrong or no int32 index."""
+    cdef Span rest = Span(p, end)
+    cdef uint64_t value
+    if not read_varint(&rest, &value) or value >= MAX_FEATURE_DIM:
+        return NULL
+    key[0] = <uint32_t> value
+    return rest.p
+
+
+cdef inline Py_ssize_t drop_zeros(Py_ssize_t size, int32_t* indices, float* values) noexcept nogil:
+    """Of `size` dense values the non-zero ones, in place, with their positions; returns how many."""
+    cdef Py_ssize_t i, kept = 0
+    for i in range(size):
+        indices[kept] = <int32_t> i
+        values[kept] = values[i]
+        kept += values[i] != 0
+    return kept
+
+
+cdef inline bint load_shape(Span shape, int64_t* feature_dim) noexcept nogil:
+    """The one dimension; -1 where there is no shape."""
+    cdef uint64_t size
+    feature_dim[0] = -1
+    if size_of(&shape) == 0:
+        return True
+    if not read_varint(&shape, &size) or size > MAX_FEATURE_DIM or shape.p != shape.end:
+        return False
+    feature_dim[0] = <int64_t> size
+    return True
+
+
+cdef inline bint load_scalar(const Tensor* tensor, float default, float* out) noexcept nogil:
+    """The one value of a dense tensor; `default` where there is no tensor."""
+    out[0] = default
+    if tensor.kind == ABSENT:
+        return True
+    return count_values(tensor) == 1 and size_of(&tensor.keys) == 0 and load_values(tensor, 1, out)
+
+
+cdef inline bint is_binary(const Tensor* tensor, Py_ssize_t size) noexcept nogil:
+    """Whether it is a sparse Float32 row of ones; its values need not be stored then."""
+    return tensor.kind == FLOAT32 and size_of(&tensor.keys) != 0 and all_ones(tensor.values.p, size)
+
+
+cdef inline Py_ssize_t load_features(
+        const Tensor* tensor, Py_ssize_t size, int64_t* feature_dim, int32_t* indices, float* values) noexcept nogil:
+    """One row of `size` values (as counted) into arrays with room for them; returns how many it keeps, -1 for declined.
+
+    Sparse rows are kept whole, dense ones without zeros; feature_dim becomes the shape, else the length of a dense row.
+    values NULL: the tensor `is_binary`, and only its keys are read.
+    """
+    cdef uint32_t limit
+    if size < 0 or not load_shape(tensor.shape, feature_dim):
+        return -1
+    if values != NULL and not (load_values(tensor, size, values) and all_finite(values, size)):
+        return -1
+    if size_of(&tensor.keys) != 0:
+        limit = MAX_FEATURE_DIM if feature_dim[0] < 0 else <uint32_t> feature_dim[0]
+        return size if load_keys(tensor.keys, size, limit, indices) else -1
+    if size == 0:
+        return 0
+    if feature_dim[0] < 0:
+        feature_dim[0] = size
+    return drop_zeros(size, indices, values) if feature_dim[0] == size else -1

@@ -1,0 +1,276 @@
+"""JSON requests in the common form to CSR arrays, without the GIL.
+
+Common: instances have nothing but `features` or `data`, and an empty `configuration`; a document has `instances` alone.
+What is not so is declined, never refused: requests.py has the last word on it, and on what is wrong.
+
+A chunk is a `bytes` object, which Python ends with a NUL that is not counted; no scanner goes past a NUL.
+"""
+import numpy as np
+
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport strncmp
+
+from fmcore.io.recordio._tensors cimport drop_zeros
+
+include "fmcore/io/_decimal.pxi"
+
+cdef enum:
+    MAX_FEATURE_DIM = 2147483647
+    ABSENT = -1
+    WRONG = -2
+
+cdef enum Name:  # of a member of an object
+    UNKNOWN, INSTANCES, FEATURES, DATA, CONFIGURATION, KEYS, VALUES, SHAPE
+
+cdef struct Scan:
+    const char* at  # the next byte
+    bint lines  # a line's end ends an instance, instead of being a blank
+
+cdef struct Features:  # of one row; ABSENT where a member is
+    int64_t keys  # how many were read
+    int64_t values
+    int64_t size  # what the shape says
+
+cdef struct Rows:
+    int64_t* indptr
+    int32_t* indices
+    float* values
+    int64_t* numbers
+    int64_t count
+    int64_t nonzeros
+
+
+cdef inline char look(Scan* s) noexcept nogil:
+    """The next byte that is no blank, where the scan then stands."""
+    while s.at[0] == c' ' or s.at[0] == c'\t' or s.at[0] == c'\r' or (s.at[0] == c'\n' and not s.lines):
+        s.at += 1
+    return s.at[0]
+
+
+cdef inline bint take(Scan* s, char wanted) noexcept nogil:
+    """Go past that byte and the blanks before it; False where another one stands there."""
+    if look(s) != wanted:
+        return False
+    s.at += 1
+    return True
+
+
+cdef inline bint spelled(Scan* s, const char* text, int size) noexcept nogil:
+    if strncmp(s.at, text, size) != 0:
+        return False
+    s.at += size
+    return True
+
+
+cdef Name member(Scan* s) noexcept nogil:
+    """Go past a member's name and its colon."""
+    cdef Name name = UNKNOWN
+    look(s)
+    if spelled(s, b'"features"', 10):
+        name = FEATURES
+    elif spelled(s, b'"values"', 8):
+        name = VALUES
+    elif spelled(s, b'"keys"', 6):
+        name = KEYS
+    elif spelled(s, b'"shape"', 7):
+        name = SHAPE
+    elif spelled(s, b'"data"', 6):
+        name = DATA
+    elif spelled(s, b'"instances"', 11):
+        name = INSTANCES
+    elif spelled(s, b'"configuration"', 15):
+        name = CONFIGURATION
+    return name if take(s, c':') else UNKNOWN
+
+
+cdef inline bint json_number(Scan* s, float* out) noexcept nogil:
+    """Read a number as JSON has it: no plus, no leading zero, digits on both sides of a point."""
+    cdef const char* p = s.at + (s.at[0] == c'-')
+    if not is_digit(p[0]) or (p[0] == c'0' and is_digit(p[1])):
+        return False
+    if p == s.at and (p[1] == c',' or p[1] == c']'):  # one digit, as most values are
+        out[0] = p[0] - c'0'
+        s.at += 1
+        return True
+    while is_digit(p[0]):
+        p += 1
+    if p[0] == c'.' and not is_digit(p[1]):
+        return False
+    return number(&s.at, out)
+
+
+cdef inline int64_t json_integer(Scan* s) noexcept nogil:
+    """Read digits that are an integer below MAX_FEATURE_DIM + 1; WRONG where there are none."""
+    cdef bint padded = s.at[0] == c'0' and is_digit(s.at[1])
+    cdef int64_t value = integer(&s.at)
+    return WRONG if padded or value < 0 or value > MAX_FEATURE_DIM else value
+
+
+cdef int64_t read_values(Scan* s, float* out) noexcept nogil:
+    """Read a list of numbers; how many they are, or WRONG."""
+    cdef int64_t size = 0
+    if not take(s, c'['):
+        return WRONG
+    if take(s, c']'):
+        return 0
+    while True:
+        look(s)
+        if not json_number(s, out + size):
+            return WRONG
+        size += 1
+        if not take(s, c','):
+            return size if take(s, c']') else WRONG
+
+
+cdef int64_t read_keys(Scan* s, int32_t* out) noexcept nogil:
+    """Read a list of indices; how many they are, or WRONG."""
+    cdef int64_t size = 0, key
+    if not take(s, c'['):
+        return WRONG
+    if take(s, c']'):
+        return 0
+    while True:
+        look(s)
+        key = json_integer(s)
+        if key < 0 or key == MAX_FEATURE_DIM:
+            return WRONG
+        out[size] = <int32_t> key
+        size += 1
+        if not take(s, c','):
+            return size if take(s, c']') else WRONG
+
+
+cdef int64_t read_shape(Scan* s) noexcept nogil:
+    """Read a list of one integer above 0; it, or WRONG."""
+    cdef int64_t size
+    if not take(s, c'['):
+        return WRONG
+    look(s)
+    size = json_integer(s)
+    return size if size > 0 and take(s, c']') else WRONG
+
+
+cdef bint read_features(Scan* s, Rows* out, Features* row) noexcept nogil:
+    """Read a list of numbers, or an object of keys, values and shape, into the next row's place."""
+    cdef Name name
+    cdef int64_t found
+    row.keys = row.values = row.size = ABSENT
+    if look(s) == c'[':
+        row.values = read_values(s, out.values + out.nonzeros)
+        return row.values != WRONG
+    if not take(s, c'{'):
+        return False
+    while True:
+        name = member(s)
+        if name == VALUES and row.values == ABSENT:
+            found = row.values = read_values(s, out.values + out.nonzeros)
+        elif name == KEYS and row.keys == ABSENT:
+            found = row.keys = read_keys(s, out.indices + out.nonzeros)
+        elif name == SHAPE and row.size == ABSENT:
+            found = row.size = read_shape(s)
+        else:
+            return False
+        if found == WRONG:
+            return False
+        if not take(s, c','):
+            return take(s, c'}')
+
+
+cdef bint commit(Rows* out, const Features* row, int64_t number) noexcept nogil:
+    """Count the row that has been read; False where keys, values and shape do not go together."""
+    cdef int64_t size = max(row.values, <int64_t> 0), i
+    cdef int64_t limit = MAX_FEATURE_DIM if row.size == ABSENT else row.size
+    cdef int32_t largest = -1
+    if row.values == ABSENT and row.size == ABSENT:
+        return False
+    if row.keys <= 0 and (row.size == ABSENT or row.size == size):
+        size = drop_zeros(size, out.indices + out.nonzeros, out.values + out.nonzeros)
+    elif max(row.keys, <int64_t> 0) != size:
+        return False
+    else:
+        for i in range(size):
+            largest = max(largest, out.indices[out.nonzeros + i])
+        if largest >= limit:
+            return False
+    out.numbers[out.count] = number
+    out.nonzeros += size
+    out.count += 1
+    out.indptr[out.count] = out.nonzeros
+    return True
+
+
+cdef bint instance(Scan* s, Rows* out, int64_t number) noexcept nogil:
+    """Read one instance into the next row."""
+    cdef Features row
+    cdef Name name
+    cdef bint seen = False, good
+    if not take(s, c'{'):
+        return False
+    while True:
+        name = member(s)
+        if name == CONFIGURATION:
+            good = take(s, c'{') and take(s, c'}')
+        elif seen:
+            return False
+        elif name == FEATURES:
+            seen = good = read_features(s, out, &row)
+        elif name == DATA:
+            seen = good = (take(s, c'{') and member(s) == FEATURES and read_features(s, out, &row) and take(s, c'}'))
+        else:
+            return False
+        if not good:
+            return False
+        if not take(s, c','):
+            return take(s, c'}') and seen and commit(out, &row, number)
+
+
+cdef bint document(Scan* s, Rows* out) noexcept nogil:
+    """Read {"instances": [...]}."""
+    if not (take(s, c'{') and member(s) == INSTANCES and take(s, c'[')):
+        return False
+    if not take(s, c']'):
+        while True:
+            if not instance(s, out, out.count + 1):
+                return False
+            if not take(s, c','):
+                break
+        if not take(s, c']'):
+            return False
+    return take(s, c'}') and look(s) == 0
+
+
+cdef bint lines(Scan* s, Rows* out) noexcept nogil:
+    """Read an instance a line, or none."""
+    cdef int64_t number = 1
+    while look(s) != 0:
+        if s.at[0] != c'\n':
+            if not instance(s, out, number) or (look(s) != c'\n' and s.at[0] != 0):
+                return False
+        if s.at[0] == c'\n':
+            s.at += 1
+            number += 1
+    return True
+
+
+def parse(bytes chunk not None, bint by_lines):
+    """The rows of a JSON document, or of instances one a line; None where they are not in the common form.
+
+    Returns indptr, indices, values, numbers (int64, 1-based: of rows in a document, of lines else).
+    """
+    text = np.frombuffer(chunk, np.uint8)
+    cdef Py_ssize_t most_rows = np.count_nonzero(text == c'{') + 1
+    cdef Py_ssize_t most_numbers = np.count_nonzero(text == c',') + np.count_nonzero(text == c'[') + 1  # one after each
+    cdef int64_t[::1] indptr = np.zeros(most_rows + 1, np.int64)
+    cdef int32_t[::1] indices = np.empty(most_numbers, np.int32)
+    cdef float[::1] values = np.empty(most_numbers, np.float32)
+    cdef int64_t[::1] numbers = np.empty(most_rows, np.int64)
+    cdef const char* start = chunk
+    cdef Scan scan = Scan(start, by_lines)
+    cdef Rows rows = Rows(&indptr[0], &indices[0], &values[0], &numbers[0], 0, 0)
+    cdef bint good
+    with nogil:
+        good = lines(&scan, &rows) if by_lines else document(&scan, &rows)
+    if not good or scan.at - start != len(chunk):  # a NUL within
+        return None
+    n, nonzeros = rows.count, rows.nonzeros
+    return indptr.base[:n + 1], indices.base[:nonzeros], values.base[:nonzeros], numbers.base[:n]

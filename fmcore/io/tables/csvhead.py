@@ -1,0 +1,90 @@
+"""Where the rows of a CSV file begin, and what its columns are called."""
+import csv
+import io
+from typing import NamedTuple
+
+from fmcore.errors import DataError
+from fmcore.io.tables.columns import has_header
+
+LIMIT = 1 << 20  # bytes in which the first two lines must end
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Head(NamedTuple):
+    """names: list of str, one a column; rows: bytes that are read already and no header, empty where no more follow."""
+
+    names: list
+    rows: bytes
+
+
+def read_head(stream, delimiter, options, report):
+    """Look at the first lines of a binary stream and take a header off; None where there is no line at all.
+
+    The report is told what the first line was taken as, where options.header did not say.
+    Raises DataError for a first line that is not CSV or longer than LIMIT, or a header that is not UTF-8.
+    """
+    start = read_fully(stream, LIMIT)
+    rows = start.removeprefix(BYTE_ORDER_MARK)
+    try:
+        lines, ends = _first_lines(rows, delimiter)
+    except csv.Error as error:
+        raise DataError(f"the first lines are not CSV: {error}", unit="row") from None
+    if not lines:
+        return None
+    if ends[0] == len(rows) and len(start) == LIMIT and not rows.endswith((b"\n", b"\r")):
+        raise DataError(f"the first line is longer than {LIMIT} bytes", unit="row")
+    texts = [[field.encode("latin-1").decode(errors="replace") for field in line] for line in lines]
+    header = has_header(*(*texts, None)[:2], options)
+    if options.header is None:
+        report.note("first line taken as the header" if header else
+                    "first line taken as data; columns are numbered from 0")
+    if not header:
+        return Head([str(position) for position in range(len(lines[0]))], rows)
+    try:
+        names = [field.encode("latin-1").decode() for field in lines[0]]
+    except UnicodeDecodeError:
+        raise DataError("the header is not UTF-8", unit="row") from None
+    return Head(names, rows[ends[0]:] or stream.read(1))
+
+
+def read_fully(stream, size):
+    """Exactly size bytes, or what there is up to the end; a pipe may give less at a time."""
+    pieces = []
+    while size > 0 and (piece := stream.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+class Rejoined:
+    """A stream read in part, whole again."""
+
+    def __init__(self, start, stream):
+        self._start, self._stream = io.BytesIO(start), stream
+
+    def read(self, size):
+        """That many bytes, fewer only at the end."""
+        start = self._start.read(size)
+        return start + read_fully(self._stream, size - len(start))
+
+
+def _first_lines(data, delimiter):
+    """The first two lines that are not blank, as lists of fields, and the byte offset where each ends."""
+    # Latin-1 gives each byte one character, so that offsets are those of the bytes.
+    text = io.StringIO(data.decode("latin-1"), newline="")
+    offset, lines, ends = 0, [], []
+
+    def counted():
+        nonlocal offset
+        for line in text:
+            offset += len(line)
+            yield line
+
+    for fields in csv.reader(counted(), delimiter=delimiter):
+        if fields:
+            lines.append(fields)
+            ends.append(offset)
+        if len(lines) == 2:
+            break
+    return lines, ends
+

@@ -1,0 +1,216 @@
+"""libsvm and libffm text: lines to CSR arrays, without the GIL.
+
+The grammar is told in text.py. A chunk is a `bytes` object, which Python ends with a NUL that is not counted; no
+scanner goes past a NUL, so none needs to compare with the end at every byte.
+"""
+import numpy as np
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.string cimport memchr
+
+include "fmcore/io/_decimal.pxi"
+
+
+cpdef enum Problem:
+    """What may be wrong with a line; text.py holds the sentences."""
+    LABEL = 1
+    WEIGHT
+    QID
+    PAIR
+    FIELD
+    NO_VALUE
+    VALUE
+    ZERO_INDEX
+    INDEX_RANGE
+
+
+cdef enum:
+    MAX_INDEX = 2147483646
+    NO_ROW = -1  # a line that is blank or a comment
+
+cdef struct Grammar:
+    bint fields  # field:index:value
+    int64_t base  # subtracted from every index
+
+cdef struct Scan:
+    const char* at  # the next byte
+    const char* end  # the NUL that ends the chunk
+    const char* token  # where the token in hand begins
+    int64_t field  # its 1-based position in the line
+
+cdef struct Rows:
+    int64_t* indptr
+    int32_t* indices
+    float* values
+    float* labels
+    float* weights
+    int64_t* numbers
+    int64_t lines
+    int64_t count
+    int64_t nonzeros
+    int64_t fields  # one more than the largest field
+    int64_t qids
+
+
+cdef inline bint is_blank(char c) noexcept nogil:
+    return c == c' ' or c == c'\t' or c == c'\r' or c == c'\v' or c == c'\f'
+
+
+cdef inline bint ends_token(char c) noexcept nogil:
+    return <unsigned char> c <= 32 or c == c'#'
+
+
+cdef inline bint ends_line(const Scan* s) noexcept nogil:
+    return s.at[0] == c'\n' or s.at[0] == c'#' or (s.at[0] == 0 and s.at == s.end)
+
+
+cdef inline int pair(Scan* s, Rows* out, const Grammar* grammar) noexcept nogil:
+    """Read index:value, or field:index:value, into the next non-zero; 0 or a Problem."""
+    cdef int64_t field = 0, index
+    if grammar.fields:
+        field = integer(&s.at)
+        if field < 0 or field > MAX_INDEX or s.at[0] != c':':
+            return FIELD
+        s.at += 1
+    index = integer(&s.at)
+    if index >= 0 and ends_token(s.at[0]):
+        return FIELD if grammar.fields else NO_VALUE
+    if index < 0 or s.at[0] != c':':
+        return FIELD if grammar.fields else PAIR
+    s.at += 1
+    if s.at[0] == c'1' and ends_token(s.at[1]):
+        out.values[out.nonzeros] = 1
+        s.at += 1
+    elif not number(&s.at, &out.values[out.nonzeros]) or not ends_token(s.at[0]):
+        return VALUE
+    index -= grammar.base
+    if index < 0:
+        return ZERO_INDEX
+    if index > MAX_INDEX:
+        return INDEX_RANGE
+    out.indices[out.nonzeros] = <int32_t> index
+    out.nonzeros += 1
+    out.fields = max(out.fields, field + 1)
+    return 0
+
+
+cdef inline int head(Scan* s, Rows* out) noexcept nogil:
+    """Read label[:weight]; 0 or a Problem."""
+    cdef float weight = 1
+    if not number(&s.at, &out.labels[out.count]):
+        return LABEL
+    if s.at[0] == c':':
+        s.at += 1
+        if not number(&s.at, &weight) or weight < 0 or not ends_token(s.at[0]):
+            return WEIGHT
+    out.weights[out.count] = weight
+    return 0 if ends_token(s.at[0]) else LABEL
+
+
+cdef inline bint has_qid(const Scan* s) noexcept nogil:
+    return (s.field == 2 and s.at[0] == c'q' and s.at[1] == c'i' and s.at[2] == c'd' and s.at[3] == c':')
+
+
+cdef inline int qid(Scan* s, Rows* out) noexcept nogil:
+    """Pass over qid:N; 0 or a Problem."""
+    s.at += 4
+    if integer(&s.at) < 0 or not ends_token(s.at[0]):
+        return QID
+    out.qids += 1
+    return 0
+
+
+cdef int line(Scan* s, Rows* out, const Grammar* grammar) noexcept nogil:
+    """Read one line into the next row, which the caller counts; 0, NO_ROW or a Problem."""
+    cdef int problem = 0
+    s.field = 0
+    while problem == 0:
+        while is_blank(s.at[0]):
+            s.at += 1
+        if ends_line(s):
+            return NO_ROW if s.field == 0 else 0
+        s.field += 1
+        s.token = s.at
+        if s.field == 1:
+            problem = head(s, out)
+        elif has_qid(s):
+            problem = qid(s, out)
+        else:
+            problem = pair(s, out, grammar)
+    return problem
+
+
+cdef int64_t lines(const char* start, Scan* s, Rows* out, const Grammar* grammar, int64_t* problems, int64_t room) \
+        noexcept nogil:
+    """Read all lines; stop at a wrong one when problems has no room for another. Returns the number of problems."""
+    cdef int64_t found = 0
+    cdef int problem
+    while s.at != s.end and found < room:
+        out.lines += 1
+        problem = line(s, out, grammar)
+        if problem == 0:
+            out.numbers[out.count] = out.lines
+            out.count += 1
+            out.indptr[out.count] = out.nonzeros
+        elif problem != NO_ROW:
+            out.nonzeros = out.indptr[out.count]
+            problems[4 * found] = problem
+            problems[4 * found + 1] = out.lines
+            problems[4 * found + 2] = s.field
+            problems[4 * found + 3] = s.token - start
+            found += 1
+        s.at = <const char*> memchr(s.at, c'\n', s.end - s.at)
+        s.at = s.end if s.at == NULL else s.at + 1
+    return found
+
+
+cdef struct Marks:
+    Py_ssize_t lines  # line ends
+    Py_ssize_t pairs  # colons
+
+
+cdef Marks count(const char* text, Py_ssize_t size) noexcept nogil:
+    """In blocks short enough for counters of a byte, of which compilers keep many in one vector."""
+    cdef Marks marks = Marks(0, 0)
+    cdef Py_ssize_t start, i
+    cdef uint8_t lines, pairs
+    for start in range(0, size, 255):
+        lines = pairs = 0
+        for i in range(start, min(start + 255, size)):
+            lines += text[i] == c'\n'
+            pairs += text[i] == c':'
+        marks.lines += lines
+        marks.pairs += pairs
+    return marks
+
+
+def parse(bytes chunk not None, bint fields, int base, Py_ssize_t room):
+    """Parse whole lines of libsvm (or, with fields, libffm) text.
+
+    room: how many wrong lines are passed over before parsing stops; at least 1.
+    Returns indptr, indices, values, labels, weights, numbers (1-based lines), lines read, problems (int64
+    (n, 4): Problem, line, field, offset of the token), largest field + 1, rows with a qid.
+    """
+    cdef const char* start = chunk
+    cdef Py_ssize_t size = len(chunk)
+    cdef Marks marks
+    with nogil:
+        marks = count(start, size)
+    cdef Py_ssize_t most_rows = marks.lines + 1, most_nonzeros = marks.pairs + 1  # a non-zero has a colon
+    room = min(room, most_rows)
+    cdef int64_t[::1] indptr = np.zeros(most_rows + 1, np.int64)
+    cdef int32_t[::1] indices = np.empty(most_nonzeros, np.int32)
+    cdef float[::1] values = np.empty(most_nonzeros, np.float32)
+    cdef float[::1] labels = np.empty(most_rows, np.float32)
+    cdef float[::1] weights = np.empty(most_rows, np.float32)
+    cdef int64_t[::1] numbers = np.empty(most_rows, np.int64)
+    cdef int64_t[:, ::1] problems = np.empty((room, 4), np.int64)
+    cdef Grammar grammar = Grammar(fields, base)
+    cdef Scan scan = Scan(start, start + size, start, 0)
+    cdef Rows rows = Rows(&indptr[0], &indices[0], &values[0], &labels[0], &weights[0], &numbers[0], 0, 0, 0, 0, 0)
+    cdef int64_t found
+    with nogil:
+        found = lines(start, &scan, &rows, &grammar, &problems[0, 0], room)
+    n, nonzeros = rows.count, rows.nonzeros
+    return (indptr.base[:n + 1], indices.base[:nonzeros], values.base[:nonzeros], labels.base[:n], weights.base[:n],
+            numbers.base[:n], rows.lines, problems.base[:found].copy(), rows.fields, rows.qids)

@@ -1,0 +1,47 @@
+"""Score and update: the slow NumPy truth, the fast kernels and PyTorch, under one contract.
+
+A backend is an object with
+
+    name                               a word or two for people
+    note                               a sentence about how it came to be chosen, or None
+    prepare(block) -> Block            adds what its trainer needs to a Block, whose batch may lose all but labels and
+                                       weights; may be called from any thread
+    score(batch, model) -> float32     raw scores (rows,) of a Batch whose indices are all below model.feature_dim
+    trainer(model) -> trainer          a copy of the model's parameters and state, ready to be moved
+
+and a trainer with
+
+    train(block, order, lr=1.0)        one pass over a prepared block's mini-batches in `order` (int64), learning rates
+                                       multiplied by lr; returns (raw scores, weighted losses), float32 (rows,) each,
+                                       as they were before the row's own mini-batch moved anything
+    score(batch)                       as above, with the parameters as they are now
+    snapshot() -> Model                a copy of them
+
+A loss is the squared error (regressor) or the log loss (binary_classifier) times the row's weight.
+"""
+
+
+def backend_for(name, threads=1):
+    """The backend "reference", or that of a device, using so many threads; UsageError where the device is not there.
+
+    name: as fmcore.kernels.devices.parse_device has it.
+    """
+    if name == "reference":
+        from fmcore.kernels.reference import ReferenceBackend
+
+        return ReferenceBackend()
+    if name == "cpu":
+        from fmcore.kernels.cpu import CpuBackend
+
+        return CpuBackend(threads)
+    if name == "auto":
+        from fmcore.kernels.devices import AutoBackend
+
+        return AutoBackend(backend_for, threads)
+    if "," in name:
+        from fmcore.kernels.pytorch.several import SeveralBackend
+
+        return SeveralBackend(tuple(name.split(",")), threads)
+    from fmcore.kernels.pytorch.backend import TorchBackend
+
+    return TorchBackend(name, threads)

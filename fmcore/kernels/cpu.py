@@ -1,0 +1,186 @@
+"""The fast backend: kernels over parameters laid out so that one touch of memory brings all of a feature."""
+import os
+from contextlib import nullcontext
+from importlib import import_module
+from types import SimpleNamespace
+
+import numpy as np
+
+from fmcore.errors import UsageError
+from fmcore.hyper.optimizers import ROWWISE, SLOTS, slot_shape, state_name, updates_in, updates_state
+from fmcore.hyper.params import GROUPS
+from fmcore.kernels import blas
+from fmcore.kernels._exchange import move
+from fmcore.kernels._features import level_3
+from fmcore.kernels.pace import Pace
+from fmcore.kernels.prepared import Cells, aligned_zeros, prepared
+from fmcore.model.model import Model
+
+LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
+BUILDS = ("v3", "baseline")  # best first
+FIXED, RULES = 0, {"sgd": 1, "adagrad": 2, "adam": 3, "rowwise_adagrad": 2}  # as rules.h
+FACTOR_RULES = {**RULES, "rowwise_adagrad": 4}  # which is adagrad to weights that are rows of their own
+TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread is not worth a try
+
+
+def choose_build():
+    """The best build that this processor runs, or the one that FMKIT_KERNELS names."""
+    wanted = os.environ.get("FMKIT_KERNELS")
+    runs = [build for build in BUILDS if build == "baseline" or level_3()]
+    if wanted and wanted not in runs:
+        raise UsageError(f"FMKIT_KERNELS is {wanted!r}; this processor runs {' and '.join(runs)}")
+    return wanted or runs[0]
+
+
+class CpuBackend:
+    """The contract of fmcore.kernels over the compiled kernels; the same bits for any number of threads."""
+
+    note = None
+
+    def __init__(self, threads=1):
+        self.build = choose_build()
+        self.name = f"cpu ({self.build})"
+        self.kernels = import_module(f"fmcore.kernels._kernels_{self.build}")
+        self.threads = threads if self.kernels.openmp() else 1
+
+    def prepare(self, block):
+        """See fmcore.kernels.prepared."""
+        return prepared(block, self.kernels, self.threads)
+
+    def score(self, batch, model):
+        """Raw scores straight from the model's arrays, which may be mapped from a file."""
+        return self.kernels.score(
+            batch, model.bias, model.linear.reshape(-1, 1), model.factors, model.num_factors, self.threads)
+
+    def trainer(self, model):
+        """A trainer that starts from a copy of the model."""
+        return CpuTrainer(self, model)
+
+
+class CpuTrainer:
+    """Parameters being trained.
+
+    table: a Table of them, which may be changed between two passes. updates: mini-batches trained so far.
+    """
+
+    def __init__(self, backend, model):
+        self._backend, self._model = backend, model
+        self.table = Table(model, backend.threads)
+        self._settings, self.updates = settings(model.hyperparameters), updates_in(model.state)
+        self._pace = Pace(backend.threads)
+
+    def train(self, block, order, lr=1.0):
+        """See fmcore.kernels."""
+        rows, work = len(block.batch), block.groups.size * self.table.width / (len(block.starts) - 1)
+        told = np.empty(rows, np.float32), np.empty(rows, np.float32)
+        dense = isinstance(block.groups, Cells)
+
+        def train(part, threads):
+            self._backend.kernels.train(block, part, self.table, self._settings(lr, self.updates), threads, told,
+                                        blas.sgemm() if dense else None)
+            self.updates += len(part)
+
+        with blas.one_thread() if dense else nullcontext():
+            if work > TEAM_WORK:
+                self._pace.train(train, order)
+            else:
+                train(order, 1)
+        return told
+
+    def score(self, batch):
+        """See fmcore.kernels; the same bits as `CpuBackend.score` of the snapshot."""
+        table = self.table
+        return self._backend.kernels.score(
+            batch, table.bias, table.linear, table.factors, self._model.num_factors, self._backend.threads)
+
+    def snapshot(self):
+        """See fmcore.kernels."""
+        model = self.table.model(self._model)
+        model.state.update(updates_state(model.hyperparameters.optimizer, self.updates))
+        return model
+
+
+class Table:
+    """Weights with their optimizer state behind them.
+
+    bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
+    where width is num_factors rounded up to LANES; the padding starts and stays 0. An optimizer that keeps a slot once
+    for all factors has it in another column of linear, and none in factors. threads: for take and its like.
+    """
+
+    def __init__(self, model, threads=1):
+        optimizer, self._num_factors, self._threads = model.hyperparameters.optimizer, model.num_factors, threads
+        self._slots, self._rowwise = SLOTS[optimizer], optimizer in ROWWISE
+        parts = 1 + len(self._slots)
+        self.width = -(-model.num_factors // LANES) * LANES
+        self.bias = np.zeros(parts, np.float32)
+        self.linear = np.zeros((model.feature_dim, 2 * parts - 1 if self._rowwise else parts), np.float32)
+        self.factors = aligned_zeros(model.feature_dim, self.width if self._rowwise else parts * self.width)
+        self._exchange(model, np.copyto)
+
+    def take(self, features):
+        """All that there is of some features (int32 array): float32 (features, row size), their padding left out."""
+        parts = self.factors.shape[1] // self.width
+        rows = np.empty((len(features), self.linear.shape[1] + parts * self._num_factors), np.float32)
+        self._move("take", features, rows)
+        return rows
+
+    def put(self, features, rows):
+        """Let some features, each named once, be what `take` has given."""
+        self._move("put", features, rows)
+
+    def add(self, features, rows):
+        """Add such rows to what there is of some features, each named once."""
+        self._move("add", features, rows)
+
+    def less(self, features, before):
+        """What `take` gives, less such rows."""
+        rows = np.empty_like(before)
+        self._move("less", features, rows, before)
+        return rows
+
+    def _move(self, how, features, rows, before=None):
+        move(how, features, rows, self.linear, self.factors, width=self.width, k=self._num_factors,
+             threads=self._threads, before=before)
+
+    def model(self, like):
+        """A Model with copies of what is here, otherwise like the given one."""
+        h = like.hyperparameters
+        state = {state_name(slot, group): np.empty(slot_shape(h.optimizer, getattr(like, group)), np.float32)
+                 for slot in self._slots for group in GROUPS}
+        model = Model(h, np.empty_like(like.bias), np.empty_like(like.linear), np.empty_like(like.factors), state,
+                      dict(like.info))
+        self._exchange(model, lambda mine, theirs: np.copyto(theirs, mine))
+        return model
+
+    def _exchange(self, model, copy):
+        """Call copy(mine, theirs) for each array of the model and the view of this table that holds it."""
+        for part, slot in enumerate((None, *self._slots)):
+            views = {"bias": self.bias[part:part + 1], "linear": self.linear[:, part],
+                     "factors": self._factors(part, model.num_factors)}
+            for group, mine in views.items():
+                theirs = getattr(model, group) if slot is None else model.state.get(state_name(slot, group))
+                if theirs is not None:  # a model without state starts with none
+                    copy(mine, theirs)
+
+    def _factors(self, part, num_factors):
+        """The factors, which are part 0, or the slot of their state that is part 1 or 2."""
+        if part and self._rowwise:
+            column = len(self._slots) + part
+            return self.linear[:, column:column + 1]
+        return self.factors[:, part * self.width:part * self.width + num_factors]
+
+
+def settings(hyperparameters):
+    """A function from the learning rates' factor and the updates so far to what the kernels want to know."""
+    h = hyperparameters
+
+    def at(lr, updates):
+        rules = {g: (FACTOR_RULES if g == "factors" else RULES)[h.optimizer] if h.uses(g) else FIXED for g in GROUPS}
+        groups = {g: (rule, lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd")) for g, rule in rules.items()}
+        return SimpleNamespace(
+            **groups, clip=np.inf if h.clip_gradient is None else h.clip_gradient, eps=h.eps,
+            share=1 / h.num_factors, rescale=h.rescale_grad or 0, logistic=h.predictor_type == "binary_classifier",
+            updates=updates)
+
+    return at

@@ -1,0 +1,91 @@
+"""What the kernels train on: the non-zeros of each mini-batch grouped by feature, or its rows as a matrix.
+
+Which of the two a block becomes depends on its own rows alone, so that rows kept in memory and rows that are streamed,
+in any number of threads, are trained alike to the bit.
+"""
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from fmcore.kernels.blas import sgemm
+
+CACHE_LINE = 16  # floats
+PIECE = 32  # as _dense.pxi: the columns of a matrix are rounded up to a multiple of it
+MATRIX = 1.5  # times the bytes of its non-zeros that a matrix may take: a third non-zeros, two where all are 1
+NON_ZEROS = 1 << 22  # of a block; fewer are trained ten times in the time that SciPy takes to import
+
+
+class Groups(NamedTuple):
+    """A sparse block's non-zeros by feature, as `group` of _group.pxi gives them."""
+
+    shared: np.ndarray
+    bounds: np.ndarray
+    features: np.ndarray
+    ends: np.ndarray
+    rows: np.ndarray
+    values: np.ndarray | None
+
+    @property
+    def size(self):
+        """How many numbers each factor is multiplied by in a pass."""
+        return len(self.rows)
+
+
+class Cells(NamedTuple):
+    """A dense block's rows as a matrix.
+
+    values: float32 (rows, stride), stride being the number of columns rounded up to PIECE.
+    present: uint8 (mini-batches, stride), 1 where any row of the mini-batch holds the feature.
+    columns: one more than the largest index.
+    """
+
+    values: np.ndarray
+    present: np.ndarray
+    columns: int
+
+    @property
+    def size(self):
+        """See Groups."""
+        return self.values.size
+
+
+def prepared(block, kernels, threads):
+    """The block with its `groups`: Groups, and each row's non-zeros in their order, or Cells in place of non-zeros."""
+    batch = block.batch
+    if is_dense(batch):
+        columns = batch.feature_dim
+        values = aligned_zeros(len(batch), stride(columns))
+        present = kernels.matrix(batch, block.starts, values, threads)
+        if present is not None:
+            return replace(block, batch=without_features(batch), groups=Cells(values, present, columns))
+    indices, values, *groups = kernels.group(batch, block.starts, threads)
+    return replace(block, batch=replace(batch, indices=indices, values=values), groups=Groups(*groups))
+
+
+def is_dense(batch):
+    """Whether the rows are full enough for a matrix, and many enough.
+
+    With a third of non-zeros, products of matrices are as fast with BLAS for AVX2 and 1.5 to 2 times as fast with BLAS
+    for AVX-512, whatever the number of factors and the mini-batch; the matrix then takes less memory than groups.
+    """
+    non_zeros = batch.indices.nbytes + (0 if batch.values is None else batch.values.nbytes)
+    size = 4 * len(batch) * stride(batch.feature_dim)
+    return len(batch.indices) >= NON_ZEROS and size <= MATRIX * non_zeros and sgemm() is not None
+
+
+def stride(columns):
+    """Floats from one row of a matrix to the next."""
+    return -(-columns // PIECE) * PIECE
+
+
+def without_features(batch):
+    """The batch with its labels and weights alone."""
+    return replace(batch, indptr=np.zeros(len(batch) + 1, np.int64), indices=np.empty(0, np.int32), values=None)
+
+
+def aligned_zeros(rows, columns):
+    """float32 zeros (rows, columns) that begin on a cache line."""
+    raw = np.zeros(rows * columns + CACHE_LINE, np.float32)
+    skip = -(raw.ctypes.data // raw.itemsize) % CACHE_LINE
+    return raw[skip:skip + rows * columns].reshape(rows, columns)

@@ -1,0 +1,130 @@
+"""The contract of fmcore.kernels over PyTorch: dense rows as matrices, on one device."""
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+
+import numpy as np
+
+from fmcore.hyper.optimizers import updates_in, updates_state
+from fmcore.kernels.prepared import without_features
+from fmcore.kernels.pytorch import graphs, places
+from fmcore.kernels.pytorch.library import full_precision, out_of_memory, torch
+from fmcore.kernels.pytorch.rows import Fed, host_rows, require_dense, sparse
+from fmcore.kernels.pytorch.steps import Steps, corrections, losses, raw_scores
+from fmcore.kernels.pytorch.table import FLOAT, Table, require_memory, width
+
+
+class TorchBackend:
+    """Trains on one device, and scores there; equal to the other backends within the rounding of float32."""
+
+    note = None
+
+    def __init__(self, name, threads=1):
+        self.device, self._name, self.threads = places.found(name), name, threads
+        self.name = places.title(self.device)
+        if self.device.type == "cpu":
+            torch.set_num_threads(threads)
+
+    def refusal(self, rows, columns, non_zeros):
+        """Why such rows are not for it, as a clause; None where they are."""
+        return sparse(rows, columns, non_zeros)
+
+    def prepare(self, block, share=None):
+        """See fmcore.kernels; share: the Share that the block is of a larger one, if it is."""
+        if share is None:
+            require_dense(block.batch, self._name)
+        fed = Fed(self._name, host_rows(block, share))
+        whole = len(block.starts) - 1 if self.device.type == "cuda" else block.slice_size
+        return replace(block, batch=without_features(block.batch), groups=fed, slice_size=whole)
+
+    def score(self, batch, model):
+        """See fmcore.kernels."""
+        return TorchTrainer(self, model).score(batch)
+
+    def trainer(self, model):
+        """A trainer that starts from a copy of the model."""
+        return TorchTrainer(self, model)
+
+
+class TorchTrainer:
+    """Parameters being trained. team: with whom, see fmcore.kernels.pytorch.worker; None for one alone."""
+
+    def __init__(self, backend, model, team=None):
+        self._device, self._h, self._team = backend.device, model.hyperparameters, team
+        self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        require_memory(model, self._device)
+        with self._at_work():
+            self._table = Table(model, self._device)
+            self._steps = Steps(self._table, self._h, team and team.add)
+            self._graphs = graphs.Graphs(self._steps) if self._stream and team is None else None
+        self._updates, self._fit = updates_in(model.state), set()
+
+    def train(self, block, order, lr=1.0):
+        """See fmcore.kernels; the device is waited for once, at the end."""
+        with self._at_work():
+            matrix = block.groups.fetch()
+            self._require_room(matrix)
+            if self._team is not None:
+                self._team.complete(matrix)
+            elif matrix.columns < self._table.rows:  # some of those beyond may be of features that others hold
+                matrix.mark()
+            by_row, told = matrix.by_row(self._h.rescale_grad), torch.zeros(2, len(matrix.labels), device=self._device)
+            factors = corrections(self._updates, len(order)) if self._h.optimizer == "adam" else None
+            self._table.scale_rates(lr)
+            if self._graphs is not None and graphs.most(matrix):
+                self._train_runs(matrix, by_row, order, factors, told[0])
+            else:
+                for place in range(len(order)):
+                    self._train_one(matrix, by_row, order, factors, told[0], place)
+            self._updates += len(order)
+            told[1] = losses(self._h.predictor_type, told[0], matrix.labels, matrix.weights)
+            return tuple(told.cpu().numpy())
+
+    def score(self, batch):
+        """See fmcore.kernels."""
+        with self._at_work():
+            return raw_scores(self._table, batch, self._device).cpu().numpy()
+
+    def snapshot(self):
+        """See fmcore.kernels."""
+        with self._at_work():
+            model = self._table.model()
+        model.state.update(updates_state(self._h.optimizer, self._updates))
+        return model
+
+    def _require_room(self, matrix):
+        """Raise ResourceError where mini-batches of a new shape would not fit on the device beside all else."""
+        rows, columns = shape = matrix.size, matrix.cells.shape[1]
+        if shape not in self._fit:
+            kept = 2 * graphs.most(matrix) if self._graphs is not None else 0
+            needed = FLOAT * rows * ((kept + 1) * columns + 3 * width(self._h.num_factors))
+            places.require(self._device, needed, f"a mini-batch of {rows:,} rows",
+                           "take a smaller --mini-batch-size, or --device cpu")
+            self._fit.add(shape)
+
+    def _train_one(self, matrix, by_row, order, factors, scores, place):
+        mini_batch, rows = matrix.mini_batch(int(order[place]), by_row)
+        self._steps(mini_batch, None if factors is None else float(factors[place]), scores[rows])
+
+    def _train_runs(self, matrix, by_row, order, factors, scores):
+        """The mini-batches of one size by graphs; the one that is smaller, where it is among them, by itself."""
+        turns = torch.tensor(order, device=self._device)
+        there = None if factors is None else torch.tensor(factors, device=self._device)
+        for begin, end in spans(order, matrix.full):
+            if order[begin] >= matrix.full:
+                self._train_one(matrix, by_row, order, factors, scores, begin)
+            else:
+                by = None if there is None else there[begin:end]
+                self._graphs.train(matrix, by_row, turns[begin:end], by, scores)
+
+    @contextmanager
+    def _at_work(self):
+        stream = torch.cuda.stream(self._stream) if self._stream else nullcontext()
+        with torch.no_grad(), full_precision(), out_of_memory(self._device), stream:
+            yield
+
+
+def spans(order, full):
+    """(begin, end) of the parts of `order` between and beside those of its numbers that are `full` or more."""
+    cuts = np.flatnonzero(order >= full)
+    edges = np.unique(np.concatenate([[0], cuts, cuts + 1, [len(order)]]))
+    return zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)

@@ -1,0 +1,94 @@
+"""The parameters of a model as one matrix on a device, with the optimizer's state beside it."""
+import numpy as np
+
+from fmcore.hyper.optimizers import ROWWISE, SLOTS, slot_shape, state_name
+from fmcore.hyper.params import GROUPS
+from fmcore.kernels.pytorch import places
+from fmcore.kernels.pytorch.library import torch
+from fmcore.model.model import Model
+
+FLOAT, LANE, LINE = 4, 4, 8  # bytes; floats that columns and rows are padded to, for faster products of matrices
+
+
+class Table:
+    """Bias, linear weights and factors in one matrix: the bias is the weight of a feature that every row holds as 1.
+
+    weights: float32 (padded(1 + feature_dim), width). Row 0 is the bias, row 1 + i feature i, further rows are 0; of
+    each row the first num_factors numbers are the factors, the next one the linear weight, the others 0. The bias has
+    no factors.
+    slots: the optimizer's state, float32 as the weights; of 2 columns where it keeps one number for all factors of a
+    feature, before that of the linear weight.
+    rates, decays: float32 as the weights, what multiplies each one's gradient, and the weight within it.
+    learning_rates: what the rates are before `scale_rates` multiplies them.
+    """
+
+    def __init__(self, model, device):
+        h, self._like = model.hyperparameters, model
+        self.num_factors, self.rows = model.num_factors, 1 + model.feature_dim
+        self.weights, self.rates, self.decays, self.learning_rates = (
+            torch.zeros(padded(self.rows), width(model.num_factors), device=device) for _ in range(4))
+        self._rowwise = h.optimizer in ROWWISE
+        self.slots = {slot: torch.zeros(padded(self.rows), 2, device=device) if self._rowwise
+                      else torch.zeros_like(self.weights) for slot in SLOTS[h.optimizer]}
+        self.decayed = any(getattr(h, f"{group}_wd") for group in GROUPS if h.uses(group))
+        for group in GROUPS:
+            if h.uses(group):
+                self._group(self.learning_rates, group).fill_(getattr(h, f"{group}_lr"))
+                self._group(self.decays, group).fill_(getattr(h, f"{group}_wd"))
+            self._group(self.weights, group).copy_(torch.tensor(getattr(model, group)))
+            for slot, array in self.slots.items():
+                if (kept := model.state.get(state_name(slot, group))) is not None:
+                    self._slot(array, group).copy_(torch.tensor(kept))
+
+    def scale_rates(self, lr):
+        """Multiply all learning rates by a number; where they lie in memory does not change."""
+        torch.mul(self.learning_rates, lr, out=self.rates)
+
+    def model(self):
+        """A Model with copies of all of it on the host; what a group that is not used might have kept is none."""
+        h, state = self._like.hyperparameters, {}
+        for group in GROUPS:
+            for slot, array in self.slots.items():
+                kept = _host(self._slot(array, group))
+                state[state_name(slot, group)] = kept if h.uses(group) else np.zeros(
+                    slot_shape(h.optimizer, getattr(self._like, group)), np.float32)
+        weights = {group: _host(self._group(self.weights, group)) for group in GROUPS}
+        return Model(h, **weights, state=state, info=dict(self._like.info))
+
+    def _slot(self, array, group):
+        return self._group(array, group, 1 if self._rowwise else self.num_factors)
+
+    def _group(self, array, group, factors=None):
+        """The view of a matrix that belongs to a group of weights; factors: how many columns are theirs."""
+        factors = self.num_factors if factors is None else factors
+        features = slice(1, self.rows)
+        return {"bias": array[:1, factors], "linear": array[features, factors],
+                "factors": array[features, :factors]}[group]
+
+
+def width(num_factors):
+    """Columns of a table."""
+    return -(-(1 + num_factors) // LANE) * LANE
+
+
+def padded(rows):
+    """Rows of a table of so many, and columns of a matrix that it is multiplied by."""
+    return -(-rows // LINE) * LINE
+
+
+def table_bytes(hyperparameters, feature_dim):
+    """Bytes of a device that a Table takes, with the gradient and the sums that a step needs beside it."""
+    slots = 0 if hyperparameters.optimizer in ROWWISE else len(SLOTS[hyperparameters.optimizer])
+    return FLOAT * padded(1 + feature_dim) * ((4 + slots + 3) * width(hyperparameters.num_factors) + 4)
+
+
+def require_memory(model, device):
+    """Raise ResourceError where a model's Table does not fit on the device."""
+    h = model.hyperparameters
+    places.require(device, table_bytes(h, model.feature_dim),
+                   f"training a model of feature_dim {model.feature_dim:,} and num_factors {h.num_factors} with "
+                   f"{h.optimizer}", "take fewer factors (--num-factors), or --device cpu")
+
+
+def _host(tensor):
+    return tensor.cpu().contiguous().numpy().copy()

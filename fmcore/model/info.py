@@ -1,0 +1,69 @@
+"""What a model's info tells, found to be of the kinds that its readers take it for: a file may say anything."""
+import math
+from typing import get_type_hints
+
+from fmcore.errors import ModelError
+from fmcore.io.options import KEPT_OPTIONS, ReadOptions, TableOptions
+from fmcore.io.tables.vocabulary import MAX_HASH_BITS
+
+INPUT, TABLE = "input", "table"
+CHOICES = {"index_base": ("auto", "0", "1"), "missing": ("zero", "error"), "hash_bits": range(1, MAX_HASH_BITS + 1)}
+READ = {name: kind for name, kind in get_type_hints(ReadOptions).items() if name in KEPT_OPTIONS} | {TABLE: dict}
+
+
+def require_sound(model, path):
+    """Raise ModelError, which begins with the path, where commands could not go by the model's info."""
+    try:
+        read_options(model)
+        require_records(model.info.get("epochs", []), model.info.get("best_epoch"))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+
+
+def read_options(model, **given):
+    """ReadOptions as the model's training had them, but for what is given (table: names of TableOptions)."""
+    kept = _known(model.info.get(INPUT, {}), READ, "read options")
+    table = _known(kept.pop(TABLE, {}), get_type_hints(TableOptions), "options of tables")
+    table = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    table.update(given.pop(TABLE, {}))
+    return ReadOptions(**{**kept, **given, TABLE: TableOptions(**table)})
+
+
+def require_records(records, best=None):
+    """Refuse what is no list of epochs: each has train and perhaps test, metric -> number or None.
+
+    best: the number of one of them, from 1, or None.
+    """
+    if not isinstance(records, list) or not all(map(_is_record, records)):
+        raise ModelError("damaged: what it says of its epochs is no list of metrics")
+    if best is not None and not (type(best) is int and 1 <= best <= len(records)):
+        raise ModelError(f"damaged: best_epoch is {best!r:.40}; it has {len(records)} epochs")
+
+
+def _known(told, kinds, what):
+    """The options by name; names of a newer version, and values of a wrong kind, are refused."""
+    if not isinstance(told, dict):
+        raise ModelError(f"damaged: its {what} are no JSON object")
+    for name, value in told.items():
+        if name not in kinds:
+            raise ModelError(f"the model holds {what} that this version does not know: {name!r:.80}")
+        if not _fits(name, value, kinds[name]):
+            raise ModelError(f"damaged: {name} is {value!r:.80} among its {what}")
+    return dict(told)
+
+
+def _fits(name, value, kind):
+    if kind is tuple:
+        return isinstance(value, list) and all(isinstance(text, str) for text in value)
+    return isinstance(value, kind) and (value is None or name not in CHOICES or value in CHOICES[name])
+
+
+def _is_record(record):
+    return isinstance(record, dict) and type(record.get("epoch")) is int and all(
+        isinstance(part, dict) and all(map(_is_metric, part.values()))
+        for part in (record.get("train", {}), record.get("test", {})))
+
+
+def _is_metric(value):
+    return value is None or (type(value) is float and math.isfinite(value)) or (
+        type(value) is int and -2**63 <= value < 2**63)

@@ -1,0 +1,36 @@
+"""The weights of a model of scaled rows, and those of raw ones: each from the other, without rounding.
+
+With x_i / s_i in place of x_i (see fmcore.rows.scaling), w_i = w'_i / s_i and v_i = v'_i / s_i give the same scores.
+"""
+import numpy as np
+
+from fmcore.hyper.optimizers import DEGREES, state_name
+
+NAME = "feature_scale"  # in a model's state
+
+
+def unscaled(model, scale):
+    """Turn a model of scaled values into one of raw values, in place; the scale stays with the optimizer's state."""
+    if scale is not None:
+        model.linear /= scale
+        model.factors /= scale[:, None]
+        model.state[NAME] = scale
+    return model
+
+
+def rescaled(model, scale, known):
+    """Turn a model of raw values into one of scaled values, in place, and its optimizer's state with it.
+
+    What the optimizer keeps is of the scale that training had before, if any.
+    known: of how many features, the first ones, the weights are of raw values; those of others are as they shall be.
+    """
+    ratio = model.state.pop(NAME, np.float32(1)) / (np.float32(1) if scale is None else scale)
+    if scale is not None:
+        model.linear[:known] *= scale[:known]
+        model.factors[:known] *= scale[:known, None]
+    for slot, degree in DEGREES.items():
+        for group, shape in (("linear", (-1,)), ("factors", (-1, 1))):
+            kept = model.state.get(state_name(slot, group))
+            if kept is not None:  # a feature's gradient has its scale below it
+                kept *= np.reshape(ratio**degree, shape)
+    return model

@@ -1,0 +1,115 @@
+"""`Batch`, the one shape that rows have between a reader and everything that uses them."""
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from fmcore.rows._rows import gather
+
+MAX_FEATURE_DIM = 2**31 - 1  # indices are int32
+
+
+class Origin(NamedTuple):
+    """Where the rows of a batch come from, so that a later check can name a row's place."""
+
+    source: str
+    unit: str  # "line", "record" or "row"
+    numbers: Sequence[int]  # 1-based count of that unit, one a row
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows in CSR form.
+
+    indptr: int64 (rows + 1,), starts at 0.
+    indices: int32 (non-zeros,), 0-based, in the order read.
+    values: float32 (non-zeros,), or None where every value is 1.
+    labels: float32 (rows,), NaN where a row has none.
+    weights: float32 (rows,), or None where every weight is 1.
+    ids: list of str or None, one a row, or None where no row has an id.
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray | None
+    labels: np.ndarray
+    weights: np.ndarray | None = None
+    ids: list | None = None
+    origin: Origin | None = None
+
+    def __len__(self):
+        return len(self.labels)
+
+    @property
+    def feature_dim(self):
+        """One more than the largest index; 0 without any."""
+        return int(self.indices.max()) + 1 if len(self.indices) else 0
+
+    @property
+    def nbytes(self):
+        """Bytes held by the arrays."""
+        arrays = (self.indptr, self.indices, self.values, self.labels, self.weights)
+        return sum(a.nbytes for a in arrays if a is not None)
+
+    def place(self, row):
+        """Keyword arguments for a `DataError` about that row."""
+        if self.origin is None:
+            return {"unit": "row", "number": row + 1}
+        return {"source": self.origin.source, "unit": self.origin.unit, "number": int(self.origin.numbers[row])}
+
+    def take(self, rows):
+        """The given rows (int array or slice), in that order, as a new batch."""
+        rows = np.ascontiguousarray(np.arange(len(self), dtype=np.int64)[rows])
+        indptr = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(np.diff(self.indptr)[rows], out=indptr[1:])
+        indices = np.empty(indptr[-1], np.int32)
+        values = None if self.values is None else np.empty(indptr[-1], np.float32)
+        gather(rows, self.indptr, self.indices, self.values, indptr, indices, values)
+        origin = self.origin
+        return Batch(
+            indptr, indices, values, self.labels[rows],
+            None if self.weights is None else self.weights[rows],
+            None if self.ids is None else [self.ids[r] for r in rows],
+            origin and origin._replace(numbers=np.asarray(origin.numbers)[rows]))
+
+
+    def within(self, feature_dim):
+        """The batch without the non-zeros whose index is feature_dim or more, and how many those were."""
+        if self.feature_dim <= feature_dim:
+            return self, 0
+        known = self.indices < feature_dim
+        kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(known, dtype=np.int64)])
+        batch = replace(self, indptr=kept[self.indptr], indices=self.indices[known],
+                        values=None if self.values is None else self.values[known])
+        return batch, int(len(known) - kept[-1])
+
+
+def counted(batches):
+    """(rows before it, batch) for each batch."""
+    rows = 0
+    for batch in batches:
+        yield rows, batch
+        rows += len(batch)
+
+
+def concatenate(batches):
+    """One batch of all rows, in order; values and weights appear where any batch has them. Origins are dropped."""
+    starts = np.cumsum([0, *(len(b.indices) for b in batches)])
+    indptr = [np.zeros(1, np.int64), *(b.indptr[1:] + start for b, start in zip(batches, starts, strict=False))]
+
+    def join(name, size, dtype):
+        arrays = [getattr(b, name) for b in batches]
+        if all(a is None for a in arrays):
+            return None
+        filled = [np.ones(size(b), dtype) if a is None else a for a, b in zip(arrays, batches, strict=True)]
+        return np.concatenate(filled)
+
+    ids = None
+    if any(b.ids is not None for b in batches):
+        ids = [row_id for b in batches for row_id in (b.ids or [None] * len(b))]
+    return Batch(
+        np.concatenate(indptr), np.concatenate([np.empty(0, np.int32), *(b.indices for b in batches)]),
+        join("values", lambda b: len(b.indices), np.float32),
+        np.concatenate([np.empty(0, np.float32), *(b.labels for b in batches)]),
+        join("weights", len, np.float32), ids)

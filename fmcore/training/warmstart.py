@@ -1,0 +1,103 @@
+"""Going on from a trained model: what it asks of hyperparameters and options, and its tables grown for new features."""
+import numpy as np
+
+from fmcore.errors import ModelError, UsageError
+from fmcore.hyper.optimizers import SLOTS, UPDATES, slot_shape, state_name
+from fmcore.hyper.params import GROUPS, Hyperparameters, layered
+from fmcore.model.model import initial
+from fmcore.model.scaling import NAME
+from fmcore.training.loop import trained_epochs
+
+FIXED = ("predictor_type", "num_factors", "use_bias", "use_linear", "optimizer")
+READ_FIXED = ("index_base", "positive")  # of ReadOptions: what decides which index and label a value has
+TABLE_FIXED = ("numeric", "categorical", "hash_bits")
+
+
+def hyperparameters(model, given):
+    """The `Hyperparameters` to go on with: the typed values given, by name, before the model's own.
+
+    The model's learning rates are those that its training ended with, where divergence has halved them; feature_dim is
+    open, for new features. Raises UsageError where a given value does not go with the model.
+    """
+    own = model.hyperparameters.as_dict()
+    _require_same([(name, own[name], given[name]) for name in FIXED if name in given])
+    for group in GROUPS:
+        own[f"{group}_lr"] *= 0.5**len(model.info.get("halved", ()))
+    chosen = Hyperparameters(**layered({**own, "feature_dim": None}, given))
+    if chosen.feature_dim is not None and chosen.feature_dim < model.feature_dim:
+        raise UsageError(f"feature_dim is {chosen.feature_dim}, but the model to go on from has {model.feature_dim} "
+                         "features, which may become more and never fewer")
+    return chosen
+
+
+def require_same_reading(model, given):
+    """Raise UsageError where read options (a dict, the table's under "table") give values another index or label."""
+    kept = model.info.get("input")
+    if kept is None:  # a model that was imported
+        return
+    table, of_table = kept.get("table", {}), given.get("table", {})
+    pairs = [(name, kept.get(name), given[name]) for name in READ_FIXED if name in given]
+    pairs += [(name, table.get(name) and _plain(table[name]), _plain(of_table[name]))
+              for name in TABLE_FIXED if name in of_table]
+    if "vocabulary" in of_table and table.get("vocabulary") is None:  # else it may lie elsewhere by now
+        pairs.append(("vocabulary", None, of_table["vocabulary"]))
+    _require_same([("index_base", was, "1" if now == "1" else "0") if name == "index_base" else (name, was, now)
+                   for name, was, now in pairs])
+
+
+def require_columns(known, data, stated):
+    """Raise UsageError where tables have other columns than those that the model knows by index.
+
+    known: how many those are. data: Data that is read. stated: the feature_dim that the user gave, or None.
+    """
+    columns, table = data.encoder.feature_dim, data.options.table
+    data.report.count("values added to the vocabulary", data.encoder.added)
+    if columns is None or stated is not None:
+        return
+    if table.vocabulary is not None:
+        if columns < known:
+            raise UsageError(f"the vocabulary {table.vocabulary} lists {columns} features, but the model to go on from "
+                             f"has {known}; name the one that it was trained with, or --feature-dim {known}")
+    elif columns != known:
+        raise UsageError(f"these tables have {columns} features, but the model to go on from has {known}, and columns "
+                         "are told apart by their order; give the same ones, with --ignore for any other")
+
+
+def grown(model, hyperparameters):
+    """A copy of a model with hyperparameters.feature_dim features; new ones are as in a new model, without state."""
+    larger = initial(hyperparameters)
+    for group in GROUPS:
+        old, new = getattr(model, group), getattr(larger, group)
+        new[:len(old)] = old
+        shapes = [slot_shape(hyperparameters.optimizer, weights) for weights in (old, new)]
+        for slot in SLOTS[hyperparameters.optimizer]:
+            if (name := state_name(slot, group)) in model.state:
+                larger.state[name] = _extended(model.state, name, *shapes, 0)
+    if UPDATES in model.state:
+        larger.state[UPDATES] = model.state[UPDATES].copy()
+    if NAME in model.state:
+        larger.state[NAME] = _extended(model.state, NAME, model.linear.shape, larger.linear.shape, 1)
+    larger.info["trained_epochs"] = trained_epochs(model)
+    return larger
+
+
+def _extended(state, name, was, shape, rest):
+    """A float32 array of that shape: the state's, whose shape must be `was`, then `rest`."""
+    kept = state[name]
+    if (kept.shape, kept.dtype) != (was, np.float32):
+        raise ModelError(f"the model to go on from is damaged: its {name} is {kept.dtype} {kept.shape}")
+    array = np.full(shape, rest, np.float32)
+    array[:len(kept)] = kept
+    return array
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _require_same(pairs):
+    """Raise UsageError for those (name, the model's value, the given one) whose values differ."""
+    different = [f"{name} is {now}, and {was} in the model" for name, was, now in pairs if was != now]
+    if different:
+        raise UsageError(f"a model cannot be gone on with where {', '.join(different)}; leave it out, or train a new "
+                         "model")
