@@ -53,7 +53,7 @@ $(FUZZ_INSTALLED): $(BUILT_FROM) $(shell find fmcore -name '*.py')
 	touch $@
 
 kills: $(INSTALLED)
-	FMKIT_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/test_cli_kills.py
+	FMKIT_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/cli/test_cli_kills.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from measure import figure, parser, print_setting
 from scipy.sparse import csr_matrix
 
 from fmcore import api
-from fmcore.hyper.params import resolve
+from fmcore.hyper.presets import resolve
 from fmcore.io.checks import known_features
 from fmcore.io.options import ReadOptions, Report, TableOptions
 from fmcore.io.tables.vocabulary import Vocabulary, open_encoder

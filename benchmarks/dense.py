@@ -15,7 +15,7 @@ from measure import medians, parser, print_second_processor, print_setting
 from threadpoolctl import threadpool_limits
 from train_epoch import epoch
 
-from fmcore.hyper.params import resolve
+from fmcore.hyper.presets import resolve
 from fmcore.kernels import prepared
 from fmcore.rows.batch import Batch
 

@@ -15,7 +15,7 @@ import numpy as np
 from measure import figure, medians, parser, print_second_processor, print_setting, threads_word
 from train_epoch import epoch
 
-from fmcore.hyper.params import resolve
+from fmcore.hyper.presets import resolve
 from fmcore.rows.batch import Batch
 from fmcore.system.threads import default_threads
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import clicks
 from measure import figure, parser, peak_bytes, print_setting, spread
 
-from fmcore.hyper.params import resolve
+from fmcore.hyper.presets import resolve
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.text import codec as text
 from fmcore.solvers.estimate import parameter_bytes

@@ -6,7 +6,7 @@ import clicks
 import numpy as np
 from measure import FM, medians, parser, print_second_processor, print_setting, process
 
-from fmcore.hyper.params import resolve
+from fmcore.hyper.presets import resolve
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.readers import read_batches
 from fmcore.io.recordio import codec as recordio

@@ -14,7 +14,7 @@ import numpy as np
 from defaults import DATA
 from measure import figure, parser, print_setting
 
-from fmcore.hyper.params import resolve
+from fmcore.hyper.presets import resolve
 from fmcore.io.checks import known_features
 from fmcore.io.options import Report
 from fmcore.kernels import backend_for

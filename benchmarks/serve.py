@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fmcore.hyper.params import resolve
+from fmcore.hyper.presets import resolve
 from fmcore.io.recordio import codec as recordio
 from fmcore.model import file as modelfile
 from fmcore.model.model import initial

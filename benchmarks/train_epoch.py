@@ -14,7 +14,7 @@ import numpy as np
 import peers
 from measure import measured, print_second_processor, print_setting, rates, scaled_parser, spread, threads_word
 
-from fmcore.hyper.params import resolve
+from fmcore.hyper.presets import resolve
 from fmcore.io.text import codec as text
 from fmcore.kernels import backend_for
 from fmcore.model.model import initial

@@ -6,7 +6,8 @@ import click
 from fmcli.console import say
 from fmcore.errors import UsageError
 from fmcore.hyper.file import read_file
-from fmcore.hyper.params import INIT_NUMBERS, PARAMETERS, PREDICTOR_TYPES, PRESETS, from_strings, layered, resolve
+from fmcore.hyper.params import INIT_NUMBERS, PARAMETERS, PREDICTOR_TYPES, from_strings, layered
+from fmcore.hyper.presets import PRESETS, resolve
 from fmcore.io.options import FORMATS, ReadOptions, TableOptions
 from fmcore.kernels.devices import parse_device
 from fmcore.system.memory import parse_size

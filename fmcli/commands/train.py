@@ -12,7 +12,7 @@ from fmcli.stop import Stop
 from fmcli.training_logs import JsonLinesLog, TableLog
 from fmcore import api
 from fmcore.errors import PausedError, UsageError
-from fmcore.hyper.params import resolve
+from fmcore.hyper.presets import resolve
 from fmcore.system import publish
 
 LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}

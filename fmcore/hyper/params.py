@@ -1,5 +1,5 @@
 """The one table of hyperparameters: options, hyperparameters.json, the tuner and the model's header are read off it."""
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 
 from fmcore.errors import UsageError
@@ -25,27 +25,6 @@ INIT_DEFAULTS = {
     "linear": {"sigma": 0.01, "scale": 0.01, "value": 0.0},
     "factors": {"sigma": 0.02, "scale": 0.02, "value": 0.02},
 }
-
-# The defaults that the developer guide of Amazon SageMaker lists and its jobs log, which are those of MXNet's example
-# of a sparse factorization machine; the guide calls 64 factors a good choice. `resolve` adds rescale_grad.
-SAGEMAKER = {
-    "num_factors": 64, "epochs": 1, "mini_batch_size": 1000, "feature_scaling": "none",
-    "optimizer": "adam", "eps": 1e-8, "lr_schedule": "constant",
-    "bias_lr": 0.1, "linear_lr": 0.001, "factors_lr": 0.0001,
-    "bias_wd": 0.01, "linear_wd": 0.001, "factors_wd": 0.00001,
-    "bias_init_method": "normal", "linear_init_method": "normal", "factors_init_method": "normal",
-    "bias_init_sigma": 0.01, "linear_init_sigma": 0.01, "factors_init_sigma": 0.001,
-}
-
-# preset -> predictor_type -> what differs from the defaults of the table below
-PRESETS = {
-    "native": {
-        "binary_classifier": {},
-        "regressor": {"linear_wd": 2e-3, "factors_wd": 2e-3},
-    },
-    "sagemaker": {"binary_classifier": SAGEMAKER, "regressor": SAGEMAKER},
-}
-
 
 SAID = {"bias": "the bias", "linear": "the linear weights", "factors": "the factors"}
 
@@ -168,7 +147,7 @@ class Hyperparameters:
     @classmethod
     def from_dict(cls, values):
         """The opposite of `as_dict`; names that are missing take their default, unknown ones raise UsageError."""
-        _require_known(values)
+        require_known(values)
         return cls(**values)
 
     def _settle_init(self, group):
@@ -190,7 +169,7 @@ def from_strings(given):
 
     Values that are no text are checked alone. Unknown names and invalid values raise UsageError.
     """
-    _require_known(given, required=False)
+    require_known(given, required=False)
     typed = {name: PARAMETERS[name].parse(value) for name, value in given.items()}
     for group in GROUPS:
         _require_own_number(group, typed)
@@ -211,22 +190,6 @@ def layered(lower, upper):
     return {**kept, **upper}
 
 
-def resolve(preset="native", /, **given):
-    """`Hyperparameters` from what was given, then the preset, then the defaults of the table.
-
-    given: typed values by name. None is a value ("auto"), so leave out what was not given.
-    The preset "sagemaker" makes rescale_grad 1 / mini_batch_size where it is not given.
-    """
-    _require_known(given)
-    if preset not in PRESETS:
-        raise UsageError(f"preset is {preset!r}; expected {' or '.join(PRESETS)}")
-    predictor_type = PARAMETERS["predictor_type"].check(given["predictor_type"])
-    chosen = Hyperparameters(**layered(PRESETS[preset][predictor_type], given))
-    if preset == "sagemaker" and "rescale_grad" not in given and chosen.mini_batch_size is not None:
-        chosen = replace(chosen, rescale_grad=1 / chosen.mini_batch_size)
-    return chosen
-
-
 def _require_own_number(group, values):
     """Refuse the number of another init method than the group's, where both are among the values."""
     chosen = values.get(f"{group}_init_method")
@@ -240,7 +203,7 @@ def _require_own_number(group, values):
                              f"leave {name} out or choose {group}_init_method {method}")
 
 
-def _require_known(names, *, required=True):
+def require_known(names, *, required=True):
     """Refuse names that the table does not have, in the words of a JSON schema as SageMaker does."""
     unknown = [name for name in names if name not in PARAMETERS]
     if unknown:

@@ -8,7 +8,7 @@ import pytest
 from shell import Shell, libsvm_rows
 from sklearn import metrics
 
-from fmcore.hyper.params import resolve
+from fmcore.hyper.presets import resolve
 from fmcore.model import file as modelfile
 from fmcore.model.model import initial
 

@@ -6,7 +6,8 @@ from itertools import islice
 import numpy as np
 
 from fmcore.errors import ModelError, UsageError
-from fmcore.hyper.params import GROUPS, INIT_NUMBERS, MAX_NUM_FACTORS, PARAMETERS, PREDICTOR_TYPES, resolve
+from fmcore.hyper.params import GROUPS, INIT_NUMBERS, MAX_NUM_FACTORS, PARAMETERS, PREDICTOR_TYPES
+from fmcore.hyper.presets import resolve
 from fmcore.model.archive import ndarrays
 from fmcore.model.archive.containers import META, PARAMS, SYMBOL, WITHIN, unpack
 from fmcore.model.model import Model

@@ -9,7 +9,8 @@ from fuzz.places import written
 
 from fmcore.errors import DataError, ModelError, UsageError
 from fmcore.hyper import file as hyperfile
-from fmcore.hyper.params import PRESETS, Hyperparameters, resolve
+from fmcore.hyper.params import Hyperparameters
+from fmcore.hyper.presets import PRESETS, resolve
 from fmcore.model import file as modelfile
 from fmcore.model import header as modelheader
 from fmcore.model.header import ALIGNMENT, KEY, METADATA, Tensor

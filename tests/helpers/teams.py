@@ -1,0 +1,63 @@
+"""Training by teams in one process, and what it tells, as several tests have it."""
+from pathlib import Path
+
+from fmcore import api
+from fmcore.hyper.presets import resolve
+from fmcore.io.options import ReadOptions
+from fmcore.training.loop import Observer
+
+
+class Log(Observer):
+    """Keeps all that it is told."""
+
+    def __init__(self):
+        self.rounds, self.epochs, self.halvings, self.reasons = [], [], [], []
+        self.trained, self.gone_on, self.data = 0, None, None
+
+    def loaded(self, dataset, model, backend):
+        self.data = dataset
+
+    def rows(self, count):
+        self.trained += count
+
+    def round(self, record):
+        self.rounds.append(record)
+
+    def epoch(self, record):
+        self.epochs.append(record)
+
+    def halved(self, error, epoch, factor):
+        self.halvings.append((epoch, factor))
+
+    def resumed(self, records, rows):
+        self.gone_on = (len(records), rows)
+
+    def anew(self, why):
+        self.reasons.append(why)
+
+
+class After:
+    """Says stop from the n-th time on that it is asked."""
+
+    def __init__(self, number):
+        self.left = number
+
+    def __call__(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def team(workers, **options):
+    """Resources of so many workers in this process."""
+    return api.machines(engine="local", workers=workers, **{"threads": 1, **options})
+
+
+def trained(path, names=("train.svm",), *, test=None, read=None, resources=None, observer=None, initial_model=None,
+            saving=None, stop=None, **hyperparameters):
+    """The bytes of the model that comes of it; hyperparameters: besides those that are the tests' own."""
+    given = {"predictor_type": "binary_classifier", "epochs": 3, **hyperparameters}
+    read = read or ReadOptions(binary=given["predictor_type"] == "binary_classifier")
+    tests = api.Data([test], read) if test else None
+    api.train(api.Data(list(names), read), resolve(**given), path, test=tests, resources=resources, observer=observer,
+              initial_model=initial_model, checkpoint=saving, stop=stop)
+    return Path(path).read_bytes()

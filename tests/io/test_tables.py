@@ -1,0 +1,529 @@
+import csv
+import io
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+from scipy.sparse import csr_matrix
+from shell import ROOT
+from sklearn.preprocessing import OneHotEncoder
+
+from fmcore.errors import DataError, UsageError
+from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.tables import codec as tables
+from fmcore.io.tables import csvhead
+from fmcore.io.tables.vocabulary import Encoder, Hashing, Vocabulary
+from fmcore.io.text.utf8 import ValidUTF8
+from fmcore.rows.batch import concatenate
+
+DATA = ROOT.parent / "shared" / "data"
+ADULT = {"label": "14", "categorical": ("1", "3", "5", "6", "7", "8", "9", "13")}
+READ_OPTIONS = {"on_error", "binary", "positive"}
+
+
+def batches(data, format_name="csv", encoder=None, report=None, path=None, **options):
+    general = {name: options.pop(name) for name in READ_OPTIONS & set(options)}
+    read_options = ReadOptions(table=TableOptions(**options), **general)
+    if encoder is None:
+        encoder = Vocabulary() if options.get("categorical") else Encoder()
+    source = SimpleNamespace(name="t.csv", path=path)
+    stream = io.BytesIO(data) if isinstance(data, bytes) else data
+    return list(tables.read(source, stream, read_options, report or Report(), format_name, encoder=encoder))
+
+
+def rows(data, *args, **kwargs):
+    return concatenate(batches(data, *args, **kwargs))
+
+
+def dense(batch, width):
+    return csr_matrix((np.ones(len(batch.indices)) if batch.values is None else batch.values, batch.indices,
+                       batch.indptr), (len(batch), width)).toarray()
+
+
+def failure(data, *args, **kwargs):
+    with pytest.raises((DataError, UsageError)) as caught:
+        batches(data, *args, **kwargs)
+    return str(caught.value)
+
+
+def shared(*parts):
+    path = DATA.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"{'/'.join(parts)} is not here")
+    return path
+
+
+# What becomes of the columns
+
+
+def test_roles_by_name():
+    data = b"id,a,w,note,c,y\nr1,1.5,2,zz,x,1\n r2 ,0,0.5,,  y ,0\n,-3,1,q,x,1\n"
+    encoder = Vocabulary()
+    (batch,) = batches(data, encoder=encoder, label="y", weight="w", row_id="id", ignore=("note",), categorical=("c",))
+    assert encoder.names() == ["a", "c=x", "c=y"]
+    assert dense(batch, 3).tolist() == [[1.5, 1, 0], [0, 0, 1], [-3, 1, 0]]
+    assert len(batch.indices) == 5
+    assert batch.labels.tolist() == [1, 0, 1]
+    assert batch.weights.tolist() == [2, 0.5, 1]
+    assert batch.ids == ["r1", "r2", None]
+    assert batch.origin == ("t.csv", "row", batch.origin.numbers)
+    assert batch.origin.numbers.tolist() == [1, 2, 3]
+    assert (batch.indptr.dtype, batch.indices.dtype) == (np.int64, np.int32)
+    assert {a.dtype for a in (batch.values, batch.labels, batch.weights)} == {np.dtype(np.float32)}
+
+
+def test_roles_by_number_and_values_that_are_all_one():
+    (batch,) = batches(b"x\t1\ny\t0\n", "tsv", label="1", categorical=("0",))
+    assert batch.indices.tolist() == [0, 1]
+    assert batch.values is None
+    assert batch.labels.tolist() == [1, 0]
+
+
+def test_a_digit_string_is_a_number_unless_a_column_has_that_name():
+    batch = rows(b"1,0\n5,6\n7,8\n", header=True, label="0")
+    assert batch.labels.tolist() == [6, 8]
+    assert rows(b"1,b\n5,6\n7,8\n", header=True, label="0").labels.tolist() == [5, 7]
+
+
+@pytest.mark.parametrize(("options", "expected"), [
+    ({"label": "y", "ignore": ("y",)}, "column 'y' is named as label and as ignored; choose one (the columns"),
+    ({"numeric": ("a",), "categorical": ("0",)}, "column 'a' is named as numeric and as categorical; choose one"),
+    ({"categorical": ("d",)}, "no column 'd'; the columns found are: 0 a, 1 b, 2 y"),
+    ({"ignore": ("3",), "label": "y"}, "no column '3'; the columns found are: 0 a, 1 b, 2 y"),
+    ({"weight": "w"}, "no column 'w'; the columns found are: 0 a, 1 b, 2 y"),
+    ({"row_id": "w", "label": "gone"}, "no column 'w'; the columns found are"),
+    ({"ignore": ("a", "b"), "label": "y"}, "no column is left to be a feature; the columns found are: a, b, y")])
+def test_columns_that_do_not_fit(options, expected):
+    assert failure(b"a,b,y\n1,2,3\n", **options).startswith(expected)
+
+
+def test_names_that_are_not_unique():
+    data = b"a,a,y\n1,2,3\n"
+    assert failure(data) == "two columns are named 'a': leave one out with --ignore 1, its number"
+    assert failure(data, label="a").startswith("several columns are named 'a': give the number of the one meant")
+    assert dense(rows(data, ignore=("1",), label="y"), 1).tolist() == [[1]]
+
+
+def test_a_column_without_a_name_is_called_by_its_number():
+    encoder = Vocabulary()
+    rows(b",a\nx,1\n", encoder=encoder, categorical=("0",), header=True)
+    assert encoder.names() == ["a", "0=x"]
+
+
+def test_a_table_without_its_label_column_is_one_to_score():
+    report = Report()
+    batch = rows(b"a,b\n1,2\n", report=report, label="y", weight="w", binary=True)
+    assert np.isnan(batch.labels).all()
+    assert batch.weights is None
+    assert "the label column 'y' is absent: rows are read without labels" in report.notes
+
+
+# Header
+
+
+@pytest.mark.parametrize(("data", "options", "header"), [
+    (b"a,b\n1,2\n", {}, True),
+    (b"1,2\n3,4\n", {}, False),
+    (b"1,\n3,4\n", {}, False),
+    (b"x,1,0\n", {"categorical": ("0",), "label": "2"}, False),
+    (b"a,b,y\nx,1,0\n", {"categorical": ("0",), "label": "2"}, True),
+    (b"0,1,2\n3,4,5\n", {"header": True}, True),
+    (b"u,p,r\nU1,135,2\n", {"categorical": ("0", "1"), "label": "2"}, True),
+    (b"U1,135,2\nU2,136,1\n", {"categorical": ("0", "1"), "label": "2"}, False),
+    (b"a,b\n", {"categorical": ("0", "1")}, True),
+    (b'\n\n"a\nb",c\r\n1,2\r\n', {}, True),
+    (b"\xef\xbb\xbfa,b\n1,2\n", {"label": "a"}, True),
+    (b"a,b\r1,2\r", {}, True)])
+def test_header_is_found_out(data, options, header):
+    report = Report()
+    read = batches(data, report=report, **options)
+    if "header" not in options:
+        assert report.notes == ["first line taken as the header" if header else
+                                "first line taken as data; columns are numbered from 0"]
+    total = sum(1 for row in csv.reader(io.StringIO(data.decode(), newline="")) if row)
+    assert sum(map(len, read)) == total - header
+
+
+def test_header_that_cannot_be_told():
+    data, options = b"a,b\nc,d\n", {"categorical": ("0", "1")}
+    assert "say --header or --no-header" in failure(data, **options)
+    assert len(rows(data, header=False, **options)) == 2
+    assert len(rows(data, header=True, **options)) == 1
+
+
+def test_a_first_line_with_text_among_numbers_is_data_and_says_where():
+    assert failure(b"39, State-gov,1\n40,Private,0\n", label="2") == (
+        "t.csv, row 1, field 1: 'State-gov' is not a number: --categorical 1 or --ignore 1")
+
+
+def test_odd_first_lines(monkeypatch):
+    assert failure(b"\xff,b\n1,2\n") == "t.csv: the header is not UTF-8"
+    assert failure(b"a" * 200_000).startswith("t.csv: the first lines are not CSV: field larger than field limit")
+    monkeypatch.setattr(csvhead, "LIMIT", 10)
+    assert failure(b"a,b,c,d,e,f,g,h\n1") == "t.csv: the first line is longer than 10 bytes"
+    assert dense(rows(b"a,b,ccc,d\n1,2,3,4\n"), 4).tolist() == [[1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_an_empty_file_has_no_rows(data):
+    report = Report()
+    assert batches(data, report=report, label="y") == []
+    assert report.notes == ["t.csv is empty"]
+
+
+# Fields
+
+
+@pytest.mark.parametrize("text", [b"1.5", b" 1.5 ", b"+1.5", b"15e-1", b"1.5\t", b'"1.5"', b"1.50"])
+def test_numbers(text):
+    assert rows(b"a,b\n" + text + b",1\n").values.tolist() == [1.5, 1]
+
+
+@pytest.mark.parametrize("text", ["x", "1_0", "0x10", "1,5", "1.5.2", "--1", "\u0661", "1 2", "N/A", "x\0"])
+def test_what_is_no_number(text):
+    data = f'a,b b\n1,2\n1,"{text}"\n'.encode()
+    expected = f"t.csv, row 2, field b b: {text!r} is not a number: --categorical 'b b' or --ignore 'b b'"
+    assert failure(data) == expected
+
+
+@pytest.mark.parametrize("text", ["inf", "-Infinity", "1e39", "1e400"])
+def test_numbers_must_be_finite(text):
+    message = failure(f"a\n1\n{text}\n".encode())
+    assert message.startswith("t.csv, row 2, field a: ")
+    assert message.endswith("as feature value; expected a finite 32-bit number")
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
+def test_float32_survive(values):
+    data = b"a\n" + "\n".join(map(repr, values)).encode() + b"\n"
+    assert dense(rows(data), 1)[:, 0].tolist() == values
+
+
+def test_missing_fields():
+    data = b"a,c,y\n,,\n nan,  ,1\n2,x,0\n"
+    batch = rows(data, categorical=("c",), label="y")
+    assert batch.indptr.tolist() == [0, 0, 0, 2]
+    np.testing.assert_array_equal(batch.labels, np.array([np.nan, 1, 0], np.float32))
+    expected = "t.csv, row 1, field a: is empty; --missing zero reads it as no feature"
+    assert failure(data, categorical=("c",), label="y", missing="error") == expected
+    assert "row 1, field c: is empty" in failure(b"a,c\n1, \n", categorical=("c",), missing="error")
+
+
+def test_a_question_mark_is_a_value():
+    encoder = Vocabulary()
+    rows(b"a,c\n1, ?\n2,?\n", encoder=encoder, categorical=("c",))
+    assert encoder.names() == ["a", "c=?"]
+
+
+@pytest.mark.parametrize(("weight", "expected"), [
+    ("-1", "-1 as weight; expected a finite number from 0 up"), ("", "no weight; expected a finite number"),
+    ("inf", "inf as weight; expected a finite number"), ("x", "'x' is not a number")])
+def test_weights(weight, expected):
+    message = failure(f"a,w\n1,2\n1,{weight}\n".encode(), weight="w")
+    assert message.startswith(f"t.csv, row 2, field w: {expected}")
+
+
+@pytest.mark.parametrize(("options", "texts", "expected"), [
+    ({}, ("1.5", "-2", "1e3"), [1.5, -2, 1000]),
+    ({"binary": True}, ("1", "-1", " 1 "), [1, 0, 1]),
+    ({"binary": True}, ("TRUE", "FALSE", "true"), [1, 0, 1]),
+    ({"positive": ">50K"}, (" >50K", "<=50K", ">50K."), [1, 0, 0]),
+    ({"binary": True, "positive": "2"}, ("2", "1", "2.0"), [1, 0, 1])])
+def test_labels(options, texts, expected):
+    data = "a,y\n" + "".join(f"1,{text}\n" for text in texts)
+    assert rows(data.encode(), label="y", **options).labels.tolist() == expected
+
+
+@pytest.mark.parametrize(("options", "text", "expected"), [
+    ({}, "yes", "label 'yes' is not a finite number; name the label that means 1 with --positive-label"),
+    ({"binary": True}, "yes", "label 'yes' is not a finite number; name the label that means 1 with --positive-label"),
+    ({}, "inf", "label 'inf' is not a finite number"), ({}, "1e39", "label '1e39' is not a finite number"),
+    ({"binary": True}, "2", "label 2 in a classification; expected 0 and 1, or -1 and 1"),
+    ({"binary": True}, "-1", "label -1 in a classification")])
+def test_labels_that_are_none(options, text, expected):
+    message = failure(f"a,y\n1,0\n1,{text}\n".encode(), label="y", **options)
+    assert message.startswith(f"t.csv, row 2, field y: {expected}")
+
+
+# Bad rows
+
+BAD = (b"a,c,y\n1,x,0\n2,y\n3,\xff,1\n4,z\0,1\nq,x,1\n5,x,3\n\n6,x,no\n7,x,1,2\n1e39,x,1\n8,v,1\n9,u,-1\n10,x\n")
+BAD_REASONS = {
+    2: "2 fields, expected 3 as in the first line", 3: "is not UTF-8, or", 4: "is not UTF-8, or",
+    5: "'q' is not a number", 6: "label 3 in a classification",
+    7: "label 'no' is not a finite number", 8: "4 fields, expected 3",
+    9: "1e+39 as feature value", 11: "label -1 in a classification", 12: "2 fields, expected 3"}
+
+
+@pytest.mark.parametrize("block", [16, 24, 1 << 20])
+def test_bad_rows_can_be_left_out(monkeypatch, block):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+    report, encoder = Report(), Vocabulary()
+    report.skip = (errors := []).append
+    batch_list = batches(BAD, report=report, encoder=encoder, categorical=("c",), label="y", binary=True,
+                         on_error="skip")
+    numbers = [int(number) for batch in batch_list for number in batch.origin.numbers]
+    assert numbers == [1, 10]
+    assert rows(BAD, categorical=("c",), label="y", binary=True, on_error="skip").labels.tolist() == [0, 1]
+    found = {error.number: error.problem for error in errors}
+    assert sorted(found) == sorted(BAD_REASONS)
+    assert all(found[number].startswith(reason) for number, reason in BAD_REASONS.items())
+    assert encoder.names() == ["a", "c=x", "c=v"]
+
+
+@pytest.mark.parametrize("number", [3, 4, 5, 6, 7, 9, 11])
+def test_the_first_bad_row_is_named(number):
+    lines = [line for line in BAD.splitlines() if line]
+    whole = [line for line in lines[number:] if line.count(b",") == 2]
+    message = failure(b"\n".join(lines[:2] + whole), categorical=("c",), label="y", binary=True)
+    assert message.startswith("t.csv, row 2, field ")
+    assert BAD_REASONS[number] in message
+
+
+@pytest.mark.parametrize("number", [2, 8, 12])
+def test_a_ragged_row_is_named(number):
+    lines = BAD.splitlines()
+    line = next(line for line in lines if len(line.split(b",")) != 3 and line)
+    message = failure(b"\n".join([b"a,c,y", *[b"1,x,0"] * (number - 1), line, b"1,x,0"]), categorical=("c",), label="y")
+    assert message == f"t.csv, row {number}: 2 fields, expected 3 as in the first line"
+
+
+def test_a_ragged_row_may_be_no_text(capfd):
+    report = Report()
+    got = batches(b"a,b\n1,2\n\xff,3,4\n5\xe2\x82\n6,7\n", report=report, on_error="skip")
+    assert [int(number) for batch in got for number in batch.origin.numbers] == [1, 4]
+    assert [str(error) for error in report.errors] == [
+        "t.csv, row 2: 3 fields, expected 2 as in the first line",
+        "t.csv, row 3: 1 fields, expected 2 as in the first line"]
+    assert failure(b"a,b\n\xff,3,4\n") == "t.csv, row 1: 3 fields, expected 2 as in the first line"
+    assert capfd.readouterr().err == ""  # where pyarrow complains of what its callback could not be told
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\xff", b"\xe2\x82\xac", b"\xe2\x82", b"\xc3", b"\xed\xa0\x80", b"\0"])),
+       st.integers(4, 9))
+def test_each_byte_that_is_no_utf8_becomes_a_nul(parts, size):
+    data = b"".join(parts)
+    stream = ValidUTF8(io.BytesIO(data))
+    got = b"".join(iter(lambda: stream.read(size), b""))
+    assert got == re.sub("[\udc80-\udcff]", "\0", data.decode(errors="surrogateescape")).encode()
+    assert len(got) == len(data)
+
+
+@given(st.lists(st.sampled_from([b"1,2", b"3", b"4,5,6", b"", b"7,8"]), max_size=60), st.sampled_from([8, 12, 50]))
+def test_numbers_of_rows_among_ragged_ones(lines, block):
+    kept = [line for line in lines if line]
+    report, old = Report(), tables.BLOCK_BYTES
+    tables.BLOCK_BYTES = block
+    try:
+        got = batches(b"a,b\n" + b"\n".join(lines), report=report, on_error="skip")
+    finally:
+        tables.BLOCK_BYTES = old
+    numbers = [n for batch in got for n in batch.origin.numbers.tolist()]
+    assert numbers == [n for n, line in enumerate(kept, 1) if line.count(b",") == 1]
+    assert report.counts.get("rows skipped", 0) == len(kept) - len(numbers)
+
+
+def test_a_row_that_never_ends(monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
+    message = failure(b'a,c\n1,"' + b"x" * 500, categorical=("c",))
+    assert message == "t.csv: a row is longer than 64 bytes; perhaps a quote is never closed"
+
+
+def test_a_failing_stream_keeps_its_error(monkeypatch):
+    monkeypatch.setattr(csvhead, "LIMIT", 8)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 16)
+
+    class Broken(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() > 40:
+                raise DataError("the gzip stream is damaged", source="t.csv.gz")
+            return super().read(size)
+
+    with pytest.raises(DataError, match="gzip stream is damaged"):
+        batches(Broken(b"a,b\n" + b"1,2\n" * 100))
+
+
+# The same rows, however they come
+
+
+def mixed_table(count):
+    rng = np.random.default_rng(5)
+    return "a,c,d,y\n" + "".join(
+        f'{rng.normal():.4g},"k,{rng.integers(5)}", d{rng.integers(50)} ,{rng.integers(2)}\n' for _ in range(count))
+
+
+@pytest.mark.parametrize("block", [64, 1000, 1 << 20])
+@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(12)])
+def test_blocks_do_not_matter(monkeypatch, block, encoder):
+    data, options = mixed_table(300).encode(), {"categorical": ("c", "d"), "label": "y", "binary": True}
+    whole = rows(data, encoder=encoder(), **options)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+    monkeypatch.setattr(csvhead, "LIMIT", 50)
+    parts = batches(data, encoder=encoder(), **options)
+    joined = concatenate(parts)
+    for name in ("indptr", "indices", "values", "labels"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+    assert [n for part in parts for n in part.origin.numbers] == list(range(1, 301))
+    assert len(parts) > 1 or block > 1000
+
+
+def test_a_stream_that_gives_little_at_a_time():
+    class Trickle(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, 3))
+
+    data, options = mixed_table(50).encode(), {"categorical": ("c", "d"), "label": "y"}
+    assert rows(Trickle(data), **options).indices.tolist() == rows(data, **options).indices.tolist()
+
+
+def test_a_reader_given_up_early_leaves_quietly():
+    source = SimpleNamespace(name="t.csv", path=None)
+    stream = io.BytesIO(b"a,b\n" + b"1,2\n" * 2_000_000)
+    reader = tables.read(source, stream, ReadOptions(), Report(), "csv")
+    assert len(next(reader)) > 0
+    reader.close()
+    stream.close()
+
+
+def test_without_an_encoder_the_vocabulary_must_exist(tmp_path):
+    source, path = SimpleNamespace(name="t.csv", path=None), tmp_path / "v.tsv"
+    options = ReadOptions(table=TableOptions(categorical=("c",), vocabulary=str(path)))
+    with pytest.raises(UsageError, match="does not exist"):
+        next(tables.read(source, io.BytesIO(b"a,c\n1,x\n"), options, Report(), "csv"))
+    path.write_text("index\tcolumn\tvalue\n0\ta\t\n1\tc\tx\n")
+    (batch,) = tables.read(source, io.BytesIO(b"a,c\n1,x\n"), options, Report(), "csv")
+    assert batch.indices.tolist() == [0, 1]
+
+
+# Parquet
+
+
+def to_parquet(path, **columns):
+    parquet.write_table(pa.table(columns), path, row_group_size=7)
+    return str(path)
+
+
+def test_parquet_equals_csv(tmp_path):
+    lines = list(csv.DictReader(io.StringIO(mixed_table(40))))
+    path = to_parquet(
+        tmp_path / "t.parquet", a=pa.array([float(line["a"]) for line in lines]),
+        c=pa.array([line["c"] for line in lines]).dictionary_encode(), d=pa.array([line["d"] for line in lines]),
+        y=pa.array([int(line["y"]) for line in lines], pa.int8()))
+    options = {"categorical": ("c", "d"), "label": "y", "binary": True}
+    expected = rows(mixed_table(40).encode(), **options)
+    parts = batches(b"", "parquet", path=path, **options)
+    got = concatenate(parts)
+    for name in ("indptr", "indices", "values", "labels"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(expected, name))
+    assert [n for part in parts for n in part.origin.numbers] == list(range(1, 41))
+
+
+def test_parquet_types(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK_FIELDS", 9)  # one row a batch
+    path = to_parquet(
+        tmp_path / "t.parquet", i=pa.array([1, None, 2**60]), b=pa.array([True, False, None]),
+        f=pa.array([1.5, float("nan"), 0], pa.float32()), s=pa.array([" 2 ", "", None]),
+        dec=pa.array(["1.5", "2.5", None]).cast(pa.decimal128(5, 2)), none=pa.nulls(3),
+        day=pa.array([1, 2, None], pa.date32()), num=pa.array([7, None, 7]), raw=pa.array([b"x", b" ", None]))
+    encoder = Vocabulary()
+    parts = batches(b"", "parquet", path=path, encoder=encoder, categorical=("day", "num", "raw"))
+    names = ["i", "b", "f", "s", "dec", "none", "day=1970-01-02", "num=7", "raw=x", "day=1970-01-03"]
+    assert encoder.names() == names
+    assert len(parts) == 3
+    assert dense(concatenate(parts), 10).tolist() == [
+        [1, 1, 1.5, 2, 1.5, 0, 1, 1, 1, 0], [0, 0, 0, 0, 2.5, 0, 0, 0, 0, 1], [2**60, 0, 0, 0, 0, 0, 0, 1, 0, 0]]
+
+
+def test_parquet_faults_are_named(tmp_path):
+    path = to_parquet(tmp_path / "t.parquet", a=["1", "x"], t=pa.array([1, 2], pa.date32()), n=[[1], [2]],
+                      e=[1.0, np.inf], m=[1, None])
+    only = {"ignore": ("t", "n", "e")}
+    assert failure(b"", "parquet", path=path, **only).startswith("t.csv, row 2, field a: 'x' is not a number")
+    assert "row 2, field e: inf as feature value" in failure(b"", "parquet", path=path, ignore=("a", "t", "n"))
+    options = {"ignore": ("a", "t", "n", "e"), "missing": "error"}
+    assert "row 2, field m: is empty" in failure(b"", "parquet", path=path, **options)
+    assert failure(b"", "parquet", path=path, ignore=("n",)) == (
+        "column 't' has the type date32[day], which is not a number: --categorical t or --ignore t")
+    assert failure(b"", "parquet", path=path, ignore=("t",), categorical=("n",)).startswith(
+        "column 'n' has the type list<")
+    assert failure(b"", "parquet", path=path, categorical=("z",)).startswith(
+        "no column 'z'; the columns found are: 0 a, 1 t, 2 n, 3 e, 4 m")
+
+
+def test_parquet_needs_a_regular_and_sound_file(tmp_path):
+    expected = "t.csv: Parquet is read from its end, so it must be a regular file: write it to one first"
+    assert failure(b"", "parquet") == expected
+    assert failure(b"", "parquet", path=str(tmp_path)) == expected
+    path = tmp_path / "t.parquet"
+    whole = Path(to_parquet(path, a=list(range(100)))).read_bytes()
+    for end in range(0, len(whole), 41):
+        path.write_bytes(whole[:end])
+        assert "t.csv: not a Parquet file that can be read: " in failure(b"", "parquet", path=str(path))
+
+
+# Real data
+
+
+def judge(lines, numeric, categorical):
+    """Dense rows by scikit-learn: numeric columns, then one-hot; and the one-hot names."""
+    encoder = OneHotEncoder(sparse_output=False)
+    one_hot = encoder.fit_transform([[line[p] for p in categorical] for line in lines])
+    names = [f"{p}={value}" for p, values in zip(categorical, encoder.categories_, strict=True) for value in values]
+    return np.hstack([np.array([[np.float32(line[p]) for p in numeric] for line in lines]), one_hot]), names
+
+
+def test_adult_equals_scikit_learn():
+    path = shared("adult", "adult.data")
+    encoder = Vocabulary()
+    data = path.read_bytes()
+    batch = rows(data, encoder=encoder, positive=">50K", **ADULT)
+    lines = [[field.strip() for field in line] for line in csv.reader(io.StringIO(data.decode())) if line]
+    categorical = [int(p) for p in ADULT["categorical"]]
+    numeric = [p for p in range(14) if p not in categorical]
+    expected, names = judge(lines, numeric, categorical)
+    position = {name: i for i, name in enumerate(encoder.names())}
+    order = [position[name] for name in [str(p) for p in numeric] + names]
+    np.testing.assert_array_equal(dense(batch, encoder.feature_dim)[:, order], expected)
+    assert encoder.feature_dim == len(order) == 108
+    assert batch.labels.tolist() == [float(line[14] == ">50K") for line in lines]
+    test = shared("adult", "adult.test").read_bytes().split(b"\n", 1)[1]
+    report, fixed = Report(), encoder
+    fixed.freeze()
+    scored = rows(test, encoder=fixed, report=report, positive=">50K.", **ADULT)
+    assert (len(scored), int(scored.labels.sum()), fixed.feature_dim) == (16_281, 3_846, 108)
+    assert report.counts == {}
+    assert "no column '1'; the columns found are: 0" in failure(shared("adult", "adult.test").read_bytes(), **ADULT)
+
+
+def test_online_shoppers_equals_scikit_learn():
+    path = shared("online-shoppers", "online_shoppers_intention.csv")
+    encoder, names = Vocabulary(), ("Month", "VisitorType", "Weekend", "Browser")
+    batch = rows(path.read_bytes(), encoder=encoder, label="Revenue", categorical=names, binary=True)
+    header, *lines = csv.reader(io.StringIO(path.read_text()))
+    categorical = [header.index(name) for name in names]
+    numeric = [p for p in range(len(header) - 1) if p not in categorical]
+    expected, one_hot = judge(lines, numeric, categorical)
+    position = {name: i for i, name in enumerate(encoder.names())}
+    order = [position[header[p]] for p in numeric]
+    order += [position[f"{header[int(name.split('=', 1)[0])]}={name.split('=', 1)[1]}"] for name in one_hot]
+    np.testing.assert_array_equal(dense(batch, encoder.feature_dim)[:, order], expected)
+    assert batch.labels.tolist() == [float(line[-1] == "TRUE") for line in lines]
+
+
+def test_restaurant_ratings():
+    path = shared("restaurant", "rating_final.csv")
+    encoder = Vocabulary()
+    options = {"label": "rating", "categorical": ("userID", "placeID"), "ignore": ("food_rating", "service_rating")}
+    batch = rows(path.read_bytes(), encoder=encoder, **options)
+    lines = list(csv.DictReader(io.StringIO(path.read_text())))
+    assert batch.labels.tolist() == [float(line["rating"]) for line in lines]
+    names = encoder.names()
+    assert [names[i] for i in batch.indices] == [
+        f"{name}={line[name]}" for line in lines for name in ("userID", "placeID")]
+    assert encoder.feature_dim == 138 + 130
