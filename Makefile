@@ -57,6 +57,7 @@ kills: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(WITH_VENV) cython-lint fmcore
 
 docs: $(INSTALLED)

@@ -1,4 +1,5 @@
 """The extensions and their compiler flags; everything else about the package stands in pyproject.toml."""
+
 import os
 import platform
 import subprocess
@@ -12,13 +13,28 @@ from setuptools import Extension, setup
 # NaN and infinity keep their meaning, and sums their order (no -ffast-math): vector lanes are spelled out in lanes.h.
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros"]
 # Spelled out rather than -march=x86-64-v3, which compilers before gcc 11 and clang 12 do not know.
-LEVEL_3 = ["-mavx", "-mavx2", "-mbmi", "-mbmi2", "-mf16c", "-mfma", "-mlzcnt", "-mmovbe", "-mpopcnt",
-           "-mprfchw"]  # to fetch for writing, which processors without it take for no instruction at all
+LEVEL_3 = [
+    "-mavx",
+    "-mavx2",
+    "-mbmi",
+    "-mbmi2",
+    "-mf16c",
+    "-mfma",
+    "-mlzcnt",
+    "-mmovbe",
+    "-mpopcnt",
+    "-mprfchw",
+]  # to fetch for writing, which processors without it take for no instruction at all
 # With FMKIT_SANITIZE=1 and clang: bad memory accesses and undefined behaviour stop the program, and a fuzzing engine is
 # told which branches were taken (tests/fuzz). Whoever imports such a build has loaded the sanitizer's runtime before.
 SANITIZE = os.environ.get("FMKIT_SANITIZE") == "1"
-SANITIZED = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined",
-             "-fsanitize=address,undefined,fuzzer-no-link"]
+SANITIZED = [
+    "-O1",
+    "-g",
+    "-fno-omit-frame-pointer",
+    "-fno-sanitize-recover=undefined",
+    "-fsanitize=address,undefined,fuzzer-no-link",
+]
 BUILDS = {"_v3": LEVEL_3}  # a .pyx whose name ends so holds the same source for a newer processor
 ON_X86 = platform.machine().lower() in {"x86_64", "amd64"}
 
@@ -52,14 +68,26 @@ def extensions():
         if build is not None and not ON_X86:
             continue
         yield Extension(
-            ".".join(source.with_suffix("").parts), [str(source)],
+            ".".join(source.with_suffix("").parts),
+            [str(source)],
             extra_compile_args=[*FLAGS, "-Wno-psabi", *(build or []), *compile_flags, *(SANITIZED if SANITIZE else [])],
             extra_link_args=link_flags,
-            depends=sorted(str(path) for suffix in ("*.pxd", "*.pxi", "*.h") for path in source.parent.glob(suffix)))
+            depends=sorted(str(path) for suffix in ("*.pxd", "*.pxi", "*.h") for path in source.parent.glob(suffix)),
+        )
 
 
-setup(ext_modules=cythonize(
-    list(extensions()), nthreads=0,
-    compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
-                         "initializedcheck": False, "embedsignature": True}),
-    options={"build": {"build_base": "build/sanitized"}} if SANITIZE else {})
+setup(
+    ext_modules=cythonize(
+        list(extensions()),
+        nthreads=0,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": True,
+        },
+    ),
+    options={"build": {"build_base": "build/sanitized"}} if SANITIZE else {},
+)

@@ -4,6 +4,7 @@ The loops are C (bandwidth.c), compiled into a temporary folder. Several threads
 their own choice, as training does. And how long two threads take to answer each other: 100 ns on
 processors that share a cache, several times that on distant ones, and hosts move theirs about.
 """
+
 import ctypes
 import os
 import re
@@ -70,9 +71,24 @@ def library(folder):
     """The compiled loops."""
     target = Path(folder, "bandwidth.so")
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    subprocess.run([*compiler, "-O3", "-fno-math-errno", "-fassociative-math", "-fno-signed-zeros",
-                    "-fno-trapping-math", *FLAGS.get(CpuBackend().build, []), "-Wno-psabi", "-shared", "-fPIC",
-                    str(SOURCE), "-o", str(target)], check=True)
+    subprocess.run(
+        [
+            *compiler,
+            "-O3",
+            "-fno-math-errno",
+            "-fassociative-math",
+            "-fno-signed-zeros",
+            "-fno-trapping-math",
+            *FLAGS.get(CpuBackend().build, []),
+            "-Wno-psabi",
+            "-shared",
+            "-fPIC",
+            str(SOURCE),
+            "-o",
+            str(target),
+        ],
+        check=True,
+    )
     loaded = ctypes.CDLL(str(target))
     for name in ("read_in_order", "read_at_random", "move_at_random"):
         getattr(loaded, name).restype = ctypes.c_float
@@ -83,11 +99,12 @@ def table_of(size):
     """Floats of that many bytes, on cache lines."""
     raw = np.ones(size // 4 + LINE // 4, np.float32)
     skip = -(raw.ctypes.data // 4) % (LINE // 4)
-    return raw[skip:skip + size // 4]
+    return raw[skip : skip + size // 4]
 
 
 def touch(loop, tables, orders):
     """A function that touches lines of a table by each thread, as its order says, or all lines where it is None."""
+
     def one(table, order):
         if order is None:
             loop(pointer(table), ctypes.c_int64(table.nbytes // LINE))
@@ -119,8 +136,10 @@ def rates(runs, threads):
             tables = [table_of(whole // (1 if level in OWN_CACHES else threads)) for _ in range(threads)]
             lines = tables[0].nbytes // LINE
             orders = [random.integers(0, lines, TOUCHES, np.int32) for _ in range(threads)]
-            works = {READ: touch(loops.read_at_random, tables, orders),
-                     MOVE: touch(loops.move_at_random, tables, orders)}
+            works = {
+                READ: touch(loops.read_at_random, tables, orders),
+                MOVE: touch(loops.move_at_random, tables, orders),
+            }
             if level == "RAM":
                 works[IN_ORDER] = touch(loops.read_in_order, tables, [None] * threads)
             for kind, times in measured(works, runs, f"{level}, {threads_word(threads)}").items():

@@ -3,6 +3,7 @@
 Two processors shared by two busy processes and two threads are half of each; an epoch that takes more than three times
 as long waits for a thread without a processor.
 """
+
 import statistics
 import subprocess
 import sys
@@ -33,8 +34,10 @@ def main():
     """Print a line for each number of threads."""
     options = scaled_parser(__doc__.splitlines()[0], rows=200_000).parse_args()
     print_setting()
-    batch, hyperparameters = clicks.generated(options.rows, scale=options.scale), hyperparameters_for(
-        FACTORS, options.scale)
+    batch, hyperparameters = (
+        clicks.generated(options.rows, scale=options.scale),
+        hyperparameters_for(FACTORS, options.scale),
+    )
     works = {threads: epoch(batch, hyperparameters, threads) for threads in THREADS}
     times = {}
     for count in BUSY:
@@ -43,8 +46,10 @@ def main():
     for threads in THREADS:
         ratio = statistics.median(times[BUSY[-1]][threads]) / statistics.median(times[0][threads])
         figure(f"{threads}, times as long", [ratio], "growth")
-        print(f"k = {FACTORS}, {threads_word(threads):9}: {spread(times[0][threads])} s, beside {BUSY[-1]} busy "
-              f"processes {spread(times[BUSY[-1]][threads])} s, {ratio:.1f} times as long")
+        print(
+            f"k = {FACTORS}, {threads_word(threads):9}: {spread(times[0][threads])} s, beside {BUSY[-1]} busy "
+            f"processes {spread(times[BUSY[-1]][threads])} s, {ratio:.1f} times as long"
+        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 As in logs of advertisements, 13 columns are numbers cut into buckets, and of the other 26 most have values that are
 rare beside a few that are in nearly every row. Equal arguments give equal rows, and more rows begin with fewer.
 """
+
 from functools import lru_cache
 
 import numpy as np
@@ -10,8 +11,34 @@ import numpy as np
 from fmcore.rows.batch import Batch
 
 BUCKETS = (20, 20, 30, 30, 40, 40, 50, 50, 64, 64, 100, 100, 128)  # of each column of numbers, normally distributed
-DISTINCT = (4, 10, 20, 30, 60, 100, 150, 300, 600, 1000, 1500, 2000, 3000, 4000, 5000, 8000, 10_000, 12_000, 15_000,
-            20_000, 40_000, 80_000, 120_000, 160_000, 200_000, 315_000)  # values of each other column
+DISTINCT = (
+    4,
+    10,
+    20,
+    30,
+    60,
+    100,
+    150,
+    300,
+    600,
+    1000,
+    1500,
+    2000,
+    3000,
+    4000,
+    5000,
+    8000,
+    10_000,
+    12_000,
+    15_000,
+    20_000,
+    40_000,
+    80_000,
+    120_000,
+    160_000,
+    200_000,
+    315_000,
+)  # values of each other column
 COLUMNS = len(BUCKETS) + len(DISTINCT)
 GROWING = 1000  # columns of as many values or more have more of them at a larger scale
 ZIPF = 1.1  # value number r of a column is as likely as r**-ZIPF
@@ -41,11 +68,11 @@ def generated(rows, seed=0, scale=1):
     columns = drawn_columns(scale)
     for chunk, first in enumerate(range(0, rows, CHUNK)):
         random = np.random.default_rng([2013, seed, chunk])
-        part = indices[first:first + CHUNK]
+        part = indices[first : first + CHUNK]
         for j, draw in enumerate(columns):
-            part[:, j] = draw(random)[:len(part)]
-        scores = true_scores(part, scale) + random.normal(0, NOISE, CHUNK)[:len(part)]
-        labels[first:first + CHUNK] = random.random(CHUNK)[:len(part)] < sigmoid(scores)
+            part[:, j] = draw(random)[: len(part)]
+        scores = true_scores(part, scale) + random.normal(0, NOISE, CHUNK)[: len(part)]
+        labels[first : first + CHUNK] = random.random(CHUNK)[: len(part)] < sigmoid(scores)
     indptr = np.arange(rows + 1, dtype=np.int64) * COLUMNS
     return Batch(indptr, indices.ravel(), None, labels)
 
@@ -54,12 +81,15 @@ def generated(rows, seed=0, scale=1):
 def drawn_columns(scale):
     """For each column a function from a generator to the features of CHUNK rows."""
     offsets = np.append(0, np.cumsum(sizes(scale)))
-    return [bucketed(size, offset) if j < len(BUCKETS) else ranked(size, offset)
-            for j, (size, offset) in enumerate(zip(sizes(scale), offsets, strict=False))]
+    return [
+        bucketed(size, offset) if j < len(BUCKETS) else ranked(size, offset)
+        for j, (size, offset) in enumerate(zip(sizes(scale), offsets, strict=False))
+    ]
 
 
 def bucketed(buckets, offset):
     """The column of a number: equal buckets from -DEVIATIONS to DEVIATIONS."""
+
     def draw(random):
         place = (random.normal(size=CHUNK) + DEVIATIONS) / (2 * DEVIATIONS) * buckets
         return offset + np.clip(place, 0, buckets - 1).astype(np.int64)
@@ -82,8 +112,10 @@ def ranked(size, offset):
 def truth(scale):
     """Weights that the labels are drawn by: linear float32 (d,), factors float32 (d, TRUE_RANK)."""
     random, dim = np.random.default_rng(TRUE_SEED), feature_dim(scale)
-    return (TRUE_LINEAR * random.standard_normal(dim, np.float32),
-            TRUE_FACTORS * random.standard_normal((dim, TRUE_RANK), np.float32))
+    return (
+        TRUE_LINEAR * random.standard_normal(dim, np.float32),
+        TRUE_FACTORS * random.standard_normal((dim, TRUE_RANK), np.float32),
+    )
 
 
 def forget():

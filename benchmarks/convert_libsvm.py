@@ -1,4 +1,5 @@
 """`fm convert` from libsvm text to recordIO as a whole process: MB of text a second on one thread and two; memory."""
+
 import subprocess
 import sys
 import tempfile
@@ -49,8 +50,10 @@ def main():
     rows = options.rows // TIMES * TIMES
     print(f"fm convert of {rows:,} rows, {sizes[1]:.0f} MB of text, whole process, median of {options.runs}")
     for n, time in times.items():
-        print(f"{n} thread{'s' * (n > 1)}: {sizes[1] / time:.0f} MB/s, {rows / time:,.0f} rows/s, "
-              f"{times[1] / time:.2f} times one thread")
+        print(
+            f"{n} thread{'s' * (n > 1)}: {sizes[1] / time:.0f} MB/s, {rows / time:,.0f} rows/s, "
+            f"{times[1] / time:.2f} times one thread"
+        )
     if peaks:
         print(f"memory, {THREADS[-1]} threads: {peaks[1]:.0f} MB; for {sizes[0]:.0f} MB of text {peaks[0]:.0f} MB")
 

@@ -2,6 +2,7 @@
 
 To measure an engine, scaling.py runs this file: `mpirun -n 2 python benchmarks/crews.py mpi FILE ...`, say.
 """
+
 import argparse
 import json
 import os
@@ -71,6 +72,7 @@ class Timed(Worker):
 
 def timed(worker, name, call):
     """The same function, whose CPU seconds are added to a worker's."""
+
     def run(*args):
         start = time.process_time()
         try:
@@ -100,8 +102,16 @@ class Crew:
         data, options = sources.find([str(path)]), ReadOptions(threads=1, index_base="0")
         parts = dealing.deal(data, options, engine.workers).parts
         read, tests = (Parts.of(each, data, options) for each in (parts, [[]] * engine.workers))
-        orders = Orders(engine.workers, read, tests, open_encoder(options.table), h, 1,
-                        Budget(NO_LIMIT, NO_LIMIT, told=True), "sharded" if sharded else "replica")
+        orders = Orders(
+            engine.workers,
+            read,
+            tests,
+            open_encoder(options.table),
+            h,
+            1,
+            Budget(NO_LIMIT, NO_LIMIT, told=True),
+            "sharded" if sharded else "replica",
+        )
         learned = engine.all("read", orders)
         rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)
         mean = mean_label(sum(each.weighted for each in learned))
@@ -166,7 +176,7 @@ def measured(engine, options):
         spent.append((cpu_seconds(numbers) - before, time.process_time() - own))
 
     last = crew.rows - options.rows
-    for first in range(0, last + 1, options.rows)[:options.rounds]:
+    for first in range(0, last + 1, options.rows)[: options.rounds]:
         spent.clear()
         told.append((crew.round(options.rows, first, around), *map(sum, zip(*spent, strict=True))))
     start = time.perf_counter()

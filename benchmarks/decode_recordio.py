@@ -1,4 +1,5 @@
 """Speed of the recordIO-protobuf codec in memory, and how google protobuf compares on the same bytes."""
+
 import io
 import struct
 
@@ -26,7 +27,7 @@ def payloads(data, count):
     at, found = 0, []
     for _ in range(count):
         size = struct.unpack_from("<4xI", data, at)[0]
-        found.append(data[at + 8:at + 8 + size])
+        found.append(data[at + 8 : at + 8 + size])
         at += 8 + (size + 3) // 4 * 4
     return found
 
@@ -40,16 +41,22 @@ def main():
     data = recordio.encode(batch, feature_dim)
     record, some = record_message.record_class(), payloads(data, min(options.rows, GOOGLE_ROWS))
     messages = [record.FromString(payload) for payload in some]
-    times = medians({
-        **{n: lambda n=n: decode_all(data, n) for n in THREADS},
-        "encode": lambda: recordio.encode(batch, feature_dim),
-        "google decode": lambda: [record.FromString(payload) for payload in some],
-        "google encode": lambda: [message.SerializeToString() for message in messages]}, options.runs)
+    times = medians(
+        {
+            **{n: lambda n=n: decode_all(data, n) for n in THREADS},
+            "encode": lambda: recordio.encode(batch, feature_dim),
+            "google decode": lambda: [record.FromString(payload) for payload in some],
+            "google encode": lambda: [message.SerializeToString() for message in messages],
+        },
+        options.runs,
+    )
     print(f"{len(batch):,} records of {clicks.COLUMNS} keys, {len(data) / 1e6:.0f} MB, median of {options.runs}")
 
     def line(name, time, google):
-        print(f"{name}: {len(batch) / time / 1e6:.2f} M records/s, {len(data) / time / 1e6:.0f} MB/s, "
-              f"{len(batch) / time * google / len(some):.1f} times google protobuf")
+        print(
+            f"{name}: {len(batch) / time / 1e6:.2f} M records/s, {len(data) / time / 1e6:.0f} MB/s, "
+            f"{len(batch) / time * google / len(some):.1f} times google protobuf"
+        )
 
     for n in THREADS:
         line(f"decode, {n} thread{'s' * (n > 1)}", times[n], times["google decode"])

@@ -5,6 +5,7 @@
 The grid (learning rate, weight decay, deviation of the first factors, mini-batch size) is run with this program on the
 same rows; its best point is chosen by the test rows, which flatters it. --quick leaves it out. Prints a markdown table.
 """
+
 import gzip
 import itertools
 import os
@@ -26,8 +27,12 @@ from fmcore.rows.batch import Batch, concatenate
 from fmcore.rows.dataset import Dataset
 from fmcore.training.loop import train
 
-GRID = {"lr": (0.02, 0.03, 0.05, 0.1), "wd": (1e-5, 1e-4, 1e-3, 3e-3), "sigma": (0.01, 0.02, 0.05),
-        "mini_batch_size": (16, 32, 64, 256)}
+GRID = {
+    "lr": (0.02, 0.03, 0.05, 0.1),
+    "wd": (1e-5, 1e-4, 1e-3, 3e-3),
+    "sigma": (0.01, 0.02, 0.05),
+    "mini_batch_size": (16, 32, 64, 256),
+}
 SHOPPERS = ("Month", "OperatingSystems", "Browser", "Region", "TrafficType", "VisitorType", "Weekend")
 
 
@@ -94,8 +99,15 @@ def score(rows, test, metric, **given):
 def grid_points():
     """Every combination of the grid as hyperparameters."""
     for lr, wd, sigma, rows in itertools.product(*GRID.values()):
-        yield {"bias_lr": lr, "linear_lr": lr, "factors_lr": lr, "linear_wd": wd, "factors_wd": wd,
-               "factors_init_sigma": sigma, "mini_batch_size": rows}
+        yield {
+            "bias_lr": lr,
+            "linear_lr": lr,
+            "factors_lr": lr,
+            "linear_wd": wd,
+            "factors_wd": wd,
+            "factors_init_sigma": sigma,
+            "mini_batch_size": rows,
+        }
 
 
 def compare(name, folder, seeds, *, quick):
@@ -116,8 +128,10 @@ def best_of_grid(rows, test, metric, predictor_type, own):
     found = [score(rows, test, metric, predictor_type=predictor_type, **point) for point in points]
     best = max(found) if metric == "accuracy" else min(found)
     at = points[found.index(best)]
-    words = (f"lr {at['linear_lr']:g}, wd {at['linear_wd']:g}, sigma {at['factors_init_sigma']:g}, "
-             f"{at['mini_batch_size']} rows")
+    words = (
+        f"lr {at['linear_lr']:g}, wd {at['linear_wd']:g}, sigma {at['factors_init_sigma']:g}, "
+        f"{at['mini_batch_size']} rows"
+    )
     return [f"{best:.4f}", words, f"{abs(own - best) / best:.2%}"]
 
 

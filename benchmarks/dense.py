@@ -5,6 +5,7 @@
 The pixels are 784 columns of random numbers, none of them 0 and then all but a third, and MNIST's own where the folder
 has them. With OPENBLAS_CORETYPE=Haswell the products are those of a processor without AVX-512.
 """
+
 import os
 from pathlib import Path
 from unittest.mock import patch
@@ -48,7 +49,7 @@ def products(rows, factors, mini_batch_size, threads):
     def work():
         with threadpool_limits(threads, "blas"):
             for first in range(0, rows, mini_batch_size):
-                part = X[first:first + mini_batch_size]
+                part = X[first : first + mini_batch_size]
                 part.T @ (part @ V)
 
     return work
@@ -56,8 +57,9 @@ def products(rows, factors, mini_batch_size, threads):
 
 def compare(name, batch, factors, mini_batch_size, runs):
     """Print rows a second for each number of threads."""
-    hyperparameters = resolve(predictor_type="binary_classifier", num_factors=factors, feature_dim=COLUMNS,
-                              mini_batch_size=mini_batch_size)
+    hyperparameters = resolve(
+        predictor_type="binary_classifier", num_factors=factors, feature_dim=COLUMNS, mini_batch_size=mini_batch_size
+    )
     works = {}
     for threads in THREADS:
         works["non-zeros", threads] = trained(batch, hyperparameters, threads, dense=False)
@@ -66,9 +68,11 @@ def compare(name, batch, factors, mini_batch_size, runs):
     times = medians(works, runs, f"{name}, k = {factors}, mini-batches of {mini_batch_size}")
     for threads in THREADS:
         rates = {way: len(batch) / times[way, threads] for way in ("non-zeros", "matrix", "products")}
-        print(f"k = {factors:2d}, mini-batches of {mini_batch_size:3d}, {threads} thread{'s' * (threads > 1)}: "
-              f"non-zeros {rates['non-zeros']:9,.0f} rows/s, matrix {rates['matrix']:9,.0f}, ratio "
-              f"{rates['matrix'] / rates['non-zeros']:.1f}; NumPy's products alone {rates['products']:9,.0f}")
+        print(
+            f"k = {factors:2d}, mini-batches of {mini_batch_size:3d}, {threads} thread{'s' * (threads > 1)}: "
+            f"non-zeros {rates['non-zeros']:9,.0f} rows/s, matrix {rates['matrix']:9,.0f}, ratio "
+            f"{rates['matrix'] / rates['non-zeros']:.1f}; NumPy's products alone {rates['products']:9,.0f}"
+        )
 
 
 def main():
@@ -84,8 +88,10 @@ def main():
         sets["MNIST"] = mnist(Path(options.folder))[0].take(slice(options.rows))
     for name, batch in sets.items():
         kind = "a matrix" if prepared.is_dense(batch) else "non-zeros"
-        print(f"{name}: {len(batch):,} rows x {COLUMNS}, {len(batch.indices) / len(batch) / COLUMNS:.0%} non-zeros, "
-              f"trained as {kind}; adagrad, median of {options.runs}")
+        print(
+            f"{name}: {len(batch):,} rows x {COLUMNS}, {len(batch.indices) / len(batch) / COLUMNS:.0%} non-zeros, "
+            f"trained as {kind}; adagrad, median of {options.runs}"
+        )
         for factors in FACTORS[:1] if options.quick else FACTORS:
             for mini_batch_size in MINI_BATCHES:
                 compare(name, batch, factors, mini_batch_size, options.runs)

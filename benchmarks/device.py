@@ -7,6 +7,7 @@ that an epoch cannot do without (each row twice, and for each mini-batch the par
 written), and of what it multiplies in float32, as a product of large matrices gets it, by the two products of each
 mini-batch. All of a process is measured in turn, so that each meets the same noise.
 """
+
 import importlib.util
 import statistics
 import time
@@ -26,8 +27,12 @@ STATE = 2  # numbers a weight with adagrad: itself and its sum of squares
 def full_rows(rows, columns):
     """A Batch without zeros."""
     rng = np.random.default_rng(0)
-    return Batch(np.arange(rows + 1, dtype=np.int64) * columns, np.tile(np.arange(columns, dtype=np.int32), rows),
-                 rng.random(rows * columns, np.float32), rng.integers(0, 2, rows).astype(np.float32))
+    return Batch(
+        np.arange(rows + 1, dtype=np.int64) * columns,
+        np.tile(np.arange(columns, dtype=np.int32), rows),
+        rng.random(rows * columns, np.float32),
+        rng.integers(0, 2, rows).astype(np.float32),
+    )
 
 
 def devices():
@@ -60,8 +65,10 @@ def ceilings(device, threads, runs):
         return statistics.median(times[1:] or times)
 
     with full_precision():
-        return (2 * FLOAT * COPIED / seconds(lambda: target.copy_(source)),
-                2 * size**3 / seconds(lambda: torch.mm(one, one, out=product)))
+        return (
+            2 * FLOAT * COPIED / seconds(lambda: target.copy_(source)),
+            2 * size**3 / seconds(lambda: torch.mm(one, one, out=product)),
+        )
 
 
 def shares(rate, columns, factors, mini_batch_size, ceiling):
@@ -73,8 +80,13 @@ def shares(rate, columns, factors, mini_batch_size, ceiling):
 
 def measure(batch, columns, factors, mini_batch_size, options):
     """Print rows a second by each device."""
-    hyperparameters = resolve(predictor_type="binary_classifier", num_factors=factors, feature_dim=columns,
-                              mini_batch_size=mini_batch_size, lr_schedule="constant")
+    hyperparameters = resolve(
+        predictor_type="binary_classifier",
+        num_factors=factors,
+        feature_dim=columns,
+        mini_batch_size=mini_batch_size,
+        lr_schedule="constant",
+    )
     works = {at: epoch(batch, hyperparameters, at[1], device=at[0]) for at in options.devices}
     for at, work in works.items():
         for _ in range(3 if at[0] == "cuda" else 0):  # until its graphs are captured

@@ -1,4 +1,5 @@
 """Figures of all benchmarks together: read from what scripts write, kept with the machine, compared with others."""
+
 import json
 import os
 import platform
@@ -19,13 +20,34 @@ from fmcore.kernels.cpu import CpuBackend
 from fmcore.system.threads import default_threads
 
 BETTER = {  # unit -> 1 where more of it is better, -1 where less is, 0 where it only describes the others
-    "s": -1, "loss": -1, "bytes": -1, "bytes a non-zero": -1, "growth": -1, "share": 1, "accuracy": 1, "rows": 0,
-    "count": 0}
+    "s": -1,
+    "loss": -1,
+    "bytes": -1,
+    "bytes a non-zero": -1,
+    "growth": -1,
+    "share": 1,
+    "accuracy": 1,
+    "rows": 0,
+    "count": 0,
+}
 TOLERANCE = {"loss": 0.002}  # of a unit: by which medians may differ though no two runs of both came out alike
 OTHER_TOLERANCE = 0.05
 OTHERS = (  # in names of figures that are not fmkit's, which cannot make it worse
-    "busy process", "round trip", "at random", "in order", "xlearn", "vowpalwabbit", "modern_fm", "myfm",
-    "scikit-learn", "products", "trivial", "read_csv", "import ", "google")
+    "busy process",
+    "round trip",
+    "at random",
+    "in order",
+    "xlearn",
+    "vowpalwabbit",
+    "modern_fm",
+    "myfm",
+    "scikit-learn",
+    "products",
+    "trivial",
+    "read_csv",
+    "import ",
+    "google",
+)
 
 
 @dataclass
@@ -71,12 +93,18 @@ def load(path):
 def machine():
     """What figures depend on beside fmkit, name -> text or number."""
     return {
-        "processor": processor(), "processors": os.cpu_count(), "processors to use": default_threads(),
+        "processor": processor(),
+        "processors": os.cpu_count(),
+        "processors to use": default_threads(),
         "memory bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "system": platform.platform(), "compiler": said(compiler(), "--version").partition("\n")[0],
-        "python": platform.python_version(), "numpy": np.__version__, "fmkit": __version__,
+        "system": platform.platform(),
+        "compiler": said(compiler(), "--version").partition("\n")[0],
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "fmkit": __version__,
         "commit": said("git", "-C", str(ROOT), "describe", "--always", "--dirty").strip(),
-        "kernels": CpuBackend().build}
+        "kernels": CpuBackend().build,
+    }
 
 
 def processor():
@@ -116,8 +144,11 @@ def is_other(at):
 
 def slowdown(base, new, script):
     """How many times as long others took as before in a script; at least 1."""
-    ratios = [new[at].median / old.median for at, old in base.items()
-              if at in new and at[0] == script and is_other(at) and old.unit == "s"]
+    ratios = [
+        new[at].median / old.median
+        for at, old in base.items()
+        if at in new and at[0] == script and is_other(at) and old.unit == "s"
+    ]
     return max(1, statistics.median(ratios)) if ratios else 1
 
 

@@ -2,6 +2,7 @@
 
 16 M rows take 9 GB of memory, 100 M features 8 GB. --quick stops at a quarter of both.
 """
+
 import statistics
 
 import bandwidth
@@ -29,8 +30,11 @@ def grow_rows(options):
         batch = clicks.generated(factor * options.rows)
         speeds = rates(len(batch), times_of(batch, 1, options.runs, f"{factor} times the rows"))
         first = first or statistics.median(speeds)
-        print(f"{len(batch):12,} rows, {clicks.feature_dim():,} features: {spread(speeds)} M rows/s, "
-              f"{statistics.median(speeds) / first:.2f} times those of the first line", flush=True)
+        print(
+            f"{len(batch):12,} rows, {clicks.feature_dim():,} features: {spread(speeds)} M rows/s, "
+            f"{statistics.median(speeds) / first:.2f} times those of the first line",
+            flush=True,
+        )
 
 
 def expected(batch, speeds):
@@ -52,9 +56,12 @@ def grow_features(options):
         took = statistics.median(times)
         first = first or (took, limit)
         apart = took / first[0] * first[1] / limit
-        print(f"{len(batch):12,} rows, {clicks.feature_dim(scale):,} features: {spread(rates(len(batch), times))} M "
-              f"rows/s; takes {took / first[0]:.2f} times as long, expected {limit / first[1]:.2f} by "
-              f"{touched.bytes:.0f} bytes a non-zero ({traffic.described(touched)})", flush=True)
+        print(
+            f"{len(batch):12,} rows, {clicks.feature_dim(scale):,} features: {spread(rates(len(batch), times))} M "
+            f"rows/s; takes {took / first[0]:.2f} times as long, expected {limit / first[1]:.2f} by "
+            f"{touched.bytes:.0f} bytes a non-zero ({traffic.described(touched)})",
+            flush=True,
+        )
     figure("features, times as long in times expected", [apart], "growth")
 
 

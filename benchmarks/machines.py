@@ -1,4 +1,5 @@
 """What rounds cost on machines that are not here, on paper: by CPU seconds measured here and a law of the features."""
+
 from typing import NamedTuple
 
 import clicks
@@ -70,7 +71,7 @@ class Round(NamedTuple):
 def touched(rows, scale):
     """How many features so many rows hold together, by the law that their columns are drawn by (float)."""
     found = float(sum(clicks.BUCKETS))
-    for size in clicks.sizes(scale)[len(clicks.BUCKETS):]:
+    for size in clicks.sizes(scale)[len(clicks.BUCKETS) :]:
         ranks, counts = binned(int(size))
         likely = ranks**-clicks.ZIPF
         likely /= float(np.sum(likely * counts))
@@ -95,7 +96,7 @@ def counted(rows, scale):
         part = np.stack([draw(random) for draw in columns])
         for many in sorted(rows):
             if done < many <= done + clicks.CHUNK:
-                seen[part[:, :many - done]] = 1
+                seen[part[:, : many - done]] = 1
                 found[many] = int(np.count_nonzero(seen))
         seen[part] = 1
         done += clicks.CHUNK
@@ -111,13 +112,19 @@ def round_of(costs, engine, way, machines, rows, network, scale):
     each_row = costs.plan + costs.renumber * (state == "sharded")
     spent = each_row * rows + mine * sum(steps[name] for name in THREADED) + everyone * steps["apply"]
     spent /= at_once
-    spent += (costs.scan * clicks.feature_dim(scale)
-              + mine * sum(cost for name, cost in steps.items() if name not in THREADED)) / min(1, at_once)
+    spent += (
+        costs.scan * clicks.feature_dim(scale)
+        + mine * sum(cost for name, cost in steps.items() if name not in THREADED)
+    ) / min(1, at_once)
     size = ID + 4 * costs.row
     bulk = (mine + everyone) * size if state == "replica" else mine * (2 * size + ID)  # each way, with one's own
-    return Round(costs.train * rows / at_once, spent, engine.byte * bulk * (workers - 1) / workers,
-                 each * bulk * (machines - 1) / machines / (network * GOODPUT),
-                 EXCHANGES[state] * (engine.worker * workers + engine.pair * workers**2))
+    return Round(
+        costs.train * rows / at_once,
+        spent,
+        engine.byte * bulk * (workers - 1) / workers,
+        each * bulk * (machines - 1) / machines / (network * GOODPUT),
+        EXCHANGES[state] * (engine.worker * workers + engine.pair * workers**2),
+    )
 
 
 def longest(rows, workers):

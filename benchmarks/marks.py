@@ -5,6 +5,7 @@
 Where xLearn is not here, its seconds are taken to be 0.32 of modern-fm's, else 0.65 of Vowpal Wabbit's, all on one
 thread, as measured at k = 8 where all three were.
 """
+
 import statistics
 import sys
 from collections.abc import Callable
@@ -97,9 +98,13 @@ def epochs(found):
             guesses = [share * peers[name] for name, share in XLEARN_OF.items() if name in peers]
             xlearn = peers.get("xlearn", *guesses[:1]) if "xlearn" in peers or guesses else None
             speed = spread(found.rates("train_epoch", form.format("fmkit")))
-            yield Mark(f"an epoch in memory, k = {factors}, {threads_word(threads)}", f">= {times} x xLearn's rows/s",
-                       f"{speed} M rows/s, {own:.2f} s{beside(peers)}; {of(xlearn, own)}", xlearn and xlearn / own,
-                       least=times)
+            yield Mark(
+                f"an epoch in memory, k = {factors}, {threads_word(threads)}",
+                f">= {times} x xLearn's rows/s",
+                f"{speed} M rows/s, {own:.2f} s{beside(peers)}; {of(xlearn, own)}",
+                xlearn and xlearn / own,
+                least=times,
+            )
         ratio = found.ratio("train_epoch", f"k = {factors}, fmkit, 1", f"k = {factors}, fmkit, 2")
         yield Mark(f"the same, k = {factors}", "2 threads >= 1.8 x one", f"{ratio:.2f} x", ratio, least=1.8)
 
@@ -108,8 +113,13 @@ def beside_busy(found):
     """An epoch on processors that other processes want, too."""
     for threads in THREADS:
         ratio = found.median("busy", f"{threads}, times as long")
-        yield Mark(f"an epoch beside 2 busy processes, {threads_word(threads)}", "<= 3 x as long as alone",
-                   f"{ratio:.1f} x", ratio, most=3)
+        yield Mark(
+            f"an epoch beside 2 busy processes, {threads_word(threads)}",
+            "<= 3 x as long as alone",
+            f"{ratio:.1f} x",
+            ratio,
+            most=3,
+        )
 
 
 def of(peer, own):
@@ -121,15 +131,23 @@ def losses(found):
     """From libsvm text to a model that is as good as any peer's."""
     own, peers = found.median("train_to_loss", "fmkit"), found.peers("train_to_loss", "{}")
     soonest = min(peers.values(), default=None)
-    yield Mark("libsvm text to model, whole process", ">= 4 x sooner than the soonest peer",
-               f"{spread(found.values('train_to_loss', 'fmkit'))} s{beside(peers)}; {of(soonest, own)} the soonest",
-               soonest and soonest / own, least=4)
+    yield Mark(
+        "libsvm text to model, whole process",
+        ">= 4 x sooner than the soonest peer",
+        f"{spread(found.values('train_to_loss', 'fmkit'))} s{beside(peers)}; {of(soonest, own)} the soonest",
+        soonest and soonest / own,
+        least=4,
+    )
     loss = found.median("train_to_loss", "fmkit, test log loss")
     worths = found.peers("train_to_loss", "{}, test log loss")
     best = min(worths.values(), default=None)
-    yield Mark("its test log loss", "<= the best peer's",
-               f"{loss:.4f}" + "".join(f"; {name} {worth:.4f}" for name, worth in worths.items()), best and loss / best,
-               most=1)
+    yield Mark(
+        "its test log loss",
+        "<= the best peer's",
+        f"{loss:.4f}" + "".join(f"; {name} {worth:.4f}" for name, worth in worths.items()),
+        best and loss / best,
+        most=1,
+    )
 
 
 def decoding(found):
@@ -137,18 +155,33 @@ def decoding(found):
     for threads in THREADS:
         speeds = found.rates("roofline", f"decoding libsvm, {threads}", "rows decoded")
         each = [1e6 * speed * row_megabytes() / threads for speed in speeds]
-        yield Mark(f"libsvm text to rows, {threads_word(threads)}", ">= 200 MB/s a core",
-                   f"{spread(each, '.0f')} MB/s a core", statistics.median(each), least=200)
+        yield Mark(
+            f"libsvm text to rows, {threads_word(threads)}",
+            ">= 200 MB/s a core",
+            f"{spread(each, '.0f')} MB/s a core",
+            statistics.median(each),
+            least=200,
+        )
     speeds = found.rates("roofline", "decoding recordIO, 1", "rows decoded")
-    yield Mark("recordIO to rows", ">= 5 M rows/s a core", f"{spread(speeds)} M rows/s a core",
-               statistics.median(speeds), least=5)
+    yield Mark(
+        "recordIO to rows",
+        ">= 5 M rows/s a core",
+        f"{spread(speeds)} M rows/s a core",
+        statistics.median(speeds),
+        least=5,
+    )
 
 
 def converting(found):
     """From libsvm text to recordIO."""
     speeds = [1e6 * speed * row_megabytes() for speed in found.rates("convert_libsvm", "2")]
-    yield Mark("convert libsvm to recordIO, 2 threads", ">= 120 MB/s of text", f"{spread(speeds, '.0f')} MB/s",
-               statistics.median(speeds), least=120)
+    yield Mark(
+        "convert libsvm to recordIO, 2 threads",
+        ">= 120 MB/s of text",
+        f"{spread(speeds, '.0f')} MB/s",
+        statistics.median(speeds),
+        least=120,
+    )
     ratio = found.ratio("memory", "convert all rows", "convert a 4th of the rows")
     yield Mark("its memory, 4 x the rows", "constant: <= 1.1 x", f"{ratio:.2f} x", ratio, most=1.1)
 
@@ -157,8 +190,13 @@ def predicting(found):
     """From recordIO to text, and a few rows of a large model."""
     name = next(name for name in PREDICTED if ("predict_end_to_end", name) in found)
     speeds = found.rates("predict_end_to_end", name)
-    yield Mark("predict recordIO to text, k = 16, 2 threads", ">= 1.5 M rows/s", f"{spread(speeds)} M rows/s",
-               statistics.median(speeds), least=1.5)
+    yield Mark(
+        "predict recordIO to text, k = 16, 2 threads",
+        ">= 1.5 M rows/s",
+        f"{spread(speeds)} M rows/s",
+        statistics.median(speeds),
+        least=1.5,
+    )
     ratio = found.ratio("predict_end_to_end", "predict", "version")
     yield Mark("ten rows, model of 2 GB", "<= 1.5 x fm --version", f"{ratio:.2f} x", ratio, most=1.5)
 
@@ -167,8 +205,13 @@ def memory(found):
     """The most that training takes."""
     for name in ("recordIO, in memory", "libsvm, in memory"):
         values = found.values("memory", name)
-        yield Mark(f"peak memory of training, {name}", "<= 12 bytes a non-zero", f"{spread(values, '.1f')}",
-                   statistics.median(values), most=12)
+        yield Mark(
+            f"peak memory of training, {name}",
+            "<= 12 bytes a non-zero",
+            f"{spread(values, '.1f')}",
+            statistics.median(values),
+            most=12,
+        )
 
 
 def streaming(found):
@@ -176,9 +219,13 @@ def streaming(found):
     for name in ("recordIO", "libsvm"):
         for threads in THREADS:
             ratio = found.ratio("streaming", f"{name}, {threads}", f"memory, {threads}")
-            yield Mark(f"an epoch streamed from {name}, {threads_word(threads)}", "<= 1.3 x the epoch in memory",
-                       f"{spread(found.rates('streaming', f'{name}, {threads}'))} M rows/s, {ratio:.2f} x", ratio,
-                       most=1.3)
+            yield Mark(
+                f"an epoch streamed from {name}, {threads_word(threads)}",
+                "<= 1.3 x the epoch in memory",
+                f"{spread(found.rates('streaming', f'{name}, {threads}'))} M rows/s, {ratio:.2f} x",
+                ratio,
+                most=1.3,
+            )
 
 
 def growth(found):
@@ -187,11 +234,13 @@ def growth(found):
         name = f"{times} times the rows"
         if ("growth", name) in found:
             ratio = times * found.ratio("growth", "1 times the rows", name)
-            yield Mark(f"an epoch of {times} M rows", "rows/s within 10 % of 1 M rows", f"{ratio:.2f} x", ratio,
-                       least=0.9)
+            yield Mark(
+                f"an epoch of {times} M rows", "rows/s within 10 % of 1 M rows", f"{ratio:.2f} x", ratio, least=0.9
+            )
     apart = found.median("growth", "features, times as long in times expected")
-    yield Mark("an epoch of more features", "as long as the bytes touched say", f"{apart:.2f} x as long", apart,
-               most=1.25)
+    yield Mark(
+        "an epoch of more features", "as long as the bytes touched say", f"{apart:.2f} x as long", apart, most=1.25
+    )
 
 
 def limits(found):
@@ -199,8 +248,13 @@ def limits(found):
     for factors in EPOCH:
         for threads in THREADS:
             values = found.values("roofline", f"training, k = {factors}, {threads}, share of the limit")
-            yield Mark(f"training, k = {factors}, {threads_word(threads)}", ">= 60 % of the memory's limit",
-                       spread(values, ".0%"), statistics.median(values), least=0.6)
+            yield Mark(
+                f"training, k = {factors}, {threads_word(threads)}",
+                ">= 60 % of the memory's limit",
+                spread(values, ".0%"),
+                statistics.median(values),
+                least=0.6,
+            )
 
 
 class Row(NamedTuple):
@@ -211,10 +265,17 @@ class Row(NamedTuple):
 
 
 ROWS = (
-    Row(epochs, ("train_epoch",)), Row(beside_busy, ("busy",)), Row(losses, ("train_to_loss",)),
+    Row(epochs, ("train_epoch",)),
+    Row(beside_busy, ("busy",)),
+    Row(losses, ("train_to_loss",)),
     Row(decoding, ("roofline",)),
-    Row(converting, ("convert_libsvm", "memory")), Row(predicting, ("predict_end_to_end",)), Row(memory, ("memory",)),
-    Row(streaming, ("streaming",)), Row(growth, ("growth",)), Row(limits, ("roofline",)))
+    Row(converting, ("convert_libsvm", "memory")),
+    Row(predicting, ("predict_end_to_end",)),
+    Row(memory, ("memory",)),
+    Row(streaming, ("streaming",)),
+    Row(growth, ("growth",)),
+    Row(limits, ("roofline",)),
+)
 
 
 def scripts():
@@ -234,8 +295,11 @@ def table(found):
 
 def second_processor(found, scripts):
     """What to judge ratios of two threads by, in a line, where scripts have measured it."""
-    ratios = [2 * found.ratio(name, "one busy process", "two busy processes") for name in scripts
-              if (name, "two busy processes") in found]
+    ratios = [
+        2 * found.ratio(name, "one busy process", "two busy processes")
+        for name in scripts
+        if (name, "two busy processes") in found
+    ]
     if not ratios:
         return []
     return ["", f"Two busy processes did {min(ratios):.2f} to {max(ratios):.2f} times the work of one."]

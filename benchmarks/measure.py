@@ -1,4 +1,5 @@
 """What all benchmarks share: several runs of one kind of work or of several in turn, figures kept, how to call `fm`."""
+
 import argparse
 import json
 import os
@@ -51,8 +52,13 @@ def parser(description, *, rows=None):
     """An argument parser with --runs, --once and, where a number of rows is given, --rows."""
     made = Parser(description=description)
     made.add_argument("--runs", type=runs, default=5, help="runs of each kind of work, whose median counts (5)")
-    made.add_argument("--once", action="store_const", dest="runs", const=1,
-                      help="one run of each, to see that all of it works; the figures say nothing")
+    made.add_argument(
+        "--once",
+        action="store_const",
+        dest="runs",
+        const=1,
+        help="one run of each, to see that all of it works; the figures say nothing",
+    )
     if rows is not None:
         made.add_argument("--rows", type=int, default=rows, help=f"rows of generated data ({rows})")
     return made
@@ -79,14 +85,25 @@ def figure(name, values, unit="s"):
     """
     if path := os.environ.get(FIGURES):
         with Path(path).open("a") as lines:
-            lines.write(json.dumps({"script": Path(sys.argv[0]).stem, "name": str(name), "unit": unit,
-                                    "values": [float(value) for value in values]}) + "\n")
+            lines.write(
+                json.dumps(
+                    {
+                        "script": Path(sys.argv[0]).stem,
+                        "name": str(name),
+                        "unit": unit,
+                        "values": [float(value) for value in values],
+                    }
+                )
+                + "\n"
+            )
 
 
 def print_setting():
     """Say what is measured on what."""
-    print(f"fmkit {__version__}, kernels {CpuBackend().build}, {default_threads()} processors to use "
-          f"({platform.machine()}, {platform.system()}), Python {platform.python_version()}")
+    print(
+        f"fmkit {__version__}, kernels {CpuBackend().build}, {default_threads()} processors to use "
+        f"({platform.machine()}, {platform.system()}), Python {platform.python_version()}"
+    )
 
 
 def print_second_processor(runs):
@@ -154,9 +171,11 @@ def threads_word(count):
 
 def process(*command):
     """A function that runs a command from the root of this tree and fails where it does."""
+
     def work():
-        subprocess.run([str(part) for part in command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [str(part) for part in command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     return work
 

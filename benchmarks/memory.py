@@ -2,6 +2,7 @@
 
 And the most that `fm convert` takes, which is to be the same for a file and for one of a few times the rows.
 """
+
 import statistics
 import tempfile
 from pathlib import Path
@@ -22,8 +23,22 @@ STREAMED = 1 << 20  # bytes beside the parameters, in which no rows fit
 
 def peak(path, *more):
     """The most bytes that training from this file takes."""
-    return peak_bytes("train", path, "-o", path.with_suffix(".fm"), "--predictor-type", "binary_classifier", "--epochs",
-                      1, "--num-factors", FACTORS, "--index-base", 0, "--quiet", *more)
+    return peak_bytes(
+        "train",
+        path,
+        "-o",
+        path.with_suffix(".fm"),
+        "--predictor-type",
+        "binary_classifier",
+        "--epochs",
+        1,
+        "--num-factors",
+        FACTORS,
+        "--index-base",
+        0,
+        "--quiet",
+        *more,
+    )
 
 
 def write(batch, folder, name):
@@ -46,22 +61,29 @@ def train(paths, bare, batch, options):
     parameters = 2 * 4 * batch.feature_dim * (FACTORS + 1)
     hyperparameters = resolve(predictor_type="binary_classifier", num_factors=FACTORS)
     limit = parameter_bytes(hyperparameters, batch.feature_dim) + STREAMED
-    print(f"{len(batch):,} rows, {len(batch.indices):,} non-zeros, k = {FACTORS}; parameters and state "
-          f"{parameters / 1e6:.0f} MB, a bare run {bare / 1e6:.0f} MB; median (range) of {options.runs}")
+    print(
+        f"{len(batch):,} rows, {len(batch.indices):,} non-zeros, k = {FACTORS}; parameters and state "
+        f"{parameters / 1e6:.0f} MB, a bare run {bare / 1e6:.0f} MB; median (range) of {options.runs}"
+    )
     for way, more in {"in memory": (), "streamed": ("--memory-limit", limit)}.items():
         for name, path in paths.items():
             peaks = [peak(path, *more) for _ in range(options.runs)]
             each = [(size - parameters - bare) / len(batch.indices) for size in peaks]
             figure(f"{name}, {way}", each, "bytes a non-zero")
-            print(f"train from {name}, {way}: {spread(each, '.1f')} bytes a non-zero beyond these; "
-                  f"{statistics.median(peaks) / 1e6:.0f} MB in all", flush=True)
+            print(
+                f"train from {name}, {way}: {spread(each, '.1f')} bytes a non-zero beyond these; "
+                f"{statistics.median(peaks) / 1e6:.0f} MB in all",
+                flush=True,
+            )
 
 
 def convert(sources, options):
     """Print a line for a libsvm file of fewer rows and for one of all; sources: name -> path."""
     for name, path in sources.items():
-        peaks = [peak_bytes("convert", path, "-o", path.with_suffix(".out.rec"), "--index-base", 0, "--quiet")
-                 for _ in range(options.runs)]
+        peaks = [
+            peak_bytes("convert", path, "-o", path.with_suffix(".out.rec"), "--index-base", 0, "--quiet")
+            for _ in range(options.runs)
+        ]
         figure(f"convert {name}", peaks, "bytes")
         print(f"convert {name}: {spread([size / 1e6 for size in peaks], '.0f')} MB in all")
 

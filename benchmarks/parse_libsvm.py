@@ -1,4 +1,5 @@
 """How fast libsvm text is decoded on one thread and two; beside scikit-learn's reader, where that is installed."""
+
 import importlib.util
 import io
 
@@ -42,8 +43,10 @@ def main():
     times = medians(works, options.runs)
     for n in THREADS:
         peer = f", {times['scikit-learn'] / times[n]:.1f} times scikit-learn" if "scikit-learn" in times else ""
-        print(f"{n} thread{'s' * (n > 1)}: {megabytes / times[n]:.0f} MB/s, {times[1] / times[n]:.2f} times one thread"
-              f"{peer}")
+        print(
+            f"{n} thread{'s' * (n > 1)}: {megabytes / times[n]:.0f} MB/s, {times[1] / times[n]:.2f} times one thread"
+            f"{peer}"
+        )
 
 
 if __name__ == "__main__":

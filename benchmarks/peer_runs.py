@@ -2,6 +2,7 @@
 
 Needs nothing of fmkit's. Prints what the peer prints, or seconds.
 """
+
 import json
 import sys
 import time
@@ -18,8 +19,9 @@ def xlearn(*, train, k, threads, epochs, parameters):
     machine.setTrain(train)
     machine.disableEarlyStop()
     machine.disableNorm()
-    machine.fit({"task": "binary", "opt": "adagrad", "k": k, "nthread": threads, "epoch": epochs, **parameters},
-                XLEARN_MODEL)
+    machine.fit(
+        {"task": "binary", "opt": "adagrad", "k": k, "nthread": threads, "epoch": epochs, **parameters}, XLEARN_MODEL
+    )
 
 
 def xlearn_predict(*, test, output):
@@ -42,8 +44,11 @@ def myfm_epoch(*, train, k, epochs):
     """Print the seconds that a further iteration of its Gibbs sampler takes; train: see `further`."""
     from myfm import MyFMGibbsClassifier
 
-    further(lambda rows, labels, count: MyFMGibbsClassifier(k).fit(rows, labels > 0, n_iter=count, n_kept_samples=1),
-            train, epochs)
+    further(
+        lambda rows, labels, count: MyFMGibbsClassifier(k).fit(rows, labels > 0, n_iter=count, n_kept_samples=1),
+        train,
+        epochs,
+    )
 
 
 def further(fit, train, epochs):

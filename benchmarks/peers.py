@@ -3,6 +3,7 @@
 They are those that the interpreter can import that runs, or the one that the environment variable FMKIT_PEERS names;
 FMKIT_PEERS=none leaves them out. xlearn has no wheels and must be compiled from its source distribution.
 """
+
 import json
 import os
 import re
@@ -47,15 +48,26 @@ def print_missing():
 
 def run(peer, folder, **given):
     """What a peer prints that runs with these arguments in a folder, which may get files of its own."""
-    done = subprocess.run([PYTHON, str(SCRIPT), peer, json.dumps(given, default=str)], cwd=folder, env=ENVIRONMENT,
-                          check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [PYTHON, str(SCRIPT), peer, json.dumps(given, default=str)],
+        cwd=folder,
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return done.stdout
 
 
 def vowpal_wabbit(folder, *arguments):
     """Run it to its end."""
-    subprocess.run([PYTHON, "-m", "vowpalwabbit", *map(str, arguments)], cwd=folder, check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [PYTHON, "-m", "vowpalwabbit", *map(str, arguments)],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def write_vowpal_wabbit(batch, path):
@@ -92,4 +104,3 @@ def vowpal_wabbit_epoch(folder, train, factors):
         vowpal_wabbit(folder, *given, passes)
         took[-1] += time.perf_counter()
     return Seconds((took[1] - took[0]) / EPOCHS)
-

@@ -1,4 +1,5 @@
 """`fm predict` as a whole process, from recordIO to text, beside decoding alone; and ten rows against a large model."""
+
 import tempfile
 from pathlib import Path
 
@@ -29,8 +30,15 @@ def write_large_model(path, hyperparameters):
     zeros = np.zeros(1, np.float32)
     shapes = {"bias": (1,), "linear": (LARGE_DIM,), "factors": (LARGE_DIM, FACTORS)}
     table = modelheader.layout({name: np.broadcast_to(zeros, shape) for name, shape in shapes.items()})
-    head = modelheader.encode(table, {"feature_dim": LARGE_DIM, "info": {}, "checksum": "",
-                                      "hyperparameters": {**hyperparameters.as_dict(), "feature_dim": LARGE_DIM}})
+    head = modelheader.encode(
+        table,
+        {
+            "feature_dim": LARGE_DIM,
+            "info": {},
+            "checksum": "",
+            "hyperparameters": {**hyperparameters.as_dict(), "feature_dim": LARGE_DIM},
+        },
+    )
     with path.open("wb") as handle:
         handle.write(head)
         handle.truncate(len(head) + max(tensor.end for tensor in table.values()))
@@ -58,9 +66,11 @@ def many_rows(folder, hyperparameters, options):
     print(f"fm predict of {len(batch):,} rows, feature_dim {dim:,}, k = {FACTORS}, median of {options.runs}")
     for n in THREADS:
         whole, start = times[many, n], times[few, n]
-        print(f"{n} thread{'s' * (n > 1)}: {len(batch) / (whole - start) / 1e6:.2f} M rows/s; with start-up "
-              f"({start:.2f} s, those of {FEW} rows) {len(batch) / whole / 1e6:.2f} M; decoding alone "
-              f"{len(batch) / times['decode', n] / 1e6:.2f} M")
+        print(
+            f"{n} thread{'s' * (n > 1)}: {len(batch) / (whole - start) / 1e6:.2f} M rows/s; with start-up "
+            f"({start:.2f} s, those of {FEW} rows) {len(batch) / whole / 1e6:.2f} M; decoding alone "
+            f"{len(batch) / times['decode', n] / 1e6:.2f} M"
+        )
 
 
 def few_rows(folder, hyperparameters, options):
@@ -68,10 +78,13 @@ def few_rows(folder, hyperparameters, options):
     few, large = Path(folder, "few.rec"), Path(folder, "large.fm")
     few.write_bytes(recordio.encode(clicks.generated(FEW), LARGE_DIM))
     write_large_model(large, hyperparameters)
-    times = medians({"predict": process(*FM, "predict", large, few), "version": process(*FM, "--version")},
-                    options.runs)
-    print(f"{FEW} rows, model of {large.stat().st_size / 1e9:.1f} GB: {times['predict']:.3f} s, "
-          f"{times['predict'] / times['version']:.2f} times fm --version ({times['version']:.3f} s)")
+    times = medians(
+        {"predict": process(*FM, "predict", large, few), "version": process(*FM, "--version")}, options.runs
+    )
+    print(
+        f"{FEW} rows, model of {large.stat().st_size / 1e9:.1f} GB: {times['predict']:.3f} s, "
+        f"{times['predict'] / times['version']:.2f} times fm --version ({times['version']:.3f} s)"
+    )
 
 
 def main():
@@ -79,8 +92,7 @@ def main():
     options = parser(__doc__, rows=1_200_000).parse_args()
     print_setting()
     print_second_processor(options.runs)
-    hyperparameters = resolve(predictor_type="binary_classifier", num_factors=FACTORS,
-                              feature_dim=clicks.feature_dim())
+    hyperparameters = resolve(predictor_type="binary_classifier", num_factors=FACTORS, feature_dim=clicks.feature_dim())
     with tempfile.TemporaryDirectory() as folder:
         many_rows(folder, hyperparameters, options)
         few_rows(folder, hyperparameters, options)

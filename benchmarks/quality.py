@@ -5,6 +5,7 @@
 Both train with the same hyperparameters on the same rows in the same order, so that only the rounding of float32 may
 tell them apart; how far seeds lie from each other says how little that must be.
 """
+
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -58,14 +59,17 @@ def score(parts, metric, backend, **given):
 
 def scores(parts, metric, seeds, **given):
     """By backend the metric for each seed."""
-    return {backend: [score(parts, metric, backend, seed=seed, **given) for seed in range(seeds)]
-            for backend in BACKENDS}
+    return {
+        backend: [score(parts, metric, backend, seed=seed, **given) for seed in range(seeds)] for backend in BACKENDS
+    }
 
 
 def apart(found):
     """How far the backends are apart for one seed at most, and how far the reference's seeds are from each other."""
-    return (max(abs(fast - slow) for fast, slow in zip(*found.values(), strict=True)),
-            max(found["reference"]) - min(found["reference"]))
+    return (
+        max(abs(fast - slow) for fast, slow in zip(*found.values(), strict=True)),
+        max(found["reference"]) - min(found["reference"]),
+    )
 
 
 def main():
@@ -83,9 +87,12 @@ def main():
         most, seeds = apart(found)
         for backend, values in found.items():
             figure(f"{name}, {backend}", values, "loss")
-        print(f"{name}: {metric} {min(found['cpu']):.5f} to {max(found['cpu']):.5f}, reference "
-              f"{min(found['reference']):.5f} to {max(found['reference']):.5f}; at most {most:.1e} apart for one seed, "
-              f"{seeds:.1e} from seed to seed", flush=True)
+        print(
+            f"{name}: {metric} {min(found['cpu']):.5f} to {max(found['cpu']):.5f}, reference "
+            f"{min(found['reference']):.5f} to {max(found['reference']):.5f}; at most {most:.1e} apart for one seed, "
+            f"{seeds:.1e} from seed to seed",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

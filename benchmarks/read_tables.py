@@ -1,4 +1,5 @@
 """How fast CSV becomes batches on one thread, next to what pyarrow needs to parse it."""
+
 import io
 from types import SimpleNamespace
 
@@ -38,15 +39,20 @@ def main():
         batches = tables.read(source, io.BytesIO(data), read_options, Report(), "csv", encoder=encoder)
         assert sum(map(len, batches)) == options.rows
 
-    times = medians({
-        "pyarrow.csv.read_csv alone": lambda: csv.read_csv(io.BytesIO(data)),
-        "vocabulary": lambda: read(Vocabulary()),
-        "hashing": lambda: read(Hashing(20)),
-    }, options.runs)
+    times = medians(
+        {
+            "pyarrow.csv.read_csv alone": lambda: csv.read_csv(io.BytesIO(data)),
+            "vocabulary": lambda: read(Vocabulary()),
+            "hashing": lambda: read(Hashing(20)),
+        },
+        options.runs,
+    )
     print(f"{options.rows:,} rows of {len(data) / options.rows:.0f} bytes, median of {options.runs}")
     for name, time in times.items():
-        print(f"{name}: {options.rows / time / 1e6:.2f} M rows/s, "
-              f"{times['pyarrow.csv.read_csv alone'] / time:.2f} of read_csv")
+        print(
+            f"{name}: {options.rows / time / 1e6:.2f} M rows/s, "
+            f"{times['pyarrow.csv.read_csv alone'] / time:.2f} of read_csv"
+        )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Prints the bandwidth of each level of memory, then for each kind of work the byt
 take, the time that was measured, and the first as a share of the second. Of training by one thread also the time that
 remains where all features have their parameters in the nearest cache: what no better use of memory can save.
 """
+
 import io
 import statistics
 from dataclasses import replace
@@ -46,8 +47,11 @@ def compare(name, touched, rates, works, non_zeros, runs):
         shares = [limit * non_zeros / time for time in times]
         figure(f"{name}, {threads}, share of the limit", shares, "share")
         own = statistics.median(times) / non_zeros
-        print(f"  {threads_word(threads):9}: limit {limit * 1e9:.2f} ns, measured {own * 1e9:.2f} ns a non-zero; "
-              f"{spread(shares, '.0%')} of the limit", flush=True)
+        print(
+            f"  {threads_word(threads):9}: limit {limit * 1e9:.2f} ns, measured {own * 1e9:.2f} ns a non-zero; "
+            f"{spread(shares, '.0%')} of the limit",
+            flush=True,
+        )
 
 
 def near(block, features):
@@ -65,8 +69,7 @@ def train(batch, rates, options):
         touched, name = traffic.training(batch, factors, size, levels), f"training, k = {factors}"
         compare(name, touched, rates, works, len(batch.indices), options.runs)
         kept = levels["L1"] // 2 // (bandwidth.LINE * traffic.row_lines(factors))
-        works = {"as it is": works[1],
-                 "in L1": epoch(batch, hyperparameters, 1, partial(near, features=max(1, kept)))}
+        works = {"as it is": works[1], "in L1": epoch(batch, hyperparameters, 1, partial(near, features=max(1, kept)))}
         times = measured(works, options.runs, name)
         shares = [one / whole for one, whole in zip(times["in L1"], times["as it is"], strict=True)]
         figure(f"{name}, share that is not memory's", shares, "growth")
@@ -101,8 +104,10 @@ def main():
     print_second_processor(options.runs)
     rates = measured_rates(options.runs)
     batch = clicks.generated(options.rows, scale=options.scale)
-    print(f"{len(batch):,} rows x {clicks.COLUMNS} features of {clicks.feature_dim(options.scale):,}, "
-          f"median (range) of {options.runs}")
+    print(
+        f"{len(batch):,} rows x {clicks.COLUMNS} features of {clicks.feature_dim(options.scale):,}, "
+        f"median (range) of {options.runs}"
+    )
     for part in (train, score, decode):
         part(batch, rates, options)
 

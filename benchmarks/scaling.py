@@ -2,6 +2,7 @@
 
 No network is measured: workers take turns in this process, or meet over loopback. --quick leaves out Ray and more.
 """
+
 import importlib.util
 import itertools
 import json
@@ -55,8 +56,16 @@ def rounds_of(path, workers, factors, state, options):
             for own in engine.own:
                 own.seconds.clear()
             sent = crew.round(rows) / workers
-            told += [{**dict.fromkeys(STEPS, 0.0), **own.seconds, "sent": sent, "touched": own.touched,
-                      "merged": sum(each.merged for each in engine.own)} for own in engine.own]
+            told += [
+                {
+                    **dict.fromkeys(STEPS, 0.0),
+                    **own.seconds,
+                    "sent": sent,
+                    "touched": own.touched,
+                    "merged": sum(each.merged for each in engine.own),
+                }
+                for own in engine.own
+            ]
         found[rows] = {name: statistics.median(each[name] for each in told) for name in told[0]}
     engine.close()
     return found, reading
@@ -70,8 +79,11 @@ def print_rounds(path, workers, factors, options):
         for rows, at in found.items():
             shown = "".join(f"{1e3 * at[name]:8.2f}" for name in STEPS)
             moved = sum(at[name] for name in STEPS if name != "train")
-            print(f"{factors:3} {workers:4} {state:8}{rows:9,}{at['touched']:10,.0f}{at['merged']:10,.0f}"
-                  f"{at['sent'] / 1e6:8.2f}{shown}{moved / at['train']:8.1f}", flush=True)
+            print(
+                f"{factors:3} {workers:4} {state:8}{rows:9,}{at['touched']:10,.0f}{at['merged']:10,.0f}"
+                f"{at['sent'] / 1e6:8.2f}{shown}{moved / at['train']:8.1f}",
+                flush=True,
+            )
         longest[state] = found[options.rows]
         about = f"k = {factors}, {workers} workers, {state}"
         figure(f"{about}, train", [longest[state]["train"]])
@@ -89,9 +101,15 @@ def costs_of(longest, reading, factors, rows):
     flags = np.zeros(1 << 27, np.uint8)
     scan = seconds(lambda: np.flatnonzero(flags), 3, "looking through 2^27 features") / len(flags)
     at, beside = (longest[state] for state in STATES)
-    return Costs(2 + 2 * factors, at["train"] / rows, reading,
-                 max(0, at["plan"] - scan * clicks.feature_dim()) / rows,
-                 max(0, beside["train"] - at["train"]) / rows, scan, steps)
+    return Costs(
+        2 + 2 * factors,
+        at["train"] / rows,
+        reading,
+        max(0, at["plan"] - scan * clicks.feature_dim()) / rows,
+        max(0, beside["train"] - at["train"]) / rows,
+        scan,
+        steps,
+    )
 
 
 # ---------------------------------------------------------------------------------------------- in real processes
@@ -106,8 +124,7 @@ def told_by(engine, path, workers, *arguments):
     elif engine == "ray" and not importlib.util.find_spec("ray"):
         return print("ray: it is not installed")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False,
-                          env=environment)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         return print(f"{engine}: exit code {done.returncode}; {done.stderr.strip()[-300:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -124,9 +141,11 @@ def seconds_a_byte(engine, path, rows, states):
         kept = slice(1, None) if len(there["rounds"]) > 1 else slice(None)  # the first takes memory
         sent = sum(one[0] for one in there["rounds"][kept])
         own, beside = (sum(one[1] for one in each["rounds"][kept]) for each in (there, local))
-        print(f"{engine}, {state}: {sent / 1e6:.0f} MB sent by 2 workers, {own:.2f} CPU seconds, {beside:.2f} in one "
-              f"process: {1e9 * (own - beside) / sent:.2f} s a GB; all answer a call in {1e3 * there['call']:.1f} ms",
-              flush=True)
+        print(
+            f"{engine}, {state}: {sent / 1e6:.0f} MB sent by 2 workers, {own:.2f} CPU seconds, {beside:.2f} in one "
+            f"process: {1e9 * (own - beside) / sent:.2f} s a GB; all answer a call in {1e3 * there['call']:.1f} ms",
+            flush=True,
+        )
         more, moved = more + max(0, own - beside), moved + sent
     figure(f"{engine}, a GB", [1e9 * more / moved])
     return more / moved
@@ -138,8 +157,10 @@ def leader_of_ray(path):
     for workers in CROWDS:
         told = told_by("ray", path, workers, "--sharded", "--rows", str(TINY), "--rounds", str(TINY_ROUNDS))
         found.append(statistics.median(own for *_, own in told["rounds"][1:]) / machines.EXCHANGES["sharded"])
-        print(f"ray, {workers} workers: {1e3 * found[-1]:.1f} ms of the leader's processor to exchange next to nothing",
-              flush=True)
+        print(
+            f"ray, {workers} workers: {1e3 * found[-1]:.1f} ms of the leader's processor to exchange next to nothing",
+            flush=True,
+        )
     worker, pair = np.linalg.solve([[many, many**2] for many in CROWDS], found)
     return max(0.0, worker), max(0.0, pair)
 
@@ -148,7 +169,7 @@ def engines(path, options):
     """By name the Engines that are here."""
     rows, found = min(ENGINE_ROWS, options.rows), {}
     for name in ("mpi",) if options.quick else ("mpi", "ray"):
-        if (byte := seconds_a_byte(name, path, rows, STATES[options.quick:])) is not None:
+        if (byte := seconds_a_byte(name, path, rows, STATES[options.quick :])) is not None:
             found[name] = Engine(byte, *(leader_of_ray(path) if name == "ray" else ON_MPI[1:]))
     return found
 
@@ -166,43 +187,57 @@ def print_law(scale):
 def print_assumptions(costs, found):
     """What the tables to come take for granted."""
     alone = CORES * machines.SHARED
-    print(f"\nOn paper: {JOB_ROWS:.0e} rows x {clicks.COLUMNS}, k = 8, on machines of {CORES} cores\n"
-          f"  training: {1e-6 / costs.train:.2f} M rows/s a core as measured here; {CORES} cores do {alone:.1f} times "
-          f"the work of one (see RESULTS.md), so a machine alone {1e-6 * alone / costs.train:.0f} M rows/s\n"
-          f"  reading recordIO and making blocks: {1e-6 / costs.read:.2f} M rows/s a core, files as fast as wanted\n"
-          f"  plan, {', '.join(machines.THREADED)}: with all threads of a worker; other steps with one, as they are\n"
-          f"  plan {1e9 * costs.plan:.0f} ns a row, and {1e9 * costs.scan:.3f} for each feature that there is; to "
-          f"number them anew, where sharded, {1e9 * costs.renumber:.0f} ns a row\n"
-          f"  nothing overlaps; {machines.GOODPUT:.0%} of a network is data; no worker is slower than others")
+    print(
+        f"\nOn paper: {JOB_ROWS:.0e} rows x {clicks.COLUMNS}, k = 8, on machines of {CORES} cores\n"
+        f"  training: {1e-6 / costs.train:.2f} M rows/s a core as measured here; {CORES} cores do {alone:.1f} times "
+        f"the work of one (see RESULTS.md), so a machine alone {1e-6 * alone / costs.train:.0f} M rows/s\n"
+        f"  reading recordIO and making blocks: {1e-6 / costs.read:.2f} M rows/s a core, files as fast as wanted\n"
+        f"  plan, {', '.join(machines.THREADED)}: with all threads of a worker; other steps with one, as they are\n"
+        f"  plan {1e9 * costs.plan:.0f} ns a row, and {1e9 * costs.scan:.3f} for each feature that there is; to "
+        f"number them anew, where sharded, {1e9 * costs.renumber:.0f} ns a row\n"
+        f"  nothing overlaps; {machines.GOODPUT:.0%} of a network is data; no worker is slower than others"
+    )
     for state, steps in costs.steps.items():
         told = ", ".join(f"{name} {1e9 * cost:.0f}" for name, cost in steps.items() if 1e9 * cost >= 1)
         print(f"  {state}, ns a feature: {told}")
     for name, one in found.items():
-        print(f"  {name}: {1e9 * one.byte:.2f} CPU seconds a GB; the leader {1e6 * one.worker:.0f} us for each worker "
-              f"and {1e6 * one.pair:.1f} us for each pair of them an exchange{' (assumed)' if name == 'mpi' else ''}")
+        print(
+            f"  {name}: {1e9 * one.byte:.2f} CPU seconds a GB; the leader {1e6 * one.worker:.0f} us for each worker "
+            f"and {1e6 * one.pair:.1f} us for each pair of them an exchange{' (assumed)' if name == 'mpi' else ''}"
+        )
 
 
 def print_paper(costs, found, scale):
     """The tables of the extrapolation."""
     ten, more = NETWORKS
-    print(f"\n{clicks.feature_dim(scale):,} features: milliseconds of a round; efficiency on either network, and the "
-          f"bound by {more} alone; on {more}, times sooner than one machine, an epoch and reading with "
-          f"{machines.EPOCHS} epochs\n{'a round of a worker':20}{'state':8}{'engine':>7}{'machines':>9}{'workers':>8}"
-          f"{''.join(f'{name:>9}' for name in (*PARTS[:3], ten, more, PARTS[-1]))}"
-          f"{''.join(f'{name:>8}' for name in (ten[:2], more[:2], 'bound', 'epoch', 'all'))}")
+    print(
+        f"\n{clicks.feature_dim(scale):,} features: milliseconds of a round; efficiency on either network, and the "
+        f"bound by {more} alone; on {more}, times sooner than one machine, an epoch and reading with "
+        f"{machines.EPOCHS} epochs\n{'a round of a worker':20}{'state':8}{'engine':>7}{'machines':>9}{'workers':>8}"
+        f"{''.join(f'{name:>9}' for name in (*PARTS[:3], ten, more, PARTS[-1]))}"
+        f"{''.join(f'{name:>8}' for name in (ten[:2], more[:2], 'bound', 'epoch', 'all'))}"
+    )
     cases = itertools.product(machines.LENGTHS.items(), machines.WAYS, found.items(), MACHINES)
     for (length, asked), way, (name, engine), many in cases:
         workers = many * way[1]
-        slow, one = (machines.round_of(costs, engine, way, many, machines.longest(asked, workers), speed, scale)
-                     for speed in NETWORKS.values())
+        slow, one = (
+            machines.round_of(costs, engine, way, many, machines.longest(asked, workers), speed, scale)
+            for speed in NETWORKS.values()
+        )
         parts = (*one[:3], slow.network, one.network, one.leader)
         sooner = "".join(f"{machines.speedup(costs, one, many, reading=reading):8.2f}" for reading in (False, True))
-        print(f"{length:20}{way[0]:8}{name:>7}{many:9}{workers:8}{''.join(f'{1e3 * part:9.1f}' for part in parts)}"
-              f"{slow.efficiency:8.1%}{one.efficiency:8.1%}{one.bound:8.1%}{sooner}", flush=True)
+        print(
+            f"{length:20}{way[0]:8}{name:>7}{many:9}{workers:8}{''.join(f'{1e3 * part:9.1f}' for part in parts)}"
+            f"{slow.efficiency:8.1%}{one.efficiency:8.1%}{one.bound:8.1%}{sooner}",
+            flush=True,
+        )
     print(f"How many machines end an epoch soonest on {more} (and how many times sooner than one); 1 where none pays:")
     for (length, asked), (state, each) in itertools.product(machines.LENGTHS.items(), machines.WAYS):
-        told = [f"{name} {many} ({best:.1f})" for name, engine in found.items() for many, best in [machines.stops(
-            costs, engine, (state, each), asked, NETWORKS[more], scale)]]
+        told = [
+            f"{name} {many} ({best:.1f})"
+            for name, engine in found.items()
+            for many, best in [machines.stops(costs, engine, (state, each), asked, NETWORKS[more], scale)]
+        ]
         print(f"  {length}, {state}, {each} on each machine: {', '.join(told)}")
 
 
@@ -212,10 +247,14 @@ def main():
     made.add_argument("--quick", action="store_true", help="k = 8, 2 workers at the most, no Ray, 1 M features")
     options = made.parse_args()
     print_setting()
-    print(f"rounds of rows a worker, of {clicks.feature_dim():,} features; CPU milliseconds and MB sent of one worker "
-          "of one thread, medians")
-    print(f"{'k':>3} {'S':>4} {'state':8}{'rows':>9}{'touched':>10}{'merged':>10}{'MB':>8}"
-          f"{''.join(f'{name:>8}' for name in STEPS)}{'x train':>8}")
+    print(
+        f"rounds of rows a worker, of {clicks.feature_dim():,} features; CPU milliseconds and MB sent of one worker "
+        "of one thread, medians"
+    )
+    print(
+        f"{'k':>3} {'S':>4} {'state':8}{'rows':>9}{'touched':>10}{'merged':>10}{'MB':>8}"
+        f"{''.join(f'{name:>8}' for name in STEPS)}{'x train':>8}"
+    )
     costs, workers = None, WORKERS[options.quick]
     with tempfile.TemporaryDirectory() as folder:
         for many in workers:

@@ -2,6 +2,7 @@
 
 A process of its own asks over a few connections that stay open; both are asked for answers of the same size.
 """
+
 import asyncio
 import contextlib
 import json
@@ -44,9 +45,14 @@ def body_of(batch, name):
     if name == "recordIO":
         return recordio.encode(batch, clicks.feature_dim())
     rows = batch.indices.reshape(len(batch), -1).tolist()
-    return json.dumps({"instances": [
-        {"data": {"features": {"keys": row, "shape": [clicks.feature_dim()], "values": [1] * len(row)}}}
-        for row in rows]}).encode()
+    return json.dumps(
+        {
+            "instances": [
+                {"data": {"features": {"keys": row, "shape": [clicks.feature_dim()], "values": [1] * len(row)}}}
+                for row in rows
+            ]
+        }
+    ).encode()
 
 
 def request_of(path, media_type, body):
@@ -140,13 +146,18 @@ def compare(ask, ports, batch, name, runs):
     body, rows = body_of(batch, name), len(batch)
     count = REQUESTS[rows] if runs > 1 else CONNECTIONS
     size = rows * (47 if name == "JSON" else 90)  # of an answer, about
-    requests = {"fm": request_of("/invocations", TYPES[name], body),
-                "trivial": request_of(f"/{size}", TYPES[name], body)}
-    times = medians({who: lambda who=who: ask(ports[who], requests[who], count) for who in requests}, runs,
-                    f"{name}, {rows} rows")
+    requests = {
+        "fm": request_of("/invocations", TYPES[name], body),
+        "trivial": request_of(f"/{size}", TYPES[name], body),
+    }
+    times = medians(
+        {who: lambda who=who: ask(ports[who], requests[who], count) for who in requests}, runs, f"{name}, {rows} rows"
+    )
     rates = {who: count / seconds for who, seconds in times.items()}
-    print(f"{name:8} {rows:5,} rows, {len(body):7,} bytes: {rates['fm']:7,.0f} requests/s, {rows * rates['fm']:9,.0f} "
-          f"rows/s; trivial {rates['trivial']:7,.0f} requests/s, ratio {rates['fm'] / rates['trivial']:.2f}")
+    print(
+        f"{name:8} {rows:5,} rows, {len(body):7,} bytes: {rates['fm']:7,.0f} requests/s, {rows * rates['fm']:9,.0f} "
+        f"rows/s; trivial {rates['trivial']:7,.0f} requests/s, ratio {rates['fm'] / rates['trivial']:.2f}"
+    )
 
 
 def main():

@@ -1,4 +1,5 @@
 """Seconds of an epoch that streams its rows from recordIO or from libsvm, beside an epoch over rows in memory."""
+
 import statistics
 import tempfile
 
@@ -16,6 +17,7 @@ from fmcore.rows.dataset import Dataset
 
 def streamed(path, hyperparameters, threads):
     """A function that trains one more epoch, decoding the file anew each time it is called."""
+
     def read():
         return read_batches(sources.find([str(path)]), ReadOptions(threads=threads, index_base="0"), Report())
 
@@ -31,8 +33,11 @@ def compare(batch, paths, threads, runs):
     times = measured(works, runs)
     middle = statistics.median(times["memory", threads])
     for (name, _), values in times.items():
-        print(f"{threads_word(threads)}, from {name:8}: {spread(rates(len(batch), values))} M rows/s, "
-              f"{statistics.median(values) / middle:.2f} times as long as from memory", flush=True)
+        print(
+            f"{threads_word(threads)}, from {name:8}: {spread(rates(len(batch), values))} M rows/s, "
+            f"{statistics.median(values) / middle:.2f} times as long as from memory",
+            flush=True,
+        )
 
 
 def main():

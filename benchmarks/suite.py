@@ -5,6 +5,7 @@
 Without --full the scripts that take longest do less, and all of them take a quarter of an hour. --base runs again what
 the file holds, in the way that it was measured, and exits with 1 where a figure has become worse.
 """
+
 import argparse
 import os
 import subprocess
@@ -17,12 +18,40 @@ import marks
 from measure import FIGURES, ROOT
 
 SCRIPTS = {  # name -> what follows it on the command line for a quarter of an hour
-    "startup": (), "train_epoch": (), "busy": (), "train_to_loss": (), "roofline": (), "parse_libsvm": (),
-    "decode_recordio": (), "convert_libsvm": (), "predict_end_to_end": (), "memory": (), "streaming": (),
-    "growth": ("--quick",), "scaling": ("--quick",), "quality": (), "dense": ("--quick",), "device": ("--quick",),
-    "serve": (), "read_tables": (), "defaults": ("--quick",), "tuning": ("--quick",)}
-HELPERS = ("bandwidth", "clicks", "crews", "figures", "machines", "marks", "measure", "peer_runs", "peers",
-           "suite", "traffic")
+    "startup": (),
+    "train_epoch": (),
+    "busy": (),
+    "train_to_loss": (),
+    "roofline": (),
+    "parse_libsvm": (),
+    "decode_recordio": (),
+    "convert_libsvm": (),
+    "predict_end_to_end": (),
+    "memory": (),
+    "streaming": (),
+    "growth": ("--quick",),
+    "scaling": ("--quick",),
+    "quality": (),
+    "dense": ("--quick",),
+    "device": ("--quick",),
+    "serve": (),
+    "read_tables": (),
+    "defaults": ("--quick",),
+    "tuning": ("--quick",),
+}
+HELPERS = (
+    "bandwidth",
+    "clicks",
+    "crews",
+    "figures",
+    "machines",
+    "marks",
+    "measure",
+    "peer_runs",
+    "peers",
+    "suite",
+    "traffic",
+)
 WAYS = {"quick": SCRIPTS, "full": dict.fromkeys(SCRIPTS, ())}
 
 
@@ -46,8 +75,14 @@ def chosen(names, way):
 def arguments():
     """What the command line says."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument("--full", dest="way", action="store_const", const="full", default="quick",
-                      help="with all sizes, which takes an hour and 20 GB of memory")
+    made.add_argument(
+        "--full",
+        dest="way",
+        action="store_const",
+        const="full",
+        default="quick",
+        help="with all sizes, which takes an hour and 20 GB of memory",
+    )
     made.add_argument("--save", metavar="FILE", help="keep the figures there as JSON")
     made.add_argument("--base", metavar="FILE", help="figures to compare with")
     made.add_argument("scripts", nargs="*", metavar="SCRIPT", help=f"those to run (all): {', '.join(SCRIPTS)}")

@@ -15,6 +15,7 @@ Assumptions, all in favour of the limit:
 - A row costs its label, weight of gradient, score, loss (4 bytes each) and an offset (8), in order.
 - What is read in order comes from RAM. Arithmetic takes no time, and all levels wait for each other.
 """
+
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,7 +90,7 @@ def mini_batches(batch, size):
     """Indices of up to SAMPLED mini-batches, of rows drawn at random."""
     order = np.random.default_rng(0).permutation(len(batch))
     for first in range(0, min(len(order), SAMPLED * size), size):
-        yield batch.take(order[first:first + size]).indices
+        yield batch.take(order[first : first + size]).indices
 
 
 def scoring(batch, factors, levels):

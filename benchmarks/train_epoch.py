@@ -3,6 +3,7 @@
 xLearn trains the same rows by as many threads; modern-fm, myFM (an iteration of its sampler) and Vowpal Wabbit (a pass
 over its cache) by one. How long two threads take to answer each other is measured in turn with them.
 """
+
 import statistics
 import tempfile
 from functools import partial
@@ -52,8 +53,12 @@ def epochs_of(dataset, hyperparameters, backend):
 
 def hyperparameters_for(factors, scale=1):
     """Those of a classifier of clicks; learning rates that do not fall, however many epochs are trained."""
-    return resolve(predictor_type="binary_classifier", num_factors=factors, feature_dim=clicks.feature_dim(scale),
-                   lr_schedule="constant")
+    return resolve(
+        predictor_type="binary_classifier",
+        num_factors=factors,
+        feature_dim=clicks.feature_dim(scale),
+        lr_schedule="constant",
+    )
 
 
 def write_for_peers(batch, folder):
@@ -63,8 +68,13 @@ def write_for_peers(batch, folder):
     if "vowpalwabbit" in peers.here():
         peers.write_vowpal_wabbit(batch, Path(folder, "clicks.vw"))
     if {"modern_fm", "myfm"} & set(peers.here()):
-        np.savez(Path(folder, "clicks.npz"), indptr=batch.indptr, indices=batch.indices, labels=batch.labels,
-                 feature_dim=batch.feature_dim)
+        np.savez(
+            Path(folder, "clicks.npz"),
+            indptr=batch.indptr,
+            indices=batch.indices,
+            labels=batch.labels,
+            feature_dim=batch.feature_dim,
+        )
 
 
 def peer_works(folder, factors):
@@ -94,8 +104,11 @@ def compare(batch, factors, folder, options):
         beside = middle["fmkit", 1] if name == "fmkit" else middle[name, threads]
         ratio = beside / middle["fmkit", threads]
         word = "times one thread" if name == "fmkit" else "times as long as fmkit"
-        print(f"k = {factors:2d}, {name:12} {threads_word(threads):9}: {spread(rates(len(batch), values))} M rows/s, "
-              f"{ratio:.2f} {word}", flush=True)
+        print(
+            f"k = {factors:2d}, {name:12} {threads_word(threads):9}: {spread(rates(len(batch), values))} M rows/s, "
+            f"{ratio:.2f} {word}",
+            flush=True,
+        )
     print(f"k = {factors:2d}, from one thread to another and back: {spread(trips, '.0f')} ns", flush=True)
 
 
@@ -106,8 +119,10 @@ def main():
     print_second_processor(options.runs)
     peers.print_missing()
     batch = clicks.generated(options.rows, scale=options.scale)
-    print(f"{len(batch):,} rows x {clicks.COLUMNS} features of {clicks.feature_dim(options.scale):,}, adagrad, "
-          f"median (range) of {options.runs}")
+    print(
+        f"{len(batch):,} rows x {clicks.COLUMNS} features of {clicks.feature_dim(options.scale):,}, adagrad, "
+        f"median (range) of {options.runs}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         write_for_peers(batch, folder)
         for factors in FACTORS:

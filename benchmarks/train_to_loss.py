@@ -4,6 +4,7 @@ Everybody has all processors and the settings found to be best on these clicks, 
 before. Vowpal Wabbit is given text of its own form; modern-fm, which reads none, has scikit-learn's reader and its
 interpreter's start for nothing, and one run.
 """
+
 import statistics
 import tempfile
 from contextlib import suppress
@@ -20,8 +21,22 @@ from fmcore.system.threads import default_threads
 
 FACTORS = 8
 TEST_SHARE = 9  # training rows for each test row
-OWN = ("--epochs", 1, "--eps", 0.005, "--linear-lr", 0.08, "--factors-lr", 0.05, "--linear-wd", 1e-5, "--factors-wd",
-       1e-5, "--factors-init-sigma", 0.003)  # found by the same search as those of peers
+OWN = (
+    "--epochs",
+    1,
+    "--eps",
+    0.005,
+    "--linear-lr",
+    0.08,
+    "--factors-lr",
+    0.05,
+    "--linear-wd",
+    1e-5,
+    "--factors-wd",
+    1e-5,
+    "--factors-init-sigma",
+    0.003,
+)  # found by the same search as those of peers
 ONCE = "modern_fm"
 
 
@@ -43,8 +58,21 @@ class Own:
 
     def train(self):
         """Rows to model."""
-        process(*FM, "train", Path(self._folder, "train.svm"), "-o", self._model, "--predictor-type",
-                "binary_classifier", "--num-factors", FACTORS, "--index-base", 0, *OWN, "-q")()
+        process(
+            *FM,
+            "train",
+            Path(self._folder, "train.svm"),
+            "-o",
+            self._model,
+            "--predictor-type",
+            "binary_classifier",
+            "--num-factors",
+            FACTORS,
+            "--index-base",
+            0,
+            *OWN,
+            "-q",
+        )()
 
     def predict(self, output):
         """Probabilities of the test rows, one a line."""
@@ -62,8 +90,7 @@ class XLearn:
         """Rows to model."""
         with suppress(FileNotFoundError):
             self._kept.unlink()  # the rows as it read them the last time
-        self._run("xlearn", train="train.svm", k=FACTORS, threads=default_threads(), epochs=1,
-                  parameters=peers.XLEARN)
+        self._run("xlearn", train="train.svm", k=FACTORS, threads=default_threads(), epochs=1, parameters=peers.XLEARN)
 
     def predict(self, output):
         """Probabilities of the test rows, one a line."""
@@ -93,8 +120,16 @@ class ModernFM:
 
     def train(self):
         """Rows to model, of which it says itself how long it took."""
-        said = peers.run("modern_fm_train", self._folder, train="train.svm", test="test.svm", k=FACTORS,
-                         feature_dim=clicks.feature_dim(), parameters=peers.MODERN_FM, output=self._output)
+        said = peers.run(
+            "modern_fm_train",
+            self._folder,
+            train="train.svm",
+            test="test.svm",
+            k=FACTORS,
+            feature_dim=clicks.feature_dim(),
+            parameters=peers.MODERN_FM,
+            output=self._output,
+        )
         return Seconds(said.split()[-1])
 
     def predict(self, output):
@@ -124,8 +159,10 @@ def main():
     peers.print_missing()
     with tempfile.TemporaryDirectory() as folder:
         test = write_rows(folder, options.rows)
-        print(f"{options.rows:,} training rows, {len(test):,} test rows, k = {FACTORS}, median (range) of "
-              f"{options.runs}; test log loss of the truth {clicks.best_loss(test):.4f}")
+        print(
+            f"{options.rows:,} training rows, {len(test):,} test rows, k = {FACTORS}, median (range) of "
+            f"{options.runs}; test log loss of the truth {clicks.best_loss(test):.4f}"
+        )
         programs = {name: program(folder) for name, program in PROGRAMS.items() if name in ("fmkit", *peers.here())}
         works = {name: program.train for name, program in programs.items()}
         alone = {name: works.pop(name) for name in (ONCE,) if name in works}

@@ -6,6 +6,7 @@ All are judged by the test rows, which choose the best trial of both searches an
 sooner two jobs end than one, then a markdown table of the objective, the trials that ran to their end, and seconds.
 --quick leaves out the jobs and the largest data set.
 """
+
 import json
 import os
 import re
@@ -85,8 +86,22 @@ def compare(name, folder, work, options):
     metrics = json.loads(subprocess.check_output([*FM, "eval", work / "best.fm", test, "--json", "-q"]))
     cells = [name, OBJECTIVE[predictor_type], f"{metrics[OBJECTIVE[predictor_type]]:.5f}"]
     for strategy in ("bayesian", "random"):
-        found = sorted(tuned(*given, "--strategy", strategy, "--trials", options.trials, "--jobs", options.jobs,
-                             "--threads", options.jobs, "--seed", seed) for seed in range(options.seeds))
+        found = sorted(
+            tuned(
+                *given,
+                "--strategy",
+                strategy,
+                "--trials",
+                options.trials,
+                "--jobs",
+                options.jobs,
+                "--threads",
+                options.jobs,
+                "--seed",
+                seed,
+            )
+            for seed in range(options.seeds)
+        )
         best, ended, seconds = found[len(found) // 2]
         figure(f"{name}, {strategy}", [objective for objective, *_ in found], "loss")
         figure(f"{name}, {strategy}, seconds", [took for *_, took in found])
@@ -106,15 +121,29 @@ def tuned(*given):
 def print_jobs(folder, work, options):
     """Print how long a random search takes with one job and with two, in turn."""
     (rows, test), predictor_type = written(LARGEST, folder, work)
-    given = ("--predictor-type", predictor_type, "-o", work / "best.fm", "--test", test, rows, "--strategy", "random",
-             "--trials", JOB_TRIALS, *FIXED)
+    given = (
+        "--predictor-type",
+        predictor_type,
+        "-o",
+        work / "best.fm",
+        "--test",
+        test,
+        rows,
+        "--strategy",
+        "random",
+        "--trials",
+        JOB_TRIALS,
+        *FIXED,
+    )
     took = {jobs: [] for jobs in (1, 2)}
     for seed in range(options.runs):
         for jobs, times in took.items():
             times.append(tuned(*given, "--jobs", jobs, "--threads", jobs, "--seed", seed)[2])
     ratios = sorted(one / two for one, two in zip(*took.values(), strict=True))
-    print(f"two jobs end {ratios[len(ratios) // 2]:.2f} times sooner than one on {LARGEST!r} ({ratios[0]:.2f} to "
-          f"{ratios[-1]:.2f})")
+    print(
+        f"two jobs end {ratios[len(ratios) // 2]:.2f} times sooner than one on {LARGEST!r} ({ratios[0]:.2f} to "
+        f"{ratios[-1]:.2f})"
+    )
 
 
 if __name__ == "__main__":

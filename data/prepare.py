@@ -2,6 +2,7 @@
 
 rating_final.csv is part of UCI's "Restaurant & consumer data"; the digits come with scikit-learn.
 """
+
 import sys
 from pathlib import Path
 

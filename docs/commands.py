@@ -1,4 +1,5 @@
 """Writes commands.md, the reference of all commands, from their help pages: python docs/commands.py."""
+
 from pathlib import Path
 
 import click

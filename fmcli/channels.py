@@ -1,4 +1,5 @@
 """How `fm train` is told where its rows come from: as arguments or as channels, by files or by named pipes."""
+
 import click
 
 from fmcli.options import stacked
@@ -7,17 +8,30 @@ from fmcore.errors import UsageError
 
 channel_options = stacked(
     click.argument("inputs", nargs=-1, metavar="[DATA...]"),
-    click.option("--train", "trains", multiple=True, metavar="DATA",
-                 help="Rows to train on, another way to give DATA; may be repeated."),
-    click.option("--test", "tests", multiple=True, metavar="DATA",
-                 help="Rows to score after each epoch; may be repeated."),
-    click.option("--input-mode", type=click.Choice(("file", "pipe"), case_sensitive=False), default="file",
-                 help="pipe: --train PREFIX stands for the named pipes PREFIX_0, PREFIX_1, ..., one an epoch, and "
-                      "--test PREFIX for PREFIX_0, read after the last epoch, or after the first where "
-                      "--early-stopping-patience is given.  [default: file]"),
-    click.option("--pipe-timeout", type=click.IntRange(1), metavar="SECONDS",
-                 help="How long to wait for a pipe to appear and to give its first byte.  "
-                      f"[default: {api.PipeMode.timeout}]"),
+    click.option(
+        "--train",
+        "trains",
+        multiple=True,
+        metavar="DATA",
+        help="Rows to train on, another way to give DATA; may be repeated.",
+    ),
+    click.option(
+        "--test", "tests", multiple=True, metavar="DATA", help="Rows to score after each epoch; may be repeated."
+    ),
+    click.option(
+        "--input-mode",
+        type=click.Choice(("file", "pipe"), case_sensitive=False),
+        default="file",
+        help="pipe: --train PREFIX stands for the named pipes PREFIX_0, PREFIX_1, ..., one an epoch, and "
+        "--test PREFIX for PREFIX_0, read after the last epoch, or after the first where "
+        "--early-stopping-patience is given.  [default: file]",
+    ),
+    click.option(
+        "--pipe-timeout",
+        type=click.IntRange(1),
+        metavar="SECONDS",
+        help=f"How long to wait for a pipe to appear and to give its first byte.  [default: {api.PipeMode.timeout}]",
+    ),
 )
 
 

@@ -1,4 +1,5 @@
 """Remarks on standard error, and standard streams that nobody reads any more."""
+
 import os
 import re
 import sys

@@ -1,4 +1,5 @@
 """How a process ends: signals as exceptions, and what an exception comes down to."""
+
 import errno
 import os
 import signal
@@ -73,8 +74,7 @@ HANDLERS = {signal.SIGTERM: terminate, signal.SIGINT: interrupt, signal.SIGHUP: 
 @cache  # once for all: later on they are ignored for other reasons
 def heeded():
     """The signals that count."""
-    return [number for number in HANDLERS
-            if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN]
+    return [number for number in HANDLERS if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def raise_until_settled(kind):
@@ -83,6 +83,7 @@ def raise_until_settled(kind):
     It is raised again every AGAIN seconds until `settled` is called: one that is raised within a callback of Python's
     own (the lock of an import, a destructor) is dropped, and a read that is just beginning never hears of it.
     """
+
     def again(_number, _frame):
         raise kind
 
@@ -135,11 +136,13 @@ def recognized(error, *, memory):
         return error
     number, text = getattr(error, "errno", None), str(error)
     if number in publish.LACKS and number != errno.EIO:  # which may be that of an input
-        return ResourceError(f"{getattr(error, 'filename', None) or 'the output'} cannot be written: "
-                             f"{publish.LACKS[number]}")
+        return ResourceError(
+            f"{getattr(error, 'filename', None) or 'the output'} cannot be written: {publish.LACKS[number]}"
+        )
     if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in text for words in NO_MEMORY):
         return ResourceError(f"out of memory; {memory}")
     if any(words in text for words in NO_THREAD):
-        return ResourceError("no further thread could be started; take fewer with --threads, or raise what limits them "
-                             "(ulimit -u, -v)")
+        return ResourceError(
+            "no further thread could be started; take fewer with --threads, or raise what limits them (ulimit -u, -v)"
+        )
     return error

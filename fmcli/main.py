@@ -1,4 +1,5 @@
 """The `fm` command: its subcommands, imported when used, and every failure as one sentence and an exit code."""
+
 import os
 import sys
 import traceback
@@ -66,11 +67,22 @@ def version(ctx, _parameter, wanted):
     ctx.exit()
 
 
-@click.group(cls=Commands, context_settings={
-    "help_option_names": ["-h", "--help"], "token_normalize_func": lambda token: token.replace("_", "-"),
-    "max_content_width": 100})
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=version,
-              help="Show the version, the build of the kernels chosen for this processor, OpenMP and threads.")
+@click.group(
+    cls=Commands,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+        "max_content_width": 100,
+    },
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=version,
+    help="Show the version, the build of the kernels chosen for this processor, OpenMP and threads.",
+)
 def cli():
     """Factorization machines from the shell.
 

@@ -1,4 +1,5 @@
 """Options shared by commands: hyperparameters from their table, how rows are read, and what a command may use."""
+
 from functools import cache
 
 import click
@@ -32,6 +33,7 @@ class Parsed(click.ParamType):
 
 def stacked(*decorators):
     """One decorator of several, in the order of the help page."""
+
     def decorate(function):
         for decorator in reversed(decorators):
             function = decorator(function)
@@ -93,13 +95,30 @@ def parse_pair(text):
 
 
 hyperparameter_options = stacked(
-    click.option("--preset", type=click.Choice(tuple(PRESETS)), default="native", show_default=True,
-                 help="The defaults of hyperparameters: native, those shown below, or those of Amazon SageMaker."),
-    click.option("--hyperparameters", "hyperparameter_file", metavar="FILE",
-                 help="Hyperparameters as a JSON object of SageMaker's names; what an option gives comes before it."),
-    click.option("-p", "--param", "pairs", metavar="NAME=VALUE", multiple=True, type=Parsed("name=value", parse_pair),
-                 help="A hyperparameter: -p epochs=3 is --epochs 3; may be repeated."),
-    *(hyperparameter_option(name, parameter) for name, parameter in PARAMETERS.items()))
+    click.option(
+        "--preset",
+        type=click.Choice(tuple(PRESETS)),
+        default="native",
+        show_default=True,
+        help="The defaults of hyperparameters: native, those shown below, or those of Amazon SageMaker.",
+    ),
+    click.option(
+        "--hyperparameters",
+        "hyperparameter_file",
+        metavar="FILE",
+        help="Hyperparameters as a JSON object of SageMaker's names; what an option gives comes before it.",
+    ),
+    click.option(
+        "-p",
+        "--param",
+        "pairs",
+        metavar="NAME=VALUE",
+        multiple=True,
+        type=Parsed("name=value", parse_pair),
+        help="A hyperparameter: -p epochs=3 is --epochs 3; may be repeated.",
+    ),
+    *(hyperparameter_option(name, parameter) for name, parameter in PARAMETERS.items()),
+)
 
 
 def given_hyperparameters(context, values, *, quiet, required=True):
@@ -117,8 +136,11 @@ def given_hyperparameters(context, values, *, quiet, required=True):
             say(f"note: {path}: ignored, as all that begins with _: {', '.join(ignored)}", quiet=quiet)
     for name, parameter in PARAMETERS.items():
         if required and parameter.required and name not in given:
-            raise click.UsageError(f"Missing option '{flag(name)}'. Expected {parameter.valid}. "
-                                   "-p or --hyperparameters FILE may say it as well.", context)
+            raise click.UsageError(
+                f"Missing option '{flag(name)}'. Expected {parameter.valid}. "
+                "-p or --hyperparameters FILE may say it as well.",
+                context,
+            )
     return preset, given
 
 
@@ -152,8 +174,11 @@ def spelled_options(context, names):
 def _given_options(context, values):
     """(name, value) of each hyperparameter that the user gave as an option; None is a value."""
     options = [(name, values.pop(name)) for name in PARAMETERS]
-    return [(name, value) for name, value in options
-            if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT]
+    return [
+        (name, value)
+        for name, value in options
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    ]
 
 
 def _merged(pairs):
@@ -170,29 +195,47 @@ def _merged(pairs):
 # ------------------------------------------------------------------------------------------------------- reading
 read_options = stacked(
     click.option("--format", type=click.Choice(FORMATS), help="Format of the rows.  [default: by content]"),
-    click.option("--index-base", type=click.Choice(("auto", "0", "1")),
-                 help="libsvm, libffm: 1 subtracts one from every index; 0 and auto keep indices as they stand, and "
-                      "auto says so when they look 1-based."),
-    click.option("--on-error", type=click.Choice(("fail", "skip")),
-                 help="At a bad row, fail or leave it out and count it.  [default: fail]"),
+    click.option(
+        "--index-base",
+        type=click.Choice(("auto", "0", "1")),
+        help="libsvm, libffm: 1 subtracts one from every index; 0 and auto keep indices as they stand, and "
+        "auto says so when they look 1-based.",
+    ),
+    click.option(
+        "--on-error",
+        type=click.Choice(("fail", "skip")),
+        help="At a bad row, fail or leave it out and count it.  [default: fail]",
+    ),
     click.option("--positive-label", "positive", metavar="X", help="The label that means 1; every other one means 0."),
 )
 table_options = stacked(
-    click.option("--header/--no-header", default=None, help="CSV: whether the first line names columns.  "
-                                                            "[default: by content]"),
+    click.option(
+        "--header/--no-header", default=None, help="CSV: whether the first line names columns.  [default: by content]"
+    ),
     click.option("--label-column", "label", metavar="COL", help="Column of the label, by name or number from 0."),
     click.option("--weight-column", "weight", metavar="COL", help="Column of the row's weight."),
     click.option("--id-column", "row_id", metavar="COL", help="Column of the row's id, passed on to predictions."),
-    click.option("--numeric", multiple=True, metavar="COLS", help="Numeric columns, separated by commas; so are all "
-                                                                  "that no option names."),
+    click.option(
+        "--numeric",
+        multiple=True,
+        metavar="COLS",
+        help="Numeric columns, separated by commas; so are all that no option names.",
+    ),
     click.option("--categorical", multiple=True, metavar="COLS", help="Columns whose every value is a feature."),
     click.option("--ignore", multiple=True, metavar="COLS", help="Columns to leave out."),
-    click.option("--vocabulary", metavar="FILE", help="The file that says which index a categorical value has: written "
-                                                      "if there is none, else read."),
-    click.option("--hash-bits", type=click.IntRange(1, 30), metavar="B",
-                 help="Hash categorical values into 2^B indices instead."),
-    click.option("--missing", type=click.Choice(("zero", "error")),
-                 help="CSV, Parquet: a missing value is no feature, or an error.  [default: zero]"),
+    click.option(
+        "--vocabulary",
+        metavar="FILE",
+        help="The file that says which index a categorical value has: written if there is none, else read.",
+    ),
+    click.option(
+        "--hash-bits", type=click.IntRange(1, 30), metavar="B", help="Hash categorical values into 2^B indices instead."
+    ),
+    click.option(
+        "--missing",
+        type=click.Choice(("zero", "error")),
+        help="CSV, Parquet: a missing value is no feature, or an error.  [default: zero]",
+    ),
 )
 TABLE_NAMES = tuple(TableOptions.__dataclass_fields__)
 READ_NAMES = ("format", "index_base", "on_error", "positive")
@@ -217,19 +260,35 @@ def _only_given(values):
 
 
 # ------------------------------------------------------------------------------------------- what a command may use
-threads_option = click.option("--threads", type=click.IntRange(1, 1024), metavar="N",
-                              help="Threads to use.  [default: the processors this process may use]")
-memory_option = click.option("--memory-limit", type=Parsed("size", parse_size), metavar="SIZE",
-                             help="Memory for training, such as 4G: rows that do not fit beside the model are read "
-                                  "again each epoch.  [default: what is free, half of it for rows]")
-device_option = click.option("--device", type=Parsed("device", parse_device), metavar="DEVICE", default="cpu",
-                             show_default=True,
-                             help="Where to train: cpu; cuda or cuda:N, a GPU, for dense rows (extra gpu); "
-                                  "cuda:0,cuda:1, several; auto, which says what it takes and why; torch:cpu, the code "
-                                  "for GPUs on the processor.")
-unseen_option = click.option("--unseen", type=click.Choice(("ignore", "error")), default="ignore",
-                             help="Features that the model has not seen: ignore and count them, or fail.  "
-                                  "[default: ignore]")
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Threads to use.  [default: the processors this process may use]",
+)
+memory_option = click.option(
+    "--memory-limit",
+    type=Parsed("size", parse_size),
+    metavar="SIZE",
+    help="Memory for training, such as 4G: rows that do not fit beside the model are read "
+    "again each epoch.  [default: what is free, half of it for rows]",
+)
+device_option = click.option(
+    "--device",
+    type=Parsed("device", parse_device),
+    metavar="DEVICE",
+    default="cpu",
+    show_default=True,
+    help="Where to train: cpu; cuda or cuda:N, a GPU, for dense rows (extra gpu); "
+    "cuda:0,cuda:1, several; auto, which says what it takes and why; torch:cpu, the code "
+    "for GPUs on the processor.",
+)
+unseen_option = click.option(
+    "--unseen",
+    type=click.Choice(("ignore", "error")),
+    default="ignore",
+    help="Features that the model has not seen: ignore and count them, or fail.  [default: ignore]",
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks, only errors.")
 
 

@@ -1,4 +1,5 @@
 """What every command says on standard error: a bar while it is a terminal, and what reading had to tell."""
+
 import os
 import sys
 from contextlib import contextmanager
@@ -8,8 +9,11 @@ from fmcli.console import say
 
 def remarks(report):
     """What reading had to tell, a line each: notes, the first errors that were passed over, and counts."""
-    return [*(f"note: {note}" for note in report.notes), *(f"skipped: {error}" for error in report.errors),
-            *(f"{name}: {count:,}" for name, count in report.counts.items())]
+    return [
+        *(f"note: {note}" for note in report.notes),
+        *(f"skipped: {error}" for error in report.errors),
+        *(f"{name}: {count:,}" for name, count in report.counts.items()),
+    ]
 
 
 class Bar:

@@ -1,4 +1,5 @@
 """The log lines of SageMaker's Factorization Machines, for whoever reads metrics off them with regular expressions."""
+
 import json
 import threading
 import time
@@ -7,9 +8,13 @@ from fmcli.training_logs import TrainingLog
 from fmcore.training.batchmetrics import BatchMetrics
 
 NAMES = {  # fmkit's name -> SageMaker's and its kind, in the order of its lines
-    "rmse": "rmse <loss>", "mse": "mse <loss>", "mae": "absolute_loss <loss>",
-    "accuracy": "binary_classification_accuracy <score>", "logloss": "binary_classification_cross_entropy <loss>",
-    "f1": "binary_f_1.000 <score>"}
+    "rmse": "rmse <loss>",
+    "mse": "mse <loss>",
+    "mae": "absolute_loss <loss>",
+    "accuracy": "binary_classification_accuracy <score>",
+    "logloss": "binary_classification_cross_entropy <loss>",
+    "f1": "binary_f_1.000 <score>",
+}
 
 
 class SageMakerLog(TrainingLog):
@@ -42,9 +47,11 @@ class SageMakerLog(TrainingLog):
         """Say how fast a round was; of what several workers have trained only the whole is known."""
         super().round(record)
         self._running = None
-        self.remark(f"#throughput_metric: host={self._host}, epoch={record['epoch'] - 1}, round={record['round'] - 1}, "
-                    f"train throughput={record['rows_per_second']} records/second, {record['bytes_sent']} bytes sent "
-                    f"by {record['workers']} workers")
+        self.remark(
+            f"#throughput_metric: host={self._host}, epoch={record['epoch'] - 1}, round={record['round'] - 1}, "
+            f"train throughput={record['rows_per_second']} records/second, {record['bytes_sent']} bytes sent "
+            f"by {record['workers']} workers"
+        )
 
     def epoch(self, record):
         """The lines of an epoch, which SageMaker counts from 0."""
@@ -55,8 +62,9 @@ class SageMakerLog(TrainingLog):
         self._quality(f"epoch={epoch}, train", self._train[epoch])
         completed = 100 * record["epoch"] / self._epochs
         self.remark(f"#progress_metric: host={self._host}, completed {completed} % of epochs")
-        self.remark(f"#throughput_metric: host={self._host}, train throughput={record['rows_per_second']} "
-                    "records/second")
+        self.remark(
+            f"#throughput_metric: host={self._host}, train throughput={record['rows_per_second']} records/second"
+        )
 
     def resumed(self, records, rows):
         """Say that training goes on; of an epoch that another run has begun only the whole is known."""
@@ -81,9 +89,12 @@ class SageMakerLog(TrainingLog):
                 self.remark(f"#test_score ({self._host}) : ({name.split()[0]!r}, {value})")
             self._quality("test", test)
         self._metrics({"epochs": aggregate([len(done)])})
-        self._metrics({"update.time": aggregate([1000 * record["seconds"] for record in self.records
-                                                if "seconds" in record]),
-                       "totaltime": aggregate([1000 * (time.time() - self._started)])})
+        self._metrics(
+            {
+                "update.time": aggregate([1000 * record["seconds"] for record in self.records if "seconds" in record]),
+                "totaltime": aggregate([1000 * (time.time() - self._started)]),
+            }
+        )
 
     def remark(self, text):
         """Print a line with its time."""
@@ -106,5 +117,9 @@ def named(metrics):
 
 def aggregate(values):
     """The sum, count and bounds of some numbers, times in milliseconds."""
-    return {"sum": float(sum(values)), "count": len(values), "min": min(values, default=0),
-            "max": max(values, default=0)}
+    return {
+        "sum": float(sum(values)),
+        "count": len(values),
+        "min": min(values, default=0),
+        "max": max(values, default=0),
+    }

@@ -1,4 +1,5 @@
 """Signals that end a process, during a training whose work so far is not to be lost."""
+
 import signal
 
 from fmcli.exits import HANDLERS, heeded

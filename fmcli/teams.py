@@ -1,4 +1,5 @@
 """How `fm train` is told to train with several workers, and on what engine."""
+
 from contextlib import contextmanager
 
 import click
@@ -9,18 +10,31 @@ from fmcore.distributed import ENGINES, STATES
 from fmcore.errors import UsageError
 
 team_options = stacked(
-    click.option("--distributed", type=click.Choice(ENGINES),
-                 help="Train with several workers, each on its own part of the rows, which all of them can read: on "
-                      "ray, a cluster's actors; on mpi, the ranks of mpirun; local, one after the other in this "
-                      "process, to see what it does to a model."),
-    click.option("--workers", type=click.IntRange(1, 4096), metavar="N",
-                 help="ray, local: how many workers. --threads and --memory-limit are then those of each."),
-    click.option("--ray-address", metavar="ADDRESS",
-                 help="ray: the cluster, as auto (the one that this machine is part of, or RAY_ADDRESS), HOST:PORT, or "
-                      "local (one on this machine that ends with the command).  [default: auto]"),
-    click.option("--dist-state", type=click.Choice(STATES),
-                 help="What each worker holds: a replica of all parameters; sharded, those of its own features; auto, "
-                      "a replica where it fits twice in 40 % of a worker's memory.  [default: auto]"),
+    click.option(
+        "--distributed",
+        type=click.Choice(ENGINES),
+        help="Train with several workers, each on its own part of the rows, which all of them can read: on "
+        "ray, a cluster's actors; on mpi, the ranks of mpirun; local, one after the other in this "
+        "process, to see what it does to a model.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1, 4096),
+        metavar="N",
+        help="ray, local: how many workers. --threads and --memory-limit are then those of each.",
+    ),
+    click.option(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="ray: the cluster, as auto (the one that this machine is part of, or RAY_ADDRESS), HOST:PORT, or "
+        "local (one on this machine that ends with the command).  [default: auto]",
+    ),
+    click.option(
+        "--dist-state",
+        type=click.Choice(STATES),
+        help="What each worker holds: a replica of all parameters; sharded, those of its own features; auto, "
+        "a replica where it fits twice in 40 % of a worker's memory.  [default: auto]",
+    ),
 )
 
 
@@ -39,23 +53,35 @@ def resources(values, threads):
     engine, given = values.pop("distributed"), {}
     for name in ("workers", "ray_address", "dist_state"):
         given[name] = values.pop(name)
-    wanted = {"ray": ("workers", "ray_address", "dist_state"), "mpi": ("dist_state",),
-              "local": ("workers", "dist_state")}.get(engine, ())
+    wanted = {
+        "ray": ("workers", "ray_address", "dist_state"),
+        "mpi": ("dist_state",),
+        "local": ("workers", "dist_state"),
+    }.get(engine, ())
     for name, value in given.items():
         if value is not None and name not in wanted:
-            raise UsageError(f"--{name.replace('_', '-')} is {_about(name)}, and --distributed is "
-                             f"{engine or 'not given'}; {_advice(name, engine)}")
+            raise UsageError(
+                f"--{name.replace('_', '-')} is {_about(name)}, and --distributed is "
+                f"{engine or 'not given'}; {_advice(name, engine)}"
+            )
     device = values.pop("device")
     if engine is None:
         return api.Resources(chosen_threads(threads), values["memory_limit"], device)
     if device != "cpu":
-        raise UsageError(f"--device {device} is not for several workers, which --distributed {engine} has train on the "
-                         "processor; leave one of them out")
+        raise UsageError(
+            f"--device {device} is not for several workers, which --distributed {engine} has train on the "
+            "processor; leave one of them out"
+        )
     if "workers" in wanted and given["workers"] is None:
         raise UsageError(f"--distributed {engine} needs the number of workers; give it with --workers")
-    return api.machines(threads=threads, memory_limit=values["memory_limit"], engine=engine,
-                        workers=given["workers"] or 1, address=given["ray_address"] or "auto",
-                        dist_state=given["dist_state"] or "auto")
+    return api.machines(
+        threads=threads,
+        memory_limit=values["memory_limit"],
+        engine=engine,
+        workers=given["workers"] or 1,
+        address=given["ray_address"] or "auto",
+        dist_state=given["dist_state"] or "auto",
+    )
 
 
 def _about(name):

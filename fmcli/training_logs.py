@@ -1,4 +1,5 @@
 """What `fm train` says on standard error while it trains: a table for people, or JSON Lines."""
+
 import json
 
 from fmcli.console import say
@@ -44,8 +45,11 @@ class TrainingLog(Observer):
     def resumed(self, records, rows):
         """Say that training goes on."""
         self.records, self.told = list(records), list(records)
-        self.remark(f"going on in epoch {len(records) + 1} after {rows:,} rows" if rows else
-                    f"going on after epoch {len(records)}")
+        self.remark(
+            f"going on in epoch {len(records) + 1} after {rows:,} rows"
+            if rows
+            else f"going on after epoch {len(records)}"
+        )
 
     def anew(self, why):
         """Say that training begins anew."""
@@ -97,11 +101,13 @@ class TableLog(TrainingLog):
         """Say what will be trained on what."""
         super().loaded(dataset, model, backend)
         job = facts(dataset, model, backend)
-        self.say(f"{'' if dataset.complete else 'first block: '}{job['rows']:,} rows, {job['non_zeros']:,} non-zeros, "
-                 f"feature_dim {job['feature_dim']:,}, {place(dataset)}; mini-batches of {job['mini_batch_size']}; "
-                 f"model of {job['model_bytes'] / 1e6:,.1f} MB, "
-                 f"{job['memory_bytes'] / 1e6:,.1f} MB while it trains; {job['backend']}, "
-                 f"{job['threads']} thread{'s' * (job['threads'] > 1)}")
+        self.say(
+            f"{'' if dataset.complete else 'first block: '}{job['rows']:,} rows, {job['non_zeros']:,} non-zeros, "
+            f"feature_dim {job['feature_dim']:,}, {place(dataset)}; mini-batches of {job['mini_batch_size']}; "
+            f"model of {job['model_bytes'] / 1e6:,.1f} MB, "
+            f"{job['memory_bytes'] / 1e6:,.1f} MB while it trains; {job['backend']}, "
+            f"{job['threads']} thread{'s' * (job['threads'] > 1)}"
+        )
         self._rows, self._epochs = dataset.rows if dataset.complete else None, model.hyperparameters.epochs
         self._next_bar(1)
 
@@ -133,9 +139,11 @@ class TableLog(TrainingLog):
         super().round(record)
         self._bar.close()
         metric = next(name for name in ("logloss", "rmse") if name in record)
-        self.say(f"epoch {record['epoch']}, round {record['round']} of {record['rounds']}: {record['rows']:,} rows, "
-                 f"{record['rows_per_second']:,.0f} rows/s, {metric} {record[metric]:.5f}, "
-                 f"{record['bytes_sent'] / 1e6:,.1f} MB sent by {record['workers']} workers")
+        self.say(
+            f"epoch {record['epoch']}, round {record['round']} of {record['rounds']}: {record['rows']:,} rows, "
+            f"{record['rows_per_second']:,.0f} rows/s, {metric} {record[metric]:.5f}, "
+            f"{record['bytes_sent'] / 1e6:,.1f} MB sent by {record['workers']} workers"
+        )
 
     def epoch(self, record):
         """Print the epoch's line, after the table's head for the first."""
@@ -143,8 +151,12 @@ class TableLog(TrainingLog):
         self._bar.close()
         cells = {"epoch": str(record["epoch"])}
         for part in ("train", "test"):
-            cells.update({f"{part} {name}": "-" if value is None else f"{value:.5f}"
-                          for name, value in record.get(part, {}).items()})
+            cells.update(
+                {
+                    f"{part} {name}": "-" if value is None else f"{value:.5f}"
+                    for name, value in record.get(part, {}).items()
+                }
+            )
         cells["seconds"], cells["rows/s"] = f"{record['seconds']:.2f}", f"{record['rows_per_second']:,.0f}"
         if self._columns is None or not cells.keys() <= self._columns.keys():  # test rows may come after the last
             self._columns = {name: max(len(name), len(cell), 9) for name, cell in cells.items()}
@@ -201,8 +213,14 @@ def place(dataset):
 
 def facts(dataset, model, backend):
     """What is trained on what, ready for JSON."""
-    return {"rows": dataset.rows, "non_zeros": dataset.non_zeros, "feature_dim": model.feature_dim,
-            "in_memory": dataset.in_memory, "mini_batch_size": dataset.mini_batch_size,
-            "model_bytes": sum(array.nbytes for array in model.tensors().values()),
-            "memory_bytes": parameter_bytes(model.hyperparameters, model.feature_dim) + dataset.memory,
-            "backend": backend.name, "threads": backend.threads}
+    return {
+        "rows": dataset.rows,
+        "non_zeros": dataset.non_zeros,
+        "feature_dim": model.feature_dim,
+        "in_memory": dataset.in_memory,
+        "mini_batch_size": dataset.mini_batch_size,
+        "model_bytes": sum(array.nbytes for array in model.tensors().values()),
+        "memory_bytes": parameter_bytes(model.hyperparameters, model.feature_dim) + dataset.memory,
+        "backend": backend.name,
+        "threads": backend.threads,
+    }

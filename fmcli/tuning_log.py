@@ -1,4 +1,5 @@
 """What `fm tune` says: a line or a bar with the best value while it searches, what it found at the end."""
+
 import shlex
 
 from fmcli.console import say
@@ -54,15 +55,21 @@ class TuningLog(Follower):
             listen()  # to the next Ctrl-C
         self._bar.close()
         if interrupted:
-            self.say(f"interrupted; training the best so far, trial {best.number}, once more for its model (Ctrl-C "
-                     "again leaves everything as it was)")
+            self.say(
+                f"interrupted; training the best so far, trial {best.number}, once more for its model (Ctrl-C "
+                "again leaves everything as it was)"
+            )
 
     def done(self, study, result):
         """Say what was found, and write the page."""
         table, importances = trials_table(study), study.importances()
         counts, command = summary(study.tried()), shlex.join(self._command(result.best.values))
-        lines = [*aligned(table), "", f"{counts}; the best is {result.best.number}",
-                 f"{study.objective}: {result.best.value:.6g}"]
+        lines = [
+            *aligned(table),
+            "",
+            f"{counts}; the best is {result.best.number}",
+            f"{study.objective}: {result.best.value:.6g}",
+        ]
         if importances:
             lines.append("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importances.items()))
         self._out.write("\n".join([*lines, "the same model again:", command, ""]).encode())

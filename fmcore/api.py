@@ -1,4 +1,5 @@
 """What the commands do, each one call: this room alone joins readers, training, backends, models and writers."""
+
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -67,8 +68,10 @@ def _writer(data, paths, output_format, feature_dim):
     if feature_dim is None and not converting.fills_in_later(paths):
         if not data.rereadable:
             target = "standard output" if paths[0] == "-" else paths[0]
-            raise UsageError("a record states feature_dim, which is known only after all rows are read: from a pipe to "
-                             f"{target}, give it with --feature-dim, or write to an uncompressed file")
+            raise UsageError(
+                "a record states feature_dim, which is known only after all rows are read: from a pipe to "
+                f"{target}, give it with --feature-dim, or write to an uncompressed file"
+            )
         seen = converting.counted_feature_dim(data.batches()[0])
         feature_dim = data.feature_dim(seen)
     return converting.RecordWriter(feature_dim)
@@ -150,8 +153,12 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
 def inspect(model, *, top=10, names=None):
     """What the model is, with its `top` largest weights and pairs: a dict ready for JSON."""
     pairs = inspection.largest_pairs(model, top, names)
-    found = {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names),
-             "largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
+    found = {
+        **inspection.summary(model),
+        "largest_weights": inspection.largest_weights(model, top, names),
+        "largest_pairs": pairs.pairs,
+        "largest_pairs_exact": pairs.exact,
+    }
     modelfile.require_unchanged(model)
     return found
 

@@ -1,4 +1,5 @@
 """Rows to the scores that users see, and requests to predictions, bytes to bytes."""
+
 from functools import cached_property
 
 import numpy as np
@@ -71,8 +72,10 @@ class Scorer:
     def _refusal(self, raw, batch, row):
         if self._defect:
             return ModelError(f"the model's {self._defect}; it cannot score, train it anew")
-        return DataError(f"the score is {raw[row]}, beyond the range of 32-bit floats; the row's values are too large "
-                         "for the model", **batch.place(row))
+        return DataError(
+            f"the score is {raw[row]}, beyond the range of 32-bit floats; the row's values are too large for the model",
+            **batch.place(row),
+        )
 
 
 def sigmoid(raw):

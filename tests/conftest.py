@@ -1,4 +1,5 @@
 """Fixtures of the tests that run the command line, and how hypothesis tries its examples."""
+
 import os
 import signal
 from contextlib import suppress
@@ -33,15 +34,40 @@ def world(tmp_path_factory):
     """Rows and models trained on them, which tests read and leave as they are."""
     fm = Shell(tmp_path_factory.mktemp("world"))
     paths = {
-        "train": fm.write("train.svm", libsvm_rows(400, 1)), "test": fm.write("test.svm", libsvm_rows(150, 2)),
+        "train": fm.write("train.svm", libsvm_rows(400, 1)),
+        "test": fm.write("test.svm", libsvm_rows(150, 2)),
         "ratings": fm.write("ratings.svm", libsvm_rows(300, 3, classes=False)),
         "more_ratings": fm.write("more.svm", libsvm_rows(100, 4, classes=False)),
-        "classifier": fm.folder / "classifier.fm", "regressor": fm.folder / "regressor.fm",
-        "lines": fm.folder / "classifier.jsonl"}
-    said = fm("train", paths["train"], "--test", paths["test"], "--predictor-type", "binary_classifier", "--epochs", 3,
-              "-o", paths["classifier"], "--metrics-out", paths["lines"]).err
-    fm("train", paths["ratings"], "--test", paths["more_ratings"], "--predictor-type", "regressor", "--epochs", 3,
-       "-o", paths["regressor"])
+        "classifier": fm.folder / "classifier.fm",
+        "regressor": fm.folder / "regressor.fm",
+        "lines": fm.folder / "classifier.jsonl",
+    }
+    said = fm(
+        "train",
+        paths["train"],
+        "--test",
+        paths["test"],
+        "--predictor-type",
+        "binary_classifier",
+        "--epochs",
+        3,
+        "-o",
+        paths["classifier"],
+        "--metrics-out",
+        paths["lines"],
+    ).err
+    fm(
+        "train",
+        paths["ratings"],
+        "--test",
+        paths["more_ratings"],
+        "--predictor-type",
+        "regressor",
+        "--epochs",
+        3,
+        "-o",
+        paths["regressor"],
+    )
     return SimpleNamespace(said=said, **paths)
 
 

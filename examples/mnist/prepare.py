@@ -6,6 +6,7 @@ IDX_FOLDER holds train-images-idx3-ubyte and the three other files, as published
 the first 50,000 of the 60,000 training digits and CHANNELS/test the 10,000 test digits, as recordIO-protobuf: 784
 dense float32 pixels from 0 to 1, row by row, and the label 1 for a 0, else 0.
 """
+
 import gzip
 import struct
 import sys

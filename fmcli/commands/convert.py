@@ -1,4 +1,5 @@
 """`fm convert`."""
+
 import click
 
 from fmcli import options
@@ -11,17 +12,37 @@ from fmcore.io.convert import OUTPUT_FORMATS
 
 @click.command("convert")
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...")
-@click.option("-o", "--output", required=True, metavar="OUT",
-              help="File to write, compressed where its name ends with .gz, .bz2 or .zst; - is stdout.")
-@click.option("--to", type=click.Choice(OUTPUT_FORMATS),
-              help="Format to write.  [default: libsvm where OUT is named .svm, .libsvm or .txt, else recordio]")
-@click.option("--shards", type=click.IntRange(1, 99_999), default=1, metavar="N",
-              help="Deal the rows over N files, OUT-00000-of-N and so on.  [default: 1]")
-@click.option("--feature-dim", type=click.IntRange(1), metavar="N",
-              help="Dimension that the records state; an index beyond is an error.  [default: as the rows have it]")
-@click.option("--predictor-type", type=options.Parsed("predictor_type", PARAMETERS["predictor_type"].parse),
-              metavar="binary_classifier|regressor",
-              help="binary_classifier checks labels and maps -1 and 1 to 0 and 1.  [default: labels are kept]")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="File to write, compressed where its name ends with .gz, .bz2 or .zst; - is stdout.",
+)
+@click.option(
+    "--to",
+    type=click.Choice(OUTPUT_FORMATS),
+    help="Format to write.  [default: libsvm where OUT is named .svm, .libsvm or .txt, else recordio]",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 99_999),
+    default=1,
+    metavar="N",
+    help="Deal the rows over N files, OUT-00000-of-N and so on.  [default: 1]",
+)
+@click.option(
+    "--feature-dim",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Dimension that the records state; an index beyond is an error.  [default: as the rows have it]",
+)
+@click.option(
+    "--predictor-type",
+    type=options.Parsed("predictor_type", PARAMETERS["predictor_type"].parse),
+    metavar="binary_classifier|regressor",
+    help="binary_classifier checks labels and maps -1 and 1 to 0 and 1.  [default: labels are kept]",
+)
 @options.read_options
 @options.table_options
 @options.threads_option

@@ -1,4 +1,5 @@
 """`fm eval`."""
+
 import json
 
 import click
@@ -31,8 +32,7 @@ def command(model, inputs, as_json, unseen, quiet, **values):
     threads = options.chosen_threads(values.pop("threads"))
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
-    data = api.Data(inputs, api.read_options(loaded, **options.given_read_options(values, threads)),
-                    on_bytes=bar.reach)
+    data = api.Data(inputs, api.read_options(loaded, **options.given_read_options(values, threads)), on_bytes=bar.reach)
     with publish.whole("-") as out, reading(data.report, bar, quiet=quiet):
         metrics = api.evaluate(loaded, data, threads=threads, unseen=unseen)
         for line in [json.dumps(metrics)] if as_json else lines(metrics):

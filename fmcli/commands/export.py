@@ -1,4 +1,5 @@
 """`fm export`."""
+
 import click
 
 from fmcli import options
@@ -8,20 +9,39 @@ from fmcore.model.export import VECTOR_FORMATS, VECTORS, WEIGHTS, Selection, par
 
 @click.command("export")
 @click.argument("model", metavar="MODEL")
-@click.option("-o", "--output", default="-", metavar="OUT",
-              help="File to write, compressed where its name ends with .gz, .bz2 or .zst; - is stdout.  [default: -]")
-@click.option("--to", type=click.Choice(tuple(dict.fromkeys((*WEIGHTS, *VECTOR_FORMATS)))),
-              help=f"Format: {', '.join(WEIGHTS)} of weights; {', '.join(VECTOR_FORMATS)} of vectors.  "
-                   "[default: json of weights, csv of vectors]")
-@click.option("--vectors", type=click.Choice(VECTORS),
-              help="Instead of all weights, vectors of the features chosen, for nearest-neighbour search: v and then w "
-                   "of items, v and then 1 of users. Their dot product ranks items for a user as the model does.")
-@click.option("--range", "span", type=options.Parsed("range", parse_range), metavar="A:B",
-              help="Vectors of the features from index A up to but not including B; either may be left out.")
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    metavar="OUT",
+    help="File to write, compressed where its name ends with .gz, .bz2 or .zst; - is stdout.  [default: -]",
+)
+@click.option(
+    "--to",
+    type=click.Choice(tuple(dict.fromkeys((*WEIGHTS, *VECTOR_FORMATS)))),
+    help=f"Format: {', '.join(WEIGHTS)} of weights; {', '.join(VECTOR_FORMATS)} of vectors.  "
+    "[default: json of weights, csv of vectors]",
+)
+@click.option(
+    "--vectors",
+    type=click.Choice(VECTORS),
+    help="Instead of all weights, vectors of the features chosen, for nearest-neighbour search: v and then w "
+    "of items, v and then 1 of users. Their dot product ranks items for a user as the model does.",
+)
+@click.option(
+    "--range",
+    "span",
+    type=options.Parsed("range", parse_range),
+    metavar="A:B",
+    help="Vectors of the features from index A up to but not including B; either may be left out.",
+)
 @click.option("--column", metavar="COL", help="Vectors of the features of this column of the vocabulary.")
-@click.option("--vocabulary", metavar="FILE",
-              help="Names of the features, as `fm train --vocabulary` wrote them.  [default: none; for --column the "
-                   "file that the model was trained with]")
+@click.option(
+    "--vocabulary",
+    metavar="FILE",
+    help="Names of the features, as `fm train --vocabulary` wrote them.  [default: none; for --column the "
+    "file that the model was trained with]",
+)
 def command(model, output, to, vectors, span, column, vocabulary):
     """Write a model's weights, or vectors of items and users for nearest-neighbour search.
 

@@ -1,4 +1,5 @@
 """`fm import`; the file cannot be called so in Python."""
+
 import click
 
 from fmcli import options
@@ -11,10 +12,18 @@ from fmcore.system.memory import parse_size
 @click.command("import")
 @click.argument("archive", metavar="ARCHIVE")
 @click.option("-o", "--output", required=True, metavar="MODEL", help="Model file to write; - is stdout.")
-@click.option("--predictor-type", type=options.Parsed("predictor_type", PARAMETERS["predictor_type"].parse),
-              metavar="binary_classifier|regressor", help="What the model predicts.  [default: as the archive says]")
-@click.option("--memory-limit", type=options.Parsed("size", parse_size), metavar="SIZE",
-              help="What the archive may unpack to, such as 4G.  [default: 100 times its size, at least 64M]")
+@click.option(
+    "--predictor-type",
+    type=options.Parsed("predictor_type", PARAMETERS["predictor_type"].parse),
+    metavar="binary_classifier|regressor",
+    help="What the model predicts.  [default: as the archive says]",
+)
+@click.option(
+    "--memory-limit",
+    type=options.Parsed("size", parse_size),
+    metavar="SIZE",
+    help="What the archive may unpack to, such as 4G.  [default: 100 times its size, at least 64M]",
+)
 @options.quiet_option
 def command(archive, output, predictor_type, memory_limit, quiet):
     """Make a model of an archive that Amazon SageMaker's factorization machines left.
@@ -29,7 +38,10 @@ def command(archive, output, predictor_type, memory_limit, quiet):
     """
     model = api.import_archive(archive, output, predictor_type=predictor_type, limit=memory_limit)
     imported = model.info["imported"]
-    say(f"{model.hyperparameters.predictor_type}, feature_dim {model.feature_dim:,}, num_factors {model.num_factors}, "
-        f"from a {imported['network']} network", quiet=quiet)
+    say(
+        f"{model.hyperparameters.predictor_type}, feature_dim {model.feature_dim:,}, num_factors {model.num_factors}, "
+        f"from a {imported['network']} network",
+        quiet=quiet,
+    )
     if imported["ignored"]:
         say(f"note: arrays ignored, as they are no parameter: {', '.join(imported['ignored'])}", quiet=quiet)

@@ -1,4 +1,5 @@
 """`fm inspect`."""
+
 import json
 
 import click
@@ -12,8 +13,13 @@ from fmcore.system import publish
 @click.argument("model", metavar="MODEL")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @click.option("--verify", is_flag=True, help="Read the whole file and compare its checksum; exit 4 if it differs.")
-@click.option("--top", type=click.IntRange(0), default=10, metavar="N",
-              help="How many of the largest weights and pairs to show.  [default: 10]")
+@click.option(
+    "--top",
+    type=click.IntRange(0),
+    default=10,
+    metavar="N",
+    help="How many of the largest weights and pairs to show.  [default: 10]",
+)
 @click.option("--vocabulary", metavar="FILE", help="Names of the features, as `fm convert --vocabulary` wrote them.")
 def command(model, as_json, verify, top, vocabulary):
     """Show a model: hyperparameters, metrics, norms, the largest weights and factor pairs.
@@ -56,9 +62,13 @@ def metric_lines(info):
     """The metrics of the epoch whose model this is: the best where test rows chose one, else the last."""
     epochs = info.get("epochs", [])
     best = info.get("best_epoch", len(epochs))
-    for record in epochs[best - 1:best]:
-        metrics = [f"{part} {name} {value:.6g}" for part in ("train", "test")
-                   for name, value in record.get(part, {}).items() if value is not None]
+    for record in epochs[best - 1 : best]:
+        metrics = [
+            f"{part} {name} {value:.6g}"
+            for part in ("train", "test")
+            for name, value in record.get(part, {}).items()
+            if value is not None
+        ]
         yield f"epoch {best} of {len(epochs)}{' (the best)' * ('best_epoch' in info)}: {', '.join(metrics)}"
 
 

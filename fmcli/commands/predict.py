@@ -1,4 +1,5 @@
 """`fm predict`."""
+
 import click
 
 from fmcli import options
@@ -30,7 +31,8 @@ def command(model, inputs, output, to, unseen, quiet, **values):
     threads = options.chosen_threads(values.pop("threads"))
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
-    data = api.Data(inputs or ["-"], api.read_options(loaded, **options.given_read_options(values, threads)),
-                    on_bytes=bar.reach)
+    data = api.Data(
+        inputs or ["-"], api.read_options(loaded, **options.given_read_options(values, threads)), on_bytes=bar.reach
+    )
     with reading(data.report, bar, quiet=quiet):
         api.predict(loaded, data, output, to=to, threads=threads, unseen=unseen)

@@ -1,4 +1,5 @@
 """`fm serve`."""
+
 import click
 
 from fmcli import options
@@ -8,20 +9,60 @@ from fmcore.system.memory import parse_size
 
 @click.command("serve")
 @click.argument("model", metavar="MODEL")
-@click.option("--host", default=Settings.host, show_default=True, metavar="ADDRESS",
-              help="Address to listen on; 0.0.0.0 is every one of this machine.")
-@click.option("--port", type=click.IntRange(0, 65535), default=Settings.port, show_default=True, metavar="N",
-              help="Port to listen on; 0 takes any that is free.")
-@click.option("--workers", type=click.IntRange(1, 1024), metavar="N",
-              help="Processes that answer.  [default: the processors this process may use]")
-@click.option("--threads", type=click.IntRange(1, 1024), default=Settings.threads, show_default=True, metavar="N",
-              help="Threads that score within a worker.")
-@click.option("--max-payload", type=options.Parsed("size", parse_size), default="6M", show_default=True,
-              metavar="SIZE", help="Largest body of a request.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=Settings.timeout, show_default=True,
-              metavar="SECONDS", help="Time for a request, from its head to its answer.")
-@click.option("--max-connections", "connections", type=click.IntRange(1, 1 << 20), default=Settings.connections,
-              show_default=True, metavar="N", help="Connections that a worker holds; the most silent one makes room.")
+@click.option(
+    "--host",
+    default=Settings.host,
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on; 0.0.0.0 is every one of this machine.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=Settings.port,
+    show_default=True,
+    metavar="N",
+    help="Port to listen on; 0 takes any that is free.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Processes that answer.  [default: the processors this process may use]",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    default=Settings.threads,
+    show_default=True,
+    metavar="N",
+    help="Threads that score within a worker.",
+)
+@click.option(
+    "--max-payload",
+    type=options.Parsed("size", parse_size),
+    default="6M",
+    show_default=True,
+    metavar="SIZE",
+    help="Largest body of a request.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=Settings.timeout,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time for a request, from its head to its answer.",
+)
+@click.option(
+    "--max-connections",
+    "connections",
+    type=click.IntRange(1, 1 << 20),
+    default=Settings.connections,
+    show_default=True,
+    metavar="N",
+    help="Connections that a worker holds; the most silent one makes room.",
+)
 @click.option("--access-log", is_flag=True, help="Write a line on standard error for every request.")
 def command(model, **settings):
     """Answer requests for predictions over HTTP, as an endpoint of SageMaker does.

@@ -1,4 +1,5 @@
 """`fm train`."""
+
 import json
 from contextlib import nullcontext
 
@@ -19,17 +20,30 @@ LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 MINUTES = 10.0
 
 begin_options = options.stacked(
-    click.option("--init-model", metavar="MODEL",
-                 help="Go on from this model: its optimizer's state, its hyperparameters and its way to read rows are "
-                      "kept, but for what is given; it grows for new features, and its vocabulary for new values, "
-                      "unless several workers train."),
-    click.option("--checkpoint", metavar="FILE",
-                 help="Save training to this file after each epoch, and at SIGINT and SIGTERM; it is removed once the "
-                      "model is published. One that is there already is refused without --resume."),
-    click.option("--checkpoint-every", type=click.FloatRange(0, clamp=False), metavar="MINUTES",
-                 help=f"Save within an epoch as well, so often; 0 for after epochs alone.  [default: {MINUTES:g}]"),
-    click.option("--resume", is_flag=True,
-                 help="Go on from the checkpoint, to the same model as without a break; without one, begin anew."),
+    click.option(
+        "--init-model",
+        metavar="MODEL",
+        help="Go on from this model: its optimizer's state, its hyperparameters and its way to read rows are "
+        "kept, but for what is given; it grows for new features, and its vocabulary for new values, "
+        "unless several workers train.",
+    ),
+    click.option(
+        "--checkpoint",
+        metavar="FILE",
+        help="Save training to this file after each epoch, and at SIGINT and SIGTERM; it is removed once the "
+        "model is published. One that is there already is refused without --resume.",
+    ),
+    click.option(
+        "--checkpoint-every",
+        type=click.FloatRange(0, clamp=False),
+        metavar="MINUTES",
+        help=f"Save within an epoch as well, so often; 0 for after epochs alone.  [default: {MINUTES:g}]",
+    ),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on from the checkpoint, to the same model as without a break; without one, begin anew.",
+    ),
 )
 
 
@@ -40,11 +54,18 @@ begin_options = options.stacked(
 @options.hyperparameter_options
 @options.read_options
 @options.table_options
-@click.option("--metrics-out", metavar="FILE",
-              help="Write a JSON line an epoch, and one a round of several workers, to this file.")
-@click.option("--log-format", type=click.Choice(list(LOGS)), default="table",
-              help="What is said while training: a table, the log lines of SageMaker's Factorization Machines, or a "
-                   "JSON object an epoch.  [default: table]")
+@click.option(
+    "--metrics-out",
+    metavar="FILE",
+    help="Write a JSON line an epoch, and one a round of several workers, to this file.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(list(LOGS)),
+    default="table",
+    help="What is said while training: a table, the log lines of SageMaker's Factorization Machines, or a "
+    "JSON object an epoch.  [default: table]",
+)
 @options.device_option
 @options.memory_option
 @options.threads_option
@@ -83,8 +104,17 @@ def train(context, output, metrics_out, quiet, **values):
     log = LOGS[log_format]([part.report for part in (data, test) if part], bar=bar, begun=stop.gently, quiet=quiet)
     with publish.all_or_none(), publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
         try:
-            model = api.train(data, hyperparameters, output, test=test, observer=log, initial_model=initial_model,
-                              checkpoint=saving, stop=stop, resources=resources)
+            model = api.train(
+                data,
+                hyperparameters,
+                output,
+                test=test,
+                observer=log,
+                initial_model=initial_model,
+                checkpoint=saving,
+                stop=stop,
+                resources=resources,
+            )
         except PausedError as error:
             error.exit_code = stop.exit_code
             raise
@@ -118,8 +148,11 @@ def job(context, values, threads, *, quiet):
     read = options.given_read_options(values, threads)
     if path is None:
         hyperparameters = resolve(preset, **given)
-        return None, hyperparameters, options.to_read_options(
-            read, binary=hyperparameters.predictor_type == "binary_classifier")
+        return (
+            None,
+            hyperparameters,
+            options.to_read_options(read, binary=hyperparameters.predictor_type == "binary_classifier"),
+        )
     if context.get_parameter_source("preset") is not click.core.ParameterSource.DEFAULT:
         raise UsageError("--preset is for a new model; with --init-model all that is not given is the model's")
     model = api.load(path, verify=True)

@@ -1,4 +1,5 @@
 """`fm tune`."""
+
 import os
 from contextlib import nullcontext
 
@@ -26,27 +27,69 @@ ROW_OPTIONS = (*options.READ_NAMES, *options.TABLE_NAMES)
 @click.argument("inputs", nargs=-1, required=True, metavar="DATA...")
 @click.option("-o", "--output", required=True, metavar="MODEL", help="File to write the best model to.")
 @click.option("--test", "tests", multiple=True, metavar="DATA", help="Rows to judge by; may be repeated.")
-@click.option("--cv", "folds", type=click.IntRange(2, 100), metavar="K",
-              help="Without --test: judge by K parts of the training rows in turn, each tested by a model of the rest.")
-@click.option("--objective", type=click.Choice(tuple(OBJECTIVES)), metavar="NAME",
-              help=f"What to make best: {', '.join(OBJECTIVES)}.  [default: test:rmse, or the cross entropy]")
-@click.option("--range", "ranges", multiple=True, metavar="NAME=LO:HI", type=options.Parsed("range", parse_range),
-              help="Search a hyperparameter from LO to HI, such as factors_lr=1e-3:0.5:log: :log is a logarithmic "
-                   "scale, :int integers. May be repeated.")
-@click.option("--choice", "choices", multiple=True, metavar="NAME=A,B,C", type=options.Parsed("choice", parse_choice),
-              help="Search a hyperparameter among values; may be repeated.")
-@click.option("--space", type=click.Choice(tuple(SPACES)),
-              help="Search this set of ranges, beside those named; sagemaker also takes --preset sagemaker where no "
-                   "preset is given.  [default: small where nothing is named]")
-@click.option("--strategy", type=click.Choice(STRATEGIES), default="bayesian", show_default=True,
-              help="How the next trial is chosen; hyperband also stops bad ones earlier.")
-@click.option("--trials", type=click.IntRange(1), default=40, show_default=True, metavar="N",
-              help="Trials in all, those of earlier runs on the same study included.")
+@click.option(
+    "--cv",
+    "folds",
+    type=click.IntRange(2, 100),
+    metavar="K",
+    help="Without --test: judge by K parts of the training rows in turn, each tested by a model of the rest.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(tuple(OBJECTIVES)),
+    metavar="NAME",
+    help=f"What to make best: {', '.join(OBJECTIVES)}.  [default: test:rmse, or the cross entropy]",
+)
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="NAME=LO:HI",
+    type=options.Parsed("range", parse_range),
+    help="Search a hyperparameter from LO to HI, such as factors_lr=1e-3:0.5:log: :log is a logarithmic "
+    "scale, :int integers. May be repeated.",
+)
+@click.option(
+    "--choice",
+    "choices",
+    multiple=True,
+    metavar="NAME=A,B,C",
+    type=options.Parsed("choice", parse_choice),
+    help="Search a hyperparameter among values; may be repeated.",
+)
+@click.option(
+    "--space",
+    type=click.Choice(tuple(SPACES)),
+    help="Search this set of ranges, beside those named; sagemaker also takes --preset sagemaker where no "
+    "preset is given.  [default: small where nothing is named]",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="bayesian",
+    show_default=True,
+    help="How the next trial is chosen; hyperband also stops bad ones earlier.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    default=40,
+    show_default=True,
+    metavar="N",
+    help="Trials in all, those of earlier runs on the same study included.",
+)
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Search no longer.")
-@click.option("--jobs", type=click.IntRange(1, 1024), default=1, show_default=True, metavar="N",
-              help="Processes that train side by side; with one, the same --seed gives the same trials.")
-@click.option("--study", metavar="FILE.db",
-              help="Keep the trials in this SQLite file, and go on with those that it holds.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that train side by side; with one, the same --seed gives the same trials.",
+)
+@click.option(
+    "--study", metavar="FILE.db", help="Keep the trials in this SQLite file, and go on with those that it holds."
+)
 @click.option("--report", metavar="FILE.html", help="Write a page about the search, which needs no network.")
 @options.hyperparameter_options
 @options.read_options
@@ -81,16 +124,30 @@ def command(context, output, report, quiet, **values):
     require_apart(values["study"], output, report)
 
     def train_command(found):
-        return [*("fm", "train"), *values["inputs"], *spelled_options(context, ["tests"]), "-o", output,
-                *options.spelled_hyperparameters(preset, {**fixed, **found}), *spelled_options(context, ROW_OPTIONS)]
+        return [
+            *("fm", "train"),
+            *values["inputs"],
+            *spelled_options(context, ["tests"]),
+            "-o",
+            output,
+            *options.spelled_hyperparameters(preset, {**fixed, **found}),
+            *spelled_options(context, ROW_OPTIONS),
+        ]
 
-    with (publish.all_or_none(), publish.whole("-") as out,
-          publish.whole(report) if report else nullcontext() as page):
-        log = TuningLog([part for part in (data, test) if part], bar, trials=plan.trials, command=train_command,
-                        out=out, page=page, quiet=quiet)
+    with publish.all_or_none(), publish.whole("-") as out, publish.whole(report) if report else nullcontext() as page:
+        log = TuningLog(
+            [part for part in (data, test) if part],
+            bar,
+            trials=plan.trials,
+            command=train_command,
+            out=out,
+            page=page,
+            quiet=quiet,
+        )
         try:
-            result = tune(data, test, space, output, plan, follower=log,
-                          resources=api.Resources(threads, values["memory_limit"]))
+            result = tune(
+                data, test, space, output, plan, follower=log, resources=api.Resources(threads, values["memory_limit"])
+            )
         finally:
             log.close()
     return INTERRUPTED if result.interrupted else 0

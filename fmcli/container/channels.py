@@ -1,4 +1,5 @@
 """The input channels of a training job: which there are, whether files or pipes bring them, and their content types."""
+
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,12 @@ from fmcore.io.options import ReadOptions, TableOptions
 NAMES = ("train", "test")
 MODES = ("File", "FastFile", "Pipe")
 FORMATS = {  # content type -> format of ReadOptions
-    "application/x-recordio-protobuf": "recordio", "text/libsvm": "libsvm", "text/x-libsvm": "libsvm",
-    "text/csv": "csv", "application/x-parquet": "parquet"}
+    "application/x-recordio-protobuf": "recordio",
+    "text/libsvm": "libsvm",
+    "text/x-libsvm": "libsvm",
+    "text/csv": "csv",
+    "application/x-parquet": "parquet",
+}
 TIMEOUT = 1800  # seconds to wait for a pipe's first byte: a job has other limits, and a slow start is no failure
 TABLES = ("csv", "parquet")
 PIPE = re.compile(r"(.+)_\d+")
@@ -33,8 +38,9 @@ class Channel:
 
     def data(self, threads, *, binary):
         """The rows as api.Data."""
-        options = ReadOptions(format=self.format, binary=binary, threads=threads,
-                              table=TableOptions(label="0", header=self.header))
+        options = ReadOptions(
+            format=self.format, binary=binary, threads=threads, table=TableOptions(label="0", header=self.header)
+        )
         return api.Data([str(self.path)], options, pipe=api.PipeMode(TIMEOUT) if self.pipe else None)
 
 
@@ -51,8 +57,9 @@ def channels(tree):
         if name not in NAMES:
             raise UsageError(f"there is a channel {name!r}; expected train, and test where there are rows to test on")
     if "train" not in configs:
-        raise UsageError(f"there is no channel 'train' (found {', '.join(configs) or 'none'}); it brings the rows to "
-                         "train on")
+        raise UsageError(
+            f"there is no channel 'train' (found {', '.join(configs) or 'none'}); it brings the rows to train on"
+        )
     return {name: _channel(tree.data / name, path, config) for name, config in configs.items()}
 
 
@@ -76,8 +83,10 @@ def _channel(folder, path, config):
     if mode not in MODES:
         raise DataError(f"is {mode!r}; expected {', '.join(MODES)}", source=place, field="TrainingInputMode")
     if mode == "Pipe" and config.get("RecordWrapperType") == "RecordIO":
-        raise UsageError(f"{path}: the channel {folder.name!r} has the RecordWrapperType RecordIO, which puts each "
-                         "object as a whole into one record; leave it out, as the rows need no wrapping")
+        raise UsageError(
+            f"{path}: the channel {folder.name!r} has the RecordWrapperType RecordIO, which puts each "
+            "object as a whole into one record; leave it out, as the rows need no wrapping"
+        )
     format_, header = _content_type(typed(place, config, "ContentType", str, ""), folder.name)
     return Channel(folder, mode == "Pipe", format_, header)
 
@@ -88,10 +97,14 @@ def _content_type(text, channel):
     if not kind:
         return "auto", None
     if kind not in FORMATS:
-        raise UsageError(f"the channel {channel!r} has the ContentType {text!r}; expected {', '.join(FORMATS)}, or "
-                         "none to go by the content")
+        raise UsageError(
+            f"the channel {channel!r} has the ContentType {text!r}; expected {', '.join(FORMATS)}, or "
+            "none to go by the content"
+        )
     given = dict(parameter.partition("=")[::2] for parameter in parameters)
     if FORMATS[kind] in TABLES and given.get("label_size", "1") != "1":
-        raise UsageError(f"the channel {channel!r} has the ContentType {text!r}; expected label_size=1, as each row "
-                         "has one label, in its first column")
+        raise UsageError(
+            f"the channel {channel!r} has the ContentType {text!r}; expected label_size=1, as each row "
+            "has one label, in its first column"
+        )
     return FORMATS[kind], False if kind == "text/csv" else None

@@ -1,4 +1,5 @@
 """Why a training job ended badly: as a sentence for the log and the file output/failure, and as an exit code."""
+
 import re
 import traceback
 
@@ -19,7 +20,7 @@ def failed(error, path):
         say("".join(traceback.format_exception(error)).rstrip())  # a job cannot be asked afterwards
     say(sentence)
     try:
-        path.write_text(sentence if len(sentence) <= SHOWN else f"{sentence[:SHOWN - 3]}...", encoding="utf-8")
+        path.write_text(sentence if len(sentence) <= SHOWN else f"{sentence[: SHOWN - 3]}...", encoding="utf-8")
     except OSError as problem:
         say(f"{path} cannot be written: {problem.strerror}")
     return error.exit_code if isinstance(error, FMError) else 1

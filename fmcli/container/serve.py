@@ -1,4 +1,5 @@
 """`serve`: an endpoint of SageMaker, over the model in /opt/ml/model."""
+
 import os
 import signal
 import sys
@@ -69,8 +70,9 @@ def served_model(tree):
         return
     if own or len(theirs) != 1:
         there = ", ".join(sorted(path.name for path in tree.models.glob("*"))) or "nothing"
-        raise ModelError(f"{tree.models}: expected the model as {tree.model.name}, or SageMaker's own as model_algo-1; "
-                         f"found {there}")
+        raise ModelError(
+            f"{tree.models}: expected the model as {tree.model.name}, or SageMaker's own as model_algo-1; found {there}"
+        )
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, tree.model.name))
         api.import_archive(theirs[0], path)
@@ -81,11 +83,13 @@ def settings(environ):
     """What the environment of an endpoint tells the server."""
     workers = number(environ, "MODEL_SERVER_WORKERS", None, 1024)
     megabytes = number(environ, "SAGEMAKER_MAX_PAYLOAD_IN_MB", Settings.max_payload >> 20, NO_LIMIT, zero=NO_LIMIT)
-    return Settings(host="0.0.0.0",  # noqa: S104 - whoever reaches the container may ask
-                    port=number(environ, "SAGEMAKER_BIND_TO_PORT", 8080, 65535),
-                    workers=number(environ, "SAGEMAKER_MODEL_SERVER_WORKERS", workers, 1024),
-                    timeout=number(environ, "SAGEMAKER_MODEL_SERVER_TIMEOUT", Settings.timeout, 3600),
-                    max_payload=megabytes << 20)
+    return Settings(
+        host="0.0.0.0",  # noqa: S104 - whoever reaches the container may ask
+        port=number(environ, "SAGEMAKER_BIND_TO_PORT", 8080, 65535),
+        workers=number(environ, "SAGEMAKER_MODEL_SERVER_WORKERS", workers, 1024),
+        timeout=number(environ, "SAGEMAKER_MODEL_SERVER_TIMEOUT", Settings.timeout, 3600),
+        max_payload=megabytes << 20,
+    )
 
 
 def number(environ, name, default, high, *, zero=None):

@@ -1,4 +1,5 @@
 """`train`: a training job of SageMaker, from the tree /opt/ml and back into it."""
+
 import json
 import sys
 from pathlib import Path
@@ -73,8 +74,16 @@ def train(tree, stop):
     if ignored:
         log.remark(f"warning: hyperparameters that begin with _ are ignored: {', '.join(ignored)}")
     try:
-        model = api.train(data["train"], hyperparameters, tree.model, test=data.get("test"), observer=log, stop=stop,
-                          checkpoint=tree.checkpoint, resources=api.Resources(threads))
+        model = api.train(
+            data["train"],
+            hyperparameters,
+            tree.model,
+            test=data.get("test"),
+            observer=log,
+            stop=stop,
+            checkpoint=tree.checkpoint,
+            resources=api.Resources(threads),
+        )
     finally:
         log.close()
     with publish.whole(tree.metrics) as metrics:

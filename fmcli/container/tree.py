@@ -1,4 +1,5 @@
 """The /opt/ml tree of a container: where everything is, and its configuration files, read and checked."""
+
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,15 @@ REQUIRED = ("feature_dim", "num_factors", "predictor_type")  # by SageMaker; fmk
 PRESET = "preset"  # a key that no other reader of the file knows: which defaults to begin with
 KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
 
-root_option = click.option("--root", envvar="FMKIT_ML_ROOT", default=ROOT, show_default=True, show_envvar=True,
-                           metavar="DIR", help="The tree to use in place of /opt/ml.")
+root_option = click.option(
+    "--root",
+    envvar="FMKIT_ML_ROOT",
+    default=ROOT,
+    show_default=True,
+    show_envvar=True,
+    metavar="DIR",
+    help="The tree to use in place of /opt/ml.",
+)
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,10 @@ class Tree:
             return "algo-1"
         hosts = typed(path, content, "hosts", list)
         if len(hosts) > 1:
-            raise UsageError(f"{path}: hosts are {', '.join(map(str, hosts))}, but one machine trains the whole model; "
-                             "set the number of instances to 1, and take a larger instance type where it is too slow")
+            raise UsageError(
+                f"{path}: hosts are {', '.join(map(str, hosts))}, but one machine trains the whole model; "
+                "set the number of instances to 1, and take a larger instance type where it is too slow"
+            )
         return typed(path, content, "current_host", str)
 
     def hyperparameters(self):
@@ -97,8 +107,9 @@ class Tree:
         values, ignored = hyperfile.typed(given, path)
         for name in REQUIRED:
             if name not in values and (preset == "sagemaker" or name == "predictor_type"):
-                raise UsageError(f"{name!r} is a required property of the hyperparameters; expected "
-                                 f"{params.PARAMETERS[name].valid}")
+                raise UsageError(
+                    f"{name!r} is a required property of the hyperparameters; expected {params.PARAMETERS[name].valid}"
+                )
         return params.resolve(preset, **values), ignored
 
 

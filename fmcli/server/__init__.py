@@ -1,4 +1,5 @@
 """The HTTP server: what it is told, and its start, which alone imports the packages of the extra "serve"."""
+
 from dataclasses import dataclass
 
 from fmcore.errors import UsageError
@@ -39,6 +40,7 @@ def serve(model_path, settings):
     try:
         from fmcli.server.supervisor import run
     except ModuleNotFoundError as error:
-        raise UsageError(f"serving needs {error.name}, which is not installed; pip install 'fmkit[serve]' does "
-                         "that") from None
+        raise UsageError(
+            f"serving needs {error.name}, which is not installed; pip install 'fmkit[serve]' does that"
+        ) from None
     run(model_path, settings)

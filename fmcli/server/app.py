@@ -1,4 +1,5 @@
 """What the server answers, as an ASGI application: SageMaker's three endpoints, errors as a sentence of plain text."""
+
 from asyncio import wrap_future
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,10 +27,18 @@ def application(scorer, settings):
     """The ASGI application over a fmcore.scoring.Scorer, by the limits of the Settings."""
     answers = Answers(scorer, settings)
     return Starlette(
-        routes=[Route("/invocations", answers.invocations, methods=["POST"]),
-                Route("/ping", answers.ping), Route("/execution-parameters", answers.execution_parameters)],
-        exception_handlers={404: no_such_path, 405: no_such_method, ClientDisconnect: nobody_waits,
-                            **dict.fromkeys(STATUS, refusal)})
+        routes=[
+            Route("/invocations", answers.invocations, methods=["POST"]),
+            Route("/ping", answers.ping),
+            Route("/execution-parameters", answers.execution_parameters),
+        ],
+        exception_handlers={
+            404: no_such_path,
+            405: no_such_method,
+            ClientDisconnect: nobody_waits,
+            **dict.fromkeys(STATUS, refusal),
+        },
+    )
 
 
 class Answers:
@@ -46,9 +55,13 @@ class Answers:
 
     async def execution_parameters(self, _request):
         """What SageMaker's batch transform asks before it begins."""
-        return JSONResponse({
-            "MaxConcurrentTransforms": self._settings.workers, "BatchStrategy": "MULTI_RECORD",
-            "MaxPayloadInMB": max(1, self._settings.max_payload >> 20)})
+        return JSONResponse(
+            {
+                "MaxConcurrentTransforms": self._settings.workers,
+                "BatchStrategy": "MULTI_RECORD",
+                "MaxPayloadInMB": max(1, self._settings.max_payload >> 20),
+            }
+        )
 
     async def invocations(self, request):
         """Predictions for the rows of the body."""
@@ -111,8 +124,9 @@ class Answer(Response):
             view = memoryview(self.body)
             for start in range(0, max(1, len(view)), PIECE):
                 last = start + PIECE >= len(view)
-                await send({"type": "http.response.body", "body": bytes(view[start:start + PIECE]),
-                            "more_body": not last})
+                await send(
+                    {"type": "http.response.body", "body": bytes(view[start : start + PIECE]), "more_body": not last}
+                )
 
 
 def attempt(function, *arguments):
@@ -129,8 +143,9 @@ def attempt(function, *arguments):
 
 def _media_types(headers):
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise ContentTypeError(f"Content-Encoding {headers['content-encoding'][:80]} is not known; send the body as "
-                                 "it is")
+        raise ContentTypeError(
+            f"Content-Encoding {headers['content-encoding'][:80]} is not known; send the body as it is"
+        )
     asked = request_type(headers.get("content-type"))
     return asked, answer_type(headers.get("accept"), asked)
 
@@ -147,8 +162,9 @@ async def no_such_path(request, _error):
 
 async def no_such_method(request, error):
     """405, with what there is."""
-    return PlainTextResponse(f"{request.method[:80]} {request.url.path} is not allowed; there are {PATHS}", 405,
-                             error.headers)
+    return PlainTextResponse(
+        f"{request.method[:80]} {request.url.path} is not allowed; there are {PATHS}", 405, error.headers
+    )
 
 
 async def nobody_waits(_request, _error):

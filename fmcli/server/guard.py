@@ -13,6 +13,7 @@ uvicorn reads requests of any head, for any time, on any number of connections. 
   PASSED_OVER bytes.
 - Requests that come in before their turn are QUEUED at most; what is wrong behind good ones lets those be answered.
 """
+
 import resource
 from dataclasses import replace
 
@@ -27,9 +28,12 @@ QUEUED = 20
 GRACE = 5  # seconds
 SPARE_FILES = 64  # that a worker has open beside its connections
 HEAD, BODY = "head", "body"
-SENTENCES = {400: "the body comes in too many small chunks", 408: "the head of the request did not arrive in time",
-             431: "the head of the request is too large",
-             503: "there are as many connections as can be held; try again"}
+SENTENCES = {
+    400: "the body comes in too many small chunks",
+    408: "the head of the request did not arrive in time",
+    431: "the head of the request is too large",
+    503: "there are as many connections as can be held; try again",
+}
 
 
 def affordable(settings):
@@ -185,8 +189,11 @@ class Guard(HttpToolsProtocol):
         self._set_timer()
 
     def _make_room(self):
-        silent = [other for other in self.connections
-                  if other is not self and other.waits_for_client and not other.transport.is_closing()]
+        silent = [
+            other
+            for other in self.connections
+            if other is not self and other.waits_for_client and not other.transport.is_closing()
+        ]
         if silent:
             min(silent, key=lambda other: other.heard).give_way()
         else:
@@ -208,7 +215,14 @@ class Guard(HttpToolsProtocol):
             return
         if status:
             text = SENTENCES[status].encode()
-            self.transport.write(b"".join([
-                STATUS_LINE[status], b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n",
-                b"content-length: %d\r\n\r\n" % len(text), text]))
+            self.transport.write(
+                b"".join(
+                    [
+                        STATUS_LINE[status],
+                        b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n",
+                        b"content-length: %d\r\n\r\n" % len(text),
+                        text,
+                    ]
+                )
+            )
         self.transport.close()

@@ -1,4 +1,5 @@
 """Memory that requests share: a count of bytes, for any thread to take from and give back to."""
+
 from contextlib import contextmanager
 from threading import Lock
 

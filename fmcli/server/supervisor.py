@@ -1,4 +1,5 @@
 """The processes of a server: one that listens and watches, and workers, each with its own map of one model file."""
+
 import errno
 import logging
 import multiprocessing
@@ -25,11 +26,18 @@ STOP_LIMIT = 25  # seconds for requests under way when the server is stopped; Sa
 SILENCE_LIMIT = 15  # seconds without a sign of life after which a worker is replaced
 BACKLOG = 2048  # connections that wait for a worker
 ACCESS_LOG = {
-    "version": 1, "disable_existing_loggers": False,
-    "formatters": {"access": {"()": "uvicorn.logging.AccessFormatter", "use_colors": False,
-                              "fmt": '%(asctime)s %(client_addr)s "%(request_line)s" %(status_code)s'}},
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "access": {
+            "()": "uvicorn.logging.AccessFormatter",
+            "use_colors": False,
+            "fmt": '%(asctime)s %(client_addr)s "%(request_line)s" %(status_code)s',
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "access"}},
-    "loggers": {"uvicorn.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False}}}
+    "loggers": {"uvicorn.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False}},
+}
 REASONS = {
     errno.EADDRINUSE: "the port is in use; choose another with --port, or 0 for any that is free",
     errno.EACCES: "not allowed; ports below 1024 are kept for the system",
@@ -79,11 +87,21 @@ def count(number, noun):
 def configuration(model_path, settings):
     """What uvicorn is told; it travels to the workers, which make the application of it."""
     return Config(
-        partial(worker, model_path, settings), factory=True, interface="asgi3", lifespan="off", ws="none",
+        partial(worker, model_path, settings),
+        factory=True,
+        interface="asgi3",
+        lifespan="off",
+        ws="none",
         http=partial(Guard, settings),
-        workers=settings.workers, backlog=BACKLOG, proxy_headers=False, server_header=False,
-        access_log=settings.access_log, log_config=ACCESS_LOG if settings.access_log else None,
-        timeout_graceful_shutdown=STOP_LIMIT, timeout_worker_healthcheck=SILENCE_LIMIT)
+        workers=settings.workers,
+        backlog=BACKLOG,
+        proxy_headers=False,
+        server_header=False,
+        access_log=settings.access_log,
+        log_config=ACCESS_LOG if settings.access_log else None,
+        timeout_graceful_shutdown=STOP_LIMIT,
+        timeout_worker_healthcheck=SILENCE_LIMIT,
+    )
 
 
 def worker(model_path, settings):

@@ -28,5 +28,6 @@ and, where workers can go and training with the others, raises `lost.Lost` and h
     replace() -> list                         put new workers, which know nothing yet, in the places of those that have
                                               gone, and give their numbers; `lost.DiedError` where that cannot be
 """
+
 ENGINES = ("ray", "mpi", "local")
 STATES = ("auto", "replica", "sharded")  # what a worker holds; auto is by size

@@ -3,6 +3,7 @@
 Every number of every array, weights and what the optimizer keeps of them alike, becomes the mean over the workers; one
 that has not touched a feature counts with a change of 0. Feature i belongs to worker i mod workers, its owner.
 """
+
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ def mean(deltas, threads=1):
     Sums are taken in worker order, in float32; updates are rounded up.
     """
     features = np.sort(np.concatenate([delta.features for delta in deltas]), kind="stable")  # which merges sorted runs
-    features = features[np.append(True, features[1:] != features[:-1])[:len(features)]]
+    features = features[np.append(True, features[1:] != features[:-1])[: len(features)]]
     rows = np.zeros((len(features), deltas[0].rows.shape[1]), np.float32)
     bias = np.zeros_like(deltas[0].bias)
     for delta in deltas:

@@ -1,4 +1,5 @@
 """A worker's mini-batches in the order of an epoch, any stretch of them."""
+
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class Feed:
             stop = min(last, int(self._ends[number]))
             block = self._reach(epoch.number, number)
             turns = turns_of(block, self._dataset.first_block + number, epoch)
-            parts.append(Part(block, turns[:stop - begin], first - begin))
+            parts.append(Part(block, turns[: stop - begin], first - begin))
             first = stop
         return parts
 
@@ -64,7 +65,7 @@ def touched(parts, seen, threads=1):
     """The features that some mini-batches hold, int32, rising; seen: uint8 (feature_dim,) of zeros, left so."""
     for block, turns, first in parts:
         if isinstance(block.groups, Cells):
-            seen[:block.groups.columns] = 1
+            seen[: block.groups.columns] = 1
         else:
             mark(block.batch.indptr, block.batch.indices, block.starts, turns[first:], seen, threads)
     return marked(seen)

@@ -1,4 +1,5 @@
 """The engine of one process: its workers take turns."""
+
 from fmcore.distributed.worker import Worker
 from fmcore.system.threads import default_threads
 
@@ -24,8 +25,10 @@ class InProcess:
         """See fmcore.distributed."""
         parts = zip(*self.all(split), strict=True)
         answers = [getattr(worker, merge)(list(own)) for worker, own in zip(self._workers, parts, strict=True)]
-        return [getattr(worker, apply)([answer if alike else answer[number] for answer in answers])
-                for number, worker in enumerate(self._workers)]
+        return [
+            getattr(worker, apply)([answer if alike else answer[number] for answer in answers])
+            for number, worker in enumerate(self._workers)
+        ]
 
     def close(self):
         """See fmcore.distributed."""

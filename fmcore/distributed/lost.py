@@ -1,4 +1,5 @@
 """Workers that are gone."""
+
 from fmcore.errors import FMError
 
 LONGEST = 200  # characters of what an engine says

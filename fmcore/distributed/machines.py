@@ -1,4 +1,5 @@
 """The door to distributed training: which engine, how many workers, and what each of them may use."""
+
 import os
 from collections import Counter
 from contextlib import closing
@@ -76,11 +77,15 @@ class Machines(Resources):
     def _require_files(self, job):
         data = job.data
         if data.pipe is not None:
-            raise UsageError("pipes are read by one process, and here each worker reads rows of its own; name files "
-                             "that all of them can read")
+            raise UsageError(
+                "pipes are read by one process, and here each worker reads rows of its own; name files "
+                "that all of them can read"
+            )
         if data.encoder.is_new and job.initial_model is None:
-            raise UsageError(f"the vocabulary {data.options.table.vocabulary} does not exist, and workers that read at "
-                             "the same time cannot build one; let fm convert build it from the same files")
+            raise UsageError(
+                f"the vocabulary {data.options.table.vocabulary} does not exist, and workers that read at "
+                "the same time cannot build one; let fm convert build it from the same files"
+            )
 
     def _orders(self, engine, job):
         data, h, test, initial_model = job
@@ -92,11 +97,25 @@ class Machines(Resources):
         if test:
             tests = dealing.in_order(test.sources, test.options, engine.workers)
         data.encoder.freeze()
-        parts = [Parts.of([absolute(own) for own in sources], absolute(part.sources),
-                          replace(part.options, threads=engine.threads))
-                 for sources, part in ((dealt.parts, data), (tests, test or data))]
-        return Orders(engine.workers, *parts, data.encoder, h, engine.threads, self._budget(engine), self.dist_state,
-                      initial_model.feature_dim if initial_model else None, least_scale(h, initial_model))
+        parts = [
+            Parts.of(
+                [absolute(own) for own in sources],
+                absolute(part.sources),
+                replace(part.options, threads=engine.threads),
+            )
+            for sources, part in ((dealt.parts, data), (tests, test or data))
+        ]
+        return Orders(
+            engine.workers,
+            *parts,
+            data.encoder,
+            h,
+            engine.threads,
+            self._budget(engine),
+            self.dist_state,
+            initial_model.feature_dim if initial_model else None,
+            least_scale(h, initial_model),
+        )
 
     def _budget(self, engine):
         """The Budget of each worker: of what is told, else of its machine's free memory by the workers on it."""
@@ -112,9 +131,11 @@ def _require_known_values(data):
     """Raise UsageError where a vocabulary would take in new values, as it does where one process goes on."""
     new = sum(number for name, number in data.report.counts.items() if name.startswith(UNKNOWN))
     if new and data.encoder.is_new:
-        raise UsageError(f"the vocabulary {data.options.table.vocabulary} does not list {new:,} of the values, and "
-                         "workers that read at the same time cannot add them; go on from this model without "
-                         "--distributed")
+        raise UsageError(
+            f"the vocabulary {data.options.table.vocabulary} does not list {new:,} of the values, and "
+            "workers that read at the same time cannot add them; go on from this model without "
+            "--distributed"
+        )
 
 
 def absolute(sources):

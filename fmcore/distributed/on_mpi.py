@@ -3,6 +3,7 @@
 All ranks do what rank 0 says, call after call, so that an error of one reaches rank 0 and none waits for another. A
 rank that dies takes the whole job down with it, as MPI does; a checkpoint is there to go on from.
 """
+
 import atexit
 import os
 import signal
@@ -15,8 +16,10 @@ from fmcore.distributed.lost import DiedError, first_line
 from fmcore.distributed.worker import Worker
 from fmcore.errors import UsageError
 
-INSTALL = ("training on MPI needs the package mpi4py and an MPI, on every machine: pip install 'fmkit[mpi]', and where "
-           "the machine has none, pip install mpich")
+INSTALL = (
+    "training on MPI needs the package mpi4py and an MPI, on every machine: pip install 'fmkit[mpi]', and where "
+    "the machine has none, pip install mpich"
+)
 STARTED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")  # where those who start ranks say how many
 NEXT = 7  # tag of the message that wakes a rank
 NAPS = 0.0001, 0.005  # seconds that a rank sleeps before it looks again for something to do: first, longest
@@ -73,8 +76,10 @@ class Ranks:
         self.rank, self.workers, self.busy = self._comm.Get_rank(), self._comm.Get_size(), False
         started = max(int(os.environ.get(name, "1")) for name in STARTED)
         if self.workers < started:
-            raise UsageError(f"{started} processes were started, but the MPI of mpi4py sees {self.workers}: take "
-                             "the mpirun that goes with it, or with srun --mpi=pmix or --mpi=pmi2")
+            raise UsageError(
+                f"{started} processes were started, but the MPI of mpi4py sees {self.workers}: take "
+                "the mpirun that goes with it, or with srun --mpi=pmix or --mpi=pmi2"
+            )
         self._worker = Worker(self.rank)
 
     def all(self, name, *args):

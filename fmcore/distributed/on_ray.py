@@ -2,6 +2,7 @@
 
 The leader is Ray's driver. What workers exchange goes from one's machine to another's, and the leader holds references.
 """
+
 import os
 import secrets
 import signal
@@ -64,8 +65,10 @@ class Ray:
         self._actors = [self._actor.remote(number) for number in range(workers)]
         if missing := self._place(PLACED):
             self.close()
-            raise ResourceError(f"{missing} of {workers} workers found no place on the cluster in {PLACED} seconds, "
-                                f"where each takes {threads} CPUs; take fewer with --workers or --threads")
+            raise ResourceError(
+                f"{missing} of {workers} workers found no place on the cluster in {PLACED} seconds, "
+                f"where each takes {threads} CPUs; take fewer with --workers or --threads"
+            )
 
     def all(self, name, *args):
         """See fmcore.distributed."""
@@ -86,15 +89,18 @@ class Ray:
         else:
             answers = [self._spread(actor, merge, *own) for actor, own in zip(self._actors, to_owner, strict=True)]
             to_worker = zip(*answers, strict=True)
-        return self._results([actor.gather.remote(apply, *own)
-                              for actor, own in zip(self._actors, to_worker, strict=True)])
+        return self._results(
+            [actor.gather.remote(apply, *own) for actor, own in zip(self._actors, to_worker, strict=True)]
+        )
 
     def replace(self):
         """See fmcore.distributed."""
         before = list(self._actors)
         if missing := self._place(REPLACED):
-            raise DiedError(f"{missing} of {self.workers} workers died, and found no other place on the cluster within "
-                            f"{REPLACED} seconds")
+            raise DiedError(
+                f"{missing} of {self.workers} workers died, and found no other place on the cluster within "
+                f"{REPLACED} seconds"
+            )
         return [worker for worker, actor in enumerate(self._actors) if actor is not before[worker]]
 
     def close(self):
@@ -169,15 +175,19 @@ def _connect(ray, address, processors):
         ray.init(address=LOCAL, num_cpus=processors, include_dashboard=False, **quiet)
         return
     if address.startswith("ray://"):
-        raise UsageError(f"{address} is an address of Ray Client, over which all data would go; run this command on a "
-                         "machine of the cluster, or with ray job submit")
+        raise UsageError(
+            f"{address} is an address of Ray Client, over which all data would go; run this command on a "
+            "machine of the cluster, or with ray job submit"
+        )
     try:
         _require_somebody(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
         ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         where = "on this machine, or at RAY_ADDRESS," if address == "auto" else f"at {address}"
-        raise UsageError(f"there is no Ray {where} that can be connected to ({first_line(error)}); start one with ray "
-                         "start --head, or take --ray-address local for one that ends with this command") from error
+        raise UsageError(
+            f"there is no Ray {where} that can be connected to ({first_line(error)}); start one with ray "
+            "start --head, or take --ray-address local for one that ends with this command"
+        ) from error
 
 
 def _require_somebody(address):

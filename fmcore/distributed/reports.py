@@ -1,4 +1,5 @@
 """What workers' readers have to tell, brought to what one reader of all sources would have told."""
+
 import os
 import socket
 from bisect import insort
@@ -80,8 +81,11 @@ def placed(data, **demands):
         source = next((source for source in data.sources if source.name == error.source), None)
         path = source.path if source else error.source
         if not Path(path).exists():
-            raise DataError(f"there is no such file on {socket.gethostname()}; every worker's machine must have the "
-                            "files under the same names", source=path) from None
+            raise DataError(
+                f"there is no such file on {socket.gethostname()}; every worker's machine must have the "
+                "files under the same names",
+                source=path,
+            ) from None
         if isinstance(source, Range):
             whole = Data([Source(source.path, Path(source.path).stat().st_size)], data.options, encoder=data.encoder)
             for _ in whole.checked(labels=True, **demands)[0]:
@@ -103,8 +107,11 @@ def _in_whole(error, sources, units):
     source = sources[error.source]
     if not isinstance(source, Range):
         return error
-    before = sum(units[other.name] for other in sources.values()
-                 if isinstance(other, Range) and other.path == source.path and other.start < source.start)
+    before = sum(
+        units[other.name]
+        for other in sources.values()
+        if isinstance(other, Range) and other.path == source.path and other.start < source.start
+    )
     return _moved(error, source, before)
 
 

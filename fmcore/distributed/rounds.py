@@ -1,4 +1,5 @@
 """How an epoch is cut into rounds, between which workers bring their parameters together."""
+
 import numpy as np
 
 FIRST = 128  # rows of each worker in the first round of all, from which they double: at first all move alike, and far

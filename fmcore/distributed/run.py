@@ -1,4 +1,5 @@
 """The loop over epochs where a team trains them, round by round."""
+
 from time import perf_counter
 
 import numpy as np
@@ -28,8 +29,9 @@ class TeamRun(Run):
 
     def _bounds(self):
         new = not self.state.epochs and not trained_epochs(self._model)
-        return rounds.bounds(self._rows, self._dataset.mini_batch_size, first_epoch=new,
-                             in_memory=self._dataset.in_memory)
+        return rounds.bounds(
+            self._rows, self._dataset.mini_batch_size, first_epoch=new, in_memory=self._dataset.in_memory
+        )
 
     def _position(self, rows):
         there = rows * self._rows / self._dataset.rows
@@ -42,10 +44,18 @@ class TeamRun(Run):
             trained, sent = self._team.round(epoch, bounds[number], bounds[number + 1], self._rows)
             here = self._add(trained)
             self._observer.rows(here.rows)
-            self._observer.round({
-                "epoch": self.state.epoch, "round": number + 1, "rounds": len(bounds) - 1, "rows": here.rows,
-                "rows_per_second": here.rows / (perf_counter() - begun),
-                **here.metrics(self._hyperparameters.predictor_type), "bytes_sent": sent, "workers": self.workers})
+            self._observer.round(
+                {
+                    "epoch": self.state.epoch,
+                    "round": number + 1,
+                    "rounds": len(bounds) - 1,
+                    "rows": here.rows,
+                    "rows_per_second": here.rows / (perf_counter() - begun),
+                    **here.metrics(self._hyperparameters.predictor_type),
+                    "bytes_sent": sent,
+                    "workers": self.workers,
+                }
+            )
             if number + 1 < len(bounds) - 1 and not self._go_on():
                 return False
         return True
@@ -64,4 +74,3 @@ class TeamRun(Run):
         if self._control.resumable and self._control.stop():
             raise StoppedError
         yield from pieces
-

@@ -1,4 +1,5 @@
 """Which state a worker holds, and the memory that it takes."""
+
 from fmcore.errors import ResourceError
 from fmcore.solvers.estimate import parameter_bytes, table_bytes
 
@@ -23,6 +24,8 @@ def require_memory(needed, budget, workers, *, sharded):
     """Raise ResourceError where the parameters of a worker take more bytes than its fmcore.system.memory.Budget."""
     if needed > budget.total:
         advice = "more workers, " if sharded else "--dist-state sharded, "
-        raise ResourceError(f"the parameters take about {needed:,} bytes of memory in each of {workers} workers, more "
-                            f"than the {budget.total:,} that one may take; give {advice}fewer factors (--num-factors), "
-                            "or more memory with --memory-limit, which is that of one worker")
+        raise ResourceError(
+            f"the parameters take about {needed:,} bytes of memory in each of {workers} workers, more "
+            f"than the {budget.total:,} that one may take; give {advice}fewer factors (--num-factors), "
+            "or more memory with --memory-limit, which is that of one worker"
+        )

@@ -3,6 +3,7 @@
 Both let a round train with `trainer`, on blocks and batches as `block` and `batch` make them, and then give the
 `deltas` of it.
 """
+
 from dataclasses import replace
 
 import numpy as np
@@ -34,8 +35,10 @@ class Replica:
     def deltas(self):
         """What the round has moved so far, a Delta of each owner's features."""
         table, updates = self.trainer.table, self.trainer.updates - self._updates
-        return [Delta(own, table.less(own, rows), table.bias - self._bias, updates)
-                for own, rows in zip(self._features, self._rows, strict=True)]
+        return [
+            Delta(own, table.less(own, rows), table.bias - self._bias, updates)
+            for own, rows in zip(self._features, self._rows, strict=True)
+        ]
 
     def rewind(self):
         """Undo the round, bit by bit, if one is under way."""
@@ -111,8 +114,10 @@ class Shard:
         """See Replica."""
         table, own = self.trainer.table, self._own
         bias, updates = table.bias - own.table.bias, self.trainer.updates - own.updates
-        return [Delta(features, table.less(self._places[features], rows), bias, updates)
-                for features, rows in zip(self._features, self._rows, strict=True)]
+        return [
+            Delta(features, table.less(self._places[features], rows), bias, updates)
+            for features, rows in zip(self._features, self._rows, strict=True)
+        ]
 
     def rewind(self):
         """See Replica: what is owned moves at a round's end alone."""
@@ -133,7 +138,7 @@ class Shard:
 
     def block(self, part):
         """Likewise the mini-batches of a Part; a matrix' columns are the first features, all of them in the model."""
-        block, turns = part.block, part.turns[part.first:]
+        block, turns = part.block, part.turns[part.first :]
         if isinstance(block.groups, Cells):
             return block
         threads, batch, groups = self._backend.threads, block.batch, block.groups
@@ -149,8 +154,9 @@ class Shard:
 def owned(model, worker, workers):
     """The Model of the features that a worker owns."""
     mine = slice(worker, None, workers)
-    state = {name: array[mine] if name.endswith((".linear", ".factors")) else array
-             for name, array in model.state.items()}
+    state = {
+        name: array[mine] if name.endswith((".linear", ".factors")) else array for name, array in model.state.items()
+    }
     return Model(model.hyperparameters, model.bias, model.linear[mine], model.factors[mine], state, model.info)
 
 
@@ -170,7 +176,7 @@ def whole(models, feature_dim):
             return arrays[0].copy()
         joint = np.empty((feature_dim, *arrays[0].shape[1:]), arrays[0].dtype)
         for worker, array in enumerate(arrays):
-            joint[worker::len(arrays)] = array
+            joint[worker :: len(arrays)] = array
         return joint
 
     linear, factors = (join(group, [getattr(model, group) for model in models]) for group in ("linear", "factors"))

@@ -1,4 +1,5 @@
 """What the leader asks of all workers, and how a team goes on when it has lost some."""
+
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -63,9 +64,15 @@ class Team:
             raise DataError("no rows to train on")
         size = h.mini_batch_size or worker_mini_batch_size(rows, non_zeros, self.workers)
         self.data = TeamData(
-            rows, non_zeros, max(each.feature_dim for each in learned), mean_label(weighted), size,
-            all(each.in_memory for each in learned), sum(each.nbytes for each in learned),
-            [each.rows for each in learned])
+            rows,
+            non_zeros,
+            max(each.feature_dim for each in learned),
+            mean_label(weighted),
+            size,
+            all(each.in_memory for each in learned),
+            sum(each.nbytes for each in learned),
+            [each.rows for each in learned],
+        )
         note_skew(data.report, self.data.rows_each)
         self._steady(self._learn_scale)
         return self.data
@@ -201,16 +208,19 @@ class Team:
         self._rounds = max(oldest, 0)
 
 
-
 def note_skew(report, rows_each):
     """Note where some workers have many more rows than others, which wait for them in each round."""
     mean, idle = sum(rows_each) / len(rows_each), rows_each.count(0)
     if idle:
-        report.note(f"{idle} of {len(rows_each)} workers have no rows: the data are too small, or in too few files; "
-                    "take fewer workers")
+        report.note(
+            f"{idle} of {len(rows_each)} workers have no rows: the data are too small, or in too few files; "
+            "take fewer workers"
+        )
     elif max(rows_each) > SKEW * mean:
-        report.note(f"one worker has {max(rows_each):,} rows where the mean is {mean:,.0f}, and in each round the "
-                    "others wait for it; make more and smaller files, or recordIO with fm convert, which can be cut")
+        report.note(
+            f"one worker has {max(rows_each):,} rows where the mean is {mean:,.0f}, and in each round the "
+            "others wait for it; make more and smaller files, or recordIO with fm convert, which can be cut"
+        )
 
 
 def worker_mini_batch_size(rows, non_zeros, workers):

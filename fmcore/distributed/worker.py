@@ -1,4 +1,5 @@
 """What one worker of a team does: it reads its rows, trains on them, and owns some of the features."""
+
 import os
 import socket
 from dataclasses import dataclass
@@ -119,16 +120,29 @@ class Worker:
             h, self._orders = orders.hyperparameters, orders
             self._backend = backend_for("cpu", orders.threads)
             self._data = orders.parts.data(self._number, NOTHING, orders.encoder)
-            dataset = self._dataset = Dataset(self._rows, h, self._backend.prepare, orders.budget.rows,
-                                              reserved=self._reserved, least_scale=orders.least_scale)
+            dataset = self._dataset = Dataset(
+                self._rows,
+                h,
+                self._backend.prepare,
+                orders.budget.rows,
+                reserved=self._reserved,
+                least_scale=orders.least_scale,
+            )
             with placed(self._data, feature_dim=h.feature_dim):
                 dataset.read()
             memory.give_back()
             if orders.known is not None and dataset.rows:
                 warmstart.require_columns(orders.known, self._data, h.feature_dim)
             feature_dim = self._data.feature_dim(dataset.feature_dim, h.feature_dim)
-            self._learned = Learned(dataset.rows, dataset.non_zeros, feature_dim, dataset.weighted, dataset.memory,
-                                    dataset.in_memory, self._data.report)
+            self._learned = Learned(
+                dataset.rows,
+                dataset.non_zeros,
+                feature_dim,
+                dataset.weighted,
+                dataset.memory,
+                dataset.in_memory,
+                self._data.report,
+            )
         return self._learned
 
     def _rows(self):
@@ -217,8 +231,9 @@ class Worker:
         try:
             for part in self._parts:
                 progress.turns = part.first
-                for _ in slices_trained(self._state.trainer, self._state.block(part), part.turns, self._epoch, progress,
-                                        Observer()):
+                for _ in slices_trained(
+                    self._state.trainer, self._state.block(part), part.turns, self._epoch, progress, Observer()
+                ):
                     pass
         except DivergedError as error:
             raise DivergedError(f"{error.what} (worker {self._number})", error.advice) from None
@@ -280,5 +295,5 @@ def full_scale(features, scales, feature_dim, least):
         return None
     scale = np.ones(feature_dim, np.float32)
     scale[features] = scales
-    scale[:len(known)] = np.maximum(scale[:len(known)], known)
+    scale[: len(known)] = np.maximum(scale[: len(known)], known)
     return scale

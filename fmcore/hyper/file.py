@@ -1,4 +1,5 @@
 """hyperparameters.json: one JSON object of names and values, as SageMaker hands them to a job."""
+
 import json
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 Their formulas stand in kernels/reference.py (NumPy), kernels/rules.h (the kernels) and kernels/pytorch/rules.py.
 """
+
 import numpy as np
 
 SLOTS = {  # optimizer -> what it keeps for every weight

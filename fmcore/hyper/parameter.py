@@ -1,4 +1,5 @@
 """What one hyperparameter may be: its type and range, how text becomes its value, how a wrong value is refused."""
+
 import math
 from dataclasses import MISSING, dataclass
 from numbers import Integral, Real
@@ -99,8 +100,11 @@ class Parameter:
             return value in self.choices
         if self.kind is float and not (math.isfinite(value) and abs(value) <= LARGEST):
             return False
-        return ((self.low is None or value >= self.low) and (self.high is None or value <= self.high)
-                and (self.above is None or value > self.above))
+        return (
+            (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+        )
 
     def _refusal(self, value):
         return UsageError(f"{self.name} is {value!r}; expected {self.valid}")

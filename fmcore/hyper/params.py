@@ -1,4 +1,5 @@
 """The one table of hyperparameters: options, hyperparameters.json, the tuner and the model's header are read off it."""
+
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 
@@ -38,23 +39,36 @@ def _decay(group):
 
 
 def _method(group, *, more=(), words=""):
-    return about(f"First values of {SAID[group]}: drawn normal or uniform, or constant{words}.", "initial values",
-                 choices=(*INIT_METHODS, *more))
+    return about(
+        f"First values of {SAID[group]}: drawn normal or uniform, or constant{words}.",
+        "initial values",
+        choices=(*INIT_METHODS, *more),
+    )
 
 
 def _sigma(group):
-    return about(f"Standard deviation of the first values of {SAID[group]}, for the method normal "
-                 f"[default: {INIT_DEFAULTS[group]['sigma']}].", "initial values", low=0)
+    return about(
+        f"Standard deviation of the first values of {SAID[group]}, for the method normal "
+        f"[default: {INIT_DEFAULTS[group]['sigma']}].",
+        "initial values",
+        low=0,
+    )
 
 
 def _scale(group):
-    return about(f"First values of {SAID[group]} lie in [-scale, scale], for the method uniform "
-                 f"[default: {INIT_DEFAULTS[group]['scale']}].", "initial values", low=0)
+    return about(
+        f"First values of {SAID[group]} lie in [-scale, scale], for the method uniform "
+        f"[default: {INIT_DEFAULTS[group]['scale']}].",
+        "initial values",
+        low=0,
+    )
 
 
 def _value(group):
-    return about(f"First value of {SAID[group]}, for the method constant "
-                 f"[default: {INIT_DEFAULTS[group]['value']}].", "initial values")
+    return about(
+        f"First value of {SAID[group]}, for the method constant [default: {INIT_DEFAULTS[group]['value']}].",
+        "initial values",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,53 +78,100 @@ class Hyperparameters:
     Of a group's init_sigma, init_scale and init_value the one that its init_method takes is a number, the others None.
     """
 
-    predictor_type: str = field(metadata=about(
-        "What is predicted: one of two classes or a number.", "model", choices=PREDICTOR_TYPES))
-    feature_dim: int | None = field(default=None, metadata=about(
-        "Number of features; auto takes it from the rows.", "model", unset="auto", low=1, high=MAX_FEATURE_DIM))
-    num_factors: int = field(default=8, metadata=about(
-        "Length of each feature's factor vector.", "model", low=1, high=MAX_NUM_FACTORS))
+    predictor_type: str = field(
+        metadata=about("What is predicted: one of two classes or a number.", "model", choices=PREDICTOR_TYPES)
+    )
+    feature_dim: int | None = field(
+        default=None,
+        metadata=about(
+            "Number of features; auto takes it from the rows.", "model", unset="auto", low=1, high=MAX_FEATURE_DIM
+        ),
+    )
+    num_factors: int = field(
+        default=8, metadata=about("Length of each feature's factor vector.", "model", low=1, high=MAX_NUM_FACTORS)
+    )
     use_bias: bool = field(default=True, metadata=about("Have a bias; without, it stays 0.", "model"))
     use_linear: bool = field(default=True, metadata=about("Have linear weights; without, they stay 0.", "model"))
 
     epochs: int = field(default=10, metadata=about("Passes over the training rows.", "training", low=1))
-    mini_batch_size: int | None = field(default=None, metadata=about(
-        "Rows per update; auto picks by the size of the data.", "training", unset="auto", low=1, high=2**31 - 1))
+    mini_batch_size: int | None = field(
+        default=None,
+        metadata=about(
+            "Rows per update; auto picks by the size of the data.", "training", unset="auto", low=1, high=2**31 - 1
+        ),
+    )
     shuffle: bool = field(default=True, metadata=about("Visit the rows in a new order each epoch.", "training"))
-    seed: int = field(default=0, metadata=about(
-        "Seed of the initial values and of the order of rows.", "training", low=0, high=MAX_SEED))
-    feature_scaling: str = field(default="rms", metadata=about(
-        "Train on values divided by their feature's root mean square where that is above 1; the model is of the raw "
-        "values again.", "training", choices=("rms", "none")))
-    early_stopping_patience: int | None = field(default=None, metadata=about(
-        "Stop after so many epochs without a better test loss.", "training", low=1))
-    on_divergence: str = field(default="fail", metadata=about(
-        "Where a loss or a weight is not finite: fail, or begin the epoch again at half the learning rates, up to ten "
-        "times.", "training", choices=("fail", "halve-lr")))
-    batch_metrics_publish_interval: int = field(default=500, metadata=about(
-        "Mini-batches between two reports of training metrics within an epoch.", "training", low=1))
+    seed: int = field(
+        default=0,
+        metadata=about("Seed of the initial values and of the order of rows.", "training", low=0, high=MAX_SEED),
+    )
+    feature_scaling: str = field(
+        default="rms",
+        metadata=about(
+            "Train on values divided by their feature's root mean square where that is above 1; the model is of the "
+            "raw values again.",
+            "training",
+            choices=("rms", "none"),
+        ),
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata=about("Stop after so many epochs without a better test loss.", "training", low=1)
+    )
+    on_divergence: str = field(
+        default="fail",
+        metadata=about(
+            "Where a loss or a weight is not finite: fail, or begin the epoch again at half the learning rates, up to "
+            "ten times.",
+            "training",
+            choices=("fail", "halve-lr"),
+        ),
+    )
+    batch_metrics_publish_interval: int = field(
+        default=500,
+        metadata=about("Mini-batches between two reports of training metrics within an epoch.", "training", low=1),
+    )
 
-    optimizer: str = field(default="adagrad", metadata=about(
-        "Rule that turns gradients into steps.", "optimizer", choices=OPTIMIZERS))
-    lr_schedule: str = field(default="linear", metadata=about(
-        "Learning rates fall in a line from epoch to epoch, to 1/epochs of themselves in the last, or stay.",
-        "optimizer", choices=("linear", "constant")))
+    optimizer: str = field(
+        default="adagrad", metadata=about("Rule that turns gradients into steps.", "optimizer", choices=OPTIMIZERS)
+    )
+    lr_schedule: str = field(
+        default="linear",
+        metadata=about(
+            "Learning rates fall in a line from epoch to epoch, to 1/epochs of themselves in the last, or stay.",
+            "optimizer",
+            choices=("linear", "constant"),
+        ),
+    )
     bias_lr: float = field(default=0.05, metadata=_rate("bias"))
     linear_lr: float = field(default=0.05, metadata=_rate("linear"))
     factors_lr: float = field(default=0.05, metadata=_rate("factors"))
     bias_wd: float = field(default=0.0, metadata=_decay("bias"))
     linear_wd: float = field(default=1e-4, metadata=_decay("linear"))
     factors_wd: float = field(default=1e-4, metadata=_decay("factors"))
-    clip_gradient: float | None = field(default=None, metadata=about(
-        "Project each gradient onto [-c, c].", "optimizer", above=0))
-    eps: float | None = field(default=None, metadata=about(
-        f"Small number that keeps the optimizer from dividing by 0; none takes {EPS['adagrad']:g} with adagrad, "
-        f"{EPS['adam']:g} with adam.", "optimizer", low=1e-30, high=1.0))
-    rescale_grad: float | None = field(default=None, metadata=about(
-        "Factor of the summed gradient; auto is 1 / rows of the mini-batch.", "optimizer", unset="auto", above=0))
+    clip_gradient: float | None = field(
+        default=None, metadata=about("Project each gradient onto [-c, c].", "optimizer", above=0)
+    )
+    eps: float | None = field(
+        default=None,
+        metadata=about(
+            f"Small number that keeps the optimizer from dividing by 0; none takes {EPS['adagrad']:g} with adagrad, "
+            f"{EPS['adam']:g} with adam.",
+            "optimizer",
+            low=1e-30,
+            high=1.0,
+        ),
+    )
+    rescale_grad: float | None = field(
+        default=None,
+        metadata=about(
+            "Factor of the summed gradient; auto is 1 / rows of the mini-batch.", "optimizer", unset="auto", above=0
+        ),
+    )
 
-    bias_init_method: str = field(default="mean", metadata=_method(
-        "bias", more=("mean",), words=", or by the mean label (its log-odds for classes)"))
+    bias_init_method: str = field(
+        default="mean",
+        metadata=_method("bias", more=("mean",), words=", or by the mean label (its log-odds for classes)"),
+    )
     bias_init_sigma: float | None = field(default=None, metadata=_sigma("bias"))
     bias_init_scale: float | None = field(default=None, metadata=_scale("bias"))
     bias_init_value: float | None = field(default=None, metadata=_value("bias"))
@@ -199,8 +260,10 @@ def _require_own_number(group, values):
         value = values.get(name)
         if chosen is not None and number != wanted and value is not None:
             takes = f"{group}_init_{wanted}" if wanted else "no number"
-            raise UsageError(f"{name} is {value!r}, but {group}_init_method is {chosen}, which takes {takes}; "
-                             f"leave {name} out or choose {group}_init_method {method}")
+            raise UsageError(
+                f"{name} is {value!r}, but {group}_init_method is {chosen}, which takes {takes}; "
+                f"leave {name} out or choose {group}_init_method {method}"
+            )
 
 
 def require_known(names, *, required=True):

@@ -1,4 +1,5 @@
 """The presets: sets of defaults by predictor type, and how options go before them."""
+
 from dataclasses import replace
 
 from fmcore.errors import UsageError
@@ -7,12 +8,25 @@ from fmcore.hyper.params import PARAMETERS, Hyperparameters, layered, require_kn
 # The defaults that the developer guide of Amazon SageMaker lists and its jobs log, which are those of MXNet's example
 # of a sparse factorization machine; the guide calls 64 factors a good choice. `resolve` adds rescale_grad.
 SAGEMAKER = {
-    "num_factors": 64, "epochs": 1, "mini_batch_size": 1000, "feature_scaling": "none",
-    "optimizer": "adam", "eps": 1e-8, "lr_schedule": "constant",
-    "bias_lr": 0.1, "linear_lr": 0.001, "factors_lr": 0.0001,
-    "bias_wd": 0.01, "linear_wd": 0.001, "factors_wd": 0.00001,
-    "bias_init_method": "normal", "linear_init_method": "normal", "factors_init_method": "normal",
-    "bias_init_sigma": 0.01, "linear_init_sigma": 0.01, "factors_init_sigma": 0.001,
+    "num_factors": 64,
+    "epochs": 1,
+    "mini_batch_size": 1000,
+    "feature_scaling": "none",
+    "optimizer": "adam",
+    "eps": 1e-8,
+    "lr_schedule": "constant",
+    "bias_lr": 0.1,
+    "linear_lr": 0.001,
+    "factors_lr": 0.0001,
+    "bias_wd": 0.01,
+    "linear_wd": 0.001,
+    "factors_wd": 0.00001,
+    "bias_init_method": "normal",
+    "linear_init_method": "normal",
+    "factors_init_method": "normal",
+    "bias_init_sigma": 0.01,
+    "linear_init_sigma": 0.01,
+    "factors_init_sigma": 0.001,
 }
 
 # preset -> predictor_type -> what differs from the defaults of the table below

@@ -1,4 +1,5 @@
 """What training and scoring ask of rows beyond their format; a row that fails is refused or left out."""
+
 import numpy as np
 
 from fmcore.errors import DataError
@@ -37,11 +38,14 @@ def largest_indices(batch):
 
 def _error(batch, row, feature_dim):
     if np.isnan(batch.labels[row]):
-        return DataError("the row has no label, which training and metrics need; in a table, name its column with "
-                         "--label-column", **batch.place(row))
+        return DataError(
+            "the row has no label, which training and metrics need; in a table, name its column with --label-column",
+            **batch.place(row),
+        )
     index = int(largest_indices(batch)[row])
-    return DataError(f"index {index} is beyond the stated feature_dim {feature_dim}; indices count from 0",
-                     **batch.place(row))
+    return DataError(
+        f"index {index} is beyond the stated feature_dim {feature_dim}; indices count from 0", **batch.place(row)
+    )
 
 
 def known_features(batches, report, *, feature_dim, unseen):
@@ -53,7 +57,9 @@ def known_features(batches, report, *, feature_dim, unseen):
         known, number = batch.within(feature_dim)
         if number and unseen == "error":
             row = int(np.argmax(largest_indices(batch) >= feature_dim))
-            raise DataError(f"index {int(largest_indices(batch)[row])} is unknown to the model, whose feature_dim is "
-                            f"{feature_dim}", **batch.place(row))
+            raise DataError(
+                f"index {int(largest_indices(batch)[row])} is unknown to the model, whose feature_dim is {feature_dim}",
+                **batch.place(row),
+            )
         report.count("non-zeros of features unknown to the model ignored", number)
         yield known

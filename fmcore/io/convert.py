@@ -1,4 +1,5 @@
 """Rows from any format into recordIO or libsvm files, streamed; what they hold is summed up on the way."""
+
 import itertools
 from array import array
 from collections import Counter
@@ -43,9 +44,15 @@ class Summary:
     def as_dict(self):
         """Ready for JSON; label_counts is None where there are more than MANY_LABELS distinct labels."""
         counts = None if self.labels is None else {label_text(label): n for label, n in sorted(self.labels.items())}
-        return {"rows": self.rows, "non_zeros": self.non_zeros, "feature_dim": self.feature_dim,
-                "label_counts": counts, "label_range": self.label_range, "unlabelled": self.unlabelled,
-                "value_range": self.value_range}
+        return {
+            "rows": self.rows,
+            "non_zeros": self.non_zeros,
+            "feature_dim": self.feature_dim,
+            "label_counts": counts,
+            "label_range": self.label_range,
+            "unlabelled": self.unlabelled,
+            "value_range": self.value_range,
+        }
 
 
 def label_text(label):
@@ -145,6 +152,7 @@ def is_plain_target(path):
 
 def convert(batches, handles, writer, workers):
     """Write all rows, encoded by Workers and dealt over the handles; return their Summary."""
+
     def encoded(item):
         first_row, batch = item
         return batch, [writer.encode(part) for part in deal(batch, len(handles), first_row)]

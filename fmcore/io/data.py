@@ -1,4 +1,5 @@
 """`Data`: the rows that a command reads, pass after pass, from files or from named pipes."""
+
 import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -50,8 +51,9 @@ class Data:
         if self.pipe is not None:
             self.sources = [replace(next(self._pipes), stopped=self.stopped)]
         report = next(self._reports)
-        rows = read_batches(self.sources, self.options, report, encoder=self.encoder, on_bytes=self.on_bytes,
-                            workers=workers)
+        rows = read_batches(
+            self.sources, self.options, report, encoder=self.encoder, on_bytes=self.on_bytes, workers=workers
+        )
         return rows, report
 
     def checked(self, workers=None, **demands):

@@ -1,4 +1,5 @@
 """The format of a stream, from its first bytes."""
+
 import json
 import re
 
@@ -41,8 +42,9 @@ def detect(head, source=None):
     name = _of_json(head, lines[0]) if lines[0][:1] == b"{" else _of_lines(lines)
     if name is None or _CONTROL.search(lines[0]):
         known = ", ".join(FORMATS[1:])
-        raise DataError(f"the content is of no known format ({known}); if it is one of these, name it with --format",
-                        source=source)
+        raise DataError(
+            f"the content is of no known format ({known}); if it is one of these, name it with --format", source=source
+        )
     return name
 
 

@@ -1,4 +1,5 @@
 """Labels of a classification: {0, 1}, {-1, 1} or one positive label against the rest become 0 and 1."""
+
 import numpy as np
 
 from fmcore.errors import DataError, UsageError
@@ -37,13 +38,16 @@ class Labels:
         numbers = [number_or_none(text) for text in texts]
         if self.positive is not None:
             wanted = number_or_none(self.positive)
-            hits = [t is not None and (t == self.positive or (n is not None and n == wanted))
-                    for t, n in zip(texts, numbers, strict=True)]
+            hits = [
+                t is not None and (t == self.positive or (n is not None and n == wanted))
+                for t, n in zip(texts, numbers, strict=True)
+            ]
             mapped = [np.nan if t is None else float(hit) for t, hit in zip(texts, hits, strict=True)]
             return np.array(mapped, np.float32), np.ones(len(texts), bool)
         words = {"true": 1.0, "false": 0.0} if self.binary else {}
-        numbers = [words.get(t.lower()) if n is None and t is not None else n
-                   for t, n in zip(texts, numbers, strict=True)]
+        numbers = [
+            words.get(t.lower()) if n is None and t is not None else n for t, n in zip(texts, numbers, strict=True)
+        ]
         valid = np.array([t is None or n is not None for t, n in zip(texts, numbers, strict=True)], bool)
         return np.array([np.nan if n is None else n for n in numbers], np.float32), valid
 

@@ -1,4 +1,5 @@
 """How to read: the options that every reader understands, kept in the model so that scoring reads as training did."""
+
 from dataclasses import dataclass, field
 
 from fmcore.errors import UsageError
@@ -100,7 +101,7 @@ class Report:
             self.count(name, number)
         for name, value in other.facts.items():
             self.learn(name, value)
-        self.errors += other.errors[:SHOWN - len(self.errors)]
+        self.errors += other.errors[: SHOWN - len(self.errors)]
         self.units.update(other.units)
 
 

@@ -1,4 +1,5 @@
 """Functions over many items in threads, the results in the items' order."""
+
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 

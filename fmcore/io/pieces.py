@@ -1,4 +1,5 @@
 """What a decoder gives back for one piece of a stream."""
+
 from typing import NamedTuple
 
 from fmcore.rows.batch import Batch

@@ -7,6 +7,7 @@ rows come before the batch.
 A classifier's `predicted_label` is 1 where the score is at least 0.5, else 0. Scores have the shortest text that reads
 back as the same float32. One that is not finite is `nan`, `inf` or `-inf` in text and CSV, and `null` in JSON.
 """
+
 import json
 
 from fmcore.hyper.params import PREDICTOR_TYPES
@@ -58,8 +59,10 @@ class Csv(Text):
         if ids is None:
             prefixes = [b"%d," % number for number in numbers]
         else:
-            prefixes = [b"%d," % number if row_id is None else quoted(row_id) + b","
-                        for number, row_id in zip(numbers, ids, strict=True)]
+            prefixes = [
+                b"%d," % number if row_id is None else quoted(row_id) + b","
+                for number, row_id in zip(numbers, ids, strict=True)
+            ]
         low, high = (b",0\n", b",1\n") if self._classifier else (b"\n", b"\n")
         return _format.table(scores, b"", low, high, prefixes)
 

@@ -1,4 +1,5 @@
 """The reader that joins all formats: sources in order, in whatever format, as batches."""
+
 from contextlib import closing, nullcontext
 from functools import partial
 from typing import NamedTuple
@@ -56,8 +57,11 @@ def _requests(options, name):
 
 
 CODECS = {
-    "libsvm": _libsvm, "libffm": _libffm, "recordio": _recordio,
-    "json": partial(_requests, name="json"), "jsonlines": partial(_requests, name="jsonlines"),
+    "libsvm": _libsvm,
+    "libffm": _libffm,
+    "recordio": _recordio,
+    "json": partial(_requests, name="json"),
+    "jsonlines": partial(_requests, name="jsonlines"),
 }
 NOTES = {
     "fields": "libffm fields are checked and dropped: a factorization machine has one vector a feature",
@@ -132,12 +136,15 @@ class _Reading:
 
     def _table(self, source, stream, name):
         if name == "parquet" and (stream.compression or not source.rereadable):
-            raise DataError("Parquet is read from its end, so from an uncompressed regular file alone; make it one",
-                            source=source.name)
+            raise DataError(
+                "Parquet is read from its end, so from an uncompressed regular file alone; make it one",
+                source=source.name,
+            )
         from fmcore.io.tables import codec as tables
 
-        return tables.read(source, stream, self._options, self._report, name, encoder=self._encoder,
-                           labels=self._labels)
+        return tables.read(
+            source, stream, self._options, self._report, name, encoder=self._encoder, labels=self._labels
+        )
 
     def _decoded(self, source, stream, codec):
         """Batches with their place in the source; labels are still those of the data."""
@@ -175,8 +182,10 @@ class _Reading:
 def note_indices(report, options, sources):
     """Note where indices, of all these sources, look as if they began at 1."""
     if options.index_base == "auto" and report.facts.get("min_index") == 1:
-        report.note(f"lowest index is 1 in {title(sources)}: indices look 1-based and are kept as they stand; "
-                    "--index-base 1 would shift them to 0")
+        report.note(
+            f"lowest index is 1 in {title(sources)}: indices look 1-based and are kept as they stand; "
+            "--index-base 1 would shift them to 0"
+        )
 
 
 def _cut(codec, source, stream):

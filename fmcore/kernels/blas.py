@@ -3,13 +3,15 @@
 SciPy is imported where the first dense block is met, for it takes longer to start than `fm` itself. The kernels get the
 function as a capsule rather than by cimport: so they are built and loaded without SciPy.
 """
+
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 
 FLOATS = "__pyx_t_5scipy_6linalg_11cython_blas_s *"
-SGEMM = (f"void (char *, char *, int *, int *, int *, {FLOATS}, {FLOATS}, int *, {FLOATS}, int *, "
-         f"{FLOATS}, {FLOATS}, int *)")
+SGEMM = (
+    f"void (char *, char *, int *, int *, int *, {FLOATS}, {FLOATS}, int *, {FLOATS}, int *, {FLOATS}, {FLOATS}, int *)"
+)
 _lock = Lock()
 _limits = []  # that BLAS is under: the same one for everybody in `one_thread`
 

@@ -1,4 +1,5 @@
 """The fast backend: kernels over parameters laid out so that one touch of memory brings all of a feature."""
+
 import os
 from contextlib import nullcontext
 from importlib import import_module
@@ -50,7 +51,8 @@ class CpuBackend:
     def score(self, batch, model):
         """Raw scores straight from the model's arrays, which may be mapped from a file."""
         return self.kernels.score(
-            batch, model.bias, model.linear.reshape(-1, 1), model.factors, model.num_factors, self.threads)
+            batch, model.bias, model.linear.reshape(-1, 1), model.factors, model.num_factors, self.threads
+        )
 
     def trainer(self, model):
         """A trainer that starts from a copy of the model."""
@@ -76,8 +78,15 @@ class CpuTrainer:
         dense = isinstance(block.groups, Cells)
 
         def train(part, threads):
-            self._backend.kernels.train(block, part, self.table, self._settings(lr, self.updates), threads, told,
-                                        blas.sgemm() if dense else None)
+            self._backend.kernels.train(
+                block,
+                part,
+                self.table,
+                self._settings(lr, self.updates),
+                threads,
+                told,
+                blas.sgemm() if dense else None,
+            )
             self.updates += len(part)
 
         with blas.one_thread() if dense else nullcontext():
@@ -91,7 +100,8 @@ class CpuTrainer:
         """See fmcore.kernels; the same bits as `CpuBackend.score` of the snapshot."""
         table = self.table
         return self._backend.kernels.score(
-            batch, table.bias, table.linear, table.factors, self._model.num_factors, self._backend.threads)
+            batch, table.bias, table.linear, table.factors, self._model.num_factors, self._backend.threads
+        )
 
     def snapshot(self):
         """See fmcore.kernels."""
@@ -140,24 +150,40 @@ class Table:
         return rows
 
     def _move(self, how, features, rows, before=None):
-        move(how, features, rows, self.linear, self.factors, width=self.width, k=self._num_factors,
-             threads=self._threads, before=before)
+        move(
+            how,
+            features,
+            rows,
+            self.linear,
+            self.factors,
+            width=self.width,
+            k=self._num_factors,
+            threads=self._threads,
+            before=before,
+        )
 
     def model(self, like):
         """A Model with copies of what is here, otherwise like the given one."""
         h = like.hyperparameters
-        state = {state_name(slot, group): np.empty(slot_shape(h.optimizer, getattr(like, group)), np.float32)
-                 for slot in self._slots for group in GROUPS}
-        model = Model(h, np.empty_like(like.bias), np.empty_like(like.linear), np.empty_like(like.factors), state,
-                      dict(like.info))
+        state = {
+            state_name(slot, group): np.empty(slot_shape(h.optimizer, getattr(like, group)), np.float32)
+            for slot in self._slots
+            for group in GROUPS
+        }
+        model = Model(
+            h, np.empty_like(like.bias), np.empty_like(like.linear), np.empty_like(like.factors), state, dict(like.info)
+        )
         self._exchange(model, lambda mine, theirs: np.copyto(theirs, mine))
         return model
 
     def _exchange(self, model, copy):
         """Call copy(mine, theirs) for each array of the model and the view of this table that holds it."""
         for part, slot in enumerate((None, *self._slots)):
-            views = {"bias": self.bias[part:part + 1], "linear": self.linear[:, part],
-                     "factors": self._factors(part, model.num_factors)}
+            views = {
+                "bias": self.bias[part : part + 1],
+                "linear": self.linear[:, part],
+                "factors": self._factors(part, model.num_factors),
+            }
             for group, mine in views.items():
                 theirs = getattr(model, group) if slot is None else model.state.get(state_name(slot, group))
                 if theirs is not None:  # a model without state starts with none
@@ -167,8 +193,8 @@ class Table:
         """The factors, which are part 0, or the slot of their state that is part 1 or 2."""
         if part and self._rowwise:
             column = len(self._slots) + part
-            return self.linear[:, column:column + 1]
-        return self.factors[:, part * self.width:part * self.width + num_factors]
+            return self.linear[:, column : column + 1]
+        return self.factors[:, part * self.width : part * self.width + num_factors]
 
 
 def settings(hyperparameters):
@@ -179,8 +205,13 @@ def settings(hyperparameters):
         rules = {g: (FACTOR_RULES if g == "factors" else RULES)[h.optimizer] if h.uses(g) else FIXED for g in GROUPS}
         groups = {g: (rule, lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd")) for g, rule in rules.items()}
         return SimpleNamespace(
-            **groups, clip=np.inf if h.clip_gradient is None else h.clip_gradient, eps=h.eps,
-            share=1 / h.num_factors, rescale=h.rescale_grad or 0, logistic=h.predictor_type == "binary_classifier",
-            updates=updates)
+            **groups,
+            clip=np.inf if h.clip_gradient is None else h.clip_gradient,
+            eps=h.eps,
+            share=1 / h.num_factors,
+            rescale=h.rescale_grad or 0,
+            logistic=h.predictor_type == "binary_classifier",
+            updates=updates,
+        )
 
     return at

@@ -1,4 +1,5 @@
 """Devices by name, and the choice of one where the user leaves it to us; PyTorch is imported for its own alone."""
+
 import re
 
 from fmcore.errors import UsageError

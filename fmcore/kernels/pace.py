@@ -4,6 +4,7 @@ More threads than pay cost more than they do: each mini-batch ends twice, and th
 whole one, as near or far as the processors are to each other, and milliseconds where other processes want them, too.
 What holds changes while a training runs, on shared machines by the minute.
 """
+
 from itertools import pairwise
 from time import perf_counter
 
@@ -28,11 +29,11 @@ class Pace:
             work(order, self._threads)
             return
         clock = [perf_counter()]
-        for part, threads in ((order[:few], self._tried), (order[few:2 * few], self._threads)):
+        for part, threads in ((order[:few], self._tried), (order[few : 2 * few], self._threads)):
             work(part, threads)
             clock.append(perf_counter())
         self._pairs.append([end - begin for begin, end in pairwise(clock)])
-        work(order[2 * few:], self._threads)
+        work(order[2 * few :], self._threads)
         self._judge()
 
     def _judge(self):

@@ -3,6 +3,7 @@
 Which of the two a block becomes depends on its own rows alone, so that rows kept in memory and rows that are streamed,
 in any number of threads, are trained alike to the bit.
 """
+
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -88,4 +89,4 @@ def aligned_zeros(rows, columns):
     """float32 zeros (rows, columns) that begin on a cache line."""
     raw = np.zeros(rows * columns + CACHE_LINE, np.float32)
     skip = -(raw.ctypes.data // raw.itemsize) % CACHE_LINE
-    return raw[skip:skip + rows * columns].reshape(rows, columns)
+    return raw[skip : skip + rows * columns].reshape(rows, columns)

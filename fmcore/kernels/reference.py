@@ -1,4 +1,5 @@
 """The slow truth: scores, gradients and optimizers in NumPy and float64, written from the formulas."""
+
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import expit
@@ -20,14 +21,17 @@ def score_gradient(X, factors, outer):
     """Sums over the rows of X of outer (rows,) times the gradient of y(x) for each group (Rendle 2010, equation 4)."""
     weighted = X.multiply(outer[:, None]).tocsr()
     squares = weighted.multiply(X).sum(0).A1[:, None] if len(outer) else 0
-    return {"bias": outer.sum(keepdims=True), "linear": weighted.T @ np.ones(len(outer)),
-            "factors": weighted.T @ (X @ factors) - squares * factors}
+    return {
+        "bias": outer.sum(keepdims=True),
+        "linear": weighted.T @ np.ones(len(outer)),
+        "factors": weighted.T @ (X @ factors) - squares * factors,
+    }
 
 
 def loss_and_gradient(predictor_type, scores, labels):
     """Losses and their derivatives by the raw score; squared error counts half in the derivative, as in MXNet."""
     if predictor_type == "regressor":
-        return (scores - labels)**2, scores - labels
+        return (scores - labels) ** 2, scores - labels
     return np.logaddexp(0, scores * (1 - 2 * labels)), expit(scores) - labels
 
 
@@ -94,8 +98,13 @@ class ReferenceTrainer:
         self._model, self._h = model, model.hyperparameters
         self._weights = {g: getattr(model, g).astype(float) for g in GROUPS}
         optimizer, state = self._h.optimizer, model.state
-        self._state = {g: {slot: np.array(state.get(state_name(slot, g), np.zeros(slot_shape(optimizer, w))), float)
-                           for slot in SLOTS[optimizer]} for g, w in self._weights.items()}
+        self._state = {
+            g: {
+                slot: np.array(state.get(state_name(slot, g), np.zeros(slot_shape(optimizer, w))), float)
+                for slot in SLOTS[optimizer]
+            }
+            for g, w in self._weights.items()
+        }
         self._updates = updates_in(model.state)
 
     def train(self, block, order, lr=1.0):
@@ -113,8 +122,9 @@ class ReferenceTrainer:
     def snapshot(self):
         """See fmcore.kernels."""
         arrays = {g: w.astype(np.float32) for g, w in self._weights.items()}
-        state = {state_name(slot, g): array.astype(np.float32)
-                 for g in GROUPS for slot, array in self._state[g].items()}
+        state = {
+            state_name(slot, g): array.astype(np.float32) for g in GROUPS for slot, array in self._state[g].items()
+        }
         state |= updates_state(self._h.optimizer, self._updates)
         return Model(self._h, **arrays, state=state, info=dict(self._model.info))
 

@@ -4,6 +4,7 @@ Recommenders that put nearest-neighbour search behind a factorization machine in
 then w_item, and ask with a vector for each user, v_user and then 1. The dot product of the two is <v_user, v_item> +
 w_item: the score of a row of this user and item, but for w0 + w_user, which are the same for all items of a user.
 """
+
 import json
 import re
 from dataclasses import dataclass
@@ -56,8 +57,7 @@ def export(model, target, *, to=None, selection=None, vocabulary=None):
     if vocabulary is None and selection and selection.column is not None:
         vocabulary = model.info.get("input", {}).get("table", {}).get("vocabulary")
     entries = vocabulary and Vocabulary.read(Path(vocabulary)).entries()
-    pieces = (vectors(model, selection, to or "csv", entries) if selection else
-              weights(model, to or "json", entries))
+    pieces = vectors(model, selection, to or "csv", entries) if selection else weights(model, to or "json", entries)
     with streams.open_output(target) as out:
         for piece in pieces:
             out.write(piece)
@@ -74,20 +74,26 @@ def weights(model, to, entries=None):
     """
     require_one_of("format of weights", to, tuple(WEIGHTS))
     if entries is not None and len(entries) > model.feature_dim:
-        raise UsageError(f"the vocabulary has {len(entries)} features, but the model {model.feature_dim}; expected the "
-                         "one of its training rows")
+        raise UsageError(
+            f"the vocabulary has {len(entries)} features, but the model {model.feature_dim}; expected the "
+            "one of its training rows"
+        )
     return WEIGHTS[to](model, entries)
 
 
 def _json(model, entries):
-    head = {"feature_dim": model.feature_dim, "num_factors": model.num_factors,
-            "hyperparameters": model.hyperparameters.as_dict()}
+    head = {
+        "feature_dim": model.feature_dim,
+        "num_factors": model.num_factors,
+        "hyperparameters": model.hyperparameters.as_dict(),
+    }
     yield json.dumps(head, separators=SEPARATORS)[:-1].encode() + _format.rows(model.bias[None], b',"bias":', b"", b"")
     yield b',"linear":'
     yield from _list(_format.rows(model.linear[start:stop, None], b"", b"", b",") for start, stop in _blocks(model, 1))
     yield b',"factors":'
-    yield from _list(_format.rows(model.factors[start:stop], b"[", b",", b"],")
-                     for start, stop in _blocks(model, model.num_factors))
+    yield from _list(
+        _format.rows(model.factors[start:stop], b"[", b",", b"],") for start, stop in _blocks(model, model.num_factors)
+    )
     if entries is not None:
         yield b',"names":'
         yield from _list(f"{json.dumps(entry, separators=SEPARATORS)},".encode() for entry in entries)
@@ -141,8 +147,10 @@ def vectors(model, selection, to, entries=None):
     features, names = _selected(model, selection, entries)
     last = features[-1]
     if to == "recordio" and selection.role == "items" and last > EXACT_LABELS:
-        raise UsageError(f"feature {last} is beyond {EXACT_LABELS}, the last integer that a record's label, a float32, "
-                         "holds with all before it; write csv or jsonlines")
+        raise UsageError(
+            f"feature {last} is beyond {EXACT_LABELS}, the last integer that a record's label, a float32, "
+            "holds with all before it; write csv or jsonlines"
+        )
     return _vectors(model, selection.role, VECTOR_FORMATS[to], (features, names))
 
 
@@ -152,7 +160,7 @@ def _vectors(model, role, encode, chosen):
         yield ",".join(["id", *_factor_names(model), "linear" if role == "items" else "one"]).encode() + b"\n"
     step = max(1, BLOCK // (model.num_factors + 1))
     for start in range(0, len(features), step):
-        block = features[start:start + step]
+        block = features[start : start + step]
         ids = [str(index) if names is None else names[index] for index in block.tolist()]
         last = model.linear[block] if role == "items" else np.ones(len(block), np.float32)
         yield encode(np.column_stack([model.factors[block], last]), ids, block if role == "items" else None)
@@ -179,22 +187,31 @@ VECTOR_FORMATS = {"csv": _csv_vectors, "jsonlines": _json_vectors, "recordio": _
 def _selected(model, selection, entries):
     """(int64 indices, not empty and ascending; what names them: a mapping, or None for the index itself)."""
     if (selection.span is None) == (selection.column is None):
-        raise UsageError(f"which features are {selection.role}? Give either a range of indices, with --range A:B, or "
-                         "the column that holds them, with --column")
+        raise UsageError(
+            f"which features are {selection.role}? Give either a range of indices, with --range A:B, or "
+            "the column that holds them, with --column"
+        )
     if selection.column is not None:
         names = _of_column(selection.column, entries)
         features = np.array(list(names), np.int64)
         if features[-1] >= model.feature_dim:
-            raise UsageError(f"column {selection.column!r} has feature {features[-1]}, but the model's feature_dim is "
-                             f"{model.feature_dim}; expected the vocabulary of its training rows")
+            raise UsageError(
+                f"column {selection.column!r} has feature {features[-1]}, but the model's feature_dim is "
+                f"{model.feature_dim}; expected the vocabulary of its training rows"
+            )
         return features, names
     first, stop = selection.span
     first, stop = first or 0, model.feature_dim if stop is None else stop
     if not first < stop <= model.feature_dim:
         raise UsageError(f"range {first}:{stop} is empty or leaves the model, whose features are 0:{model.feature_dim}")
-    names = None if entries is None else {
-        index: "=".join(filter(None, entries[index])) if index < len(entries) else str(index)
-        for index in range(first, stop)}
+    names = (
+        None
+        if entries is None
+        else {
+            index: "=".join(filter(None, entries[index])) if index < len(entries) else str(index)
+            for index in range(first, stop)
+        }
+    )
     return np.arange(first, stop), names
 
 

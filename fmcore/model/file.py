@@ -1,4 +1,5 @@
 """The model file: writes a `Model` as a safetensors file, and maps one back without reading its tensors."""
+
 import errno
 import hashlib
 import os
@@ -39,7 +40,7 @@ def dump(model, handle):
     for array in arrays:
         data = _bytes(array)
         for start in range(0, data.size, CHUNK):
-            handle.write(memoryview(data[start:start + CHUNK]))
+            handle.write(memoryview(data[start : start + CHUNK]))
 
 
 def save(model, path):
@@ -82,8 +83,10 @@ def require_unchanged(model):
     if model.origin is not None:
         path, mapping, state = model.origin
         if mapping.lost or _state(mapping.fileno()) != state:
-            raise ModelError(f"{path}: cut off or written over while it was read; replace a model by renaming another "
-                             "one to it, as fm train does, and run this again")
+            raise ModelError(
+                f"{path}: cut off or written over while it was read; replace a model by renaming another "
+                "one to it, as fm train does, and run this again"
+            )
 
 
 def _encode(model):
@@ -92,9 +95,15 @@ def _encode(model):
     tensors = {name: np.require(array, requirements="C") for name, array in model.tensors().items()}
     table = modelheader.layout(tensors)
     arrays = [tensors[name] for name in table]
-    head = modelheader.encode(table, {
-        "feature_dim": model.feature_dim, "hyperparameters": model.hyperparameters.as_dict(), "info": model.info,
-        "checksum": _checksum(arrays)})
+    head = modelheader.encode(
+        table,
+        {
+            "feature_dim": model.feature_dim,
+            "hyperparameters": model.hyperparameters.as_dict(),
+            "info": model.info,
+            "checksum": _checksum(arrays),
+        },
+    )
     return head, arrays
 
 
@@ -137,15 +146,18 @@ def _content(mapping):
     """The tensors' bytes as a mapped array, and the header's content and table."""
     data = np.frombuffer(mapping, np.uint8)
     length = _header_length(bytes(data[:8]), bytes(data[8:9]), data.size)
-    content, table = modelheader.decode(bytes(data[8:8 + length]), data.size - 8 - length)
-    return data[8 + length:], content, table
+    content, table = modelheader.decode(bytes(data[8 : 8 + length]), data.size - 8 - length)
+    return data[8 + length :], content, table
 
 
 def _header_length(prefix, first, size):
     """Bytes of the header, from the file's first 8 bytes and the one after them."""
     if size < 9:
-        raise ModelError("the file is empty; expected a model" if size == 0 else
-                         f"not a model, or cut off: the file has only {size} bytes")
+        raise ModelError(
+            "the file is empty; expected a model"
+            if size == 0
+            else f"not a model, or cut off: the file has only {size} bytes"
+        )
     length = int.from_bytes(prefix, "little")
     if first != b"{" or not 2 <= length <= modelheader.MAX_LENGTH:
         raise ModelError("not a safetensors file; expected a model written by fmkit")
@@ -166,22 +178,25 @@ def _model(view, content, table):
         tensor = table.get(name)
         found = "is missing" if tensor is None else f"has dtype {tensor.dtype} and shape {list(tensor.shape)}"
         if tensor is None or (tensor.dtype, tensor.shape) != ("F32", shape):
-            raise ModelError(f"tensor {name!r} {found}; expected F32 {list(shape)} by the header's feature_dim {d} and "
-                             f"num_factors {k}")
+            raise ModelError(
+                f"tensor {name!r} {found}; expected F32 {list(shape)} by the header's feature_dim {d} and "
+                f"num_factors {k}"
+            )
     if hyperparameters.feature_dim not in {None, d}:
-        raise ModelError(f"damaged: feature_dim is {hyperparameters.feature_dim} among the hyperparameters, and {d} "
-                         "beside them")
+        raise ModelError(
+            f"damaged: feature_dim is {hyperparameters.feature_dim} among the hyperparameters, and {d} beside them"
+        )
     arrays = {name: _array(view, tensor) for name, tensor in table.items()}
     groups = {name: arrays.pop(name) for name in ("bias", "linear", "factors")}
     for name in arrays:
         if not name.startswith(PREFIX):
             raise ModelError(f"unknown tensor {name!r}; expected bias, linear, factors or {PREFIX}...")
-    state = {name[len(PREFIX):]: array for name, array in arrays.items()}
+    state = {name[len(PREFIX) :]: array for name, array in arrays.items()}
     return Model(hyperparameters, **groups, state=state, info=content["info"])
 
 
 def _array(view, tensor):
-    return view[tensor.begin:tensor.end].view(modelheader.DTYPES[tensor.dtype]).reshape(tensor.shape)
+    return view[tensor.begin : tensor.end].view(modelheader.DTYPES[tensor.dtype]).reshape(tensor.shape)
 
 
 def _verify(model, table, checksum):

@@ -19,6 +19,7 @@ The file is written here because the safetensors library wants all of it in memo
 differ between its versions, and it aligns nothing beyond 8 bytes; it is read here because its import and its copies of
 the tensors would cost more than scoring a few rows. A test reads it with the library.
 """
+
 import hashlib
 import json
 import math
@@ -53,6 +54,7 @@ class Tensor(NamedTuple):
 
 def layout(tensors):
     """The table name -> Tensor, in the order of the file, for a dict of arrays."""
+
     def rank(name):
         return list(DTYPES).index(_dtype_of(name, tensors[name])), name != ALIGNED, name
 
@@ -97,8 +99,9 @@ def _text(table, content):
     """The header's bytes; content: what JSON gives back, but for the header's checksum."""
     digest = hashlib.sha256(_canonical([content, table]).encode()).hexdigest()
     header = {METADATA: {KEY: _canonical({**content, "header_checksum": digest})}}
-    header |= {name: {"dtype": t.dtype, "shape": t.shape, "data_offsets": (t.begin, t.end)}
-               for name, t in table.items()}
+    header |= {
+        name: {"dtype": t.dtype, "shape": t.shape, "data_offsets": (t.begin, t.end)} for name, t in table.items()
+    }
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     behind = table[ALIGNED].begin // ALIGNMENT * ALIGNMENT if ALIGNED in table else 0
     return text + b" " * (-(8 + len(text) + behind) % CACHE_LINE)
@@ -117,8 +120,9 @@ def _canonical(value):
 def _parse(text, refusal):
     """The JSON object in text (bytes or str), without duplicate keys or numbers that are not finite."""
     try:
-        value = json.loads(text if isinstance(text, str) else text.decode(),
-                           object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(
+            text if isinstance(text, str) else text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant
+        )
     except (ValueError, RecursionError):  # ValueError covers UnicodeDecodeError and JSONDecodeError
         raise ModelError(refusal) from None
     if not isinstance(value, dict):
@@ -146,8 +150,10 @@ def _content(metadata):
     if type(version) is not int or version < 1:
         raise ModelError(f"damaged: format_version is {version!r}; expected a positive integer")
     if version > FORMAT_VERSION:
-        raise ModelError(f"written in format version {version} by a newer fmkit; this one reads up to version "
-                         f"{FORMAT_VERSION}, so update fmkit")
+        raise ModelError(
+            f"written in format version {version} by a newer fmkit; this one reads up to version "
+            f"{FORMAT_VERSION}, so update fmkit"
+        )
     for name, kind in CONTENT.items():
         if type(content.get(name)) is not kind:
             raise ModelError(f"damaged: its metadata has no {name}, or one of the wrong type")
@@ -168,8 +174,9 @@ def _tensor(name, entry):
         raise ModelError(f"damaged: tensor {name!r} has shape {shape}, which no file can hold")
     size = math.prod(shape) * DTYPES[dtype].itemsize
     if end - begin != size:
-        raise ModelError(f"damaged: tensor {name!r} of shape {shape} takes {size} bytes, but its data_offsets are "
-                         f"{offsets}")
+        raise ModelError(
+            f"damaged: tensor {name!r} of shape {shape} takes {size} bytes, but its data_offsets are {offsets}"
+        )
     if begin % DTYPES[dtype].itemsize:
         raise ModelError(f"damaged: tensor {name!r} begins at {begin}, no multiple of its numbers' size")
     return Tensor(dtype, tuple(shape), begin, end)
@@ -193,8 +200,9 @@ def _require_contiguous(table, room):
     end = 0
     for name, tensor in table.items():
         if tensor.begin != end:
-            raise ModelError(f"damaged: tensor {name!r} begins at {tensor.begin}; expected {end}, where the one before "
-                             "it ends")
+            raise ModelError(
+                f"damaged: tensor {name!r} begins at {tensor.begin}; expected {end}, where the one before it ends"
+            )
         end = tensor.end
     if end > room:
         raise ModelError(f"cut off: its tensors take {end} bytes, but {room} are there")

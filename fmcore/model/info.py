@@ -1,4 +1,5 @@
 """What a model's info tells, found to be of the kinds that its readers take it for: a file may say anything."""
+
 import math
 from typing import get_type_hints
 
@@ -59,11 +60,19 @@ def _fits(name, value, kind):
 
 
 def _is_record(record):
-    return isinstance(record, dict) and type(record.get("epoch")) is int and all(
-        isinstance(part, dict) and all(map(_is_metric, part.values()))
-        for part in (record.get("train", {}), record.get("test", {})))
+    return (
+        isinstance(record, dict)
+        and type(record.get("epoch")) is int
+        and all(
+            isinstance(part, dict) and all(map(_is_metric, part.values()))
+            for part in (record.get("train", {}), record.get("test", {}))
+        )
+    )
 
 
 def _is_metric(value):
-    return value is None or (type(value) is float and math.isfinite(value)) or (
-        type(value) is int and -2**63 <= value < 2**63)
+    return (
+        value is None
+        or (type(value) is float and math.isfinite(value))
+        or (type(value) is int and -(2**63) <= value < 2**63)
+    )

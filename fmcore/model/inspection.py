@@ -1,4 +1,5 @@
 """What a model holds: its summary, its largest weights, and the pairs of features that interact most."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -31,11 +32,17 @@ def summary(model):
     """
     norms, non_zero = _norms_and_counts(model)
     return {
-        "feature_dim": model.feature_dim, "num_factors": model.num_factors,
-        "hyperparameters": model.hyperparameters.as_dict(), "info": model.info,
-        "bias": float(model.bias[0]), "norms": norms, "non_zero": non_zero,
-        "tensors": {name: {"shape": list(array.shape), "dtype": array.dtype.name, "bytes": array.nbytes}
-                    for name, array in model.tensors().items()},
+        "feature_dim": model.feature_dim,
+        "num_factors": model.num_factors,
+        "hyperparameters": model.hyperparameters.as_dict(),
+        "info": model.info,
+        "bias": float(model.bias[0]),
+        "norms": norms,
+        "non_zero": non_zero,
+        "tensors": {
+            name: {"shape": list(array.shape), "dtype": array.dtype.name, "bytes": array.nbytes}
+            for name, array in model.tensors().items()
+        },
     }
 
 
@@ -94,13 +101,15 @@ class _Best:
         """Take in float64 (m,) weights of int64 (m, 2) features."""
         weights = np.concatenate([self.weights, weights])
         features = np.concatenate([self.features, np.sort(features, axis=1)])
-        kept = np.lexsort((features[:, 1], features[:, 0], -np.abs(weights)))[:self.n]
+        kept = np.lexsort((features[:, 1], features[:, 0], -np.abs(weights)))[: self.n]
         self.weights, self.features = weights[kept], features[kept]
 
     def described(self, names):
         """The pairs as dicts, largest first."""
-        return [{"features": pair, "names": [(names or {}).get(i) for i in pair], "weight": weight}
-                for pair, weight in zip(self.features.tolist(), self.weights.tolist(), strict=True)]
+        return [
+            {"features": pair, "names": [(names or {}).get(i) for i in pair], "weight": weight}
+            for pair, weight in zip(self.features.tolist(), self.weights.tolist(), strict=True)
+        ]
 
 
 def _partners(lengths, length, least):
@@ -122,8 +131,8 @@ def _factor_lengths(factors):
     """Euclidean length of each row, float64 (d,)."""
     lengths = np.empty(len(factors))
     for start in range(0, len(factors), BLOCK):
-        block = factors[start:start + BLOCK].astype(np.float64)
-        lengths[start:start + BLOCK] = np.sqrt(np.einsum("ij,ij->i", block, block))
+        block = factors[start : start + BLOCK].astype(np.float64)
+        lengths[start : start + BLOCK] = np.sqrt(np.einsum("ij,ij->i", block, block))
     return lengths
 
 
@@ -132,8 +141,8 @@ def _norms_and_counts(model):
     counts = {"linear": 0, "factors": 0, "either": 0}
     squares["bias"] = float(model.bias[0]) ** 2
     for start in range(0, model.feature_dim, BLOCK):
-        linear = model.linear[start:start + BLOCK].astype(np.float64)
-        factors = model.factors[start:start + BLOCK].astype(np.float64)
+        linear = model.linear[start : start + BLOCK].astype(np.float64)
+        factors = model.factors[start : start + BLOCK].astype(np.float64)
         squares["linear"] += float(np.sum(linear**2))
         squares["factors"] += float(np.sum(factors**2))
         found = {"linear": linear != 0, "factors": factors.any(axis=1)}

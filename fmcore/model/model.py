@@ -1,4 +1,5 @@
 """The parameters of a factorization machine, and how they start."""
+
 import math
 from dataclasses import dataclass, field
 
@@ -31,8 +32,11 @@ class Model:
     origin: object = field(default=None, repr=False)
 
     def __post_init__(self):
-        shapes = {"bias": (1,), "linear": self.linear.shape[:1],
-                  "factors": (len(self.linear), self.hyperparameters.num_factors)}
+        shapes = {
+            "bias": (1,),
+            "linear": self.linear.shape[:1],
+            "factors": (len(self.linear), self.hyperparameters.num_factors),
+        }
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype != np.float32:
@@ -68,7 +72,7 @@ class Model:
         for name, array in self.tensors().items():
             flat = array.reshape(-1)
             for start in range(0, flat.size, BLOCK):
-                finite = np.isfinite(flat[start:start + BLOCK])
+                finite = np.isfinite(flat[start : start + BLOCK])
                 if not finite.all():
                     return _not_finite(name, array, start + int(finite.argmin()))
         return None
@@ -85,11 +89,16 @@ def initial(hyperparameters, mean_label=0.0):
     if d is None:
         raise UsageError("feature_dim is not known; give it, or rows to take it from")
     try:
-        arrays = {"bias": np.empty(1, np.float32), "linear": np.empty(d, np.float32),
-                  "factors": np.empty((d, k), np.float32)}
+        arrays = {
+            "bias": np.empty(1, np.float32),
+            "linear": np.empty(d, np.float32),
+            "factors": np.empty((d, k), np.float32),
+        }
     except MemoryError:
-        raise ResourceError(f"a model of feature_dim {d} and num_factors {k} needs {4 * d * (k + 1):,} bytes of "
-                            "memory, more than there is; take fewer factors, or hash into fewer features") from None
+        raise ResourceError(
+            f"a model of feature_dim {d} and num_factors {k} needs {4 * d * (k + 1):,} bytes of "
+            "memory, more than there is; take fewer factors, or hash into fewer features"
+        ) from None
     for group, array in arrays.items():
         if not hyperparameters.uses(group):
             array.fill(0)

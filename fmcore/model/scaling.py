@@ -2,6 +2,7 @@
 
 With x_i / s_i in place of x_i (see fmcore.rows.scaling), w_i = w'_i / s_i and v_i = v'_i / s_i give the same scores.
 """
+
 import numpy as np
 
 from fmcore.hyper.optimizers import DEGREES, state_name

@@ -4,6 +4,7 @@ Early stopping decides by these numbers, so they must not depend on how the rows
 therefore regrouped into blocks of exactly BLOCK rows (the last one excepted): losses are computed and summed block by
 block, then the blocks' sums are added in order. The same rows in the same order give the same bits.
 """
+
 import math
 
 import numpy as np
@@ -65,8 +66,10 @@ class Metrics:
     def _check(self, scores, labels, weights):
         row = _first_bad(np.isfinite(scores))
         if row is not None:
-            raise DivergedError(f"the score of row {self.rows + row + 1} is {scores[row]}",
-                                "lower the learning rates, or look for extreme values in the data")
+            raise DivergedError(
+                f"the score of row {self.rows + row + 1} is {scores[row]}",
+                "lower the learning rates, or look for extreme values in the data",
+            )
         row = _first_bad(np.isfinite(labels))
         if row is not None:
             raise self._refusal(row, "has no label" if np.isnan(labels[row]) else f"has label {labels[row]}")
@@ -111,8 +114,16 @@ class Classification(Metrics):
         z, predicted, actual = scores.astype(np.float64), scores >= 0, labels > 0.5
         # -log sigmoid(z) = softplus(-z), here for both labels at once without a rounded probability in between
         losses = np.maximum(z, 0) - z * actual + np.log1p(np.exp(-np.abs(z)))
-        return np.array([_sum(weights), np.sum(weights * losses), _sum(weights[predicted == actual]),
-                         _sum(weights[predicted & actual]), _sum(weights[predicted]), _sum(weights[actual])])
+        return np.array(
+            [
+                _sum(weights),
+                np.sum(weights * losses),
+                _sum(weights[predicted == actual]),
+                _sum(weights[predicted & actual]),
+                _sum(weights[predicted]),
+                _sum(weights[actual]),
+            ]
+        )
 
     def result(self):
         """As `Metrics.result`."""
@@ -120,8 +131,11 @@ class Classification(Metrics):
         return metrics if self._ranking is None else {**metrics, "auc": self._ranking.auc(self._rest())}
 
     def _metrics(self, weight, loss, correct, both, predicted, actual):
-        return {"logloss": loss / weight, "accuracy": correct / weight,
-                "f1": 2 * both / (predicted + actual) if predicted + actual else 0.0}
+        return {
+            "logloss": loss / weight,
+            "accuracy": correct / weight,
+            "f1": 2 * both / (predicted + actual) if predicted + actual else 0.0,
+        }
 
     def _keep(self, scores, labels, weights):
         if self._ranking is not None:

@@ -1,4 +1,5 @@
 """`Batch`, the one shape that rows have between a reader and everything that uses them."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -68,11 +69,14 @@ class Batch:
         gather(rows, self.indptr, self.indices, self.values, indptr, indices, values)
         origin = self.origin
         return Batch(
-            indptr, indices, values, self.labels[rows],
+            indptr,
+            indices,
+            values,
+            self.labels[rows],
             None if self.weights is None else self.weights[rows],
             None if self.ids is None else [self.ids[r] for r in rows],
-            origin and origin._replace(numbers=np.asarray(origin.numbers)[rows]))
-
+            origin and origin._replace(numbers=np.asarray(origin.numbers)[rows]),
+        )
 
     def within(self, feature_dim):
         """The batch without the non-zeros whose index is feature_dim or more, and how many those were."""
@@ -80,8 +84,12 @@ class Batch:
             return self, 0
         known = self.indices < feature_dim
         kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(known, dtype=np.int64)])
-        batch = replace(self, indptr=kept[self.indptr], indices=self.indices[known],
-                        values=None if self.values is None else self.values[known])
+        batch = replace(
+            self,
+            indptr=kept[self.indptr],
+            indices=self.indices[known],
+            values=None if self.values is None else self.values[known],
+        )
         return batch, int(len(known) - kept[-1])
 
 
@@ -109,7 +117,10 @@ def concatenate(batches):
     if any(b.ids is not None for b in batches):
         ids = [row_id for b in batches for row_id in (b.ids or [None] * len(b))]
     return Batch(
-        np.concatenate(indptr), np.concatenate([np.empty(0, np.int32), *(b.indices for b in batches)]),
+        np.concatenate(indptr),
+        np.concatenate([np.empty(0, np.int32), *(b.indices for b in batches)]),
         join("values", lambda b: len(b.indices), np.float32),
         np.concatenate([np.empty(0, np.float32), *(b.labels for b in batches)]),
-        join("weights", len, np.float32), ids)
+        join("weights", len, np.float32),
+        ids,
+    )

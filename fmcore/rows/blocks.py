@@ -3,6 +3,7 @@
 Where a block ends depends on the rows alone, never on how a reader cut them or on whether they are kept in memory; so
 does the order within it. Data that streams from disk is therefore trained exactly as data in memory.
 """
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Training rows as blocks: kept in memory where they fit, else decoded and kept in a file, with the same result."""
+
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -35,8 +36,9 @@ class Dataset:
 
     complete = True
 
-    def __init__(self, read, hyperparameters, prepare, memory_limit, *, rereadable=True, reserved=lambda _: 0,
-                 least_scale=None):
+    def __init__(
+        self, read, hyperparameters, prepare, memory_limit, *, rereadable=True, reserved=lambda _: 0, least_scale=None
+    ):
         self._read, self._rereadable, self._reserved = read, rereadable, reserved
         self._hyperparameters, self._prepare, self._memory_limit = hyperparameters, prepare, memory_limit
         self._raw, self._kept, self._first_pass, self._spill = [], [], FirstPass(), Spill()
@@ -133,15 +135,17 @@ class Dataset:
             self.learned_scale.add(batch)
 
     def _block(self, batch, number):
-        block = make_block(scaled(batch, self.scale), self.first_block + number, self.mini_batch_size,
-                           self._hyperparameters)
+        block = make_block(
+            scaled(batch, self.scale), self.first_block + number, self.mini_batch_size, self._hyperparameters
+        )
         return self._prepare(block)
 
     def _stream(self):
         if not self._rereadable:
             raise ResourceError(
                 f"the training rows do not fit in {self._memory_limit:,} bytes of memory, and a pipe cannot be read "
-                "again for the next epoch; give a file, or more memory with --memory-limit")
+                "again for the next epoch; give a file, or more memory with --memory-limit"
+            )
         self.in_memory = False
 
 

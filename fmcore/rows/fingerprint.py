@@ -1,4 +1,5 @@
 """Whether rows that are read again are those that were read before."""
+
 import zlib
 from contextlib import closing
 
@@ -7,8 +8,10 @@ import numpy as np
 from fmcore.errors import DataError
 
 ARRAYS = ("indptr", "indices", "values", "labels", "weights")  # of a Batch
-ADVICE = ("the file changed while training went on. Rows that do not fit in memory are read again each epoch: train on "
-          "a copy that stays as it is, or give more with --memory-limit")
+ADVICE = (
+    "the file changed while training went on. Rows that do not fit in memory are read again each epoch: train on "
+    "a copy that stays as it is, or give more with --memory-limit"
+)
 
 
 class FirstPass:

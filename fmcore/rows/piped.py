@@ -1,4 +1,5 @@
 """Training rows of which every epoch has a pipe of its own; what must be known before shows in the first block."""
+
 import itertools
 from contextlib import contextmanager
 

@@ -1,4 +1,5 @@
 """Work done ahead in a thread: the next items of an iterator are made while the last one is used."""
+
 import queue
 import threading
 from contextlib import contextmanager, suppress

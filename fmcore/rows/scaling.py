@@ -7,6 +7,7 @@ one of the raw values again: w_i = w'_i / s_i and v_i = v'_i / s_i give the same
 
 By a power of two nothing is rounded, so that a model of raw values goes on being trained as if it had never left.
 """
+
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +39,7 @@ class FeatureScale:
         """Add such sums, which are no longer the caller's."""
         for name, more in (("squares", squares), ("counts", counts)):
             short, long = sorted((getattr(self, name), more), key=len)
-            long[:len(short)] += short
+            long[: len(short)] += short
             setattr(self, name, long)
 
     def split(self, owners):
@@ -68,7 +69,7 @@ class FeatureScale:
         mean = np.divide(self.squares, self.counts, out=np.ones_like(self.squares), where=self.counts > 0)
         known = min(len(mean), len(scale))
         scale[:known] = nearest_power_of_two(np.sqrt(np.maximum(mean[:known], 1)))
-        scale[:len(self._least)] = np.maximum(scale[:len(self._least)], self._least)
+        scale[: len(self._least)] = np.maximum(scale[: len(self._least)], self._least)
         return scale if (scale > 1).any() else None
 
 

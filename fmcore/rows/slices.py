@@ -2,6 +2,7 @@
 
 Where a slice ends depends on the block alone, never on where training was stopped.
 """
+
 import numpy as np
 
 ROWS = 1 << 14
@@ -17,7 +18,7 @@ def slice_size(rows, non_zeros, mini_batch_size, num_factors):
 def slices(turns, size, first=0):
     """The mini-batches `turns` from the `first` on, `size` at a time: (how many of all are then trained, the slice)."""
     for begin in range(first, len(turns), size):
-        yield min(begin + size, len(turns)), turns[begin:begin + size]
+        yield min(begin + size, len(turns)), turns[begin : begin + size]
 
 
 def rows_of(block, turns):

@@ -1,4 +1,5 @@
 """Prepared blocks in a temporary file, so that rows which do not fit in memory are decoded for one epoch only."""
+
 import mmap
 import os
 import pickle

@@ -1,4 +1,5 @@
 """One epoch: a pass over the training rows, in slices between which it can be saved, stopped and gone on with."""
+
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -103,7 +104,7 @@ def slices_trained(trainer, block, turns, epoch, progress, observer):
         loss = float(np.sum(losses[rows], dtype=np.float64))
         if not np.isfinite(loss):
             turn = trained - len(part) + _first_bad(block, part, losses)
-            raise _diverged(block, turn, scores[rows_of(block, turns[first:turn + 1])], epoch)
+            raise _diverged(block, turn, scores[rows_of(block, turns[first : turn + 1])], epoch)
         weights = block.batch.weights
         progress.loss += loss
         progress.weight += len(rows) if weights is None else float(np.sum(weights[rows], dtype=np.float64))
@@ -117,11 +118,14 @@ def slices_trained(trainer, block, turns, epoch, progress, observer):
 
 def _first_bad(block, turns, losses):
     """Which of these mini-batches is the first with a loss that is not finite."""
-    return next(n for n in range(len(turns)) if not np.isfinite(losses[rows_of(block, turns[n:n + 1])]).all())
+    return next(n for n in range(len(turns)) if not np.isfinite(losses[rows_of(block, turns[n : n + 1])]).all())
 
 
 def _diverged(block, turn, scores, epoch):
     """The DivergedError of a block's mini-batch; scores: of the rows trained before and of its own."""
     largest = np.max(np.abs(scores), initial=0, where=np.isfinite(scores))
-    return DivergedError(f"the loss is not finite in epoch {epoch.number + 1}, mini-batch {turn + 1} of "
-                         f"{len(block.starts) - 1}; the largest score before was {largest:.3g}", DivergedError.LOWER)
+    return DivergedError(
+        f"the loss is not finite in epoch {epoch.number + 1}, mini-batch {turn + 1} of "
+        f"{len(block.starts) - 1}; the largest score before was {largest:.3g}",
+        DivergedError.LOWER,
+    )

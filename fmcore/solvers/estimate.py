@@ -1,4 +1,5 @@
 """How much memory training takes, told before it is taken."""
+
 from fmcore.errors import ResourceError
 from fmcore.hyper.optimizers import ROWWISE, SLOTS
 from fmcore.kernels.cpu import LANES
@@ -35,9 +36,13 @@ def require_memory(hyperparameters, feature_dim, budget):
     if needed > budget.total:
         h = hyperparameters
         least = ", however small," if budget.rows < budget.total else ""  # where a limit is told
-        than, more = ((f"--memory-limit{least} allows", "give more with --memory-limit") if budget.told else
-                      ("are free", "say with --memory-limit that there is more"))
+        than, more = (
+            (f"--memory-limit{least} allows", "give more with --memory-limit")
+            if budget.told
+            else ("are free", "say with --memory-limit that there is more")
+        )
         raise ResourceError(
             f"training a model of feature_dim {feature_dim:,} and num_factors {h.num_factors} with {h.optimizer} takes "
             f"about {needed:,} bytes of memory, more than the {budget.total:,} that {than}; take fewer factors "
-            f"(--num-factors), hash into fewer features (--hash-bits), or {more}")
+            f"(--num-factors), hash into fewer features (--hash-bits), or {more}"
+        )

@@ -1,4 +1,5 @@
 """The control groups that this process is in: their limits are those of a container, a service or a batch job."""
+
 from pathlib import Path
 
 ROOT, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")

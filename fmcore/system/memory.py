@@ -1,4 +1,5 @@
 """How much memory there is, sizes as people write them, and memory that is kept to be used again."""
+
 import ctypes
 import os
 import re

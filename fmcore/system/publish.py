@@ -3,6 +3,7 @@
 What a killed process left beside a file goes when the file is next written. A process that lives holds a lock on what
 it writes, so that none takes away what is another's.
 """
+
 import errno
 import fcntl
 import io
@@ -24,7 +25,8 @@ LACKS = {  # what a failure to write lacks, and what to try
     errno.EFBIG: "the file would exceed the largest size allowed (ulimit -f, or that of the file system)",
     errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine",
-    errno.EIO: "the disk reports an error; look at the system's log, or name a place on another"}
+    errno.EIO: "the disk reports an error; look at the system's log, or name a place on another",
+}
 _BEING_WRITTEN = set()  # regular files that this process has open as outputs
 _RENAMED = {}  # names of the files that this process has written, in their order
 _group = ContextVar("group", default=None)  # complete targets that wait for the others of `all_or_none`

@@ -1,4 +1,5 @@
 """How many threads to use: the processors this process may really have."""
+
 import math
 import os
 import resource
@@ -15,8 +16,9 @@ def default_threads(cgroup=ROOT, membership=MEMBERSHIP):
     (ulimit -v), by what each thread takes of it: threads that cannot be started end the process.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [math.ceil(quota) for folder in folders("cpu", cgroup, membership)
-              if (quota := _quota(folder)) is not None]
+    quotas = [
+        math.ceil(quota) for folder in folders("cpu", cgroup, membership) if (quota := _quota(folder)) is not None
+    ]
     space, _ = resource.getrlimit(resource.RLIMIT_AS)
     room = allowed if space == resource.RLIM_INFINITY else space // SPACE
     return max(1, min([allowed, room, *quotas]))

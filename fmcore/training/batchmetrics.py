@@ -1,4 +1,5 @@
 """Metrics while an epoch runs: all of its rows so far, told every so many mini-batches."""
+
 import numpy as np
 
 from fmcore.objectives.metrics import metrics_for

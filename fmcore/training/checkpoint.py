@@ -5,6 +5,7 @@ of the best epoch's, under "state.best.", and of the model that the epoch under 
 Its info holds, under "checkpoint", the records of the epochs, how far the next one has come, and what was trained on
 what.
 """
+
 import json
 import math
 import os
@@ -89,8 +90,10 @@ class Checkpoint(Control):
             self._observer.anew(f"{self._saving.path} is of the training whose model is in {self._target}")
             return super().begin(model, dataset, tested=tested)
         if different:
-            raise UsageError(f"{self._saving.path} is a checkpoint of another training: {', '.join(different)}; remove "
-                             "it to begin anew, or name another file")
+            raise UsageError(
+                f"{self._saving.path} is a checkpoint of another training: {', '.join(different)}; remove "
+                "it to begin anew, or name another file"
+            )
         for kept in filter(None, (state.model, state.begun, state.best and state.best.model)):
             kept.hyperparameters = model.hyperparameters  # which may have another number of epochs
         return state
@@ -131,8 +134,11 @@ class Checkpoint(Control):
         if was["lr_schedule"] == now["lr_schedule"] == "constant" and begun <= now["epochs"]:
             was["epochs"] = now["epochs"]
         there, here = {**was, **there}, {**now, **self._facts}
-        return [f"{name} was {there.get(name)} and is {here.get(name)}"
-                for name in dict.fromkeys([*here, *there]) if there.get(name) != here.get(name)]
+        return [
+            f"{name} was {there.get(name)} and is {here.get(name)}"
+            for name in dict.fromkeys([*here, *there])
+            if there.get(name) != here.get(name)
+        ]
 
     def _is_published(self, state):
         """Whether the training has ended and its model is in place: a kill came just before the file was removed."""
@@ -153,8 +159,12 @@ def remove(path):
 def facts_of(dataset):
     """What tells one loaded Dataset from another: counts, and digits of means that no processor rounds otherwise."""
     scale = 1 if dataset.scale is None else dataset.scale.mean(dtype=np.float64)
-    return {"rows": dataset.rows, "non-zeros": dataset.non_zeros,
-            "mean label": f"{dataset.mean_label:.6g}", "mean feature scale": f"{scale:.6g}"}
+    return {
+        "rows": dataset.rows,
+        "non-zeros": dataset.non_zeros,
+        "mean label": f"{dataset.mean_label:.6g}",
+        "mean feature scale": f"{scale:.6g}",
+    }
 
 
 def encode(state, facts):
@@ -164,8 +174,15 @@ def encode(state, facts):
         kept |= _put(BEST, best.model)
     if state.begun and state.progress.rows:  # else it is the model itself
         kept |= _put(BEGUN, state.begun)
-    info = {"epochs": state.epochs, "progress": asdict(state.progress), "halved": state.halved,
-            "best": best and [best.epoch, best.value], "facts": facts, "workers": state.workers, "turns": state.turns}
+    info = {
+        "epochs": state.epochs,
+        "progress": asdict(state.progress),
+        "halved": state.halved,
+        "best": best and [best.epoch, best.value],
+        "facts": facts,
+        "workers": state.workers,
+        "turns": state.turns,
+    }
     return Model(model.hyperparameters, model.bias, model.linear, model.factors, {**model.state, **kept}, {KEY: info})
 
 
@@ -214,8 +231,11 @@ def _is_list_of_counts(told):
 def _require_state(model):
     """The arrays of an optimizer must be its own and as large as it keeps them; sums of squares are not negative."""
     optimizer = model.hyperparameters.optimizer
-    expected = {state_name(slot, group): (np.float32, slot_shape(optimizer, getattr(model, group)))
-                for slot in SLOTS[optimizer] for group in GROUPS}
+    expected = {
+        state_name(slot, group): (np.float32, slot_shape(optimizer, getattr(model, group)))
+        for slot in SLOTS[optimizer]
+        for group in GROUPS
+    }
     if optimizer == "adam":
         expected[UPDATES] = np.int64, (1,)
     found = {name: (array.dtype.type, array.shape) for name, array in model.state.items()}
@@ -232,9 +252,15 @@ def decode(saved):
     """The State and the facts that `encode` made a Model of."""
     h, info = saved.hyperparameters, saved.info[KEY]
     own = {name: array for name, array in saved.state.items() if not name.startswith((BEST, BEGUN))}
-    state = State(Model(h, saved.bias, saved.linear, saved.factors, own), info["epochs"], Progress(**info["progress"]),
-                  begun=_taken(BEGUN, saved), halved=info["halved"], workers=info.get("workers", 1),
-                  turns=info.get("turns", TURNS[0]))
+    state = State(
+        Model(h, saved.bias, saved.linear, saved.factors, own),
+        info["epochs"],
+        Progress(**info["progress"]),
+        begun=_taken(BEGUN, saved),
+        halved=info["halved"],
+        workers=info.get("workers", 1),
+        turns=info.get("turns", TURNS[0]),
+    )
     if info["best"]:
         epoch, value = info["best"]
         state.best = Best(epoch, value, _taken(BEST, saved))
@@ -256,8 +282,11 @@ def _put(prefix, model):
 
 def _taken(prefix, saved):
     """The Model that `_put` put into another one's state, or None."""
-    tensors = {name.removeprefix(prefix): array.copy()  # the model that comes out is unscaled in place
-               for name, array in saved.state.items() if name.startswith(prefix)}
+    tensors = {
+        name.removeprefix(prefix): array.copy()  # the model that comes out is unscaled in place
+        for name, array in saved.state.items()
+        if name.startswith(prefix)
+    }
     if not tensors:
         return None
     groups = {group: tensors.pop(group) for group in GROUPS}

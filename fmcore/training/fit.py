@@ -1,4 +1,5 @@
 """Rows to a published model: reading, training, checkpoint and file brought together."""
+
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
@@ -65,8 +66,9 @@ def train(data, hyperparameters, target, *, test=None, resources=None, initial_m
     """
     _require_testable(data, test, hyperparameters)
     resources, observer = resources or Resources(), observer or Observer()
-    data.encoder = open_encoder(data.options.table, build=initial_model is None,
-                                grow=initial_model is not None and data.pipe is None)
+    data.encoder = open_encoder(
+        data.options.table, build=initial_model is None, grow=initial_model is not None and data.pipe is None
+    )
     _require_known_columns(data)
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
@@ -90,27 +92,35 @@ def train(data, hyperparameters, target, *, test=None, resources=None, initial_m
 def _require_testable(data, test, hyperparameters):
     """Refuse what training would find out only later, or never."""
     if test is None and hyperparameters.early_stopping_patience is not None:
-        raise UsageError("early_stopping_patience goes by the loss of test rows, but none are given; name some with "
-                         "--test, or set it to none")
+        raise UsageError(
+            "early_stopping_patience goes by the loss of test rows, but none are given; name some with "
+            "--test, or set it to none"
+        )
     if data.pipe is not None and hyperparameters.on_divergence != "fail":
-        raise UsageError(f"on_divergence is {hyperparameters.on_divergence}, which trains an epoch again, but the rows "
-                         "of a pipe come once; give files, or take fail")
+        raise UsageError(
+            f"on_divergence is {hyperparameters.on_divergence}, which trains an epoch again, but the rows "
+            "of a pipe come once; give files, or take fail"
+        )
     if sum(source.path == sources.STDIN for part in (data, test) if part for source in part.sources) > 1:
         raise UsageError("standard input (-) is named for training and for testing, but can be read once")
 
 
 def _require_known_columns(data):
     if data.pipe is not None and data.encoder.is_new:
-        raise UsageError(f"the vocabulary {data.options.table.vocabulary} does not exist, and to build one takes all "
-                         "rows before training begins, which pipes do not give; name one that exists, or take "
-                         "--hash-bits")
+        raise UsageError(
+            f"the vocabulary {data.options.table.vocabulary} does not exist, and to build one takes all "
+            "rows before training begins, which pipes do not give; name one that exists, or take "
+            "--hash-bits"
+        )
 
 
 def _require_told(data, stated):
     """Refuse a feature_dim that could only be guessed from the rows of a pipe that have come so far."""
     if data.pipe is not None and not (stated or data.report.facts.get("feature_dim") or data.encoder.feature_dim):
-        raise UsageError(f"{sources.title(data.sources)}: these rows do not say how many features there are, and those "
-                         "that are still to come may hold more; give their number with --feature-dim")
+        raise UsageError(
+            f"{sources.title(data.sources)}: these rows do not say how many features there are, and those "
+            "that are still to come may hold more; give their number with --feature-dim"
+        )
 
 
 def _dataset(data, hyperparameters, backend, limits, initial_model):
@@ -126,8 +136,15 @@ def _dataset(data, hyperparameters, backend, limits, initial_model):
 
     if data.pipe is not None:
         return PipedDataset(rows, hyperparameters, backend.prepare, data.cancel, reserved=reserved, least_scale=least)
-    return Dataset(rows, hyperparameters, backend.prepare, limits.rows, rereadable=data.rereadable, reserved=reserved,
-                   least_scale=least)
+    return Dataset(
+        rows,
+        hyperparameters,
+        backend.prepare,
+        limits.rows,
+        rereadable=data.rereadable,
+        reserved=reserved,
+        least_scale=least,
+    )
 
 
 def least_scale(hyperparameters, initial_model):
@@ -159,8 +176,9 @@ def _trained_here(job, resources, observer, control):
         each_epoch = test is None or test.pipe is None or hyperparameters.early_stopping_patience is not None
         test_rows = rows_to_test(test, data, feature_dim, limits.rows, keep=each_epoch)
         observer.loaded(dataset, model, backend)
-        return train_model(model, dataset, backend, test=test_rows, test_each_epoch=each_epoch, observer=observer,
-                           control=control)
+        return train_model(
+            model, dataset, backend, test=test_rows, test_each_epoch=each_epoch, observer=observer, control=control
+        )
 
 
 def first_model(hyperparameters, dataset, initial_model):

@@ -1,4 +1,5 @@
 """The loop over epochs: train, test, tell, and stop early. It sees blocks and batches, never a file."""
+
 from dataclasses import replace
 from time import perf_counter
 
@@ -178,8 +179,12 @@ class Run:
         model = state.best.model if state.best else self._snapshot()
         model = unscaled(shared_out(model, state.workers, 1), self._dataset.scale)
         kept = state.best.epoch if state.best else len(state.epochs)
-        model.info.update(epochs=state.epochs, rows=self._dataset.rows, mini_batch_size=self._dataset.mini_batch_size,
-                          trained_epochs=trained_epochs(self._model) + kept)
+        model.info.update(
+            epochs=state.epochs,
+            rows=self._dataset.rows,
+            mini_batch_size=self._dataset.mini_batch_size,
+            trained_epochs=trained_epochs(self._model) + kept,
+        )
         if state.best:
             model.info["best_epoch"] = kept
         if state.halved:
@@ -189,7 +194,7 @@ class Run:
         return model
 
     def _halving(self):
-        return 0.5**len(self.state.halved)
+        return 0.5 ** len(self.state.halved)
 
     def _lr(self):
         return lr_factor(self._hyperparameters, len(self.state.epochs)) * self._halving()

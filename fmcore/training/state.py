@@ -1,4 +1,5 @@
 """What training has come to: all that is needed to go on, and who asks for it to be saved or to stop."""
+
 from dataclasses import dataclass, field
 
 import numpy as np

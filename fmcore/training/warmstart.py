@@ -1,4 +1,5 @@
 """Going on from a trained model: what it asks of hyperparameters and options, and its tables grown for new features."""
+
 import numpy as np
 
 from fmcore.errors import ModelError, UsageError
@@ -22,11 +23,13 @@ def hyperparameters(model, given):
     own = model.hyperparameters.as_dict()
     _require_same([(name, own[name], given[name]) for name in FIXED if name in given])
     for group in GROUPS:
-        own[f"{group}_lr"] *= 0.5**len(model.info.get("halved", ()))
+        own[f"{group}_lr"] *= 0.5 ** len(model.info.get("halved", ()))
     chosen = Hyperparameters(**layered({**own, "feature_dim": None}, given))
     if chosen.feature_dim is not None and chosen.feature_dim < model.feature_dim:
-        raise UsageError(f"feature_dim is {chosen.feature_dim}, but the model to go on from has {model.feature_dim} "
-                         "features, which may become more and never fewer")
+        raise UsageError(
+            f"feature_dim is {chosen.feature_dim}, but the model to go on from has {model.feature_dim} "
+            "features, which may become more and never fewer"
+        )
     return chosen
 
 
@@ -37,12 +40,19 @@ def require_same_reading(model, given):
         return
     table, of_table = kept.get("table", {}), given.get("table", {})
     pairs = [(name, kept.get(name), given[name]) for name in READ_FIXED if name in given]
-    pairs += [(name, table.get(name) and _plain(table[name]), _plain(of_table[name]))
-              for name in TABLE_FIXED if name in of_table]
+    pairs += [
+        (name, table.get(name) and _plain(table[name]), _plain(of_table[name]))
+        for name in TABLE_FIXED
+        if name in of_table
+    ]
     if "vocabulary" in of_table and table.get("vocabulary") is None:  # else it may lie elsewhere by now
         pairs.append(("vocabulary", None, of_table["vocabulary"]))
-    _require_same([("index_base", was, "1" if now == "1" else "0") if name == "index_base" else (name, was, now)
-                   for name, was, now in pairs])
+    _require_same(
+        [
+            ("index_base", was, "1" if now == "1" else "0") if name == "index_base" else (name, was, now)
+            for name, was, now in pairs
+        ]
+    )
 
 
 def require_columns(known, data, stated):
@@ -56,11 +66,15 @@ def require_columns(known, data, stated):
         return
     if table.vocabulary is not None:
         if columns < known:
-            raise UsageError(f"the vocabulary {table.vocabulary} lists {columns} features, but the model to go on from "
-                             f"has {known}; name the one that it was trained with, or --feature-dim {known}")
+            raise UsageError(
+                f"the vocabulary {table.vocabulary} lists {columns} features, but the model to go on from "
+                f"has {known}; name the one that it was trained with, or --feature-dim {known}"
+            )
     elif columns != known:
-        raise UsageError(f"these tables have {columns} features, but the model to go on from has {known}, and columns "
-                         "are told apart by their order; give the same ones, with --ignore for any other")
+        raise UsageError(
+            f"these tables have {columns} features, but the model to go on from has {known}, and columns "
+            "are told apart by their order; give the same ones, with --ignore for any other"
+        )
 
 
 def grown(model, hyperparameters):
@@ -68,7 +82,7 @@ def grown(model, hyperparameters):
     larger = initial(hyperparameters)
     for group in GROUPS:
         old, new = getattr(model, group), getattr(larger, group)
-        new[:len(old)] = old
+        new[: len(old)] = old
         shapes = [slot_shape(hyperparameters.optimizer, weights) for weights in (old, new)]
         for slot in SLOTS[hyperparameters.optimizer]:
             if (name := state_name(slot, group)) in model.state:
@@ -87,7 +101,7 @@ def _extended(state, name, was, shape, rest):
     if (kept.shape, kept.dtype) != (was, np.float32):
         raise ModelError(f"the model to go on from is damaged: its {name} is {kept.dtype} {kept.shape}")
     array = np.full(shape, rest, np.float32)
-    array[:len(kept)] = kept
+    array[: len(kept)] = kept
     return array
 
 
@@ -99,5 +113,6 @@ def _require_same(pairs):
     """Raise UsageError for those (name, the model's value, the given one) whose values differ."""
     different = [f"{name} is {now}, and {was} in the model" for name, was, now in pairs if was != now]
     if different:
-        raise UsageError(f"a model cannot be gone on with where {', '.join(different)}; leave it out, or train a new "
-                         "model")
+        raise UsageError(
+            f"a model cannot be gone on with where {', '.join(different)}; leave it out, or train a new model"
+        )

@@ -1,4 +1,5 @@
 """The points of a grid over a space, numbered, however many there are: none is made before it is asked for."""
+
 import math
 
 import numpy as np
@@ -16,8 +17,9 @@ class Grid:
     def __init__(self, space):
         self._axes = _axes(space)
         self.size = math.prod(len(axis) for axis in self._axes)
-        self._step = next(step for step in range(max(1, round(self.size * GOLDEN)), self.size + 1)
-                          if math.gcd(step, self.size) == 1)
+        self._step = next(
+            step for step in range(max(1, round(self.size * GOLDEN)), self.size + 1) if math.gcd(step, self.size) == 1
+        )
 
     def point(self, number):
         """Name -> value of one point, number from 0 to size - 1; a few points in a row lie all over the grid."""
@@ -45,12 +47,19 @@ def _axes(space):
         methods = left.pop(f"{group}_init_method", None)
         numbers = {method: left.pop(f"{group}_init_{number}", None) for method, number in INIT_NUMBERS.items()}
         if methods is None:
-            axes += [_axis(f"{group}_init_{INIT_NUMBERS[method]}", number)
-                     for method, number in numbers.items() if number]
+            axes += [
+                _axis(f"{group}_init_{INIT_NUMBERS[method]}", number) for method, number in numbers.items() if number
+            ]
             continue
-        axes.append([{f"{group}_init_method": method, **number} for method in methods.values
-                     for number in (_axis(f"{group}_init_{INIT_NUMBERS[method]}", numbers[method])
-                                    if numbers.get(method) else [{}])])
+        axes.append(
+            [
+                {f"{group}_init_method": method, **number}
+                for method in methods.values
+                for number in (
+                    _axis(f"{group}_init_{INIT_NUMBERS[method]}", numbers[method]) if numbers.get(method) else [{}]
+                )
+            ]
+        )
     return [_axis(name, dimension) for name, dimension in left.items()] + axes
 
 

@@ -1,4 +1,5 @@
 """What a search makes small or large, under SageMaker's names."""
+
 from fmcore.errors import UsageError
 
 STEPS = 10  # parts of a trial's way at whose ends it tells the objective
@@ -19,13 +20,14 @@ def checked_objective(name, predictor_type):
     if name is None:
         return fitting[0]
     if name not in fitting:
-        raise UsageError(f"objective {name} does not fit predictor_type {predictor_type}; expected "
-                         f"{' or '.join(fitting)}")
+        raise UsageError(
+            f"objective {name} does not fit predictor_type {predictor_type}; expected {' or '.join(fitting)}"
+        )
     return name
 
 
 def direction_of(name):
-    """"minimize" or "maximize"."""
+    """Return "minimize" or "maximize"."""
     return OBJECTIVES[name][2]
 
 

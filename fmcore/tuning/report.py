@@ -1,4 +1,5 @@
 """A page about a search: its history, what mattered and where the good values lie; it needs no network to be read."""
+
 import html
 import warnings
 
@@ -39,13 +40,19 @@ def _figures(study):
         warnings.simplefilter("ignore")  # optuna says of some plots that they are experimental
         yield "History", visualization.plot_optimization_history(study.optuna_study, target_name=objective)
         if study.importances():
-            yield "Importance", visualization.plot_param_importances(
-                study.optuna_study, evaluator=study.evaluator(), target_name=objective)
+            yield (
+                "Importance",
+                visualization.plot_param_importances(
+                    study.optuna_study, evaluator=study.evaluator(), target_name=objective
+                ),
+            )
         yield "Slices", visualization.plot_slice(study.optuna_study, target_name=objective)
         yield "Values on the way", visualization.plot_intermediate_values(study.optuna_study)
 
 
 def _table(rows):
-    head, *body = ("".join(f"<{'td' if n else 'th'}>{html.escape(cell)}</{'td' if n else 'th'}>" for cell in row)
-                   for n, row in enumerate(rows))
+    head, *body = (
+        "".join(f"<{'td' if n else 'th'}>{html.escape(cell)}</{'td' if n else 'th'}>" for cell in row)
+        for n, row in enumerate(rows)
+    )
     return "<table>" + "".join(f"<tr>{row}</tr>" for row in (head, *body)) + "</table>"

@@ -1,4 +1,5 @@
 """Which runs of a search go on: each trial under way bears the mark of its process."""
+
 import os
 import socket
 from pathlib import Path
@@ -11,8 +12,13 @@ def mark():
 
 def is_mark(run):
     """Whether it is what `mark` gives, on whatever machine."""
-    return (isinstance(run, dict) and isinstance(run.get("host"), str) and "since" in run
-            and isinstance(run.get("process"), int) and 0 < run["process"] < 1 << 31)
+    return (
+        isinstance(run, dict)
+        and isinstance(run.get("host"), str)
+        and "since" in run
+        and isinstance(run.get("process"), int)
+        and 0 < run["process"] < 1 << 31
+    )
 
 
 def lives(run):

@@ -1,4 +1,5 @@
 """What the next trial tries: optuna's samplers, each trial's seeded by its place among the trials that count."""
+
 import warnings
 
 import numpy as np
@@ -63,5 +64,6 @@ class Sampler:
             return RandomSampler(seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # multivariate is called experimental
-            return TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS, multivariate=True, group=True,
-                              constant_liar=True)
+            return TPESampler(
+                seed=seed, n_startup_trials=RANDOM_TRIALS, multivariate=True, group=True, constant_liar=True
+            )

@@ -1,4 +1,5 @@
 """The search: workers train trials side by side, a study decides what comes next."""
+
 import multiprocessing
 import signal
 from contextlib import contextmanager, suppress
@@ -115,8 +116,10 @@ class _Search:
         self._workers.bury(connection)
         self._deaths += 1
         if self._deaths == DEATHS:
-            raise ResourceError("the processes that train keep dying, for want of memory perhaps; take fewer --jobs, "
-                                "or a smaller --memory-limit")
+            raise ResourceError(
+                "the processes that train keep dying, for want of memory perhaps; take fewer --jobs, "
+                "or a smaller --memory-limit"
+            )
         self._end(connection, None, {"seconds": 0.0, PROBLEM: "its process died"})
 
 

@@ -1,4 +1,5 @@
 """Rows decoded once and shared by processes: batches written to files that each process maps into its memory."""
+
 import zlib
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,5 @@
 """What a search may choose: ranges and choices of hyperparameters, as the user or a preset gives them."""
+
 from dataclasses import dataclass
 
 from fmcore.errors import UsageError
@@ -40,26 +41,41 @@ _ANYTHING = Range(1e-8, 512, log=True)  # SageMaker's range of every rate, decay
 def _small(epochs, wd):
     """A few dozen trials find their way only near the defaults, which lie in the midst of each range."""
     lr = Range(0.01, 0.3, log=True)
-    return {"num_factors": Range(4, 64, log=True, integer=True), "epochs": epochs, "linear_lr": lr, "factors_lr": lr,
-            "linear_wd": wd, "factors_wd": wd, "factors_init_sigma": Range(4e-3, 0.2, log=True)}
+    return {
+        "num_factors": Range(4, 64, log=True, integer=True),
+        "epochs": epochs,
+        "linear_lr": lr,
+        "factors_lr": lr,
+        "linear_wd": wd,
+        "factors_wd": wd,
+        "factors_init_sigma": Range(4e-3, 0.2, log=True),
+    }
 
 
 def _full(small):
     return {
-        **small, "optimizer": Choice(("adagrad", "adam", "sgd")), "bias_lr": small["linear_lr"],
-        "lr_schedule": Choice(("linear", "constant")), "mini_batch_size": Range(16, 1024, log=True, integer=True),
-        "feature_scaling": Choice(("rms", "none")), "factors_init_method": Choice(("normal", "uniform")),
-        "factors_init_scale": Range(4e-3, 0.2, log=True)}
+        **small,
+        "optimizer": Choice(("adagrad", "adam", "sgd")),
+        "bias_lr": small["linear_lr"],
+        "lr_schedule": Choice(("linear", "constant")),
+        "mini_batch_size": Range(16, 1024, log=True, integer=True),
+        "feature_scaling": Choice(("rms", "none")),
+        "factors_init_method": Choice(("normal", "uniform")),
+        "factors_init_scale": Range(4e-3, 0.2, log=True),
+    }
 
 
 _SMALL = {
     "binary_classifier": _small(Range(3, 30, log=True, integer=True), Range(1e-6, 1e-2, log=True)),
-    "regressor": _small(Range(5, 40, log=True, integer=True), Range(1e-4, 3e-2, log=True))}
+    "regressor": _small(Range(5, 40, log=True, integer=True), Range(1e-4, 3e-2, log=True)),
+}
 _SAGEMAKER = {  # the ranges that its documentation calls tunable
-    "epochs": Range(1, 1000, log=True, integer=True), "mini_batch_size": Range(100, 10000, log=True, integer=True),
+    "epochs": Range(1, 1000, log=True, integer=True),
+    "mini_batch_size": Range(100, 10000, log=True, integer=True),
     **{f"{group}_{number}": _ANYTHING for group in GROUPS for number in ("lr", "wd")},
     **{f"{group}_init_method": Choice(INIT_METHODS) for group in GROUPS},
-    **{f"{group}_init_{number}": _ANYTHING for group in GROUPS for number in INIT_NUMBERS.values()}}
+    **{f"{group}_init_{number}": _ANYTHING for group in GROUPS for number in INIT_NUMBERS.values()},
+}
 
 # name -> predictor type -> what it searches; "small" is searched where the user names nothing
 SPACES = {
@@ -126,8 +142,11 @@ class Space:
 
     def start(self):
         """The defaults of what is searched, as far as they lie in their ranges."""
-        return {name: self.defaults[name] for name, dimension in self.dimensions.items()
-                if self.applies(name, {}) and dimension.holds(self.defaults[name])}
+        return {
+            name: self.defaults[name]
+            for name, dimension in self.dimensions.items()
+            if self.applies(name, {}) and dimension.holds(self.defaults[name])
+        }
 
     def applies(self, name, values):
         """Whether a dimension has a meaning beside these values: an init method's number only under its method."""
@@ -158,8 +177,11 @@ def _is_settled(name, fixed):
     """Whether what is fixed leaves no choice: the name itself, a number of its method, or a group left out."""
     group, _, what = name.partition("_")
     numbers = (f"{group}_init_{number}" for number in INIT_NUMBERS.values())
-    return (name in fixed or fixed.get(f"use_{group}") is False
-            or (what == "init_method" and any(fixed.get(number) is not None for number in numbers)))
+    return (
+        name in fixed
+        or fixed.get(f"use_{group}") is False
+        or (what == "init_method" and any(fixed.get(number) is not None for number in numbers))
+    )
 
 
 def _can_apply(name, found, defaults):
@@ -172,18 +194,22 @@ def _require_possible(named, fixed, possible):
     for name in named:
         method = f"{name.split('_')[0]}_init_method"
         if name not in possible:
-            raise UsageError(f"{name} only counts under the init method {init_method_of(name)}, which is neither given "
-                             "nor among what is searched")
+            raise UsageError(
+                f"{name} only counts under the init method {init_method_of(name)}, which is neither given "
+                "nor among what is searched"
+            )
         if name == method and _is_settled(name, fixed):
-            raise UsageError(f"{name} is searched, but a number is given that goes with one method alone; leave one of "
-                             "them out")
+            raise UsageError(
+                f"{name} is searched, but a number is given that goes with one method alone; leave one of them out"
+            )
     if not possible:
-        raise UsageError("nothing is left to search: every hyperparameter of the space is given a value; name some "
-                         "with --range or --choice")
+        raise UsageError(
+            "nothing is left to search: every hyperparameter of the space is given a value; name some "
+            "with --range or --choice"
+        )
 
 
 def init_method_of(name):
     """The init method whose number the name is ("factors_init_sigma": "normal"), or None."""
     group, _, number = name.partition("_init_")
     return next((method for method, its in INIT_NUMBERS.items() if group in GROUPS and its == number), None)
-

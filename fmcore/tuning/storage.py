@@ -1,4 +1,5 @@
 """Where optuna keeps a study: in memory, or in an SQLite file, found fit for it, its refusals turned into sentences."""
+
 import os
 import sqlite3
 from contextlib import closing, contextmanager
@@ -73,8 +74,10 @@ def _opened(path, settings):
     import sqlalchemy
 
     try:  # the path may hold what means something else in a URL; what fails leaves no open connection behind
-        storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={
-            "creator": lambda: _connected(path), "poolclass": sqlalchemy.pool.NullPool})
+        storage = optuna.storages.RDBStorage(
+            "sqlite:///study",
+            engine_kwargs={"creator": lambda: _connected(path), "poolclass": sqlalchemy.pool.NullPool},
+        )
         return optuna.create_study(storage=storage, study_name=NAME, load_if_exists=True, **settings)
     except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
         if any(words in _reason(error) for words in UNDER_WAY):
@@ -103,8 +106,10 @@ def _reason(error):
 def _refusal(path, error):
     text = _reason(error)
     if "locked" in text:
-        return UsageError(f"the study {path} has been locked by another program for {PATIENCE} seconds; end that one, "
-                          "or name another file with --study")
+        return UsageError(
+            f"the study {path} has been locked by another program for {PATIENCE} seconds; end that one, "
+            "or name another file with --study"
+        )
     if "full" in text:
         return ResourceError(f"the study {path} cannot be written: {text}")
     return UsageError(f"{path} cannot be used as a study: {text}; name another file with --study")
@@ -132,9 +137,10 @@ def _require_study_file(path):
 def _require_ours(path, connection):
     """Refuse a database of something else; one that was just begun has no study yet, or no table."""
     if list(connection.execute("SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index') OR rootpage = 0")):
-        raise UsageError(f"{path} holds triggers, views or virtual tables, which no study of fm tune does; name a new "
-                         "file")
-    tables = {name for name, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    studies = [name for name, in connection.execute("SELECT study_name FROM studies")] if "studies" in tables else []
+        raise UsageError(
+            f"{path} holds triggers, views or virtual tables, which no study of fm tune does; name a new file"
+        )
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    studies = [name for (name,) in connection.execute("SELECT study_name FROM studies")] if "studies" in tables else []
     if (tables and "studies" not in tables) or (studies and NAME not in studies):
         raise UsageError(f"{path} is a database, but no study that fm tune made; name a new file")

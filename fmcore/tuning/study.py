@@ -3,6 +3,7 @@
 A trial counts once it has ended by itself, with a value, stopped early, or diverged. Those of a run that was killed or
 that ran out of time were withdrawn, and others take their places.
 """
+
 import json
 import secrets
 import warnings
@@ -69,7 +70,8 @@ class Study:
         self.minimize = direction_of(self.objective) == "minimize"
         self._sampler = Sampler(space, strategy, self._place)
         self.optuna_study = storage.open_study(
-            path, direction=direction_of(self.objective), sampler=self._sampler, pruner=self._pruner(strategy))
+            path, direction=direction_of(self.objective), sampler=self._sampler, pruner=self._pruner(strategy)
+        )
         with self._guarded():
             self._require_same(json.loads(json.dumps(settings)))
             if path is not None:
@@ -179,8 +181,10 @@ class Study:
         for name in sorted(settings.keys() | kept.keys()):
             mine, its = (words.get(name, "not given") for words in (settings, kept))
             if mine != its:
-                raise UsageError(f"{self._path} holds another search: there, {name} is {its}, here {mine}; name "
-                                 "another file with --study, or search as it does")
+                raise UsageError(
+                    f"{self._path} holds another search: there, {name} is {its}, here {mine}; name "
+                    "another file with --study, or search as it does"
+                )
 
     def _require_sound(self):
         """Refuse trials that no run of this search can have left."""
@@ -190,8 +194,10 @@ class Study:
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
             sound = False  # optuna takes what is in the file for its own
         if not sound:
-            raise UsageError(f"the study {self._path} is damaged: it holds a trial that is none of this search; name "
-                             "another file with --study")
+            raise UsageError(
+                f"the study {self._path} is damaged: it holds a trial that is none of this search; name "
+                "another file with --study"
+            )
 
     def _bury(self):
         """Withdraw the trials under way of runs that are no more."""
@@ -204,8 +210,11 @@ class Study:
 
     def _counted(self):
         """The trials, as optuna has them, that are under way or have ended by themselves."""
-        return [trial for trial in self.optuna_study.get_trials(deepcopy=False)
-                if trial.state != self._state("FAIL") or PROBLEM in trial.user_attrs]
+        return [
+            trial
+            for trial in self.optuna_study.get_trials(deepcopy=False)
+            if trial.state != self._state("FAIL") or PROBLEM in trial.user_attrs
+        ]
 
     def _state(self, name):
         return self._optuna.trial.TrialState[name]
@@ -227,12 +236,17 @@ def _distribution(dimension):
 def _is_sound(trial, expected):
     """Whether a trial is such as `Study` leaves them; expected: name -> distribution."""
     told = trial.user_attrs
-    return (runs.is_mark(told.get(RUN)) and isinstance(told.get(PLACE, 0), int)
-            and isinstance(told.get("seconds", 0.0), (int, float)) and isinstance(told.get(PROBLEM, ""), str)
-            and all(expected.get(name) == found for name, found in trial.distributions.items()))
+    return (
+        runs.is_mark(told.get(RUN))
+        and isinstance(told.get(PLACE, 0), int)
+        and isinstance(told.get("seconds", 0.0), (int, float))
+        and isinstance(told.get(PROBLEM, ""), str)
+        and all(expected.get(name) == found for name, found in trial.distributions.items())
+    )
 
 
 def _tried(trial):
     state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name, "failed")
-    return Tried(trial.number, dict(trial.params), state, trial.value if state == "complete" else None,
-                 dict(trial.user_attrs))
+    return Tried(
+        trial.number, dict(trial.params), state, trial.value if state == "complete" else None, dict(trial.user_attrs)
+    )

@@ -1,4 +1,5 @@
 """From rows and a space to the best model: share the rows, search, train the best once more and publish it."""
+
 import errno
 import tempfile
 from contextlib import contextmanager
@@ -77,11 +78,15 @@ def tune(data, test, space, target, plan, *, resources=None, follower=None):
     with tempfile.TemporaryDirectory(prefix="fmkit-tune-") as folder:
         with _fits(folder):
             job = _shared(data, test, space, folder)
-        job = replace(job, folds=plan.folds, objective=objective,
-                      threads=max(1, resources.threads // plan.jobs), memory_limit=_limit(resources) // plan.jobs)
+        job = replace(
+            job,
+            folds=plan.folds,
+            objective=objective,
+            threads=max(1, resources.threads // plan.jobs),
+            memory_limit=_limit(resources) // plan.jobs,
+        )
         _require_rows(job)
-        with open_study(plan.study, _settings(space, job), space, strategy=plan.strategy,
-                        trials=plan.trials) as study:
+        with open_study(plan.study, _settings(space, job), space, strategy=plan.strategy, trials=plan.trials) as study:
             follower.begun(study, job.train.rows, job.test and job.test.rows)
             interrupted = _searched(study, space, job, plan, follower)
             best = _best(study, plan)
@@ -95,18 +100,24 @@ def tune(data, test, space, target, plan, *, resources=None, follower=None):
 
 def _require_searchable(data, test, space, plan):
     if test is None and not plan.folds:
-        raise UsageError("a search needs rows to judge by; name some with --test, or take parts of the training rows "
-                         "in turn with --cv 5")
+        raise UsageError(
+            "a search needs rows to judge by; name some with --test, or take parts of the training rows "
+            "in turn with --cv 5"
+        )
     if test is not None and plan.folds:
         raise UsageError("--test and --cv are two ways to judge; leave one of them out")
     patience = "early_stopping_patience"
     if plan.folds and (patience in space.dimensions or space.defaults[patience] is not None):
-        raise UsageError(f"{patience} goes by test rows, which the last training after --cv has none of; leave it out, "
-                         "or name test rows with --test")
+        raise UsageError(
+            f"{patience} goes by test rows, which the last training after --cv has none of; leave it out, "
+            "or name test rows with --test"
+        )
     for part in (data, test):
         if part is not None and not part.rereadable:
-            raise UsageError(f"{sources.title(part.sources)} can be read once, but the best model is trained from the "
-                             "rows again; give files")
+            raise UsageError(
+                f"{sources.title(part.sources)} can be read once, but the best model is trained from the "
+                "rows again; give files"
+            )
 
 
 def _limit(resources):
@@ -122,8 +133,10 @@ def _fits(folder):
         if error.errno not in {*publish.LACKS, None}:  # NumPy gives none where it could write less than it wanted
             raise
         reason = publish.LACKS[error.errno or errno.ENOSPC].split(";")[0]
-        raise ResourceError(f"the rows for all trials do not fit into {Path(folder).parent}: {reason}; name a larger "
-                            "folder in the variable TMPDIR") from error
+        raise ResourceError(
+            f"the rows for all trials do not fit into {Path(folder).parent}: {reason}; name a larger "
+            "folder in the variable TMPDIR"
+        ) from error
 
 
 def _shared(data, test, space, folder):
@@ -156,11 +169,15 @@ def _require_rows(job):
 def _settings(space, job):
     """What all runs of a study must have in common, by what to call it."""
     return {
-        "objective": job.objective, "preset": space.preset, "--cv": job.folds,
+        "objective": job.objective,
+        "preset": space.preset,
+        "--cv": job.folds,
         **{f"the value of {name}": value for name, value in space.fixed.items()},
         **{f"what is searched of {name}": asdict(dimension) for name, dimension in space.dimensions.items()},
-        "feature_dim of the rows": job.feature_dim, "the checksum of the training rows": job.train.checksum,
-        "the checksum of the test rows": job.test and job.test.checksum}
+        "feature_dim of the rows": job.feature_dim,
+        "the checksum of the training rows": job.train.checksum,
+        "the checksum of the test rows": job.test and job.test.checksum,
+    }
 
 
 def _searched(study, space, job, plan, follower):
@@ -186,5 +203,6 @@ def _best(study, plan):
     if not tried and plan.timeout is not None:
         raise UsageError(f"no trial has ended within {plan.timeout:g} seconds; give more with --timeout")
     problems = [trial.info[PROBLEM] for trial in tried if PROBLEM in trial.info]
-    raise DivergedError(f"none of {len(tried)} trials ended with a model"
-                        + (f"; the last one: {problems[-1]}" if problems else ""))
+    raise DivergedError(
+        f"none of {len(tried)} trials ended with a model" + (f"; the last one: {problems[-1]}" if problems else "")
+    )

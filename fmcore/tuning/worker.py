@@ -4,6 +4,7 @@ The talk over its connection: it gets the hyperparameters of a trial; it sends a
 answered by whether to end there; then one of (DONE, value, info), (PRUNED, None, info), (FAILED, None, info) with its
 "problem", or (ERROR, exception). It ends when the connection closes, or the process that started it does.
 """
+
 import multiprocessing
 import os
 from contextlib import suppress
@@ -97,8 +98,9 @@ class Trainer:
         dataset = self._dataset(hyperparameters, fold)
         model = initial(hyperparameters, dataset.mean_label)
         watch = Observer() if self._job.folds else Watch(self._objective, hyperparameters.epochs, self._tell)
-        trained = train(model, dataset, self._backend, test=lambda: self._test_rows(fold, hyperparameters.seed),
-                        observer=watch)
+        trained = train(
+            model, dataset, self._backend, test=lambda: self._test_rows(fold, hyperparameters.seed), observer=watch
+        )
         epoch = trained.info.get("best_epoch", len(trained.info["epochs"]))
         value = self._objective(trained.info["epochs"][epoch - 1]["test"])
         if self._job.folds and fold + 1 < self._job.folds:
@@ -135,7 +137,7 @@ class Trainer:
         folds = generator(seed, "folds").permutation(self._job.train.rows) % self._job.folds
         first = 0
         for batch in self._job.train.batches():
-            chosen = np.flatnonzero(wanted(folds[first:first + len(batch)]))
+            chosen = np.flatnonzero(wanted(folds[first : first + len(batch)]))
             first += len(batch)
             if len(chosen):
                 yield batch.take(chosen)

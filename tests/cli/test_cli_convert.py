@@ -1,4 +1,5 @@
 """`fm convert` as a user runs it: formats, pipes, shards, vocabularies, labels, and what it says."""
+
 import bz2
 import gzip
 import os
@@ -29,8 +30,10 @@ ROWS = {  # the rows of LIBSVM in every format: name -> (content, options)
     "rows.ffm": ("1 0:0:1.5 7:3:-2\n0 0:0:0.5 1:1:1\n1 4:2:0\n".replace(" 4:2:0", ""), ()),
     "rows.csv": ("y,a,b,c,d\n1,1.5,,0,-2\n0,.5,1,,\n1,0,0,0,0\n", ("--label-column", "y")),
     "rows.tsv": ("1\t1.5\t\t0\t-2\n0\t.5\t1\t\t\n1\t0\t0\t0\t0\n", ("--label-column", "0")),
-    "rows.parquet": (parquet_bytes(y=[1, 0, 1], a=[1.5, 0.5, 0], b=[None, 1.0, 0], c=[0, 0, 0], d=[-2, 0, 0]),
-                     ("--label-column", "y")),
+    "rows.parquet": (
+        parquet_bytes(y=[1, 0, 1], a=[1.5, 0.5, 0], b=[None, 1.0, 0], c=[0, 0, 0], d=[-2, 0, 0]),
+        ("--label-column", "y"),
+    ),
 }
 
 
@@ -39,7 +42,7 @@ def test_every_format_to_records_and_back(fm, name):
     content, options = ROWS[name]
     fm.write(name, content)
     said = fm("convert", name, "-o", "rows.rec", *options)
-    assert (said.out, said.err[-len(SUMMARY):]) == ("", SUMMARY)
+    assert (said.out, said.err[-len(SUMMARY) :]) == ("", SUMMARY)
     for record in records(fm.read("rows.rec")):
         assert list(record.features["values"].float32_tensor.shape) == [4]
     said = fm("convert", "rows.rec", "-o", "back.svm")
@@ -56,9 +59,14 @@ def test_fields_of_libffm_are_dropped_and_it_says_so(fm):
     assert said.startswith("fm: bad.ffm, line 1, field 3: found '0:1'; expected field:index:value, ")
 
 
-@pytest.mark.parametrize(("suffix", "compress"), [
-    (".gz", lambda text: gzip.compress(text.encode())), (".bz2", lambda text: bz2.compress(text.encode())),
-    (".zst", zstd)])
+@pytest.mark.parametrize(
+    ("suffix", "compress"),
+    [
+        (".gz", lambda text: gzip.compress(text.encode())),
+        (".bz2", lambda text: bz2.compress(text.encode())),
+        (".zst", zstd),
+    ],
+)
 def test_compression_in_and_out(fm, suffix, compress):
     fm.write(f"rows.svm{suffix}", compress(LIBSVM))
     fm.write("no_suffix", compress(LIBSVM))
@@ -67,8 +75,7 @@ def test_compression_in_and_out(fm, suffix, compress):
     assert fm("convert", f"out.rec{suffix}", "-o", f"back.svm{suffix}").err == SUMMARY
     assert fm.read(f"back.svm{suffix}") != LIBSVM.encode()
     assert fm("convert", f"back.svm{suffix}", "-o", "-", "--to", "libsvm").out == LIBSVM
-    assert fm("convert", f"out.rec{suffix}", "-o", "-", "--feature-dim", 4, binary=True).out == fm.read(
-        "stated.rec")
+    assert fm("convert", f"out.rec{suffix}", "-o", "-", "--feature-dim", 4, binary=True).out == fm.read("stated.rec")
 
 
 def test_standard_input_to_standard_output(fm):
@@ -81,9 +88,13 @@ def test_standard_input_to_standard_output(fm):
 
 def test_a_pipe_to_records_of_a_size_not_stated(fm):
     said = fm("convert", "-", "-o", "-", stdin=LIBSVM, code=2)
-    assert (said.out, said.err) == ("", (
-        "fm: a record states feature_dim, which is known only after all rows are read: from a pipe to standard output, "
-        "give it with --feature-dim, or write to an uncompressed file\n"))
+    assert (said.out, said.err) == (
+        "",
+        (
+            "fm: a record states feature_dim, which is known only after all rows are read: from a pipe to standard output, "
+            "give it with --feature-dim, or write to an uncompressed file\n"
+        ),
+    )
     fm("convert", "-", "-o", "rows.rec.gz", stdin=LIBSVM, code=2)
     assert fm.files() == []
     assert fm("convert", "-", "-o", "rows.rec", stdin=LIBSVM).err == SUMMARY
@@ -121,8 +132,7 @@ def test_a_vocabulary_of_the_training_rows_is_used_for_the_test_rows(fm):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
     said = fm("convert", "train.csv", "-o", "train.svm", *TABLE_OPTIONS, "--vocabulary", "v.tsv").err
-    assert said == TAKEN_AS_HEADER + ("rows: 4\nnon-zeros: 5\nfeature_dim: 3\nlabels: 0 (2), 1 (2)\n"
-                                      "values: 1 to 3\n")
+    assert said == TAKEN_AS_HEADER + ("rows: 4\nnon-zeros: 5\nfeature_dim: 3\nlabels: 0 (2), 1 (2)\nvalues: 1 to 3\n")
     vocabulary = fm.read("v.tsv")
     assert vocabulary == b"index\tcolumn\tvalue\n0\tage\t\n1\tcity\tRome\n2\tcity\tOslo\n"
     assert fm.read("train.svm") == b"1:1 0:1.5 1:1\n0:2 2:1\n0:1 0:3 1:1\n1:0.5\n"
@@ -130,7 +140,8 @@ def test_a_vocabulary_of_the_training_rows_is_used_for_the_test_rows(fm):
         said = fm("convert", "test.csv", "-o", target, *TABLE_OPTIONS, "--vocabulary", "v.tsv").err
         assert said == TAKEN_AS_HEADER + (
             "unknown values in column city: 1\nrows: 3\nnon-zeros: 5\nfeature_dim: 3\nlabels: 0 (2), 1 (1)\n"
-            "values: 1 to 2\n")
+            "values: 1 to 2\n"
+        )
     assert fm.read("test.svm") == b"0:1 0:2 1:1\n1:1 0:2\n0:3 0:1 2:1\n"
     assert [record.uid for record in records(fm.read("test.rec"))] == ["x", "y", "z"]
     assert records(fm.read("test.rec"))[2].label["weight"].float32_tensor.values == [3]
@@ -152,10 +163,17 @@ def test_hashing(fm):
     assert fm.files() == ["train.csv", "train.rec"]
 
 
-@pytest.mark.parametrize(("labels", "options", "mapped"), [
-    ("0 1 1", (), "0 1 1"), ("-1 1 -1", (), "-1 1 -1"), ("-1 1 -1", ("--predictor-type", "binary_classifier"), "0 1 0"),
-    ("0 1 0", ("--predictor-type", "binary_classifier"), "0 1 0"), ("3 5 7", ("--positive-label", "5"), "0 1 0"),
-    ("2.5 1 -3", ("--predictor-type", "regressor"), "2.5 1 -3")])
+@pytest.mark.parametrize(
+    ("labels", "options", "mapped"),
+    [
+        ("0 1 1", (), "0 1 1"),
+        ("-1 1 -1", (), "-1 1 -1"),
+        ("-1 1 -1", ("--predictor-type", "binary_classifier"), "0 1 0"),
+        ("0 1 0", ("--predictor-type", "binary_classifier"), "0 1 0"),
+        ("3 5 7", ("--positive-label", "5"), "0 1 0"),
+        ("2.5 1 -3", ("--predictor-type", "regressor"), "2.5 1 -3"),
+    ],
+)
 def test_labels(fm, labels, options, mapped):
     rows = "".join(f"{label} 0:1\n" for label in labels.split())
     done = fm("convert", "-", "-o", "-", "--to", "libsvm", *options, stdin=rows)
@@ -166,17 +184,32 @@ def test_labels(fm, labels, options, mapped):
 def test_labels_that_are_no_two_classes(fm, labels, row):
     rows = "".join(f"{label} 0:1\n" for label in labels.split())
     said = fm("convert", "-", "-o", "x.rec", "--predictor-type", "binary_classifier", stdin=rows, code=3).err
-    assert said == (f"fm: stdin, line {row}: label {labels.split()[row - 1]} in a classification; expected 0 and 1, or "
-                    "-1 and 1; for other labels name the one that means 1 with --positive-label\n")
-    done = fm("convert", "-", "-o", "-", "--to", "libsvm", "--predictor-type", "binary_classifier",
-              "--on-error", "skip", stdin=rows)
+    assert said == (
+        f"fm: stdin, line {row}: label {labels.split()[row - 1]} in a classification; expected 0 and 1, or "
+        "-1 and 1; for other labels name the one that means 1 with --positive-label\n"
+    )
+    done = fm(
+        "convert",
+        "-",
+        "-o",
+        "-",
+        "--to",
+        "libsvm",
+        "--predictor-type",
+        "binary_classifier",
+        "--on-error",
+        "skip",
+        stdin=rows,
+    )
     assert done.out.count("\n") == 2
     assert "rows skipped: 1\nrows: 2\n" in done.err
 
 
 def test_what_is_said_of_labels(fm):
-    assert "labels: 2024010 (1), 2024011 (2)\n" in fm(
-        "convert", "-", "-o", "x.svm", stdin="2024010\n2024011\n2024011\n").err
+    assert (
+        "labels: 2024010 (1), 2024011 (2)\n"
+        in fm("convert", "-", "-o", "x.svm", stdin="2024010\n2024011\n2024011\n").err
+    )
     said = fm("convert", "-", "-o", "x.svm", stdin="".join(f"{n / 4}\n" for n in range(21))).err
     assert said == "rows: 21\nnon-zeros: 0\nfeature_dim: 0\nlabels: 0 to 5, many different\n"
     fm.write("x.csv", "a,b\n1,2\n")
@@ -193,16 +226,20 @@ def test_index_base(fm):
     rows = "1 1:1 2:1\n"
     auto = fm("convert", "-", "-o", "-", "--to", "libsvm", stdin=rows)
     assert auto.out == rows
-    assert auto.err.startswith("note: lowest index is 1 in stdin: indices look 1-based and are kept as they stand; "
-                               "--index-base 1 would shift them to 0\n")
+    assert auto.err.startswith(
+        "note: lowest index is 1 in stdin: indices look 1-based and are kept as they stand; "
+        "--index-base 1 would shift them to 0\n"
+    )
     assert fm("convert", "-", "-o", "-", "--to", "libsvm", "-q", stdin=rows) == (0, rows, "")
     zero = fm("convert", "-", "-o", "-", "--to", "libsvm", "--index-base", 0, stdin=rows)
     assert (zero.out, zero.err[:5]) == (rows, "rows:")
     one = fm("convert", "-", "-o", "-", "--to", "libsvm", "--index-base", 1, stdin=rows)
     assert (one.out, one.err[:5]) == ("1 0:1 1:1\n", "rows:")
     said = fm("convert", "-", "-o", "x.svm", "--index-base", 1, stdin="1 0:1\n", code=3).err
-    assert said == ("fm: stdin, line 1, field 2: found '0:1' where indices begin at 1; expected an index of 1 or "
-                    "more, or --index-base 0\n")
+    assert said == (
+        "fm: stdin, line 1, field 2: found '0:1' where indices begin at 1; expected an index of 1 or "
+        "more, or --index-base 0\n"
+    )
 
 
 def test_feature_dim_stated_and_violated(fm):
@@ -220,7 +257,8 @@ def test_columns(fm):
     header = ("--header", "--ignore", "Rome", "--label-column", 0)
     assert fm("convert", "x.csv", "-o", "-", "--to", "libsvm", *header).out == "1\n"
     assert fm("convert", "x.csv", "-o", "-", "--to", "libsvm", *options).err.startswith(
-        "note: first line taken as data; columns are numbered from 0\n")
+        "note: first line taken as data; columns are numbered from 0\n"
+    )
     said = fm("convert", "x.csv", "-o", "y.svm", *options, "--missing", "error", code=3).err
     assert last_line(said) == "fm: x.csv, row 2, field 1: is empty; --missing zero reads it as no feature"
     said = fm("convert", "x.csv", "-o", "y.svm", "--label-column", 0, code=3).err

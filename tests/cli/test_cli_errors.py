@@ -1,4 +1,5 @@
 """How commands fail: every exit code, one sentence that says what to do, never a traceback unless it is asked for."""
+
 import errno
 import os
 import resource
@@ -19,25 +20,48 @@ FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /d
 UNEXPECTED = "from fmcore import api\ndef load(*_, **__): raise KeyError('of a bug')\napi.load = load\n"
 
 
-@pytest.mark.parametrize(("error", "code", "sentence"), [
-    (FMError("a"), 1, "a"), (UsageError("a"), 2, "a"), (DataError("a", source="x", number=7), 3, "x, line 7: a"),
-    (ModelError("a"), 4, "a"), (DivergedError("a"), 5, "a"), (ResourceError("a"), 6, "a"),
-    (MemoryError(), 6, "out of memory; try --memory-limit, fewer factors, or hashing into fewer features"),
-    (OSError(errno.ENOSPC, "x"), 6,
-     "the output cannot be written: the disk is full; make room on it, or name a place on another"),
-    (OSError(errno.ENOMEM, "x"), 6, "out of memory; try --memory-limit, fewer factors, or hashing into fewer features"),
-    (ImportError("x.so: failed to map segment from shared object"), 6,
-     "out of memory; try --memory-limit, fewer factors, or hashing into fewer features"),
-    (RuntimeError("can't start new thread"), 6,
-     "no further thread could be started; take fewer with --threads, or raise what limits them (ulimit -u, -v)"),
-    (OSError(errno.EIO, "Input/output error"), 1,
-     "unexpected OSError: [Errno 5] Input/output error (FMKIT_DEBUG=1 shows where)"),
-    (ZeroDivisionError("a"), 1, "unexpected ZeroDivisionError: a (FMKIT_DEBUG=1 shows where)"),
-    (KeyboardInterrupt(), 130, "interrupted; no file was written or replaced"),
-    (click.Abort(), 130, "interrupted; no file was written or replaced"),
-    (Terminated(), 143, "terminated; no file was written or replaced"),
-    (HungUp(), 129, "hung up; no file was written or replaced"),
-])
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (FMError("a"), 1, "a"),
+        (UsageError("a"), 2, "a"),
+        (DataError("a", source="x", number=7), 3, "x, line 7: a"),
+        (ModelError("a"), 4, "a"),
+        (DivergedError("a"), 5, "a"),
+        (ResourceError("a"), 6, "a"),
+        (MemoryError(), 6, "out of memory; try --memory-limit, fewer factors, or hashing into fewer features"),
+        (
+            OSError(errno.ENOSPC, "x"),
+            6,
+            "the output cannot be written: the disk is full; make room on it, or name a place on another",
+        ),
+        (
+            OSError(errno.ENOMEM, "x"),
+            6,
+            "out of memory; try --memory-limit, fewer factors, or hashing into fewer features",
+        ),
+        (
+            ImportError("x.so: failed to map segment from shared object"),
+            6,
+            "out of memory; try --memory-limit, fewer factors, or hashing into fewer features",
+        ),
+        (
+            RuntimeError("can't start new thread"),
+            6,
+            "no further thread could be started; take fewer with --threads, or raise what limits them (ulimit -u, -v)",
+        ),
+        (
+            OSError(errno.EIO, "Input/output error"),
+            1,
+            "unexpected OSError: [Errno 5] Input/output error (FMKIT_DEBUG=1 shows where)",
+        ),
+        (ZeroDivisionError("a"), 1, "unexpected ZeroDivisionError: a (FMKIT_DEBUG=1 shows where)"),
+        (KeyboardInterrupt(), 130, "interrupted; no file was written or replaced"),
+        (click.Abort(), 130, "interrupted; no file was written or replaced"),
+        (Terminated(), 143, "terminated; no file was written or replaced"),
+        (HungUp(), 129, "hung up; no file was written or replaced"),
+    ],
+)
 def test_what_each_failure_means(capsys, monkeypatch, error, code, sentence):
     monkeypatch.setattr(publish, "_RENAMED", {})
     assert failed(error) == code
@@ -60,48 +84,65 @@ def test_the_unexpected_tells_no_more_than_it_must_unless_asked(fm):
     source = UNEXPECTED + "from fmcli.main import run\nrun(['inspect', 'x.fm'])"
     said = fm.python(source, code=1).err
     assert said == "fm: unexpected KeyError: 'of a bug' (FMKIT_DEBUG=1 shows where)\n"
-    done = subprocess.run([*COMMAND[:1], "-c", source], env=environment(FMKIT_DEBUG="1"), capture_output=True,
-                          check=False, text=True)
+    done = subprocess.run(
+        [*COMMAND[:1], "-c", source], env=environment(FMKIT_DEBUG="1"), capture_output=True, check=False, text=True
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last):\n")
     assert done.stderr.endswith(said)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("trian",), "Error: No such command 'trian'."),
-    (("train", "-o", "y"), "Error: Missing option '--predictor-type'."),
-    (("predict",), "Error: Missing argument 'MODEL'."),
-    (("convert", "x.svm"), "Error: Missing option '-o' / '--output'."),
-    (("convert", "x.svm", "-o", "y", "--to", "csv"), "Error: Invalid value for '--to': 'csv' is not one of "),
-    (("predict", "x.fm", "--unseen", "guess"), "Error: Invalid value for '--unseen': 'guess' is not one of "),
-    (("inspect", "x.fm", "--top", "-1"), "Error: Invalid value for '--top': -1 is not in the range x>=0."),
-    (("eval", "x.fm", "y", "--hash-bits", "31"), "Error: Invalid value for '--hash-bits': 31 is not in the range"),
-    (("convert", "x.svm", "-o", "y", "--predictor-type", "both"), "Error: Invalid value for '--predictor-type': "),
-    (("convert", "-", "-", "-o", "y"), "fm: standard input (-) is named twice, but can be read once"),
-    (("convert", "", "-o", "y"), "fm: the name of an input is empty; is a variable of the shell not set?"),
-    (("convert", "-", "-o", ""), "fm: the name of an output is empty; is a variable of the shell not set?"),
-    (("train", "-", "--predictor-type", "regressor", "-o", "y", "--metrics-out", "./y"),
-     "fm: y is named for two outputs, of which one would replace the other"),
-    (("convert", "s3://bucket/x", "-o", "y"), "fm: s3://bucket/x is on S3, which is not read from here; copy it"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("trian",), "Error: No such command 'trian'."),
+        (("train", "-o", "y"), "Error: Missing option '--predictor-type'."),
+        (("predict",), "Error: Missing argument 'MODEL'."),
+        (("convert", "x.svm"), "Error: Missing option '-o' / '--output'."),
+        (("convert", "x.svm", "-o", "y", "--to", "csv"), "Error: Invalid value for '--to': 'csv' is not one of "),
+        (("predict", "x.fm", "--unseen", "guess"), "Error: Invalid value for '--unseen': 'guess' is not one of "),
+        (("inspect", "x.fm", "--top", "-1"), "Error: Invalid value for '--top': -1 is not in the range x>=0."),
+        (("eval", "x.fm", "y", "--hash-bits", "31"), "Error: Invalid value for '--hash-bits': 31 is not in the range"),
+        (("convert", "x.svm", "-o", "y", "--predictor-type", "both"), "Error: Invalid value for '--predictor-type': "),
+        (("convert", "-", "-", "-o", "y"), "fm: standard input (-) is named twice, but can be read once"),
+        (("convert", "", "-o", "y"), "fm: the name of an input is empty; is a variable of the shell not set?"),
+        (("convert", "-", "-o", ""), "fm: the name of an output is empty; is a variable of the shell not set?"),
+        (
+            ("train", "-", "--predictor-type", "regressor", "-o", "y", "--metrics-out", "./y"),
+            "fm: y is named for two outputs, of which one would replace the other",
+        ),
+        (("convert", "s3://bucket/x", "-o", "y"), "fm: s3://bucket/x is on S3, which is not read from here; copy it"),
+    ],
+)
 def test_usage(fm, arguments, message):
     assert last_line(fm(*arguments, code=2).err).startswith(message)
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("gone.svm", None, "gone.svm: no such file"),
-    ("*.nothing", None, "*.nothing: no file matches this pattern"),
-    ("x.bin", b"\x00\x01\x02\x03", "x.bin: the content is of no known format (libsvm, libffm, csv, "),
-    ("x.svm", "1 0:1\n1 0\n", "x.svm, line 2, field 2: found '0', an index without a value; expected index:value"),
-    ("x.svm", "1 0:nan\n", "x.svm, line 1, field 2: found '0:nan'; the value after the colon is not one finite number"),
-    ("x.svm.gz", "1 0:1\n", "x.svm.gz: its name ends with .gz, but it holds no gzip data"),
-    ("x.svm.gz", b"\x1f\x8b\x08\x00", "x.svm.gz: the gzip data ends too early: the file is cut off"),
-    ("x.csv", "y,a\n1,2\n1,2,3\n", "x.csv, row 2: 3 fields, expected 2 as in the first line"),
-    ("x.rec", bytes.fromhex("0a23d7ce10000000"), "x.rec, record 1, byte 0: truncated: the header says 16 bytes"),
-    ("x.json", '{"instances": [{"feature": [1]}]}', "x.json, row 1, field feature: unknown key; expected features, "),
-    ("x.parquet", b"PAR1", "x.parquet: not a Parquet file that can be read: "),
-    ("x.manifest", "[]", 'x.manifest: expected a JSON list: first {"prefix": "..."}, then file names'),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.svm", None, "gone.svm: no such file"),
+        ("*.nothing", None, "*.nothing: no file matches this pattern"),
+        ("x.bin", b"\x00\x01\x02\x03", "x.bin: the content is of no known format (libsvm, libffm, csv, "),
+        ("x.svm", "1 0:1\n1 0\n", "x.svm, line 2, field 2: found '0', an index without a value; expected index:value"),
+        (
+            "x.svm",
+            "1 0:nan\n",
+            "x.svm, line 1, field 2: found '0:nan'; the value after the colon is not one finite number",
+        ),
+        ("x.svm.gz", "1 0:1\n", "x.svm.gz: its name ends with .gz, but it holds no gzip data"),
+        ("x.svm.gz", b"\x1f\x8b\x08\x00", "x.svm.gz: the gzip data ends too early: the file is cut off"),
+        ("x.csv", "y,a\n1,2\n1,2,3\n", "x.csv, row 2: 3 fields, expected 2 as in the first line"),
+        ("x.rec", bytes.fromhex("0a23d7ce10000000"), "x.rec, record 1, byte 0: truncated: the header says 16 bytes"),
+        (
+            "x.json",
+            '{"instances": [{"feature": [1]}]}',
+            "x.json, row 1, field feature: unknown key; expected features, ",
+        ),
+        ("x.parquet", b"PAR1", "x.parquet: not a Parquet file that can be read: "),
+        ("x.manifest", "[]", 'x.manifest: expected a JSON list: first {"prefix": "..."}, then file names'),
+    ],
+)
 def test_bad_data_is_named_with_its_place(fm, name, content, message):
     if content is not None:
         fm.write(name, content)
@@ -110,9 +151,14 @@ def test_bad_data_is_named_with_its_place(fm, name, content, message):
     assert fm.files() == before
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (None, "No such file or directory"), (b"", "the file is empty; expected a model"),
-    (b"1 0:1\n" * 9, "not a safetensors file; expected a model written by fmkit")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file or directory"),
+        (b"", "the file is empty; expected a model"),
+        (b"1 0:1\n" * 9, "not a safetensors file; expected a model written by fmkit"),
+    ],
+)
 @pytest.mark.parametrize("command", ["inspect", "predict"])
 def test_what_is_no_model(fm, command, content, message):
     if content is not None:
@@ -121,8 +167,22 @@ def test_what_is_no_model(fm, command, content, message):
 
 
 def test_divergence(fm):
-    said = fm("train", "-", "--predictor-type", "regressor", "--optimizer", "sgd", "--linear-lr", "1e30", "-o", "x.fm",
-              "--metrics-out", "x.jsonl", stdin="1 0:1\n2 0:1\n" * 50, code=5).err
+    said = fm(
+        "train",
+        "-",
+        "--predictor-type",
+        "regressor",
+        "--optimizer",
+        "sgd",
+        "--linear-lr",
+        "1e30",
+        "-o",
+        "x.fm",
+        "--metrics-out",
+        "x.jsonl",
+        stdin="1 0:1\n2 0:1\n" * 50,
+        code=5,
+    ).err
     assert last_line(said).startswith("fm: the loss is not finite in epoch 1, mini-batch ")
     assert fm.files() == []
 
@@ -130,27 +190,45 @@ def test_divergence(fm):
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to a limit")
 def test_a_model_beyond_the_memory_there_is(fm):
     four_gigabytes = (4 << 30, 4 << 30)
-    process = fm.start("train", "-", "--predictor-type", "regressor", "--feature-dim", 10**7, "--num-factors", 256,
-                       "-o", "x.fm", "--memory-limit", "1T",
-                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, four_gigabytes))
+    process = fm.start(
+        "train",
+        "-",
+        "--predictor-type",
+        "regressor",
+        "--feature-dim",
+        10**7,
+        "--num-factors",
+        256,
+        "-o",
+        "x.fm",
+        "--memory-limit",
+        "1T",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, four_gigabytes),
+    )
     _, said = process.communicate(b"1 0:1\n")
     assert process.returncode == 6
     assert last_line(said.decode()) == (
         "fm: a model of feature_dim 10000000 and num_factors 256 needs 10,280,000,000 bytes of memory, more than there "
-        "is; take fewer factors, or hash into fewer features")
+        "is; take fewer factors, or hash into fewer features"
+    )
     assert fm.files() == []
 
 
 @FULL
-@pytest.mark.parametrize("arguments", [
-    ("predict", "x.svm"), ("eval", "x.svm"), ("inspect",), ("train", "x.svm")])
+@pytest.mark.parametrize("arguments", [("predict", "x.svm"), ("eval", "x.svm"), ("inspect",), ("train", "x.svm")])
 def test_a_full_disk_downstream(fm, world, arguments):
     fm.write("x.svm", "1 0:1\n0 1:1\n" * 1000)
     command, *rest = arguments
     options = ["--predictor-type", "regressor", "-o", "-"] if command == "train" else []
     with Path("/dev/full").open("wb") as full:
-        process = fm.start(command, *([world.classifier] if command != "train" else []), *rest, *options, stdout=full,
-                           stdin=subprocess.DEVNULL)
+        process = fm.start(
+            command,
+            *([world.classifier] if command != "train" else []),
+            *rest,
+            *options,
+            stdout=full,
+            stdin=subprocess.DEVNULL,
+        )
         said = process.stderr.read().decode()
         process.stderr.close()
     assert process.wait(30) == 6

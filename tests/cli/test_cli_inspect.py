@@ -1,4 +1,5 @@
 """`fm inspect`, `fm --help` and `fm --version`: what they show, and how little they load for it."""
+
 import json
 
 import pytest
@@ -27,7 +28,7 @@ def test_lines(fm, world):
     lines = fm("inspect", world.regressor, "--verify", "--top", 2).out.splitlines()
     assert lines[:2] == ["regressor, feature_dim 20, num_factors 8", "checksum: correct"]
     at = lines.index("largest weights:")
-    assert [line[:2] for line in lines[at + 1:at + 3]] == ["  ", "  "]
+    assert [line[:2] for line in lines[at + 1 : at + 3]] == ["  ", "  "]
     assert lines[at + 3] == "largest factor pairs:"
     assert len(lines) == at + 6
     assert any(line.startswith("epoch 3 of 3: train rmse ") and ", test rmse " in line for line in lines)
@@ -35,8 +36,17 @@ def test_lines(fm, world):
 
 def test_names_of_a_vocabulary(fm):
     fm.write("train.csv", TRAIN_TABLE.replace("Rome", "Zürich"))
-    fm("train", "train.csv", *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--predictor-type", "binary_classifier",
-       "-o", "x.fm")
+    fm(
+        "train",
+        "train.csv",
+        *TABLE_OPTIONS,
+        "--vocabulary",
+        "v.tsv",
+        "--predictor-type",
+        "binary_classifier",
+        "-o",
+        "x.fm",
+    )
     out = fm("inspect", "x.fm", "--vocabulary", "v.tsv", PYTHONUTF8="1").out
     assert "  city=Zürich\n" in out
     assert " x city=Zürich\n" in out
@@ -51,7 +61,8 @@ def test_damage_is_found(fm, world):
     data[-20] ^= 64
     fm.write("damaged.fm", bytes(data))
     assert fm("inspect", "damaged.fm", "--verify", code=4).err == (
-        "fm: damaged.fm: damaged: the tensors do not match their checksum\n")
+        "fm: damaged.fm: damaged: the tensors do not match their checksum\n"
+    )
     fm.write("cut.fm", bytes(data[:-1]))
     for command in (("inspect",), ("predict",), ("eval", "cut.fm")):
         assert fm(*command, "cut.fm", code=4).err.startswith("fm: cut.fm: cut off: ")
@@ -76,8 +87,10 @@ def test_every_command_explains_itself(fm, command):
 
 def loaded_by(fm, *arguments):
     """The heavy packages that a command imports."""
-    code = ("import sys\nfrom fmcli.main import exit_code\n"
-            f"assert exit_code({list(map(str, arguments))!r}) == 0\nprint(sorted(sys.modules))")
+    code = (
+        "import sys\nfrom fmcli.main import exit_code\n"
+        f"assert exit_code({list(map(str, arguments))!r}) == 0\nprint(sorted(sys.modules))"
+    )
     modules = fm.python(code).out.splitlines()[-1]
     return {name for name in HEAVY if repr(name) in modules}
 
@@ -94,5 +107,6 @@ def test_metrics_are_those_of_the_epoch_whose_model_is_kept():
     records = [{"epoch": n, "train": {"rmse": 2.0 - n}, "test": {"rmse": float(n)}} for n in (1, 2, 3)]
     assert list(metric_lines({"epochs": records})) == ["epoch 3 of 3: train rmse -1, test rmse 3"]
     assert list(metric_lines({"epochs": records, "best_epoch": 1})) == [
-        "epoch 1 of 3 (the best): train rmse 1, test rmse 1"]
+        "epoch 1 of 3 (the best): train rmse 1, test rmse 1"
+    ]
     assert list(metric_lines({})) == []

@@ -3,6 +3,7 @@
 FMKIT_TEST_KILLS says how many there are in all (`make kills`: a hundred). Half come at any moment from the start of a
 process to beyond its end, the others soon after it has saved something, so that all of its way is met.
 """
+
 import os
 import random
 import signal
@@ -16,15 +17,54 @@ CLASSIFIER = ("--predictor-type", "binary_classifier", "--num-factors", 16, "--m
 STREAMED = ("--memory-limit", 1)
 JOBS = {
     "adagrad, early stopping, in memory, one thread": (
-        *CLASSIFIER, "--test", "test.svm", "--early-stopping-patience", 2, "--linear-lr", 0.3, "--epochs", 6,
-        "--threads", 1),
+        *CLASSIFIER,
+        "--test",
+        "test.svm",
+        "--early-stopping-patience",
+        2,
+        "--linear-lr",
+        0.3,
+        "--epochs",
+        6,
+        "--threads",
+        1,
+    ),
     "adam, test rows, streamed, two threads": (
-        *CLASSIFIER, "--test", "test.svm", "--optimizer", "adam", "--epochs", 3, "--threads", 2, *STREAMED),
+        *CLASSIFIER,
+        "--test",
+        "test.svm",
+        "--optimizer",
+        "adam",
+        "--epochs",
+        3,
+        "--threads",
+        2,
+        *STREAMED,
+    ),
     "adam, early stopping, in memory, two threads": (
-        *CLASSIFIER, "--test", "test.svm", "--optimizer", "adam", "--early-stopping-patience", 2, "--linear-lr", 0.1,
-        "--epochs", 5, "--threads", 2),
+        *CLASSIFIER,
+        "--test",
+        "test.svm",
+        "--optimizer",
+        "adam",
+        "--early-stopping-patience",
+        2,
+        "--linear-lr",
+        0.1,
+        "--epochs",
+        5,
+        "--threads",
+        2,
+    ),
     "adagrad, from a trained model, streamed, one thread": (
-        "--init-model", "start.fm", "--epochs", 3, "--threads", 1, *STREAMED),
+        "--init-model",
+        "start.fm",
+        "--epochs",
+        3,
+        "--threads",
+        1,
+        *STREAMED,
+    ),
 }
 
 
@@ -52,8 +92,20 @@ def test_killed_at_random_moments(fm, rows, job):
     fm("train", "train.svm", *JOBS[job], "-o", "whole.fm")
     whole, seconds = fm.read("whole.fm"), time.monotonic() - begun
     unkilled = fm.files()
-    command = ("train", "train.svm", *JOBS[job], "-o", "x.fm", "--checkpoint", "c", "--checkpoint-every", 1e-4,
-               "--metrics-out", "x.jsonl", "--resume")
+    command = (
+        "train",
+        "train.svm",
+        *JOBS[job],
+        "-o",
+        "x.fm",
+        "--checkpoint",
+        "c",
+        "--checkpoint-every",
+        1e-4,
+        "--metrics-out",
+        "x.jsonl",
+        "--resume",
+    )
     rng, kills, resumed = random.Random(), KILLS // len(JOBS) + (list(JOBS).index(job) < KILLS % len(JOBS)), 0
     while kills:
         before, process = saved(fm), fm.start(*command)

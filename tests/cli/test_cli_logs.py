@@ -1,4 +1,5 @@
 """`fm train --log-format jsonl`, a JSON object a line, for programs that watch; and what all logs say alike."""
+
 import json
 import re
 
@@ -20,13 +21,36 @@ def lines(said):
 
 
 def test_what_is_trained_then_each_epoch_as_metrics_out_has_it(fm, world):
-    said = fm("train", world.train, "--test", world.test, *CLASSIFIER, "--epochs", 3, "--early-stopping-patience", 2,
-              "-o", "x.fm", "--metrics-out", "x.jsonl", "--threads", 1).err
+    said = fm(
+        "train",
+        world.train,
+        "--test",
+        world.test,
+        *CLASSIFIER,
+        "--epochs",
+        3,
+        "--early-stopping-patience",
+        2,
+        "-o",
+        "x.fm",
+        "--metrics-out",
+        "x.jsonl",
+        "--threads",
+        1,
+    ).err
     job, *epochs, best = lines(said)
     model = modelfile.load(fm.folder / "x.fm")
-    assert job == {"rows": 400, "non_zeros": 1601, "feature_dim": 20, "in_memory": True, "mini_batch_size": 16,
-                   "model_bytes": 4 * 20 * 9 + 4, "memory_bytes": job["memory_bytes"],
-                   "backend": job["backend"], "threads": 1}
+    assert job == {
+        "rows": 400,
+        "non_zeros": 1601,
+        "feature_dim": 20,
+        "in_memory": True,
+        "mini_batch_size": 16,
+        "model_bytes": 4 * 20 * 9 + 4,
+        "memory_bytes": job["memory_bytes"],
+        "backend": job["backend"],
+        "threads": 1,
+    }
     assert job["memory_bytes"] > job["model_bytes"]
     assert epochs == lines(fm.read("x.jsonl").decode())
     assert best == {"best_epoch": model.info["best_epoch"]}
@@ -60,7 +84,9 @@ def test_going_on_and_stopping_are_said(log_format, capsys):
     log.finish(train(model, data, backend, observer=log, control=Resumed(asked.__next__)))
     said = capsys.readouterr().err.splitlines()
     marks = {"table": "{}", "jsonl": '{{"remark": "{}"}}', "sagemaker": "] {}"}
-    places = [next(n for n, line in enumerate(said) if line.endswith(marks[log_format].format(text)))
-              for text in ("going on after epoch 1", "stopped in epoch 3 after 0 rows")]
+    places = [
+        next(n for n, line in enumerate(said) if line.endswith(marks[log_format].format(text)))
+        for text in ("going on after epoch 1", "stopped in epoch 3 after 0 rows")
+    ]
     epoch_2 = next(n for n, line in enumerate(said) if re.search(r'"epoch": 2|^ +2 |epoch=1, train', line))
     assert places[0] < epoch_2 < places[1]

@@ -1,4 +1,5 @@
 """`fm train --checkpoint`: what signals leave, what --resume goes on from, what is said and what is refused."""
+
 import json
 import os
 import re
@@ -17,8 +18,10 @@ from fmcore.training import checkpoint
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 REGRESSOR = ("--predictor-type", "regressor")
-PAUSED = re.compile(r"fm: interrupted in epoch (\d+) after ([\d,]+) rows; saved to c; run the same command with "
-                    r"--resume")
+PAUSED = re.compile(
+    r"fm: interrupted in epoch (\d+) after ([\d,]+) rows; saved to c; run the same command with "
+    r"--resume"
+)
 LONG = ("train", "x.svm", *REGRESSOR, "--epochs", 10**6, "--lr-schedule", "constant", "-o", "x.fm", "--checkpoint", "c")
 
 
@@ -91,8 +94,9 @@ def test_ctrl_c_that_is_ignored_stays_so(fm, start):
 
 def test_a_checkpoint_goes_with_success_and_stays_with_failure(fm, world):
     job = ("train", world.train, "--predictor-type", "binary_classifier", "--epochs", 2, "-o", "x.fm")
-    assert "training begins anew: there is no checkpoint c to go on from" in fm(
-        *job, "--checkpoint", "c", "--resume").err
+    assert (
+        "training begins anew: there is no checkpoint c to go on from" in fm(*job, "--checkpoint", "c", "--resume").err
+    )
     assert fm.files() == ["x.fm"]
     (fm.folder / "c").symlink_to("real")
     fm(*job, "--checkpoint", "c")
@@ -102,14 +106,19 @@ def test_a_checkpoint_goes_with_success_and_stays_with_failure(fm, world):
 
 def test_an_old_checkpoint_is_refused_without_resume_and_with_other_options(fm, world):
     job = ("train", world.ratings, *REGRESSOR, "--epochs", 3, "-o", "x.fm", "--checkpoint", "c")
-    h = api.train(api.Data([str(world.ratings)]), resolve(predictor_type="regressor", epochs=3), fm.folder / "y.fm",
-                  checkpoint=fm.folder / "c").hyperparameters
+    h = api.train(
+        api.Data([str(world.ratings)]),
+        resolve(predictor_type="regressor", epochs=3),
+        fm.folder / "y.fm",
+        checkpoint=fm.folder / "c",
+    ).hyperparameters
     before = fm.read("c")
     said = fm(*job, code=2).err
     assert said == "fm: c is there already; go on from it with --resume, or remove it to begin anew\n"
     said = fm(*job, "--resume", "--seed", 5, code=2).err
-    assert last_line(said) == ("fm: c is a checkpoint of another training: seed was 0 and is 5; remove it to begin "
-                               "anew, or name another file")
+    assert last_line(said) == (
+        "fm: c is a checkpoint of another training: seed was 0 and is 5; remove it to begin anew, or name another file"
+    )
     assert (fm.read("c"), h.seed, fm.files()) == (before, 0, ["c", "y.fm"])
     fm.write("c", before[:-5])
     assert fm(*job, "--resume", code=4).err.startswith("fm: c: cut off: ")
@@ -131,7 +140,8 @@ def test_metrics_of_all_epochs_are_written(fm, start):
     records = [json.loads(line) for line in fm.read("x.jsonl").splitlines()]
     assert [record["epoch"] for record in records] == list(range(1, epochs + 1))
     assert modelfile.load(fm.folder / "x.fm").info["epochs"] == [
-        {name: record[name] for name in ("epoch", "train")} for record in records]
+        {name: record[name] for name in ("epoch", "train")} for record in records
+    ]
 
 
 @pytest.mark.parametrize("log_format", ["jsonl", "sagemaker"])
@@ -170,26 +180,33 @@ def test_within_an_epoch_a_pipe_cannot_be_taken_up(fm, start):
             done.wait(30)
 
     threading.Thread(target=feed, daemon=True).start()
-    process = start("train", "--input-mode", "pipe", "--train", "p", *REGRESSOR, "--epochs", 3, "-o", "x.fm",
-                    "--checkpoint", "c")
+    process = start(
+        "train", "--input-mode", "pipe", "--train", "p", *REGRESSOR, "--epochs", 3, "-o", "x.fm", "--checkpoint", "c"
+    )
     for line in iter(process.stderr.readline, b""):
         if line.startswith(b"        2"):
             break
     code, said = stopped(process, signal.SIGTERM)
     done.set()
-    assert said == ("fm: interrupted in epoch 3 after 0 rows; c holds the epochs before it, to go on with --resume; "
-                    "within one, a pipe's rows are lost")
+    assert said == (
+        "fm: interrupted in epoch 3 after 0 rows; c holds the epochs before it, to go on with --resume; "
+        "within one, a pipe's rows are lost"
+    )
     assert code == 143
     assert len(checkpoint.load(fm.folder / "c")[0].epochs) == 2
 
 
-@pytest.mark.parametrize(("options", "said"), [
-    (("--resume",), "--resume is about a checkpoint; name its file with --checkpoint"),
-    (("--checkpoint-every", 1), "--checkpoint-every is about a checkpoint; name its file with --checkpoint"),
-    (("--checkpoint", "c", "--checkpoint-every", -1), "-1.0 is not in the range x>=0"),
-    (("--checkpoint", "x.fm"), "x.fm is named for two outputs"),
-    (("--checkpoint", "no/c"), "no/c cannot be written: there is no folder"),
-    (("--checkpoint", "-"), "standard output cannot be written again and again")])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--resume",), "--resume is about a checkpoint; name its file with --checkpoint"),
+        (("--checkpoint-every", 1), "--checkpoint-every is about a checkpoint; name its file with --checkpoint"),
+        (("--checkpoint", "c", "--checkpoint-every", -1), "-1.0 is not in the range x>=0"),
+        (("--checkpoint", "x.fm"), "x.fm is named for two outputs"),
+        (("--checkpoint", "no/c"), "no/c cannot be written: there is no folder"),
+        (("--checkpoint", "-"), "standard output cannot be written again and again"),
+    ],
+)
 def test_refused_before_any_work(fm, options, said):
     assert said in fm("train", "-", *REGRESSOR, "-o", "x.fm", *options, stdin="1 0:1\n", code=2).err
     assert fm.files() == []

@@ -1,4 +1,5 @@
 """`fm eval` and `fm predict` as a user runs them: right numbers, kept order, every format in and out."""
+
 import csv
 import io
 import json
@@ -10,14 +11,23 @@ import pytest
 from shell import TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, last_line, records
 from sklearn import metrics
 
-CLASSES = {"logloss": lambda y, p: metrics.log_loss(y, p.astype(float)),
-           "accuracy": lambda y, p: metrics.accuracy_score(y, p >= 0.5),
-           "f1": lambda y, p: metrics.f1_score(y, p >= 0.5), "auc": metrics.roc_auc_score}
-NUMBERS = {"rmse": lambda y, p: metrics.mean_squared_error(y, p)**0.5, "mse": metrics.mean_squared_error,
-           "mae": metrics.mean_absolute_error}
+CLASSES = {
+    "logloss": lambda y, p: metrics.log_loss(y, p.astype(float)),
+    "accuracy": lambda y, p: metrics.accuracy_score(y, p >= 0.5),
+    "f1": lambda y, p: metrics.f1_score(y, p >= 0.5),
+    "auc": metrics.roc_auc_score,
+}
+NUMBERS = {
+    "rmse": lambda y, p: metrics.mean_squared_error(y, p) ** 0.5,
+    "mse": metrics.mean_squared_error,
+    "mae": metrics.mean_absolute_error,
+}
 REQUESTS = [  # the four forms of an instance, the third row's features beyond the model's
-    {"features": [1.5, 16.0]}, {"data": {"features": {"values": [1.5, 16.0]}}}, {"data": {"features": [1.5, 16.0]}},
-    {"data": {"features": {"keys": [2, 182], "shape": [2000], "values": [1, 1]}}, "configuration": {}}]
+    {"features": [1.5, 16.0]},
+    {"data": {"features": {"values": [1.5, 16.0]}}},
+    {"data": {"features": [1.5, 16.0]}},
+    {"data": {"features": {"keys": [2, 182], "shape": [2000], "values": [1, 1]}}, "configuration": {}},
+]
 UNKNOWN = "non-zeros of features unknown to the model ignored: 1\n"
 
 
@@ -29,8 +39,9 @@ def scores(text):
     return np.array(text.split(), float)
 
 
-@pytest.mark.parametrize(("model", "rows", "judges"), [
-    ("classifier", "test", CLASSES), ("regressor", "more_ratings", NUMBERS)])
+@pytest.mark.parametrize(
+    ("model", "rows", "judges"), [("classifier", "test", CLASSES), ("regressor", "more_ratings", NUMBERS)]
+)
 def test_eval_agrees_with_scikit_learn_and_with_the_last_epoch(fm, world, model, rows, judges):
     model, rows = getattr(world, model), getattr(world, rows)
     found = json.loads(fm("eval", model, rows, "--json", "--threads", 1).out)
@@ -45,8 +56,20 @@ def test_eval_agrees_with_scikit_learn_and_with_the_last_epoch(fm, world, model,
 
 
 def test_eval_has_the_bits_of_the_last_epoch_where_features_are_not_scaled(fm, world):
-    fm("train", world.ratings, "--test", world.more_ratings, "--predictor-type", "regressor", "--epochs", 2,
-       "--feature-scaling", "none", "-o", "plain.fm")
+    fm(
+        "train",
+        world.ratings,
+        "--test",
+        world.more_ratings,
+        "--predictor-type",
+        "regressor",
+        "--epochs",
+        2,
+        "--feature-scaling",
+        "none",
+        "-o",
+        "plain.fm",
+    )
     last = json.loads(fm("inspect", "plain.fm", "--json").out)["info"]["epochs"][-1]
     assert json.loads(fm("eval", "plain.fm", world.more_ratings, "--json").out) == {**last["test"], "rows": 100}
 
@@ -102,21 +125,36 @@ def table_model(tmp_path_factory):
 
     fm = Shell(tmp_path_factory.mktemp("table"))
     fm.write("train.csv", TRAIN_TABLE)
-    fm("train", "train.csv", *TABLE_OPTIONS, "--predictor-type", "binary_classifier", "--epochs", 2, "-o", "table.fm",
-       "--vocabulary", fm.folder / "v.tsv")
+    fm(
+        "train",
+        "train.csv",
+        *TABLE_OPTIONS,
+        "--predictor-type",
+        "binary_classifier",
+        "--epochs",
+        2,
+        "-o",
+        "table.fm",
+        "--vocabulary",
+        fm.folder / "v.tsv",
+    )
     return fm.folder / "table.fm"
 
 
 def rows_of(form, data):
     """(id, score, predicted_label) of predictions, read by what is not ours."""
     if form == "csv":
-        return [(row["id"], float(row["score"]), int(row["predicted_label"]))
-                for row in csv.DictReader(io.StringIO(data.decode()))]
+        return [
+            (row["id"], float(row["score"]), int(row["predicted_label"]))
+            for row in csv.DictReader(io.StringIO(data.decode()))
+        ]
     if form in {"json", "jsonlines"}:
         rows = json.loads(data)["predictions"] if form == "json" else map(json.loads, data.splitlines())
         return [(row["id"], row["score"], row["predicted_label"]) for row in rows]
-    found = [(row.uid, row.label["score"].float32_tensor.values, row.label["predicted_label"].float32_tensor.values)
-             for row in records(data)]
+    found = [
+        (row.uid, row.label["score"].float32_tensor.values, row.label["predicted_label"].float32_tensor.values)
+        for row in records(data)
+    ]
     return [(uid, score, int(label)) for uid, (score,), (label,) in found]
 
 
@@ -142,8 +180,7 @@ def test_a_table_is_read_as_in_training_with_labels_of_any_kind_or_none(fm, tabl
     said = fm("predict", table_model, "-", "--unseen", "error", stdin=TEST_TABLE, code=3).err
     assert last_line(said) == "fm: stdin, row 2, field city: the vocabulary holds no 'Lima'"
     said = fm("predict", table_model, "-", "--vocabulary", "gone.tsv", stdin=TEST_TABLE, code=2).err
-    assert said == ("fm: the vocabulary gone.tsv does not exist; name the one of the training rows with "
-                    "--vocabulary\n")
+    assert said == ("fm: the vocabulary gone.tsv does not exist; name the one of the training rows with --vocabulary\n")
     said = fm("predict", table_model, "-", stdin="id,age\n1,2\n", code=2).err
     assert last_line(said) == "fm: no column 'city'; the columns found are: 0 id, 1 age"
 
@@ -170,9 +207,16 @@ def test_labels_absent_or_nonsense(fm, world):
     assert fm("predict", world.classifier, "x.rec").out == want
 
 
-@pytest.mark.parametrize(("form", "nothing"), [
-    ("text", ""), ("csv", "id,score,predicted_label\n"), ("json", '{"predictions":[]}\n'), ("jsonlines", ""),
-    ("recordio", "")])
+@pytest.mark.parametrize(
+    ("form", "nothing"),
+    [
+        ("text", ""),
+        ("csv", "id,score,predicted_label\n"),
+        ("json", '{"predictions":[]}\n'),
+        ("jsonlines", ""),
+        ("recordio", ""),
+    ],
+)
 def test_no_rows_give_no_predictions(fm, world, form, nothing):
     assert fm("predict", world.classifier, "--to", form) == (0, nothing, "")
 
@@ -192,19 +236,26 @@ def test_an_index_base_given_in_training_is_kept(fm):
     fm("train", "-", "--predictor-type", "regressor", "--index-base", 1, "-o", "one.fm", stdin="1 1:1\n2 2:1\n")
     fm("train", "-", "--predictor-type", "regressor", "--index-base", 0, "-o", "zero.fm", stdin="1 0:1\n2 1:1\n")
     fm("train", "-", "--predictor-type", "regressor", "-o", "auto.fm", stdin="1 0:1\n2 1:1\n")
-    one, zero, auto = (fm("predict", model, stdin=rows) for model, rows in (
-        ("one.fm", "0 2:1\n"), ("zero.fm", "0 1:1\n"), ("auto.fm", "0 1:1\n")))
+    one, zero, auto = (
+        fm("predict", model, stdin=rows)
+        for model, rows in (("one.fm", "0 2:1\n"), ("zero.fm", "0 1:1\n"), ("auto.fm", "0 1:1\n"))
+    )
     assert one == zero == auto
     assert fm("predict", "one.fm", "--index-base", 0, stdin="0 1:1\n").out == one.out
 
 
-@pytest.mark.parametrize("arguments", [
-    ("predict", "MODEL", "big.svm"), ("predict", "MODEL", "big.svm", "--to", "csv"),
-    ("convert", "big.svm", "-o", "-", "--to", "libsvm"), ("convert", "big.svm", "-o", "-")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "MODEL", "big.svm"),
+        ("predict", "MODEL", "big.svm", "--to", "csv"),
+        ("convert", "big.svm", "-o", "-", "--to", "libsvm"),
+        ("convert", "big.svm", "-o", "-"),
+    ],
+)
 def test_a_reader_that_has_had_enough_ends_it_quietly(fm, world, arguments):
     fm.write("big.svm", "0 0:1 2:1\n1 25:1\n" * 60_000)
-    process = fm.start(*(world.classifier if word == "MODEL" else word for word in arguments),
-                       stdin=subprocess.DEVNULL)
+    process = fm.start(*(world.classifier if word == "MODEL" else word for word in arguments), stdin=subprocess.DEVNULL)
     assert process.stdout.read(4)
     process.stdout.close()
     assert process.stderr.read() == b""

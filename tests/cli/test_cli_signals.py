@@ -1,4 +1,5 @@
 """Interrupted commands: the exit code, the reason on the last line, nothing published, nothing left behind."""
+
 import os
 import signal
 import subprocess
@@ -47,10 +48,13 @@ def test_while_training(fm, number, code, word, limit):
 
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
-@pytest.mark.parametrize("arguments", [
-    ("train", "-", *FOREVER, "-o", "x.out", *TABLE_OPTIONS, "--vocabulary", "v.tsv"),
-    ("convert", "-", "-o", "x.out", "--shards", 3, *TABLE_OPTIONS, "--vocabulary", "v.tsv"),
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "-", *FOREVER, "-o", "x.out", *TABLE_OPTIONS, "--vocabulary", "v.tsv"),
+        ("convert", "-", "-o", "x.out", "--shards", 3, *TABLE_OPTIONS, "--vocabulary", "v.tsv"),
+    ],
+)
 def test_while_waiting_for_rows(fm, number, code, word, arguments):
     process = start(fm, *arguments)
     process.stdin.write(TRAIN_TABLE.encode())
@@ -113,8 +117,9 @@ def test_an_end_that_is_lost_is_tried_again(monkeypatch):
 
 def test_remarks_that_nobody_reads_do_not_stop_the_work(fm):
     fm.write("x.svm", "1 0:1\n2 1:1\n")
-    process = fm.start("train", "x.svm", "--predictor-type", "regressor", "--epochs", 200, "-o", "x.fm",
-                       stdin=subprocess.DEVNULL)
+    process = fm.start(
+        "train", "x.svm", "--predictor-type", "regressor", "--epochs", 200, "-o", "x.fm", stdin=subprocess.DEVNULL
+    )
     process.stderr.close()
     assert process.wait(30) == 0
     process.stdout.close()

@@ -2,6 +2,7 @@
 
 What Ray does stands in test_faults_ray.py.
 """
+
 import gzip
 import json
 import os
@@ -18,8 +19,15 @@ ROWS = 1500
 CLASSIFIER = ("--predictor-type", "binary_classifier")
 JOB = ("train", "x.svm", *CLASSIFIER, "--epochs", 2, "-o", "x.fm")
 LOCAL = ("--distributed", "local", "--workers", 3)
-WRONG = {3: "1 3:x\n", 400: "7 1:1\n", 401: "1 5\n", 1200: "y 1:1\n", 1201: "# nothing\n", 1300: "1 a:1\n",
-         1400: "1 b:1\n"}
+WRONG = {
+    3: "1 3:x\n",
+    400: "7 1:1\n",
+    401: "1 5\n",
+    1200: "y 1:1\n",
+    1201: "# nothing\n",
+    1300: "1 a:1\n",
+    1400: "1 b:1\n",
+}
 
 
 @pytest.fixture
@@ -36,8 +44,16 @@ def shell(fm):
 
 def ranks(fm, *arguments, code=0):
     """Run `fm train` on three ranks."""
-    done = subprocess.run(mpirun(3, *arguments), cwd=fm.folder, env=environment(), capture_output=True, check=False,
-                          timeout=60, stdin=subprocess.DEVNULL, text=True)
+    done = subprocess.run(
+        mpirun(3, *arguments),
+        cwd=fm.folder,
+        env=environment(),
+        capture_output=True,
+        check=False,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert not fm.left_over()
@@ -56,20 +72,39 @@ def test_rounds_and_epochs_are_shown_and_written(shell):
     records = [json.loads(line) for line in shell.read("m.jsonl").splitlines()]
     rounds, epochs = ([record for record in records if ("round" in record) is kind] for kind in (True, False))
     assert [(record["epoch"], record["round"]) for record in rounds] == [
-        (epoch, number) for epoch in (1, 2) for number in range(1, rounds[0]["rounds"] + 1)]
+        (epoch, number) for epoch in (1, 2) for number in range(1, rounds[0]["rounds"] + 1)
+    ]
     assert [record["epoch"] for record in epochs] == [1, 2]
     assert records[rounds[0]["rounds"]] == epochs[0]
     assert set(rounds[0]) == {"epoch", "round", "rounds", "rows", "rows_per_second", "logloss", "bytes_sent", "workers"}
     assert sum(record["rows"] for record in rounds) == 2 * ROWS
-    lines = re.findall(r"^epoch (\d), round (\d+) of \d+: ([\d,]+) rows, [\d,]+ rows/s, logloss (\d\.\d{5}), "
-                       r"\d+\.\d MB sent by 3 workers$", said, re.MULTILINE)
+    lines = re.findall(
+        r"^epoch (\d), round (\d+) of \d+: ([\d,]+) rows, [\d,]+ rows/s, logloss (\d\.\d{5}), "
+        r"\d+\.\d MB sent by 3 workers$",
+        said,
+        re.MULTILINE,
+    )
     assert [(int(epoch), int(number), int(rows)) for epoch, number, rows, _ in lines] == [
-        (record["epoch"], record["round"], record["rows"]) for record in rounds]
+        (record["epoch"], record["round"], record["rows"]) for record in rounds
+    ]
     assert [loss for *_, loss in lines] == [f"{record['logloss']:.5f}" for record in rounds]
     model = api.load(shell.folder / "x.fm")
     assert model.info["epochs"] == [{name: record[name] for name in ("epoch", "train", "test")} for record in epochs]
-    shell(*JOB, "--test", "t.svm", *LOCAL, "--dist-state", "sharded", "--threads", 1, "--memory-limit", 1, "-q",
-          "-o", "y.fm")
+    shell(
+        *JOB,
+        "--test",
+        "t.svm",
+        *LOCAL,
+        "--dist-state",
+        "sharded",
+        "--threads",
+        1,
+        "--memory-limit",
+        1,
+        "-q",
+        "-o",
+        "y.fm",
+    )
     assert shell.read("y.fm") == shell.read("x.fm")
 
 
@@ -81,8 +116,16 @@ def test_other_logs_tell_of_rounds(shell):
     assert [record["epoch"] for record in records if "train" in record] == [1, 2]
     said = shell(*JOB, "--test", "t.svm", *LOCAL, "--log-format", "sagemaker").err
     assert re.findall(r"epoch=(\d), train binary_classification_cross_entropy <loss>=", said) == ["0", "1"]
-    assert len(re.findall(r"#throughput_metric: host=algo-1, epoch=\d, round=\d+, train throughput=[\d.]+ "
-                          r"records/second, \d+ bytes sent by 3 workers", said)) > 2 * 15
+    assert (
+        len(
+            re.findall(
+                r"#throughput_metric: host=algo-1, epoch=\d, round=\d+, train throughput=[\d.]+ "
+                r"records/second, \d+ bytes sent by 3 workers",
+                said,
+            )
+        )
+        > 2 * 15
+    )
     assert len(re.findall(r"#test_score", said)) == 3
 
 
@@ -117,25 +160,38 @@ def test_what_is_wrong_is_said_once_by_all_ranks(shell):
 
 
 # ----------------------------------------------------------------------------------------------------- what is refused
-@pytest.mark.parametrize(("options", "said"), [
-    (("--workers", 2), "and --distributed is not given; leave it out, or add --distributed"),
-    (("--dist-state", "sharded"), "--dist-state is for several workers, and --distributed is not given"),
-    (("--distributed", "mpi", "--ray-address", "auto"), "--ray-address is for ray, and --distributed is mpi; leave it"),
-    (("--distributed", "local", "--workers", 2, "--ray-address", "x"), "--ray-address is for ray, and"),
-    (("--distributed", "local"), "--distributed local needs the number of workers; give it with --workers"),
-    (("--distributed", "local", "--workers", 0), "0 is not in the range 1<=x<=4096"),
-    (("--distributed", "dask", "--workers", 2), "'dask' is not one of 'ray', 'mpi', 'local'")])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--workers", 2), "and --distributed is not given; leave it out, or add --distributed"),
+        (("--dist-state", "sharded"), "--dist-state is for several workers, and --distributed is not given"),
+        (
+            ("--distributed", "mpi", "--ray-address", "auto"),
+            "--ray-address is for ray, and --distributed is mpi; leave it",
+        ),
+        (("--distributed", "local", "--workers", 2, "--ray-address", "x"), "--ray-address is for ray, and"),
+        (("--distributed", "local"), "--distributed local needs the number of workers; give it with --workers"),
+        (("--distributed", "local", "--workers", 0), "0 is not in the range 1<=x<=4096"),
+        (("--distributed", "dask", "--workers", 2), "'dask' is not one of 'ray', 'mpi', 'local'"),
+    ],
+)
 def test_options_that_do_not_go_together(shell, options, said):
     assert said in shell(*JOB, *options, code=2).err
     assert "x.fm" not in shell.files()
 
 
-@pytest.mark.parametrize(("job", "said"), [
-    (("train", "-"), "stdin can be read once only, but each of 3 workers opens the data"),
-    (("train", "x.svm", "--test", "-"), "stdin can be read once only"),
-    (("train", "--input-mode", "pipe", "--train", "p"), "pipes are read by one process"),
-    (("train", "x.csv", "--label-column", "y", "--categorical", "a", "--vocabulary", "v.tsv"),
-     "the vocabulary v.tsv does not exist, and workers that read at the same time cannot build one; let fm convert")])
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (("train", "-"), "stdin can be read once only, but each of 3 workers opens the data"),
+        (("train", "x.svm", "--test", "-"), "stdin can be read once only"),
+        (("train", "--input-mode", "pipe", "--train", "p"), "pipes are read by one process"),
+        (
+            ("train", "x.csv", "--label-column", "y", "--categorical", "a", "--vocabulary", "v.tsv"),
+            "the vocabulary v.tsv does not exist, and workers that read at the same time cannot build one; let fm convert",
+        ),
+    ],
+)
 def test_data_that_not_all_workers_can_read(shell, job, said):
     shell.write("x.csv", "a,y\nu,1\nv,0\n")
     assert said in last_line(shell(*job, *CLASSIFIER, "-o", "x.fm", *LOCAL, code=2, stdin="1 0:1\n").err)
@@ -143,9 +199,13 @@ def test_data_that_not_all_workers_can_read(shell, job, said):
     assert "v.tsv" not in shell.files()
 
 
-@pytest.mark.parametrize(("engine", "module", "said"), [
-    (("ray", "--workers", 2), "ray.py", "needs the package ray, on every machine: pip install 'fmkit[ray]'"),
-    (("mpi",), "mpi4py/__init__.py", "needs the package mpi4py and an MPI, on every machine: pip install")])
+@pytest.mark.parametrize(
+    ("engine", "module", "said"),
+    [
+        (("ray", "--workers", 2), "ray.py", "needs the package ray, on every machine: pip install 'fmkit[ray]'"),
+        (("mpi",), "mpi4py/__init__.py", "needs the package mpi4py and an MPI, on every machine: pip install"),
+    ],
+)
 def test_an_engine_that_is_not_installed(shell, tmp_path_factory, engine, module, said):
     folder = tmp_path_factory.mktemp("modules")
     (folder / module).parent.mkdir(exist_ok=True)
@@ -162,7 +222,8 @@ def test_bad_rows_are_found_in_whole_files(shell):
     assert "fm: bad.gz, line 3, field 2: " in shell("train", "bad.gz", *job, code=3).err
     shell.write("beyond.svm", libsvm_rows(ROWS, 1) + "1 99:1\n")
     assert shell("train", "beyond.svm", *job, "--feature-dim", 20, code=3).err == (
-        "fm: beyond.svm, line 1501: index 99 is beyond the stated feature_dim 20; indices count from 0\n")
+        "fm: beyond.svm, line 1501: index 99 is beyond the stated feature_dim 20; indices count from 0\n"
+    )
     shell.write("zero.svm", "0 1:1\n1 2:1\n")
     shell.write("minus.svm", "-1 1:1\n1 2:1\n")
     assert "expected 0 and 1, or -1 and 1" in shell("train", "zero.svm", "minus.svm", *job, code=3).err

@@ -1,4 +1,5 @@
 """What a person sees at a terminal: bars that come and go, the same lines as in a file, no bar where none is wanted."""
+
 import fcntl
 import os
 import pty
@@ -14,8 +15,14 @@ def at_a_terminal(folder, *arguments, **environ):
     """(exit code, standard output, what the terminal showed) of a command whose standard error is a terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows, columns; a pty begins with none
-    process = subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=folder, stdout=subprocess.PIPE, stderr=theirs,
-                               stdin=subprocess.DEVNULL, env=environment(**{"TERM": "xterm", **environ}))
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        stdin=subprocess.DEVNULL,
+        env=environment(**{"TERM": "xterm", **environ}),
+    )
     os.close(theirs)
     shown = b""
     while True:
@@ -32,13 +39,21 @@ def at_a_terminal(folder, *arguments, **environ):
     return process.wait(30), out, shown.decode()
 
 
-@pytest.mark.parametrize("arguments", [
-    ("train", "train", "--predictor-type", "binary_classifier", "--test", "test", "--epochs", 2, "-o", "x.fm"),
-    ("train", "train", "--predictor-type", "binary_classifier", "--epochs", 2, "-o", "x.fm", "--memory-limit", 1),
-    ("convert", "train", "-o", "x.rec.gz"), ("eval", "classifier", "test"), ("predict", "classifier", "test")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "train", "--predictor-type", "binary_classifier", "--test", "test", "--epochs", 2, "-o", "x.fm"),
+        ("train", "train", "--predictor-type", "binary_classifier", "--epochs", 2, "-o", "x.fm", "--memory-limit", 1),
+        ("convert", "train", "-o", "x.rec.gz"),
+        ("eval", "classifier", "test"),
+        ("predict", "classifier", "test"),
+    ],
+)
 def test_bars(fm, world, arguments):
-    arguments = [getattr(world, word) if word in {"train", "test", "classifier"} and place else word
-                 for place, word in enumerate(arguments)]
+    arguments = [
+        getattr(world, word) if word in {"train", "test", "classifier"} and place else word
+        for place, word in enumerate(arguments)
+    ]
     code, out, shown = at_a_terminal(fm.folder, *arguments)
     assert code == 0
     assert "\r" in shown.replace("\r\n", "")

@@ -1,4 +1,5 @@
 """`fm train` as a user runs it: every form of input, the same model every time, what it says, what it refuses."""
+
 import json
 import os
 import threading
@@ -27,8 +28,17 @@ def test_every_form_of_input_gives_one_model(fm, world):
     fm.write("train.manifest", json.dumps([{"prefix": "parts/"}, "a.svm", "b.svm"]))
     fm.write("all.amazon.manifest", json.dumps([{"prefix": ""}, str(world.train)]))
     os.mkfifo(fm.folder / "pipe")
-    forms = [[world.train], ["parts"], ["parts/*.svm"], ["train.manifest"], ["all.amazon.manifest"],
-             ["parts/a.svm", "parts/b.svm"], ["-"], ["pipe"], ["parts/a.svm", "-"]]
+    forms = [
+        [world.train],
+        ["parts"],
+        ["parts/*.svm"],
+        ["train.manifest"],
+        ["all.amazon.manifest"],
+        ["parts/a.svm", "parts/b.svm"],
+        ["-"],
+        ["pipe"],
+        ["parts/a.svm", "-"],
+    ]
     stdins = {6: "".join(lines), 8: "".join(lines[150:])}
     writer = threading.Thread(target=lambda: (fm.folder / "pipe").write_text("".join(lines)))
     writer.start()
@@ -39,10 +49,18 @@ def test_every_form_of_input_gives_one_model(fm, world):
 
 
 def test_any_threads_and_any_memory_give_one_model(fm, world):
-    runs = [("--threads", 1), ("--threads", 2), ("--threads", 3), ("--threads", 8), ("--memory-limit", 1),
-            ("--memory-limit", "1k", "--threads", 3)]
-    said = [fm("train", world.train, "--test", world.test, *CLASSIFIER, "--epochs", 2, "-o", "a.fm", *run).err
-            for run in runs[:1]]
+    runs = [
+        ("--threads", 1),
+        ("--threads", 2),
+        ("--threads", 3),
+        ("--threads", 8),
+        ("--memory-limit", 1),
+        ("--memory-limit", "1k", "--threads", 3),
+    ]
+    said = [
+        fm("train", world.train, "--test", world.test, *CLASSIFIER, "--epochs", 2, "-o", "a.fm", *run).err
+        for run in runs[:1]
+    ]
     for run in runs[1:]:
         said.append(fm("train", world.train, "--test", world.test, *CLASSIFIER, "--epochs", 2, "-o", "b.fm", *run).err)
         assert fm.read("a.fm") == fm.read("b.fm"), run
@@ -59,8 +77,10 @@ def test_a_seed_decides(fm, world):
 
 def test_a_pipe_that_does_not_fit_in_memory(fm, world):
     said = fm("train", "-", *CLASSIFIER, "--memory-limit", "2K", "-o", "x.fm", stdin=world.train.read_text(), code=6)
-    assert said.err == ("fm: the training rows do not fit in 2,048 bytes of memory, and a pipe cannot be read again "
-                        "for the next epoch; give a file, or more memory with --memory-limit\n")
+    assert said.err == (
+        "fm: the training rows do not fit in 2,048 bytes of memory, and a pipe cannot be read again "
+        "for the next epoch; give a file, or more memory with --memory-limit\n"
+    )
     assert fm.files() == []
 
 
@@ -80,7 +100,8 @@ def test_what_is_said_and_what_metrics_out_holds(world):
         assert line["test auc"] == f"{record['test']['auc']:.5f}"
     assert records[2]["test"]["logloss"] < records[0]["test"]["logloss"] < 0.6931
     assert modelfile.load(world.classifier).info["epochs"] == [
-        {name: record[name] for name in ("epoch", "train", "test")} for record in records]
+        {name: record[name] for name in ("epoch", "train", "test")} for record in records
+    ]
 
 
 def test_quiet_is_silent_and_changes_nothing(fm, world):
@@ -109,15 +130,29 @@ def test_early_stopping_keeps_the_best_model(fm):
     a, b = modelfile.load(fm.folder / "a.fm"), modelfile.load(fm.folder / "b.fm")
     assert a.linear.tolist() == b.linear.tolist()
     said = fm("train", "noise.svm", *CLASSIFIER, "--early-stopping-patience", 2, "-o", "c.fm", code=2).err
-    assert said == ("fm: early_stopping_patience goes by the loss of test rows, but none are given; name some with "
-                    "--test, or set it to none\n")
+    assert said == (
+        "fm: early_stopping_patience goes by the loss of test rows, but none are given; name some with "
+        "--test, or set it to none\n"
+    )
 
 
 def test_test_rows_of_several_sources_with_unknown_features(fm):
     fm.write("a.svm", "1 0:1 9:1\n")
     fm.write("b.svm", "0 1:1\n")
-    said = fm("train", "-", *CLASSIFIER, "--test", "a.svm", "--test", "b.svm", "--epochs", 2, "-o", "x.fm",
-              stdin="1 0:1\n0 1:1\n").err
+    said = fm(
+        "train",
+        "-",
+        *CLASSIFIER,
+        "--test",
+        "a.svm",
+        "--test",
+        "b.svm",
+        "--epochs",
+        2,
+        "-o",
+        "x.fm",
+        stdin="1 0:1\n0 1:1\n",
+    ).err
     assert last_line(said) == "non-zeros of features unknown to the model ignored: 1"
     fm.write("empty.svm", "")
     said = fm("train", "-", *CLASSIFIER, "--test", "empty.svm", "-o", "y.fm", stdin="1 0:1\n", code=3).err
@@ -160,52 +195,130 @@ def test_tables_with_a_vocabulary(fm):
     assert fm.read("v.tsv") == b"index\tcolumn\tvalue\n0\tage\t\n1\tcity\tRome\n2\tcity\tOslo\n"
     fm("train", "train.csv", *options, "-o", "b.fm", "--memory-limit", 1)
     assert fm.read("a.fm") == fm.read("b.fm")
-    said = fm("train", "train.csv", *CLASSIFIER, *TABLE_OPTIONS, "--label-column", "spent", "--ignore", "bought",
-              "--hash-bits", 4, "-o", "c.fm", code=3).err
+    said = fm(
+        "train",
+        "train.csv",
+        *CLASSIFIER,
+        *TABLE_OPTIONS,
+        "--label-column",
+        "spent",
+        "--ignore",
+        "bought",
+        "--hash-bits",
+        4,
+        "-o",
+        "c.fm",
+        code=3,
+    ).err
     assert said.splitlines() == [
         "note: first line taken as the header",
         "note: the label column 'spent' is absent: rows are read without labels",
-        ("fm: train.csv, row 1: the row has no label, which training and metrics need; in a table, name its column "
-         "with --label-column")]
+        (
+            "fm: train.csv, row 1: the row has no label, which training and metrics need; in a table, name its column "
+            "with --label-column"
+        ),
+    ]
 
 
 def test_a_failure_leaves_no_vocabulary_and_no_metrics(fm):
     fm.write("train.csv", TRAIN_TABLE + "e,1,Rome,-3,yes\n")
-    said = fm("train", "train.csv", *CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--metrics-out", "m.jsonl",
-              "-o", "x.fm", code=3).err
+    said = fm(
+        "train",
+        "train.csv",
+        *CLASSIFIER,
+        *TABLE_OPTIONS,
+        "--vocabulary",
+        "v.tsv",
+        "--metrics-out",
+        "m.jsonl",
+        "-o",
+        "x.fm",
+        code=3,
+    ).err
     assert last_line(said) == "fm: train.csv, row 5, field weight: -3 as weight; expected a finite number from 0 up"
     assert fm.files() == ["train.csv"]
 
 
 def test_hyperparameters_in_either_spelling_end_up_in_the_model(fm, world):
-    fm("train", world.ratings, "--predictor_type", "regressor", "--num_factors", 3, "--factors-lr=0.25",
-       "--epochs", "2", "--mini_batch_size", "auto", "--optimizer", "sgd", "--no_shuffle", "--clip_gradient", "1e2",
-       "--linear-init-method", "uniform", "--linear_init_scale", "0.5", "--feature_scaling", "none",
-       "--feature-dim", 30, "--eps", "1e-6", "-o", "x.fm")
+    fm(
+        "train",
+        world.ratings,
+        "--predictor_type",
+        "regressor",
+        "--num_factors",
+        3,
+        "--factors-lr=0.25",
+        "--epochs",
+        "2",
+        "--mini_batch_size",
+        "auto",
+        "--optimizer",
+        "sgd",
+        "--no_shuffle",
+        "--clip_gradient",
+        "1e2",
+        "--linear-init-method",
+        "uniform",
+        "--linear_init_scale",
+        "0.5",
+        "--feature_scaling",
+        "none",
+        "--feature-dim",
+        30,
+        "--eps",
+        "1e-6",
+        "-o",
+        "x.fm",
+    )
     h = modelfile.load(fm.folder / "x.fm").hyperparameters.as_dict()
-    given = {"predictor_type": "regressor", "num_factors": 3, "factors_lr": 0.25, "epochs": 2, "optimizer": "sgd",
-             "mini_batch_size": None, "shuffle": False, "clip_gradient": 100.0, "linear_init_method": "uniform",
-             "linear_init_scale": 0.5, "feature_scaling": "none", "feature_dim": 30, "eps": 1e-6}
+    given = {
+        "predictor_type": "regressor",
+        "num_factors": 3,
+        "factors_lr": 0.25,
+        "epochs": 2,
+        "optimizer": "sgd",
+        "mini_batch_size": None,
+        "shuffle": False,
+        "clip_gradient": 100.0,
+        "linear_init_method": "uniform",
+        "linear_init_scale": 0.5,
+        "feature_scaling": "none",
+        "feature_dim": 30,
+        "eps": 1e-6,
+    }
     assert {name: h[name] for name in given} == given
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ((), "Error: Missing option '--predictor-type'. Expected binary_classifier or regressor."),
-    (("--predictor-type", "ranking"),
-     "Error: Invalid value for '--predictor-type': predictor_type is 'ranking'; expected binary_classifier or reg"),
-    ((*REGRESSOR, "--num-factors", 0),
-     "Error: Invalid value for '--num-factors': num_factors is 0; expected an integer from 1 to 65536"),
-    ((*REGRESSOR, "--linear-lr", "fast"),
-     "Error: Invalid value for '--linear-lr': linear_lr is 'fast'; expected a number of at least 0"),
-    ((*REGRESSOR, "--bias-init-scale", 1),
-     "fm: bias_init_scale is 1.0, but bias_init_method is mean, which takes no number; leave bias_init_scale out or"),
-    ((*REGRESSOR, "--memory-limit", "lots"),
-     "Error: Invalid value for '--memory-limit': size 'lots' is not understood; expected a number of bytes, or one"),
-    ((*REGRESSOR, "--epoch", 3), "Error: No such option '--epoch'"),
-    ((*REGRESSOR, "-o", "no/x.fm"), "fm: no/x.fm cannot be written: there is no folder "),
-    ((*REGRESSOR, "-o", "."), "fm: . cannot be written: it is a folder"),
-    ((*REGRESSOR, "--metrics-out", "no/x"), "fm: no/x cannot be written: there is no folder "),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "Error: Missing option '--predictor-type'. Expected binary_classifier or regressor."),
+        (
+            ("--predictor-type", "ranking"),
+            "Error: Invalid value for '--predictor-type': predictor_type is 'ranking'; expected binary_classifier or reg",
+        ),
+        (
+            (*REGRESSOR, "--num-factors", 0),
+            "Error: Invalid value for '--num-factors': num_factors is 0; expected an integer from 1 to 65536",
+        ),
+        (
+            (*REGRESSOR, "--linear-lr", "fast"),
+            "Error: Invalid value for '--linear-lr': linear_lr is 'fast'; expected a number of at least 0",
+        ),
+        (
+            (*REGRESSOR, "--bias-init-scale", 1),
+            "fm: bias_init_scale is 1.0, but bias_init_method is mean, which takes no number; leave bias_init_scale out or",
+        ),
+        (
+            (*REGRESSOR, "--memory-limit", "lots"),
+            "Error: Invalid value for '--memory-limit': size 'lots' is not understood; expected a number of bytes, or one",
+        ),
+        ((*REGRESSOR, "--epoch", 3), "Error: No such option '--epoch'"),
+        ((*REGRESSOR, "-o", "no/x.fm"), "fm: no/x.fm cannot be written: there is no folder "),
+        ((*REGRESSOR, "-o", "."), "fm: . cannot be written: it is a folder"),
+        ((*REGRESSOR, "--metrics-out", "no/x"), "fm: no/x cannot be written: there is no folder "),
+    ],
+)
 def test_refused_before_any_work(fm, options, message):
     said = fm("train", "-", "-o", "x.fm", *options, stdin="1 0:1\n", code=2).err
     assert last_line(said).startswith(message)

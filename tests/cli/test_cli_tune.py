@@ -1,4 +1,5 @@
 """`fm tune` as a user has it: what it finds, says and leaves, however it ends."""
+
 import json
 import os
 import random
@@ -32,10 +33,15 @@ def tune(fm, tmp_path):
 
     def start(*arguments, data=("train.svm", "--test", "test.svm"), **streams):
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-        started.append(subprocess.Popen(
-            [*COMMAND, "tune", *data, *CLASSES, *map(str, arguments)], cwd=fm.folder, **streams,
-            env=interruptible(TMPDIR=str(tmp_path / "temporary")),
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)))  # noqa: PLW1509 - there are no threads
+        started.append(
+            subprocess.Popen(
+                [*COMMAND, "tune", *data, *CLASSES, *map(str, arguments)],
+                cwd=fm.folder,
+                **streams,
+                env=interruptible(TMPDIR=str(tmp_path / "temporary")),
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            )
+        )
         return started[-1]
 
     yield start
@@ -122,8 +128,11 @@ def test_a_vocabulary_is_written_as_training_writes_it(fm, tune):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
     options = (*TABLE_OPTIONS, "--vocabulary", "v.tsv")
-    choices = [word for choice in ("mini_batch_size=auto,4", "clip_gradient=none,1", "use_linear=true,false")
-               for word in ("--choice", choice)]
+    choices = [
+        word
+        for choice in ("mini_batch_size=auto,4", "clip_gradient=none,1", "use_linear=true,false")
+        for word in ("--choice", choice)
+    ]
     out, _ = ended(tune(*options, *choices, "--trials", 3, "-o", "best.fm", data=("train.csv", "--test", "test.csv")))
     mine = fm.read("v.tsv")
     assert again(fm, out)
@@ -161,8 +170,10 @@ def test_a_study_that_was_killed_goes_on(fm, tune):
     assert f"going on after {seen} trials of 11" in err
     assert out.splitlines()[-1] == whole.splitlines()[-1]
     assert again(fm, out)
-    values = [[(t.params, t.value, t.state) for t in trials(fm.folder / name) if t.state.name != "FAIL"]
-              for name in ("whole.db", "x.db")]
+    values = [
+        [(t.params, t.value, t.state) for t in trials(fm.folder / name) if t.state.name != "FAIL"]
+        for name in ("whole.db", "x.db")
+    ]
     assert values[0] == values[1]
     assert len(values[0]) == 11
     out, err = ended(tune(*options))  # which has nothing left to try
@@ -194,8 +205,10 @@ def test_ctrl_c_publishes_the_best_so_far(fm, tune):
 
 
 @linux
-@pytest.mark.parametrize(("number", "code", "word"), [
-    (signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, None)])
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, None)],
+)
 def test_ended_before_any_trial_has(fm, tune, number, code, word):
     process = tune(*ENDLESS, "-o", "best.fm", "--jobs", 2, "--report", "page.html")
     wait_for(lambda: len(children(process)) == 2)
@@ -244,20 +257,23 @@ def test_time_is_kept(fm, tune):
     assert "best.fm" not in fm.files()
 
 
-@pytest.mark.parametrize(("arguments", "problem"), [
-    (("x.svm",), "rows to judge by"),
-    (("x.svm", "--test", "x.svm", "--cv", 2), "two ways to judge"),
-    (("x.svm", "--cv", 3), "at least as many training rows; there are 2"),
-    (("x.svm", "--cv", 2, "--early-stopping-patience", 1), "early_stopping_patience"),
-    (("-", "--cv", 2), "can be read once"),
-    (("x.svm", "--test", "x.svm", "--objective", "test:rmse"), "does not fit"),
-    (("x.svm", "--test", "one.svm", "--objective", "test:auc"), "both classes"),
-    (("x.svm", "--test", "x.svm", "--range", "epochs=5:2"), "below the high one"),
-    (("x.svm", "--test", "x.svm", "--range", "epochs=1:2", "--epochs", 1), "both a value and a range"),
-    (("x.svm", "--test", "x.svm", "--range", "epochs=1:2", "--choice", "epochs=1"), "two ranges or lists"),
-    (("x.svm", "--test", "x.svm", "--study", "x.svm"), "not an SQLite file"),
-    (("x.svm", "--test", "x.svm", "--study", "./best.fm"), "would replace it"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("x.svm",), "rows to judge by"),
+        (("x.svm", "--test", "x.svm", "--cv", 2), "two ways to judge"),
+        (("x.svm", "--cv", 3), "at least as many training rows; there are 2"),
+        (("x.svm", "--cv", 2, "--early-stopping-patience", 1), "early_stopping_patience"),
+        (("-", "--cv", 2), "can be read once"),
+        (("x.svm", "--test", "x.svm", "--objective", "test:rmse"), "does not fit"),
+        (("x.svm", "--test", "one.svm", "--objective", "test:auc"), "both classes"),
+        (("x.svm", "--test", "x.svm", "--range", "epochs=5:2"), "below the high one"),
+        (("x.svm", "--test", "x.svm", "--range", "epochs=1:2", "--epochs", 1), "both a value and a range"),
+        (("x.svm", "--test", "x.svm", "--range", "epochs=1:2", "--choice", "epochs=1"), "two ranges or lists"),
+        (("x.svm", "--test", "x.svm", "--study", "x.svm"), "not an SQLite file"),
+        (("x.svm", "--test", "x.svm", "--study", "./best.fm"), "would replace it"),
+    ],
+)
 def test_what_cannot_be_searched(fm, arguments, problem):
     fm.write("x.svm", "1 0:1\n0 1:1\n")
     fm.write("one.svm", "1 0:1\n")
@@ -277,15 +293,18 @@ def test_packages_that_are_not_installed(fm, missing, options):
 
 
 def test_help_imports_nothing_heavy(fm):
-    source = ("import sys; from fmcli.main import exit_code; exit_code(['tune', '--help']); "
-              "assert not {'optuna', 'sqlalchemy', 'plotly', 'pyarrow'} & set(sys.modules)")
+    source = (
+        "import sys; from fmcli.main import exit_code; exit_code(['tune', '--help']); "
+        "assert not {'optuna', 'sqlalchemy', 'plotly', 'pyarrow'} & set(sys.modules)"
+    )
     assert "--strategy" in fm.python(source).out
 
 
 def test_a_terminal_shows_a_bar_with_the_best_value(fm):
     fm.write("x.svm", libsvm_rows(60, 1))
-    code, out, shown = at_a_terminal(fm.folder, "tune", "x.svm", "--cv", 2, *CLASSES, *QUICK, "--trials", 2,
-                                     "--seed", 1, "-o", "best.fm")
+    code, out, shown = at_a_terminal(
+        fm.folder, "tune", "x.svm", "--cv", 2, *CLASSES, *QUICK, "--trials", 2, "--seed", 1, "-o", "best.fm"
+    )
     assert code == 0
     assert "tuning" in shown
     assert "2/2" in shown

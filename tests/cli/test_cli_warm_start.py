@@ -1,4 +1,5 @@
 """`fm train --init-model`: yesterday's model and today's rows, as a cron job has them."""
+
 import shutil
 
 import pytest
@@ -38,8 +39,19 @@ def test_yesterdays_model_and_todays_rows(fm):
     fm("train", "1.svm", *CLASSIFIER, "-o", "1.fm")
     losses = [loss(fm, "1.fm")]
     for day in (2, 3):
-        job = ("train", f"{day}.svm", "--init-model", f"{day - 1}.fm", "--epochs", 2, "-o", f"{day}.fm",
-               "--checkpoint", "c", "--resume")
+        job = (
+            "train",
+            f"{day}.svm",
+            "--init-model",
+            f"{day - 1}.fm",
+            "--epochs",
+            2,
+            "-o",
+            f"{day}.fm",
+            "--checkpoint",
+            "c",
+            "--resume",
+        )
         fm(*job)
         first = fm.read(f"{day}.fm")
         fm(*job)
@@ -87,21 +99,28 @@ def test_tables_whose_columns_moved_are_refused(fm):
         columns = 2 + (8 if hashed else 0)
         assert last_line(said) == (
             f"fm: these tables have {columns + 1} features, but the model to go on from has {columns}, and columns are "
-            "told apart by their order; give the same ones, with --ignore for any other")
+            "told apart by their order; give the same ones, with --ignore for any other"
+        )
         fm("train", "more.csv", "--init-model", "a.fm", "--ignore", "c", "-o", "b.fm")
 
 
-@pytest.mark.parametrize(("options", "said"), [
-    (("--predictor-type", "binary_classifier"), "predictor_type is binary_classifier, and regressor in the model"),
-    (("--num-factors", 3), "num_factors is 3, and 8 in the model"),
-    (("-p", "optimizer=adam"), "optimizer is adam, and adagrad in the model"),
-    (("--hash-bits", 4), "hash_bits is 4, and None in the model"),
-    (("--vocabulary", "v.tsv"), "vocabulary is v.tsv, and None in the model"),
-    (("--categorical", "a,b"), "categorical is ['a', 'b'], and [] in the model"),
-    (("--index-base", 1), "index_base is 1, and 0 in the model"),
-    (("--feature-dim", 19), "feature_dim is 19, but the model to go on from has 20 features, which may become more"),
-    (("--preset", "native"), "--preset is for a new model; with --init-model all that is not given is the model's"),
-])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--predictor-type", "binary_classifier"), "predictor_type is binary_classifier, and regressor in the model"),
+        (("--num-factors", 3), "num_factors is 3, and 8 in the model"),
+        (("-p", "optimizer=adam"), "optimizer is adam, and adagrad in the model"),
+        (("--hash-bits", 4), "hash_bits is 4, and None in the model"),
+        (("--vocabulary", "v.tsv"), "vocabulary is v.tsv, and None in the model"),
+        (("--categorical", "a,b"), "categorical is ['a', 'b'], and [] in the model"),
+        (("--index-base", 1), "index_base is 1, and 0 in the model"),
+        (
+            ("--feature-dim", 19),
+            "feature_dim is 19, but the model to go on from has 20 features, which may become more",
+        ),
+        (("--preset", "native"), "--preset is for a new model; with --init-model all that is not given is the model's"),
+    ],
+)
 def test_what_does_not_go_with_the_model_is_refused(fm, world, options, said):
     err = fm("train", world.ratings, "--init-model", world.regressor, *options, "-o", "x.fm", code=2).err
     assert said in err
@@ -109,9 +128,35 @@ def test_what_does_not_go_with_the_model_is_refused(fm, world, options, said):
 
 
 def test_what_goes_with_the_model_is_not(fm, world):
-    fm("train", world.ratings, "--init-model", world.regressor, *REGRESSOR, "--num-factors", 8, "--seed", 7,
-       "--optimizer", "adagrad", "--index-base", "auto", "--feature-dim", 25, "--linear-lr", 0.01, "--linear-wd", 0,
-       "--epochs", 1, "--mini-batch-size", 10, "--feature-scaling", "none", "-o", "x.fm")
+    fm(
+        "train",
+        world.ratings,
+        "--init-model",
+        world.regressor,
+        *REGRESSOR,
+        "--num-factors",
+        8,
+        "--seed",
+        7,
+        "--optimizer",
+        "adagrad",
+        "--index-base",
+        "auto",
+        "--feature-dim",
+        25,
+        "--linear-lr",
+        0.01,
+        "--linear-wd",
+        0,
+        "--epochs",
+        1,
+        "--mini-batch-size",
+        10,
+        "--feature-scaling",
+        "none",
+        "-o",
+        "x.fm",
+    )
     assert modelfile.load(fm.folder / "x.fm", verify=True).feature_dim == 25
 
 
@@ -126,15 +171,20 @@ def test_a_vocabulary_that_is_not_the_models(fm):
     fm.write("v.tsv", "index\tcolumn\tvalue\n0\tage\t\n1\tcity\tRome\n")
     fm.write("t.csv", TRAIN_TABLE.replace("Oslo", "Rome"))
     said = fm("train", "t.csv", "--init-model", "a.fm", "-o", "c.fm", code=2).err
-    assert last_line(said) == ("fm: the vocabulary v.tsv lists 2 features, but the model to go on from has 3; name the "
-                               "one that it was trained with, or --feature-dim 3")
+    assert last_line(said) == (
+        "fm: the vocabulary v.tsv lists 2 features, but the model to go on from has 3; name the "
+        "one that it was trained with, or --feature-dim 3"
+    )
 
 
 def test_damaged_and_other_files(fm, world):
     model = world.regressor.read_bytes()
     fm.write("bad.fm", model[:-1] + bytes([model[-1] ^ 1]))
-    for name, said in (("bad.fm", "damaged: the tensors do not match"), ("none.fm", "No such file"),
-                       (world.ratings, "not a safetensors file")):
+    for name, said in (
+        ("bad.fm", "damaged: the tensors do not match"),
+        ("none.fm", "No such file"),
+        (world.ratings, "not a safetensors file"),
+    ):
         assert said in fm("train", world.ratings, "--init-model", name, "-o", "x.fm", code=4).err
 
 

@@ -1,4 +1,5 @@
 """Disks that are full, run out of files or take no changes: exit code 6 or 2, a sentence, and nothing old is harmed."""
+
 import os
 import resource
 import signal
@@ -37,11 +38,18 @@ def wide(fm, inputs):
     return "wide.fm"
 
 
-@pytest.mark.parametrize("command", [
-    ("train", "big.svm", *CLASSIFIER, "--epochs", 1, "--num-factors", 64, "-o"),
-    ("convert", "big.svm", "-o"), ("convert", "big.svm", "--to", "libsvm", "-o"),
-    ("predict", "wide.fm", "big.svm", "-o"), ("export", "wide.fm", "-o"),
-    ("export", "wide.fm", "--to", "csv", "-o")], ids=lambda command: "-".join(command[:2]))
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "big.svm", *CLASSIFIER, "--epochs", 1, "--num-factors", 64, "-o"),
+        ("convert", "big.svm", "-o"),
+        ("convert", "big.svm", "--to", "libsvm", "-o"),
+        ("predict", "wide.fm", "big.svm", "-o"),
+        ("export", "wide.fm", "-o"),
+        ("export", "wide.fm", "--to", "csv", "-o"),
+    ],
+    ids=lambda command: "-".join(command[:2]),
+)
 def test_an_output_that_does_not_fit(fm, inputs, disk, wide, command):
     old = Old(disk / "out")
     command = [inputs / word if word == "big.svm" else word for word in command]
@@ -73,8 +81,21 @@ def test_a_model_appears_with_its_vocabulary_and_metrics_or_not_at_all(fm, input
     paths = {name: (disk if name == full else fm.folder) / name for name in ("model", "words", "metrics")}
     (disk / "filler").write_bytes(bytes(64_000))  # what is left is a page or none
     old = {name: Old(path, b"") for name, path in paths.items() if name != "words"}
-    said = fm("train", inputs / "table.csv", *CLASSIFIER, *TABLE, "--epochs", 30, "-o", paths["model"], "--vocabulary",
-              paths["words"], "--metrics-out", paths["metrics"], code=6).err
+    said = fm(
+        "train",
+        inputs / "table.csv",
+        *CLASSIFIER,
+        *TABLE,
+        "--epochs",
+        30,
+        "-o",
+        paths["model"],
+        "--vocabulary",
+        paths["words"],
+        "--metrics-out",
+        paths["metrics"],
+        code=6,
+    ).err
     assert last_line(said) == f"fm: {paths[full]} {FULL}"
     assert all(file.unharmed() for file in old.values())
     assert not paths["words"].exists()
@@ -85,8 +106,22 @@ def test_a_report_that_does_not_fit(fm, disk):
     pytest.importorskip("optuna")
     fm.write("x.svm", libsvm_rows(60, 1))
     old, page = Old(fm.folder / "best.fm"), Old(disk / "page.html")
-    said = fm("tune", "x.svm", "--test", "x.svm", *CLASSIFIER, "--trials", 2, "-p", "epochs=1", "-o", old.path,
-              "--report", page.path, code=6).err
+    said = fm(
+        "tune",
+        "x.svm",
+        "--test",
+        "x.svm",
+        *CLASSIFIER,
+        "--trials",
+        2,
+        "-p",
+        "epochs=1",
+        "-o",
+        old.path,
+        "--report",
+        page.path,
+        code=6,
+    ).err
     assert last_line(said) == f"fm: {page.path} {FULL}"
     assert old.unharmed()
     assert page.unharmed()
@@ -96,10 +131,13 @@ def test_a_report_that_does_not_fit(fm, disk):
 def test_a_temporary_folder_that_is_full_is_named(fm, disk):
     pytest.importorskip("optuna")
     fm.write("x.svm", libsvm_rows(4000, 1))
-    said = fm("tune", "x.svm", "--test", "x.svm", *CLASSIFIER, "--trials", 2, "-o", "best.fm", code=6,
-              TMPDIR=str(disk)).err
-    assert last_line(said) == (f"fm: the rows for all trials do not fit into {disk}: the disk is full; name a larger "
-                               "folder in the variable TMPDIR")
+    said = fm(
+        "tune", "x.svm", "--test", "x.svm", *CLASSIFIER, "--trials", 2, "-o", "best.fm", code=6, TMPDIR=str(disk)
+    ).err
+    assert last_line(said) == (
+        f"fm: the rows for all trials do not fit into {disk}: the disk is full; name a larger "
+        "folder in the variable TMPDIR"
+    )
     assert names(disk) == []
     assert fm.files() == ["disk", "x.svm"]
 
@@ -127,18 +165,34 @@ def test_a_disk_that_takes_no_changes(fm, world, disk):
 @LINUX
 def test_a_file_beyond_the_limit_of_sizes(fm, inputs):
     old = Old(fm.folder / "out.rec")
-    process = fm.start("convert", inputs / "big.svm", "-o", old.path, stdin=subprocess.DEVNULL,
-                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)))
-    assert ended(process, 6) == (f"fm: {old.path} cannot be written: the file would exceed the largest size allowed "
-                                 "(ulimit -f, or that of the file system)")
+    process = fm.start(
+        "convert",
+        inputs / "big.svm",
+        "-o",
+        old.path,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+    )
+    assert ended(process, 6) == (
+        f"fm: {old.path} cannot be written: the file would exceed the largest size allowed "
+        "(ulimit -f, or that of the file system)"
+    )
     assert old.unharmed()
     assert fm.files() == ["out.rec"]
 
 
 @LINUX
 def test_too_many_open_files(fm, inputs):
-    process = fm.start("convert", inputs / "big.svm", "-o", "out.rec", "--shards", 200, stdin=subprocess.DEVNULL,
-                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    process = fm.start(
+        "convert",
+        inputs / "big.svm",
+        "-o",
+        "out.rec",
+        "--shards",
+        200,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
+    )
     said = ended(process, 6)
     assert said.startswith("fm: out-000")
     assert said.endswith("cannot be written: too many files are open; raise the limit (ulimit -n)")
@@ -155,11 +209,15 @@ run(['predict', {model!r}, {rows!r}, '-o', 'old'])
 """
 
 
-@pytest.mark.parametrize(("number", "code", "why"), [
-    ("ENOSPC", 6, "the disk is full; make room on it, or name a place on another"),
-    ("EDQUOT", 6, "the disk quota is used up; make room, or name a place on another disk"),
-    ("EIO", 6, "the disk reports an error; look at the system's log, or name a place on another"),
-    ("EROFS", 2, os.strerror(30))])
+@pytest.mark.parametrize(
+    ("number", "code", "why"),
+    [
+        ("ENOSPC", 6, "the disk is full; make room on it, or name a place on another"),
+        ("EDQUOT", 6, "the disk quota is used up; make room, or name a place on another disk"),
+        ("EIO", 6, "the disk reports an error; look at the system's log, or name a place on another"),
+        ("EROFS", 2, os.strerror(30)),
+    ],
+)
 def test_a_disk_that_fails_at_the_very_end(fm, world, number, code, why):
     old = Old(fm.folder / "old")
     source = FAILING.format(number=number, model=str(world.classifier), rows=str(world.test))
@@ -171,15 +229,35 @@ def test_a_disk_that_fails_at_the_very_end(fm, world, number, code, why):
 @LINUX
 def test_standard_output_on_a_full_disk_takes_no_model_along(fm, world):
     with Path("/dev/full").open("wb") as full:
-        process = fm.start("train", world.train, *CLASSIFIER, "-o", "x.fm", "--metrics-out", "-", "-q", stdout=full,
-                           stdin=subprocess.DEVNULL)
+        process = fm.start(
+            "train",
+            world.train,
+            *CLASSIFIER,
+            "-o",
+            "x.fm",
+            "--metrics-out",
+            "-",
+            "-q",
+            stdout=full,
+            stdin=subprocess.DEVNULL,
+        )
         assert ended(process, 6) == f"fm: standard output {FULL}"
     assert fm.files() == []
 
 
 def test_a_reader_who_leaves_takes_no_model_along(fm, world):
-    process = fm.start("train", world.train, *CLASSIFIER, "-o", "x.fm", "--metrics-out", "-", "-q",
-                       stdin=subprocess.DEVNULL, preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL))
+    process = fm.start(
+        "train",
+        world.train,
+        *CLASSIFIER,
+        "-o",
+        "x.fm",
+        "--metrics-out",
+        "-",
+        "-q",
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL),
+    )
     process.stdout.close()
     assert ended(process, 0) == ""
     assert fm.files() == ["x.fm"]

@@ -1,4 +1,5 @@
 """Inputs that are cut off, grow or vanish while they are read: no smaller epoch no shorter result without a word."""
+
 import gzip
 import os
 import socket
@@ -18,10 +19,13 @@ def rows(tmp_path_factory):
     """300 rows in each format, and where a cut leaves whole rows: name -> (bytes, bytes of the cut one, options)."""
     folder = tmp_path_factory.mktemp("rows")
     text = libsvm_rows(300, 1).encode()
-    half = text[:text.index(b"\n", len(text) // 2) + 1]
+    half = text[: text.index(b"\n", len(text) // 2) + 1]
     table = b"y,a,b\n" + b"".join(b"%d,%d,%d\n" % (n % 2, n % 7, n % 3) for n in range(300))
-    return {"svm": (text, half, ()), "csv": (table, table[:table.index(b"\n", 900) + 1], TABLE),
-            **_made(folder, text, half, table)}
+    return {
+        "svm": (text, half, ()),
+        "csv": (table, table[: table.index(b"\n", 900) + 1], TABLE),
+        **_made(folder, text, half, table),
+    }
 
 
 def _made(folder, text, half, table):
@@ -35,8 +39,11 @@ def _made(folder, text, half, table):
     parquet.write_table(csv.read_csv(fm.write("table.csv", table)), folder / "table.parquet")
     columns = fm.read("table.parquet")
     packed = gzip.compress(text, mtime=0)
-    return {"rec": (fm.read("whole.rec"), fm.read("half.rec"), ()),
-            "parquet": (columns, columns[:len(columns) // 2], TABLE), "svm.gz": (packed, packed[:len(packed) // 2], ())}
+    return {
+        "rec": (fm.read("whole.rec"), fm.read("half.rec"), ()),
+        "parquet": (columns, columns[: len(columns) // 2], TABLE),
+        "svm.gz": (packed, packed[: len(packed) // 2], ()),
+    }
 
 
 @pytest.mark.parametrize("name", ["svm", "csv", "rec", "parquet", "svm.gz"])
@@ -59,7 +66,7 @@ def test_grown_between_epochs(fm, rows, name):
     path, old = fm.write(f"x.{name}", half), Old(fm.folder / "x.fm")
     process, said = training(fm, path, *options, *STREAMED, "-o", old.path, lines=4)
     with path.open("ab") as appended:
-        appended.write(whole[len(half):])
+        appended.write(whole[len(half) :])
     assert "there are more rows than the" in (said := ended(process, 3, said=said))
     assert said.startswith(f"fm: {path}: ")
     assert "train on a copy that stays as it is, or give more with --memory-limit" in said
@@ -90,7 +97,7 @@ def test_test_rows_that_change(fm, rows):
     path = fm.write("test.svm", half)
     process, said = training(fm, "x.svm", "--test", path, *STREAMED, "-o", "x.fm", lines=4)
     with path.open("ab") as appended:
-        appended.write(whole[len(half):])
+        appended.write(whole[len(half) :])
     said = ended(process, 3, said=said)
     assert said.startswith(f"fm: {path}: there are more rows than the")
 
@@ -150,8 +157,10 @@ def test_cut_off_while_it_is_read(fm, slow):
     lines = drain(fm, opened)
     said = ended(process, 3)
     assert lines < 30_000
-    assert said == (f"fm: {path}: it ends after {29_000 * len(line):,} bytes, but had {30_000 * len(line):,} when the "
-                    "command began: it was cut off or replaced meanwhile; run this again on a file that stays as it is")
+    assert said == (
+        f"fm: {path}: it ends after {29_000 * len(line):,} bytes, but had {30_000 * len(line):,} when the "
+        "command began: it was cut off or replaced meanwhile; run this again on a file that stays as it is"
+    )
 
 
 def test_deleted_while_it_is_read(fm, slow):
@@ -183,8 +192,10 @@ def test_a_model_that_changes_while_it_is_read(fm, world, change):
         file.write(model[:-4])
         file.truncate(100_000 if change == "cut off" else len(model))
     process.stdin.write(b"1 199999:1 99999:1\n")
-    assert ended(process, 4) == ("fm: x.fm: cut off or written over while it was read; replace a model by renaming "
-                                 "another one to it, as fm train does, and run this again")
+    assert ended(process, 4) == (
+        "fm: x.fm: cut off or written over while it was read; replace a model by renaming "
+        "another one to it, as fm train does, and run this again"
+    )
     assert old.unharmed()
     assert not fm.left_over()
 

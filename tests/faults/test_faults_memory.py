@@ -1,4 +1,5 @@
 """Memory and processors: what is too large is refused before it is taken, what runs out is said."""
+
 import os
 import re
 import resource
@@ -35,8 +36,13 @@ ADVICE = "take fewer factors (--num-factors), hash into fewer features (--hash-b
 @pytest.mark.parametrize("optimizer", SLOTS)
 @pytest.mark.parametrize(("num_factors", "patience"), [(8, None), (11, 1)])
 def test_the_estimate_is_what_training_takes(optimizer, num_factors, patience):
-    h = resolve(predictor_type="regressor", num_factors=num_factors, optimizer=optimizer, epochs=2,
-                early_stopping_patience=patience)
+    h = resolve(
+        predictor_type="regressor",
+        num_factors=num_factors,
+        optimizer=optimizer,
+        epochs=2,
+        early_stopping_patience=patience,
+    )
     trained(replace(h, feature_dim=100))  # which imports what it takes
     tracemalloc.start()
     try:
@@ -50,8 +56,11 @@ def test_the_estimate_is_what_training_takes(optimizer, num_factors, patience):
 def trained(h):
     """Train on a few rows, and test on them where that stops it early."""
     numbers = np.arange(10)
-    rows = [Batch(np.arange(11, dtype=np.int64), numbers.astype(np.int32), None, numbers.astype(np.float32), None, None,
-                  None)]
+    rows = [
+        Batch(
+            np.arange(11, dtype=np.int64), numbers.astype(np.int32), None, numbers.astype(np.float32), None, None, None
+        )
+    ]
     backend = backend_for("cpu")
     dataset = Dataset(lambda: iter(rows), h, backend.prepare, 1 << 30).load()
     dataset.widen(h.feature_dim)
@@ -79,21 +88,28 @@ def test_a_model_beyond_all_memory_is_refused_before_it_is_made(fm, rows):
     old = Old(fm.folder / "x.fm")
     stated = [] if "2147483646" in rows else ["--feature-dim", 2**31 - 2]
     said = fm("train", "-", *CLASSIFIER, *stated, "--num-factors", 64, "-o", old.path, stdin=rows, code=6).err
-    assert re.fullmatch(r"fm: training a model of feature_dim 2,147,483,64\d and num_factors 64 with adagrad takes "
-                        r"about 2,791,728,7\d\d,\d{3} bytes of memory, more than the [\d,]+ that are free; "
-                        + re.escape(ADVICE) + "say with --memory-limit that there is more", last_line(said))
+    assert re.fullmatch(
+        r"fm: training a model of feature_dim 2,147,483,64\d and num_factors 64 with adagrad takes "
+        r"about 2,791,728,7\d\d,\d{3} bytes of memory, more than the [\d,]+ that are free; "
+        + re.escape(ADVICE)
+        + "say with --memory-limit that there is more",
+        last_line(said),
+    )
     assert old.unharmed()
 
 
 def test_a_model_beyond_the_limit(fm, world):
     old = Old(fm.folder / "x.fm")
     options = (*CLASSIFIER, "--feature-dim", 500_000, "--num-factors", 8, "-o", old.path)
-    for limit, allowed in {"80M": "83,886,080 that --memory-limit allows",
-                           "1M": "16,777,216 that --memory-limit, however small, allows"}.items():
+    for limit, allowed in {
+        "80M": "83,886,080 that --memory-limit allows",
+        "1M": "16,777,216 that --memory-limit, however small, allows",
+    }.items():
         said = fm("train", world.train, *options, "--memory-limit", limit, code=6).err
         assert last_line(said) == (
             "fm: training a model of feature_dim 500,000 and num_factors 8 with adagrad takes about 90,000,000 bytes "
-            f"of memory, more than the {allowed}; {ADVICE}give more with --memory-limit")
+            f"of memory, more than the {allowed}; {ADVICE}give more with --memory-limit"
+        )
         assert old.unharmed()
     told = fm("train", world.train, *options, "--memory-limit", "90M", "--epochs", 1).err
     assert "in memory; mini-batches of 16; model of 18.0 MB, 90.0 MB while it trains; " in told
@@ -134,12 +150,14 @@ def test_an_address_space_that_runs_out(fm, world, room):
         "x.fm": ["train", "x.svm", *CLASSIFIER, "--epochs", "1", "-q", "-o", "x.fm"],
         "y.fm": ["train", "x.svm", *CLASSIFIER, "--epochs", "1", "-q", "-o", "y.fm", "--memory-limit", "1"],
         "x.txt": ["predict", str(world.classifier), "x.svm", "-o", "x.txt"],
-        "x.rec": ["convert", "x.svm", "-o", "x.rec", "-q"]}
+        "x.rec": ["convert", "x.svm", "-o", "x.rec", "-q"],
+    }
     for name, arguments in commands.items():
         old = Old(fm.folder / name)
         source = TIGHT.format(room=room, arguments=[*arguments, "--threads", "1"])
-        process = subprocess.run([COMMAND[0], "-c", source], cwd=fm.folder, capture_output=True, check=False,
-                                 timeout=30, env=environment())
+        process = subprocess.run(
+            [COMMAND[0], "-c", source], cwd=fm.folder, capture_output=True, check=False, timeout=30, env=environment()
+        )
         said = process.stderr.decode()
         assert process.returncode in (0, 6), said
         assert old.unharmed() == (process.returncode == 6)
@@ -149,9 +167,11 @@ def test_an_address_space_that_runs_out(fm, world, room):
 
 @LINUX
 def test_a_small_address_space_lowers_what_is_taken_for_free():
-    source = ("import resource; from fmcore.system import memory, threads; a = memory.free(); "
-              "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
-              "print(memory.free() < 1 << 30, threads.default_threads() <= 4)")
+    source = (
+        "import resource; from fmcore.system import memory, threads; a = memory.free(); "
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
+        "print(memory.free() < 1 << 30, threads.default_threads() <= 4)"
+    )
     done = subprocess.run([COMMAND[0], "-c", source], capture_output=True, check=True, env=environment())
     assert done.stdout == b"True True\n"
 
@@ -186,12 +206,22 @@ def test_the_limits_of_a_service_and_of_what_it_is_in(places):
 
 def test_files_that_a_group_has_in_memory_make_room(places):
     root, meminfo, membership = places
-    group(root, "", memory__max="1000000000\n", memory__current="900000000\n",
-          memory__stat="anon 5\nactive_file 100000000\ninactive_file 200000000\nactive_anon 7\n")
+    group(
+        root,
+        "",
+        memory__max="1000000000\n",
+        memory__current="900000000\n",
+        memory__stat="anon 5\nactive_file 100000000\ninactive_file 200000000\nactive_anon 7\n",
+    )
     assert free(root, meminfo, membership) == 400_000_000
     membership.write_text("4:memory:/job\n2:cpu,cpuacct:/job\n")
-    group(root, "memory/job", memory__limit_in_bytes="300000000\n", memory__usage_in_bytes="250000000\n",
-          memory__stat="active_file 1\ninactive_file 2\ntotal_active_file 3000000\ntotal_inactive_file 4000000\n")
+    group(
+        root,
+        "memory/job",
+        memory__limit_in_bytes="300000000\n",
+        memory__usage_in_bytes="250000000\n",
+        memory__stat="active_file 1\ninactive_file 2\ntotal_active_file 3000000\ntotal_inactive_file 4000000\n",
+    )
     assert free(root, meminfo, membership) == 57_000_000
     group(root, "cpu/job", cpu__cfs_quota_us="50000\n", cpu__cfs_period_us="100000\n")
     assert default_threads(root, membership) == 1
@@ -206,8 +236,20 @@ def test_where_the_system_does_not_tell(tmp_path):
 # -------------------------------------------------------------------------------------------------------- processors
 def test_many_more_threads_than_processors_give_the_same_bytes(fm, world):
     for name, threads in (("a.fm", 1), ("b.fm", 64)):
-        fm("train", world.train, *CLASSIFIER, "--num-factors", 16, "--epochs", 2, "-o", name, "--threads", threads,
-           "-q")
+        fm(
+            "train",
+            world.train,
+            *CLASSIFIER,
+            "--num-factors",
+            16,
+            "--epochs",
+            2,
+            "-o",
+            name,
+            "--threads",
+            threads,
+            "-q",
+        )
     assert fm.read("a.fm") == fm.read("b.fm")
     assert fm("predict", "a.fm", world.test, "--threads", 64).out == fm("predict", "a.fm", world.test).out
 
@@ -223,15 +265,25 @@ def test_no_number_of_threads(fm, world, threads):
 @pytest.mark.skipif(not shutil.which("taskset"), reason="there is no taskset")
 def test_a_process_bound_to_one_processor_uses_one_thread():
     one = str(min(os.sched_getaffinity(0)))
-    said = subprocess.run(["taskset", "-c", one, *COMMAND, "--version"], capture_output=True, check=True,
-                          env=environment()).stdout
+    said = subprocess.run(
+        ["taskset", "-c", one, *COMMAND, "--version"], capture_output=True, check=True, env=environment()
+    ).stdout
     assert b"threads 1)" in said
 
 
 @LINUX
 def test_a_user_who_may_start_no_thread(fm, world):
-    process = fm.start("train", world.train, *CLASSIFIER, "-o", "x.fm", "--threads", 2, stdin=subprocess.DEVNULL,
-                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)))
+    process = fm.start(
+        "train",
+        world.train,
+        *CLASSIFIER,
+        "-o",
+        "x.fm",
+        "--threads",
+        2,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)),
+    )
     if os.geteuid() == 0:
         ended(process, 0)  # whom this limit does not bind
         return

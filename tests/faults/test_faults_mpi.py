@@ -1,4 +1,5 @@
 """Ranks of MPI that die or fail: nothing hangs, and the same command goes on to the same bytes."""
+
 import signal
 import subprocess
 import time
@@ -20,16 +21,47 @@ class Job:
 
     def local(self, workers):
         """The bytes of the model that so many workers in one process train."""
-        subprocess.run([*COMMAND, "train", *self.rows, *TRAINING, "-o", "local.fm", "-q", "--distributed", "local",
-                        "--workers", str(workers)], cwd=self.folder, check=True, timeout=60)
+        subprocess.run(
+            [
+                *COMMAND,
+                "train",
+                *self.rows,
+                *TRAINING,
+                "-o",
+                "local.fm",
+                "-q",
+                "--distributed",
+                "local",
+                "--workers",
+                str(workers),
+            ],
+            cwd=self.folder,
+            check=True,
+            timeout=60,
+        )
         return (self.folder / "local.fm").read_bytes()
 
     def start(self, *options, ranks=3):
         """Start a training on ranks, with a checkpoint."""
         return subprocess.Popen(
-            mpirun(ranks, *self.rows, *TRAINING, "-o", "mpi.fm", "--checkpoint", "ck", "--checkpoint-every", "1e-6",
-                   *options), cwd=self.folder, env=mortal(self.death), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            mpirun(
+                ranks,
+                *self.rows,
+                *TRAINING,
+                "-o",
+                "mpi.fm",
+                "--checkpoint",
+                "ck",
+                "--checkpoint-every",
+                "1e-6",
+                *options,
+            ),
+            cwd=self.folder,
+            env=mortal(self.death),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def run(self, *options, **how):
         """Run it to its end: its exit code and what it said, both streams."""
@@ -90,7 +122,7 @@ def test_a_torn_checkpoint_is_refused(job):
     job.death.write_text(f"train 1 20 {signal.SIGKILL:d}")
     assert job.run()[0] != 0
     whole = job.checkpoint.read_bytes()
-    job.checkpoint.write_bytes(whole[:len(whole) // 2])
+    job.checkpoint.write_bytes(whole[: len(whole) // 2])
     code, said = job.run("--resume")
     assert (code, "ck" in said) == (4, True)
     job.checkpoint.unlink()

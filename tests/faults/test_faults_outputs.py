@@ -1,4 +1,5 @@
 """Outputs that cannot be, that vanish while they are written, and that several commands write at once."""
+
 import shutil
 import signal
 import subprocess
@@ -17,9 +18,15 @@ def refused(fm, world, path):
     return last_line(fm("predict", world.classifier, world.test, "-o", path, code=2).err)
 
 
-@pytest.mark.parametrize(("name", "why"), [
-    ("gone/out", "there is no folder {folder}/gone"), ("folder", "it is a folder"), (LONG, "File name too long"),
-    ("file/out", "Not a directory")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("gone/out", "there is no folder {folder}/gone"),
+        ("folder", "it is a folder"),
+        (LONG, "File name too long"),
+        ("file/out", "Not a directory"),
+    ],
+)
 def test_what_cannot_be_an_output(fm, world, name, why):
     old = Old(fm.folder / "file")
     (fm.folder / "folder").mkdir()
@@ -103,8 +110,11 @@ def test_a_disk_that_takes_no_changes_any_more(fm, world, tmp_path):
         assert names(disk) == ["old"]
 
 
-@pytest.mark.parametrize("command", [
-    ("train", *CLASSIFIER, "-q"), ("convert", "-q"), ("convert", "-q", "--to", "libsvm")], ids=lambda c: c[-1])
+@pytest.mark.parametrize(
+    "command",
+    [("train", *CLASSIFIER, "-q"), ("convert", "-q"), ("convert", "-q", "--to", "libsvm")],
+    ids=lambda c: c[-1],
+)
 def test_two_commands_that_write_one_file(fm, world, command):
     inputs = (world.train, world.test)
     for n, rows in enumerate(inputs):

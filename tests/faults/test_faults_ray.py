@@ -1,4 +1,5 @@
 """Workers, machines and drivers of Ray that die: the same bytes, or an exit code that says to run the same again."""
+
 import os
 import signal
 import socket
@@ -30,19 +31,35 @@ class Cluster:
         self.rows = rows_for(folder)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        self.environment = {**mortal(self.death), "PYTHONWARNINGS": "default", "RAY_AUTH_MODE": "disabled",
-                            "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": room}
+        self.environment = {
+            **mortal(self.death),
+            "PYTHONWARNINGS": "default",
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_TMPDIR": room,
+        }
         self.nodes, self.models = [], {}
         self.add("--head", "--port", self.address.rpartition(":")[2], "--include-dashboard=false", "--temp-dir", room)
 
     def add(self, *options):
         """Start a node, and wait until it is there."""
-        command = [RAY, "start", "--block", "--num-cpus", "4", "--object-store-memory", "100000000",
-                   *(options or ("--address", self.address))]
+        command = [
+            RAY,
+            "start",
+            "--block",
+            "--num-cpus",
+            "4",
+            "--object-store-memory",
+            "100000000",
+            *(options or ("--address", self.address)),
+        ]
         log = self.folder / f"node{len(self.nodes)}.log"
         with log.open("wb") as handle:
-            self.nodes.append(subprocess.Popen(command, env=self.environment, start_new_session=True, stdout=handle,
-                                               stderr=subprocess.STDOUT))
+            self.nodes.append(
+                subprocess.Popen(
+                    command, env=self.environment, start_new_session=True, stdout=handle, stderr=subprocess.STDOUT
+                )
+            )
         wait_for(lambda: b"Ray runtime started" in log.read_bytes() or self.nodes[-1].poll() is not None, 90)
         assert self.nodes[-1].poll() is None, log.read_text()
 
@@ -54,9 +71,27 @@ class Cluster:
     def start(self, *options, workers=3):
         """Start a training on the cluster."""
         return subprocess.Popen(
-            [*COMMAND, "train", *self.rows, *TRAINING, "-o", "ray.fm", "--distributed", "ray", "--workers",
-             str(workers), "--ray-address", self.address, *options], cwd=self.folder, env=self.environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            [
+                *COMMAND,
+                "train",
+                *self.rows,
+                *TRAINING,
+                "-o",
+                "ray.fm",
+                "--distributed",
+                "ray",
+                "--workers",
+                str(workers),
+                "--ray-address",
+                self.address,
+                *options,
+            ],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def run(self, *options, code=0, timeout=90, **how):
         """Run it to its end, of which the exit code is told; what it said, nothing of it on standard output."""
@@ -68,8 +103,24 @@ class Cluster:
     def expected(self, workers=3):
         """The bytes of the model that so many workers in one process train."""
         if workers not in self.models:
-            subprocess.run([*COMMAND, "train", *self.rows, *TRAINING, "-o", "local.fm", "-q", "--distributed", "local",
-                            "--workers", str(workers)], cwd=self.folder, check=True, timeout=60)
+            subprocess.run(
+                [
+                    *COMMAND,
+                    "train",
+                    *self.rows,
+                    *TRAINING,
+                    "-o",
+                    "local.fm",
+                    "-q",
+                    "--distributed",
+                    "local",
+                    "--workers",
+                    str(workers),
+                ],
+                cwd=self.folder,
+                check=True,
+                timeout=60,
+            )
             self.models[workers] = (self.folder / "local.fm").read_bytes()
         return self.models[workers]
 
@@ -163,8 +214,21 @@ def test_a_cluster_of_ones_own_leaves_nothing_at_home(fm, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     rows = rows_for(fm.folder, 1000)
-    fm("train", *rows, *TRAINING, "-o", "a.fm", "--distributed", "ray", "--workers", 2, "--ray-address", "local",
-       HOME=str(home), PYTHONWARNINGS="default")
+    fm(
+        "train",
+        *rows,
+        *TRAINING,
+        "-o",
+        "a.fm",
+        "--distributed",
+        "ray",
+        "--workers",
+        2,
+        "--ray-address",
+        "local",
+        HOME=str(home),
+        PYTHONWARNINGS="default",
+    )
     fm("train", *rows, *TRAINING, "-o", "b.fm", "--distributed", "local", "--workers", 2)
     assert fm.read("a.fm") == fm.read("b.fm")
     assert list(home.iterdir()) == []
@@ -173,12 +237,38 @@ def test_a_cluster_of_ones_own_leaves_nothing_at_home(fm, tmp_path):
 def test_where_there_is_no_cluster(fm):
     rows = rows_for(fm.folder, 100)
     for address, where in (("auto", "on this machine, or at RAY_ADDRESS,"), ("127.0.0.1:9", "at 127.0.0.1:9")):
-        said = fm("train", *rows, *TRAINING, "-o", "a.fm", "--distributed", "ray", "--workers", 2, "--ray-address",
-                  address, code=2, PYTHONWARNINGS="default", RAY_ADDRESS="127.0.0.1:9").err
+        said = fm(
+            "train",
+            *rows,
+            *TRAINING,
+            "-o",
+            "a.fm",
+            "--distributed",
+            "ray",
+            "--workers",
+            2,
+            "--ray-address",
+            address,
+            code=2,
+            PYTHONWARNINGS="default",
+            RAY_ADDRESS="127.0.0.1:9",
+        ).err
         assert f"there is no Ray {where}" in said
         assert "ray start --head" in said
-    said = fm("train", *rows, *TRAINING, "-o", "a.fm", "--distributed", "ray", "--workers", 2, "--ray-address",
-              "ray://head:10001", code=2).err
+    said = fm(
+        "train",
+        *rows,
+        *TRAINING,
+        "-o",
+        "a.fm",
+        "--distributed",
+        "ray",
+        "--workers",
+        2,
+        "--ray-address",
+        "ray://head:10001",
+        code=2,
+    ).err
     assert "Ray Client" in said
 
 

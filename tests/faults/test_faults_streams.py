@@ -1,4 +1,5 @@
 """Standard streams that are closed, full or never end, and signals that end a command."""
+
 import os
 import signal
 import subprocess
@@ -9,11 +10,15 @@ from faults import CLASSIFIER, Old, ended, training
 from shell import wait_for
 
 COMMANDS = {
-    "predict": ("predict", "{model}", "{rows}"), "eval": ("eval", "{model}", "{rows}"),
-    "inspect": ("inspect", "{model}"), "export": ("export", "{model}"),
+    "predict": ("predict", "{model}", "{rows}"),
+    "eval": ("eval", "{model}", "{rows}"),
+    "inspect": ("inspect", "{model}"),
+    "export": ("export", "{model}"),
     "convert": ("convert", "{rows}", "-o", "-", "--to", "libsvm", "-q"),
     "train": ("train", "{rows}", *CLASSIFIER, "-o", "-", "-q"),
-    "eval as JSON": ("eval", "{model}", "{rows}", "--json"), "inspect as JSON": ("inspect", "{model}", "--json")}
+    "eval as JSON": ("eval", "{model}", "{rows}", "--json"),
+    "inspect as JSON": ("inspect", "{model}", "--json"),
+}
 
 
 def words(world, name):
@@ -45,8 +50,17 @@ def test_a_reader_who_has_enough(fm, world, name):
 @pytest.mark.parametrize("closed", [(0,), (2,), (0, 1), (1, 2), (0, 1, 2)])
 def test_an_output_file_is_whole_whatever_is_closed(fm, world, closed):
     fm("train", world.train, *CLASSIFIER, "-o", "a.fm", "--metrics-out", "a.jsonl")
-    process = fm.start("train", world.train, *CLASSIFIER, "-o", "b.fm", "--metrics-out", "b.jsonl",
-                       stdin=subprocess.DEVNULL, preexec_fn=lambda: [os.close(number) for number in closed])
+    process = fm.start(
+        "train",
+        world.train,
+        *CLASSIFIER,
+        "-o",
+        "b.fm",
+        "--metrics-out",
+        "b.jsonl",
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: [os.close(number) for number in closed],
+    )
     ended(process, 0)
     assert fm.read("a.fm") == fm.read("b.fm")
     assert fm.read("b.jsonl").count(b"\n") == fm.read("a.jsonl").count(b"\n")
@@ -62,11 +76,18 @@ def test_standard_input_is_empty(fm, world):
     assert (done.out, done.err) == ("", "")
 
 
-@pytest.mark.parametrize("command", [
-    ("train", "{rows}", *CLASSIFIER, "-o", "x", "-q"), ("convert", "{rows}", "-o", "x", "-q"),
-    ("eval", "{model}", "{rows}"),
-    ("predict", "{model}", "{rows}"), ("inspect", "{model}"), ("export", "{model}", "-o", "x")],
-    ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "{rows}", *CLASSIFIER, "-o", "x", "-q"),
+        ("convert", "{rows}", "-o", "x", "-q"),
+        ("eval", "{model}", "{rows}"),
+        ("predict", "{model}", "{rows}"),
+        ("inspect", "{model}"),
+        ("export", "{model}", "-o", "x"),
+    ],
+    ids=lambda command: command[0],
+)
 def test_standard_input_that_never_ends_is_left_alone(fm, world, command):
     os.mkfifo(fm.folder / "open")
     held = os.open(fm.folder / "open", os.O_RDWR)  # it never ends, and holds nothing
@@ -92,8 +113,17 @@ def test_signals_that_end_a_command(fm, world, number, code, word):
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_signals_that_whoever_started_it_has_ignored(fm, world, number):
-    process = fm.start("train", world.train, *CLASSIFIER, "--epochs", 300, "-o", "x.fm",
-                       stdin=subprocess.DEVNULL, preexec_fn=lambda: signal.signal(number, signal.SIG_IGN))
+    process = fm.start(
+        "train",
+        world.train,
+        *CLASSIFIER,
+        "--epochs",
+        300,
+        "-o",
+        "x.fm",
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN),
+    )
     said = b"".join(process.stderr.readline() for _ in range(3))
     process.send_signal(number)
     ended(process, 0, said=said)

@@ -1,4 +1,5 @@
 """What must hold of everything that a reader gives back or refuses, whatever its bytes were."""
+
 import numpy as np
 
 from fmcore.rows.batch import MAX_FEATURE_DIM

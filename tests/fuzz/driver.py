@@ -13,6 +13,7 @@ Seeds are in corpus/TARGET, where a finding goes once it is fixed, under a name 
 runs them, and damaged copies of them, without any engine. What libFuzzer adds stays in build/fuzz/corpus/TARGET and is
 where the next run begins. Findings are written to build/fuzz.
 """
+
 import argparse
 import os
 import re
@@ -39,8 +40,11 @@ ENVIRONMENT = {
     # Few frames of each allocation, and a small quarantine of what was freed, as a target allocates all the time.
     "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=0:malloc_context_size=2:quarantine_size_mb=4",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    "PYTHONMALLOC": "malloc", "ARROW_DEFAULT_MEMORY_POOL": "system",  # so that the sanitizer sees every block
-    "OMP_NUM_THREADS": "1", INSIDE: "1"}
+    "PYTHONMALLOC": "malloc",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # so that the sanitizer sees every block
+    "OMP_NUM_THREADS": "1",
+    INSIDE: "1",
+}
 
 
 def seeds_of(target):
@@ -76,8 +80,11 @@ def _fuzz(target, seconds):
             if not re.match(r"#\d|INFO|stat::| *$", line):
                 said.append(line)
     found = child.returncode != 0
-    print(f"{target:18}{inputs:11,} inputs in{time.monotonic() - start:5.0f} s,{len(list(grown.iterdir())):6,} kept"
-          f"{', A FINDING:' if found else ''}", flush=True)
+    print(
+        f"{target:18}{inputs:11,} inputs in{time.monotonic() - start:5.0f} s,{len(list(grown.iterdir())):6,} kept"
+        f"{', A FINDING:' if found else ''}",
+        flush=True,
+    )
     if found:
         sys.stderr.writelines(said[-60:])
     return found
@@ -100,10 +107,20 @@ def _inside(name, seconds, inputs):
         target = load(name)
     left = max(1, round(seconds - (time.monotonic() - start)))
     where = inputs or [f"-max_total_time={left}", str(FOUND / "corpus" / name), str(seeds_of(name))]
-    atheris.Setup([
-        sys.argv[0], *where, f"-max_len={LONGEST}", f"-timeout={SLOWEST}", f"-malloc_limit_mb={MALLOC_LIMIT}",
-        "-rss_limit_mb=4096", "-print_final_stats=1", f"-artifact_prefix={FOUND}/{name}-",
-    ], partial(_run, target, 1 if inputs or name in THREADED else MEASURED), internal_libfuzzer=False)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            *where,
+            f"-max_len={LONGEST}",
+            f"-timeout={SLOWEST}",
+            f"-malloc_limit_mb={MALLOC_LIMIT}",
+            "-rss_limit_mb=4096",
+            "-print_final_stats=1",
+            f"-artifact_prefix={FOUND}/{name}-",
+        ],
+        partial(_run, target, 1 if inputs or name in THREADED else MEASURED),
+        internal_libfuzzer=False,
+    )
     with memory.traced() if name in THREADED else nullcontext():
         atheris.Fuzz()
 

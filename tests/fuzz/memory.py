@@ -1,4 +1,5 @@
 """How much memory a reader may take: a constant of its own, and so many bytes for each byte of its input."""
+
 import gc
 import tracemalloc
 from contextlib import contextmanager

@@ -1,4 +1,5 @@
 """Files for the readers that want a path rather than bytes."""
+
 import atexit
 import shutil
 import tempfile

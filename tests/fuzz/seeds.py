@@ -1,4 +1,5 @@
 """Writes the seeds that no editor can: `python -m fuzz.seeds` in tests/. Seeds of text stand in corpus/ as they are."""
+
 import bz2
 import gzip
 import io
@@ -21,15 +22,24 @@ def records():
     integers = rb.features(rb.field(1, rb.varint(7), rb.varint(2**64 - 1)), kind=7)
     uid = rb.field(3, b"row")
     return {
-        "binary": ones + rb.label(1), "real": real + rb.label(0) + rb.label(2.5, b"weight") + uid,
-        "dense": rb.features(rb.field(1, rb.floats(0, 2, 0, -1))) + rb.label(3), "doubles": doubles + uid,
-        "integers": integers + rb.label(1), "empty": rb.features(), "metadata": rb.field(4, b"a") + ones,
+        "binary": ones + rb.label(1),
+        "real": real + rb.label(0) + rb.label(2.5, b"weight") + uid,
+        "dense": rb.features(rb.field(1, rb.floats(0, 2, 0, -1))) + rb.label(3),
+        "doubles": doubles + uid,
+        "integers": integers + rb.label(1),
+        "empty": rb.features(),
+        "metadata": rb.field(4, b"a") + ones,
         "long-lengths": rb.field(1, rb.field(1, b"values"), rb.field(2, rb.field(2, b"")), size=5),
         "field-of-number-0": rb.field(0, b"x") + ones,
-        "unpacked": rb.features(b"\x0d" + rb.floats(1) + b"\x10\x05"), "two-tensors": rb.features() + ones,
-        "shape-of-two": rb.sparse([1], [2], 1, 9), "uid-of-text": ones + rb.field(3, "é".encode()),
-        "uid-not-text": ones + rb.field(3, b"\xff"), "huge-key": rb.sparse([2**31 - 2], [1]),
-        "key-too-large": rb.sparse([2**64 - 1], [1]), "not-finite": rb.sparse([1], [float("nan")])}
+        "unpacked": rb.features(b"\x0d" + rb.floats(1) + b"\x10\x05"),
+        "two-tensors": rb.features() + ones,
+        "shape-of-two": rb.sparse([1], [2], 1, 9),
+        "uid-of-text": ones + rb.field(3, "é".encode()),
+        "uid-not-text": ones + rb.field(3, b"\xff"),
+        "huge-key": rb.sparse([2**31 - 2], [1]),
+        "key-too-large": rb.sparse([2**64 - 1], [1]),
+        "not-finite": rb.sparse([1], [float("nan")]),
+    }
 
 
 def streams():
@@ -38,20 +48,31 @@ def streams():
     both = rb.frame(some["binary"]) + rb.frame(some["real"])
     parts = rb.in_parts([some["binary"][:10], some["binary"][10:14], some["binary"][14:]])
     return {
-        "two": both, "parts": parts + both, "magic-within": rb.split_as_dmlc(rb.field(4, rb.MAGIC * 2) + some["dense"]),
+        "two": both,
+        "parts": parts + both,
+        "magic-within": rb.split_as_dmlc(rb.field(4, rb.MAGIC * 2) + some["dense"]),
         "bad-payloads": rb.frame(b"") + both + rb.frame(b"\xff") + rb.frame(some["key-too-large"]),
         "empty-payloads": rb.frame(b"") * 40,
-        "claims-half-a-gigabyte": rb.MAGIC + b"\xff\xff\xff\x1f", "cut-off": both[:-5], "part-alone": parts[:20],
-        "slow-and-fast": rb.frame(some["unpacked"]) + both + rb.frame(some["shape-of-two"]) + rb.frame(some["dense"])}
+        "claims-half-a-gigabyte": rb.MAGIC + b"\xff\xff\xff\x1f",
+        "cut-off": both[:-5],
+        "part-alone": parts[:20],
+        "slow-and-fast": rb.frame(some["unpacked"]) + both + rb.frame(some["shape-of-two"]) + rb.frame(some["dense"]),
+    }
 
 
 def compressed():
     """The three kinds of compression, two members in one file, and files cut off."""
     plain = b"1 1:1\n0 2:0.5\n" * 4
     packed = {"gzip": gzip.compress(plain, mtime=0), "bzip2": bz2.compress(plain)}
-    return packed | {"two-members": packed["gzip"] * 2, "two-streams": packed["bzip2"] * 2, "plain": plain,
-                     "gzip-cut-off": packed["gzip"][:-9], "gzip-and-more": packed["gzip"] + b"\0more",
-                     "zeros": gzip.compress(bytes(1 << 16), mtime=0), "zstd": _zstd(plain)}
+    return packed | {
+        "two-members": packed["gzip"] * 2,
+        "two-streams": packed["bzip2"] * 2,
+        "plain": plain,
+        "gzip-cut-off": packed["gzip"][:-9],
+        "gzip-and-more": packed["gzip"] + b"\0more",
+        "zeros": gzip.compress(bytes(1 << 16), mtime=0),
+        "zstd": _zstd(plain),
+    }
 
 
 def models():
@@ -72,11 +93,15 @@ def containers():
     inner = archives.zipped(archives.members_of(archives.SPARSE))
     packed = {"params": archives.PARAMS}
     return {
-        "sparse": archives.archive_of(archives.SPARSE), "dense": archives.archive_of(archives.DENSE), "zip": inner,
-        "tar": _tarred(("model_algo-1", archives.zipped(packed))), "zip-stored": archives.zipped(packed, 0),
+        "sparse": archives.archive_of(archives.SPARSE),
+        "dense": archives.archive_of(archives.DENSE),
+        "zip": inner,
+        "tar": _tarred(("model_algo-1", archives.zipped(packed))),
+        "zip-stored": archives.zipped(packed, 0),
         "tar-of-params": _tarred(("model/params", archives.PARAMS)),
         "leads-out": _tarred(("../params", archives.PARAMS)),
-        "link": _tarred(archives.entry("params", b"2"))}
+        "link": _tarred(archives.entry("params", b"2")),
+    }
 
 
 def arrays():
@@ -85,9 +110,12 @@ def arrays():
     sparse = archives.row_sparse((4, 3), [1, 3], archives.V.reshape(4, 3)[:2])
     huge = archives.row_sparse((2**31 - 1, 3), [1, 3], archives.V.reshape(4, 3)[:2])
     return {
-        "dense": archives.PARAMS, "row-sparse": archives.params({"w0_weight": np_b, "w1_weight": np_w, "v": sparse}),
+        "dense": archives.PARAMS,
+        "row-sparse": archives.params({"w0_weight": np_b, "w1_weight": np_w, "v": sparse}),
         "absent-rows-of-gigabytes": archives.params({"w0_weight": np_b, "w1_weight": np_w, "v": huge}),
-        "claims-arrays": archives.params({}, count=999), "older": (archives.GOLDEN / "older.params").read_bytes()}
+        "claims-arrays": archives.params({}, count=999),
+        "older": (archives.GOLDEN / "older.params").read_bytes(),
+    }
 
 
 def _zstd(data):
@@ -98,8 +126,14 @@ def _zstd(data):
 
 def main():
     """Write them all."""
-    for target, seeds in {"record": records(), "recordio": streams(), "compressed": compressed(), "model": models(),
-                          "archive": containers(), "params": arrays()}.items():
+    for target, seeds in {
+        "record": records(),
+        "recordio": streams(),
+        "compressed": compressed(),
+        "model": models(),
+        "archive": containers(),
+        "params": arrays(),
+    }.items():
         folder = CORPUS / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():

@@ -8,6 +8,7 @@ dense-regressor.tar.gz     the dense network, `LinearRegressionOutput`
 scores.json                what MXNet's own networks answer for a few rows, by archive
 older.params               arrays as MXNet before 0.12 and before 0.11 wrote them, which MXNet 1.9 still reads
 """
+
 import gzip
 import io
 import json
@@ -98,21 +99,36 @@ def main():
     rng = np.random.default_rng(3)
     v, w, b = (rng.normal(size=shape).astype(np.float32) for shape in ((D, K), (D, 1), (1,)))
     rows, kept, answers = np.array(ROWS, np.float32), [0, 1, 4, 6], {}
-    arrays = {"w0_weight": mx.nd.array(b),
-              "w1_weight": mx.nd.sparse.row_sparse_array((w[kept], kept), shape=w.shape),
-              "v": mx.nd.sparse.row_sparse_array((v[kept], kept), shape=v.shape)}
+    arrays = {
+        "w0_weight": mx.nd.array(b),
+        "w1_weight": mx.nd.sparse.row_sparse_array((w[kept], kept), shape=w.shape),
+        "v": mx.nd.sparse.row_sparse_array((v[kept], kept), shape=v.shape),
+    }
     answers["sparse-classifier"] = scores(sparse_network(), arrays, mx.nd.array(rows).tostype("csr"))
-    meta = {"training_parameters": {
-        "feature_dim": str(D), "num_factors": str(K), "predictor_type": "binary_classifier", "epochs": "4",
-        "mini_batch_size": "100", "factors_lr": "0.001", "_kvstore": "auto"}}
-    (HERE / "sparse-classifier.tar.gz").write_bytes(archive({
-        "symbol.json": sparse_network().tojson(), "params": params(arrays), "meta.json": json.dumps(meta)}))
+    meta = {
+        "training_parameters": {
+            "feature_dim": str(D),
+            "num_factors": str(K),
+            "predictor_type": "binary_classifier",
+            "epochs": "4",
+            "mini_batch_size": "100",
+            "factors_lr": "0.001",
+            "_kvstore": "auto",
+        }
+    }
+    (HERE / "sparse-classifier.tar.gz").write_bytes(
+        archive({"symbol.json": sparse_network().tojson(), "params": params(arrays), "meta.json": json.dumps(meta)})
+    )
 
-    arrays = {"Linear_Plus_Bias_bias": mx.nd.array(b), "Linear_Plus_Bias_weight": mx.nd.array(w.T),
-              "v": mx.nd.array(v.T)}
+    arrays = {
+        "Linear_Plus_Bias_bias": mx.nd.array(b),
+        "Linear_Plus_Bias_weight": mx.nd.array(w.T),
+        "v": mx.nd.array(v.T),
+    }
     answers["dense-regressor"] = scores(dense_network(), arrays, mx.nd.array(rows))
-    (HERE / "dense-regressor.tar.gz").write_bytes(archive({
-        "symbol.json": dense_network().tojson(), "params": params(arrays), "meta.json": "{}"}))
+    (HERE / "dense-regressor.tar.gz").write_bytes(
+        archive({"symbol.json": dense_network().tojson(), "params": params(arrays), "meta.json": "{}"})
+    )
 
     plain = {"w0_weight": b, "w1_weight": w, "v": v}
     (HERE / "older.params").write_bytes(older(plain))

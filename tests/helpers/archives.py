@@ -1,4 +1,5 @@
 """Model archives as SageMaker and MXNet pack them, and as nobody would; the golden ones are MXNet's own."""
+
 import io
 import struct
 import tarfile
@@ -67,9 +68,15 @@ def dense(array, magic=0xF993FAC9, storage=0, dtype=0):
 
 def row_sparse(whole, rows, values, stored=None, counted=None, dtype=6):
     values, rows = np.asarray(values, np.float32), np.asarray(rows, np.int64)
-    return (struct.pack("<Ii", 0xF993FAC9, 1) + shape(*(values.shape if stored is None else stored)) + shape(*whole)
-            + struct.pack("<4i", 1, 0, 0, dtype) + shape(*(rows.shape if counted is None else counted))
-            + values.tobytes() + rows.tobytes())
+    return (
+        struct.pack("<Ii", 0xF993FAC9, 1)
+        + shape(*(values.shape if stored is None else stored))
+        + shape(*whole)
+        + struct.pack("<4i", 1, 0, 0, dtype)
+        + shape(*(rows.shape if counted is None else counted))
+        + values.tobytes()
+        + rows.tobytes()
+    )
 
 
 def params(arrays, count=None, names=None):
@@ -77,8 +84,12 @@ def params(arrays, count=None, names=None):
     coded = [array if isinstance(array, bytes) else dense(array) for array in arrays.values()]
     names = list(arrays) if names is None else names
     texts = [name if isinstance(name, bytes) else f"arg:{name}".encode() for name in names]
-    return (struct.pack("<3Q", 0x112, 0, len(coded) if count is None else count) + b"".join(coded)
-            + struct.pack("<Q", len(texts)) + b"".join(struct.pack("<Q", len(text)) + text for text in texts))
+    return (
+        struct.pack("<3Q", 0x112, 0, len(coded) if count is None else count)
+        + b"".join(coded)
+        + struct.pack("<Q", len(texts))
+        + b"".join(struct.pack("<Q", len(text)) + text for text in texts)
+    )
 
 
 PARAMS = params(PLAIN)
@@ -95,7 +106,7 @@ def refused(path, data, **options):
         loaded(path, data, **options)
     assert str(raised.value).startswith(f"{path}: ")
     assert raised.value.exit_code == 4
-    return str(raised.value)[len(str(path)) + 2:]
+    return str(raised.value)[len(str(path)) + 2 :]
 
 
 def refused_or_sound(path, data):

@@ -1,4 +1,5 @@
 """What faults are made of: small disks, files that must stay as they are, processes that are watched as they fail."""
+
 import os
 import shutil
 import subprocess
@@ -39,8 +40,9 @@ def mounted(folder, options="size=64k"):
     folder.mkdir(exist_ok=True)
     if sys.platform != "linux" or not ROOT or not shutil.which("mount"):
         pytest.skip("to mount a file system takes Linux and root")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False,
-                      capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False, capture_output=True
+    ).returncode:
         pytest.skip("this system does not let us mount a file system")
     try:
         yield folder

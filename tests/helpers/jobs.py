@@ -1,4 +1,5 @@
 """SageMaker's container as a user has it: a tree like /opt/ml, and the entry points run over it as processes."""
+
 import json
 import os
 import re
@@ -55,9 +56,16 @@ class Job:
 
     def start(self, command=tuple(TRAIN), **environ):
         """Start an entry point and go on: a Popen."""
-        STARTED.append(subprocess.Popen(
-            [*command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.root,
-            env=interruptible(**{"FMKIT_ML_ROOT": str(self.root), **environ})))
+        STARTED.append(
+            subprocess.Popen(
+                [*command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=self.root,
+                env=interruptible(**{"FMKIT_ML_ROOT": str(self.root), **environ}),
+            )
+        )
         return STARTED[-1]
 
     @property
@@ -110,6 +118,7 @@ def read_until(process, text):
 
 def fed(*pipes, data):
     """A thread that writes the data into one pipe after the other, each as soon as it is read."""
+
     def feed():
         for pipe in pipes:
             pipe.write_bytes(data)

@@ -1,4 +1,5 @@
 """A small model with every part filled in; the golden file holds it."""
+
 from copy import deepcopy
 
 import numpy as np
@@ -8,13 +9,36 @@ from fmcore.model.model import Model
 
 # Spelled out in full, so that the golden model stays the same where a default changes.
 HYPERPARAMETERS = {
-    "predictor_type": "binary_classifier", "feature_dim": 5, "num_factors": 3, "epochs": 7, "mini_batch_size": 256,
-    "shuffle": False, "seed": 42, "early_stopping_patience": 2, "optimizer": "adagrad",
-    "bias_lr": 0.5, "linear_lr": 0.25, "factors_lr": 0.1, "bias_wd": 0.0, "linear_wd": 0.001, "factors_wd": 1e-05,
-    "clip_gradient": 10.0, "eps": 1e-08, "rescale_grad": None,
-    "bias_init_method": "constant", "bias_init_sigma": None, "bias_init_scale": None, "bias_init_value": 0.5,
-    "linear_init_method": "uniform", "linear_init_sigma": None, "linear_init_scale": 0.125, "linear_init_value": None,
-    "factors_init_method": "normal", "factors_init_sigma": 0.01, "factors_init_scale": None, "factors_init_value": None,
+    "predictor_type": "binary_classifier",
+    "feature_dim": 5,
+    "num_factors": 3,
+    "epochs": 7,
+    "mini_batch_size": 256,
+    "shuffle": False,
+    "seed": 42,
+    "early_stopping_patience": 2,
+    "optimizer": "adagrad",
+    "bias_lr": 0.5,
+    "linear_lr": 0.25,
+    "factors_lr": 0.1,
+    "bias_wd": 0.0,
+    "linear_wd": 0.001,
+    "factors_wd": 1e-05,
+    "clip_gradient": 10.0,
+    "eps": 1e-08,
+    "rescale_grad": None,
+    "bias_init_method": "constant",
+    "bias_init_sigma": None,
+    "bias_init_scale": None,
+    "bias_init_value": 0.5,
+    "linear_init_method": "uniform",
+    "linear_init_sigma": None,
+    "linear_init_scale": 0.125,
+    "linear_init_value": None,
+    "factors_init_method": "normal",
+    "factors_init_sigma": 0.01,
+    "factors_init_scale": None,
+    "factors_init_value": None,
 }
 INFO = {"epochs": 3, "rows": 1000, "metrics": {"test": {"logloss": 0.25, "auc": None}}, "names": ["Zürich", 'a"b\\c']}
 
@@ -22,8 +46,15 @@ INFO = {"epochs": 3, "rows": 1000, "metrics": {"test": {"logloss": 0.25, "auc": 
 def small_model():
     """A model of 5 features and 3 factors; its arrays are new at each call."""
     return Model(
-        Hyperparameters.from_dict(HYPERPARAMETERS), np.array([-1.5], np.float32),
-        np.array([0, 1, -2.5, 3e38, 1e-45], np.float32), np.arange(15, dtype=np.float32).reshape(5, 3) / 7,
-        state={"adagrad.linear": np.array([0, 1, 2, 3, 4], np.float32), "adagrad.bias": np.ones(1, np.float32),
-               "updates": np.array(12, np.int64), "sums": np.array([[0.1, 0.2]], np.float64)},
-        info=deepcopy(INFO))
+        Hyperparameters.from_dict(HYPERPARAMETERS),
+        np.array([-1.5], np.float32),
+        np.array([0, 1, -2.5, 3e38, 1e-45], np.float32),
+        np.arange(15, dtype=np.float32).reshape(5, 3) / 7,
+        state={
+            "adagrad.linear": np.array([0, 1, 2, 3, 4], np.float32),
+            "adagrad.bias": np.ones(1, np.float32),
+            "updates": np.array(12, np.int64),
+            "sums": np.array([[0.1, 0.2]], np.float64),
+        },
+        info=deepcopy(INFO),
+    )

@@ -1,4 +1,5 @@
 """Teams of workers in processes of their own, which die where a test wants it."""
+
 import os
 import sys
 from pathlib import Path
@@ -29,5 +30,13 @@ def mortal(death):
 
 def mpirun(ranks, *arguments):
     """The words of a command that trains on so many ranks."""
-    return [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks), *COMMAND, "train", *map(str, arguments),
-            "--distributed", "mpi"]
+    return [
+        str(Path(sys.executable).with_name("mpirun")),
+        "-n",
+        str(ranks),
+        *COMMAND,
+        "train",
+        *map(str, arguments),
+        "--distributed",
+        "mpi",
+    ]

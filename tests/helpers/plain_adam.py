@@ -1,4 +1,5 @@
 """A mini-batch of a factorization machine and adam's step, in plain loops over rows and weights, from the formulas."""
+
 import math
 
 import numpy as np
@@ -30,8 +31,11 @@ def weights_of(model):
     """The weights by (group, place...)."""
     weights = {("bias", 0): float(model.bias[0])}
     weights |= {("linear", i): float(w) for i, w in enumerate(model.linear)}
-    return weights | {("factors", i, f): float(model.factors[i, f])
-                      for i in range(model.feature_dim) for f in range(model.num_factors)}
+    return weights | {
+        ("factors", i, f): float(model.factors[i, f])
+        for i in range(model.feature_dim)
+        for f in range(model.num_factors)
+    }
 
 
 def gradients(weights, batch, rows, h):
@@ -65,15 +69,19 @@ def summed_gradients(weights, batch, rows, h):
 def score(weights, row, num_factors):
     """y(x) by the double sum of the definition; row: feature -> value."""
     pairs = ((i, j) for i in row for j in row if i < j)
-    products = (row[i] * row[j] * sum(weights["factors", i, f] * weights["factors", j, f] for f in range(num_factors))
-                for i, j in pairs)
+    products = (
+        row[i] * row[j] * sum(weights["factors", i, f] * weights["factors", j, f] for f in range(num_factors))
+        for i, j in pairs
+    )
     return weights["bias", 0] + sum(weights["linear", i] * x for i, x in row.items()) + sum(products)
 
 
 def features_of(batch, r):
     """Feature -> value of row r."""
-    return {int(batch.indices[j]): 1.0 if batch.values is None else float(batch.values[j])
-            for j in range(batch.indptr[r], batch.indptr[r + 1])}
+    return {
+        int(batch.indices[j]): 1.0 if batch.values is None else float(batch.values[j])
+        for j in range(batch.indptr[r], batch.indptr[r + 1])
+    }
 
 
 def assert_equal(model, weights, moments):

@@ -1,4 +1,5 @@
 """recordIO frames and protobuf fields written by hand, for what no library writes."""
+
 import struct
 
 MAGIC = bytes.fromhex("0a23d7ce")
@@ -52,7 +53,7 @@ def split_as_dmlc(payload):
     """The frames of dmlc's writer: cut at every 4-byte aligned magic, which is dropped."""
     parts, start = [], 0
     for at in range(0, len(payload) - 3, 4):
-        if payload[at:at + 4] == MAGIC:
+        if payload[at : at + 4] == MAGIC:
             parts.append(payload[start:at])
             start = at + 4
     parts.append(payload[start:])

@@ -1,4 +1,5 @@
 """Random rows and small helpers that several tests share."""
+
 import shutil
 
 import numpy as np
@@ -20,9 +21,12 @@ def random_rows(rows=60, feature_dim=30, seed=0, *, binary=False, weights=False,
     indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     labels = rng.integers(0, 2, rows) if classes else rng.normal(size=rows)
     return Batch(
-        indptr, np.concatenate(indices).astype(np.int32),
-        None if binary else rng.normal(size=indptr[-1]).astype(np.float32), labels.astype(np.float32),
-        rng.uniform(0, 2, rows).astype(np.float32) if weights else None)
+        indptr,
+        np.concatenate(indices).astype(np.int32),
+        None if binary else rng.normal(size=indptr[-1]).astype(np.float32),
+        labels.astype(np.float32),
+        rng.uniform(0, 2, rows).astype(np.float32) if weights else None,
+    )
 
 
 def as_matrix(monkeypatch):
@@ -39,7 +43,14 @@ def block_of(batch, mini_batch_size):
 
 def small_model(predictor_type="binary_classifier", feature_dim=30, num_factors=5, **hyperparameters):
     """A model whose every parameter is away from 0, so that every term of the score counts."""
-    chosen = {"bias_init_method": "constant", "bias_init_value": 0.3, "linear_init_method": "normal",
-              "linear_init_sigma": 0.5, "factors_init_sigma": 0.5, **hyperparameters}
-    return initial(Hyperparameters(
-        predictor_type=predictor_type, feature_dim=feature_dim, num_factors=num_factors, **chosen))
+    chosen = {
+        "bias_init_method": "constant",
+        "bias_init_value": 0.3,
+        "linear_init_method": "normal",
+        "linear_init_sigma": 0.5,
+        "factors_init_sigma": 0.5,
+        **hyperparameters,
+    }
+    return initial(
+        Hyperparameters(predictor_type=predictor_type, feature_dim=feature_dim, num_factors=num_factors, **chosen)
+    )

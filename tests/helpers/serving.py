@@ -1,4 +1,5 @@
 """`fm serve` as a process of its own on a free port of this machine, and a client."""
+
 import asyncio
 import http.client
 import os
@@ -39,8 +40,14 @@ class Server:
     def post(self, body, content_type="application/json", accept=None, connection=None, **options):
         """POST /invocations, on a connection of its own unless one is given."""
         headers = {"Content-Type": content_type, "Accept": accept}
-        return self.ask("POST", "/invocations", body, {name: value for name, value in headers.items() if value},
-                        connection=connection, **options)
+        return self.ask(
+            "POST",
+            "/invocations",
+            body,
+            {name: value for name, value in headers.items() if value},
+            connection=connection,
+            **options,
+        )
 
     def ask(self, method, path, body=None, headers=None, *, connection=None, **options):
         """Any request."""
@@ -70,8 +77,9 @@ class Server:
     def workers(self):
         """Process ids of the workers, by their command lines."""
         children = [path for path in Path("/proc").glob("[0-9]*/stat") if parent(path) == self.process.pid]
-        return sorted(int(path.parent.name) for path in children
-                      if b"spawn_main" in path.with_name("cmdline").read_bytes())
+        return sorted(
+            int(path.parent.name) for path in children if b"spawn_main" in path.with_name("cmdline").read_bytes()
+        )
 
     def stop(self, number=signal.SIGTERM):
         """Stop it; all that it said after it was ready."""
@@ -92,8 +100,9 @@ def parent(stat):
 @contextmanager
 def serving(fm, model, *options, workers=1, **process_options):
     """A Server of the model; unless the test has stopped it, it must end well when told to."""
-    process = fm.start("serve", model, "--port", 0, "--workers", workers, *options, stdin=None, stdout=None,
-                       **process_options)
+    process = fm.start(
+        "serve", model, "--port", 0, "--workers", workers, *options, stdin=None, stdout=None, **process_options
+    )
     killer = threading.Timer(3 * LIMIT, process.kill)
     killer.start()
     try:
@@ -147,6 +156,19 @@ async def ask(app, method, path, *parts, headers=HEADERS, more=False):
     async def send(message):
         sent.append(message)
 
-    await app({"type": "http", "method": method, "path": path, "headers": headers, "query_string": b"", "root_path": "",
-               "scheme": "http", "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2)}, receive, send)
+    await app(
+        {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "headers": headers,
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "server": ("127.0.0.1", 1),
+            "client": ("127.0.0.1", 2),
+        },
+        receive,
+        send,
+    )
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])

@@ -1,4 +1,5 @@
 """The command line as a user has it: a process of its own in a folder of its own, and tiny files to give it."""
+
 import fcntl
 import os
 import random
@@ -40,8 +41,15 @@ class Shell:
 
     def _run(self, command, stdin, code, binary, environ):
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(command, input=data, capture_output=True, check=False, cwd=self.folder,
-                              env=environment(**environ), timeout=60)
+        done = subprocess.run(
+            command,
+            input=data,
+            capture_output=True,
+            check=False,
+            cwd=self.folder,
+            env=environment(**environ),
+            timeout=60,
+        )
         err = done.stderr.decode()
         assert done.returncode == code, err
         assert "Traceback" not in err
@@ -50,8 +58,13 @@ class Shell:
 
     def start(self, *arguments, **streams):
         """Start it and go on: a Popen."""
-        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
-                   "env": interruptible(), **streams}
+        streams = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "env": interruptible(),
+            **streams,
+        }
         return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=self.folder, **streams)
 
     def write(self, name, content):
@@ -113,8 +126,8 @@ def records(data):
     while data:
         assert data[:4].hex() == "0a23d7ce"
         size = int.from_bytes(data[4:8], "little")
-        found.append(record_class().FromString(data[8:8 + size]))
-        data = data[8 + (size + 3) // 4 * 4:]
+        found.append(record_class().FromString(data[8 : 8 + size]))
+        data = data[8 + (size + 3) // 4 * 4 :]
     return found
 
 
@@ -157,5 +170,15 @@ x,2,Rome,1,no
 y,2,Lima,1,yes
 z,1,Oslo,3,no
 """
-TABLE_OPTIONS = ("--label-column", "bought", "--positive-label", "yes", "--categorical", "city",
-                 "--weight-column", "weight", "--id-column", "id")
+TABLE_OPTIONS = (
+    "--label-column",
+    "bought",
+    "--positive-label",
+    "yes",
+    "--categorical",
+    "city",
+    "--weight-column",
+    "weight",
+    "--id-column",
+    "id",
+)

@@ -1,4 +1,5 @@
 """Training by teams in one process, and what it tells, as several tests have it."""
+
 from pathlib import Path
 
 from fmcore import api
@@ -52,12 +53,32 @@ def team(workers, **options):
     return api.machines(engine="local", workers=workers, **{"threads": 1, **options})
 
 
-def trained(path, names=("train.svm",), *, test=None, read=None, resources=None, observer=None, initial_model=None,
-            saving=None, stop=None, **hyperparameters):
+def trained(
+    path,
+    names=("train.svm",),
+    *,
+    test=None,
+    read=None,
+    resources=None,
+    observer=None,
+    initial_model=None,
+    saving=None,
+    stop=None,
+    **hyperparameters,
+):
     """The bytes of the model that comes of it; hyperparameters: besides those that are the tests' own."""
     given = {"predictor_type": "binary_classifier", "epochs": 3, **hyperparameters}
     read = read or ReadOptions(binary=given["predictor_type"] == "binary_classifier")
     tests = api.Data([test], read) if test else None
-    api.train(api.Data(list(names), read), resolve(**given), path, test=tests, resources=resources, observer=observer,
-              initial_model=initial_model, checkpoint=saving, stop=stop)
+    api.train(
+        api.Data(list(names), read),
+        resolve(**given),
+        path,
+        test=tests,
+        resources=resources,
+        observer=observer,
+        initial_model=initial_model,
+        checkpoint=saving,
+        stop=stop,
+    )
     return Path(path).read_bytes()

@@ -18,11 +18,24 @@ def write(tmp_path, monkeypatch):
 
 
 def test_texts_numbers_and_booleans(write):
-    path = write('{"predictor_type": "regressor", "epochs": "3", "num_factors": 16, "linear_lr": 1e-1, "eps": "none", '
-                 '"use_bias": false, "use_linear": "True", "clip_gradient": null, "bias_wd": " 0.5 "}')
-    assert read_file(path) == ({
-        "predictor_type": "regressor", "epochs": 3, "num_factors": 16, "linear_lr": 0.1, "eps": None, "use_bias": False,
-        "use_linear": True, "clip_gradient": None, "bias_wd": 0.5}, [])
+    path = write(
+        '{"predictor_type": "regressor", "epochs": "3", "num_factors": 16, "linear_lr": 1e-1, "eps": "none", '
+        '"use_bias": false, "use_linear": "True", "clip_gradient": null, "bias_wd": " 0.5 "}'
+    )
+    assert read_file(path) == (
+        {
+            "predictor_type": "regressor",
+            "epochs": 3,
+            "num_factors": 16,
+            "linear_lr": 0.1,
+            "eps": None,
+            "use_bias": False,
+            "use_linear": True,
+            "clip_gradient": None,
+            "bias_wd": 0.5,
+        },
+        [],
+    )
 
 
 def test_names_that_begin_with_an_underscore_are_dropped_and_told(write):
@@ -35,15 +48,25 @@ def test_an_empty_object_in_any_encoding_of_json(write, content):
     assert read_file(write(content)) == ({}, [])
 
 
-@pytest.mark.parametrize(("content", "problem"), [
-    ("", "no valid JSON (Expecting value: line 1 column 1 (char 0)); " + OBJECT),
-    ("epochs: 3", "no valid JSON (Expecting value: line 1 column 1 (char 0)); " + OBJECT),
-    ('{"epochs": "1"\n "num_factors": "2"}',
-     "no valid JSON (Expecting ',' delimiter: line 2 column 2 (char 16)); " + OBJECT),
-    ('{"epochs": "1", "epochs": "2"}', "no valid JSON ('epochs' is given twice); " + OBJECT),
-    (b'{"epochs": "\xff"}', "no valid JSON ("), ("[" * 200_000, "no valid JSON ("),
-    ('["epochs", 3]', OBJECT), ('"epochs"', OBJECT), ("3", OBJECT), ("null", OBJECT),
-    (" " * (MAX_SIZE + 1), "larger than 1,048,576 bytes; " + OBJECT)])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "no valid JSON (Expecting value: line 1 column 1 (char 0)); " + OBJECT),
+        ("epochs: 3", "no valid JSON (Expecting value: line 1 column 1 (char 0)); " + OBJECT),
+        (
+            '{"epochs": "1"\n "num_factors": "2"}',
+            "no valid JSON (Expecting ',' delimiter: line 2 column 2 (char 16)); " + OBJECT,
+        ),
+        ('{"epochs": "1", "epochs": "2"}', "no valid JSON ('epochs' is given twice); " + OBJECT),
+        (b'{"epochs": "\xff"}', "no valid JSON ("),
+        ("[" * 200_000, "no valid JSON ("),
+        ('["epochs", 3]', OBJECT),
+        ('"epochs"', OBJECT),
+        ("3", OBJECT),
+        ("null", OBJECT),
+        (" " * (MAX_SIZE + 1), "larger than 1,048,576 bytes; " + OBJECT),
+    ],
+)
 def test_what_is_no_object(write, content, problem):
     with pytest.raises(DataError) as raised:
         read_file(write(content))
@@ -65,18 +88,26 @@ def test_a_file_that_cannot_be_read(tmp_path):
         assert str(raised.value) == f"{path}: cannot be read: {reason}"
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ('{"mini_batch_siz": "1"}',
-     "Additional properties are not allowed ('mini_batch_siz' was unexpected); did you mean 'mini_batch_size'?"),
-    ('{"epochs": "1", "a": "1", "b": "1"}', "Additional properties are not allowed ('a', 'b' were unexpected)"),
-    ('{"epochs": "0"}', "epochs is 0; expected an integer of at least 1"),
-    ('{"epochs": 1.5}', "epochs is '1.5'; expected an integer of at least 1"),
-    ('{"epochs": true}', "epochs is True; expected an integer of at least 1"),
-    ('{"epochs": ["1"]}', "epochs is ['1']; expected an integer of at least 1"),
-    ('{"epochs": ' + "9" * 5000 + "}", "epochs is '999"),
-    ('{"linear_lr": NaN}', "linear_lr is nan; expected a number of at least 0"),
-    ('{"bias_init_method": "uniform", "bias_init_sigma": "0.5"}',
-     "bias_init_sigma is 0.5, but bias_init_method is uniform, which takes bias_init_scale; leave bias_init_sigma")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            '{"mini_batch_siz": "1"}',
+            "Additional properties are not allowed ('mini_batch_siz' was unexpected); did you mean 'mini_batch_size'?",
+        ),
+        ('{"epochs": "1", "a": "1", "b": "1"}', "Additional properties are not allowed ('a', 'b' were unexpected)"),
+        ('{"epochs": "0"}', "epochs is 0; expected an integer of at least 1"),
+        ('{"epochs": 1.5}', "epochs is '1.5'; expected an integer of at least 1"),
+        ('{"epochs": true}', "epochs is True; expected an integer of at least 1"),
+        ('{"epochs": ["1"]}', "epochs is ['1']; expected an integer of at least 1"),
+        ('{"epochs": ' + "9" * 5000 + "}", "epochs is '999"),
+        ('{"linear_lr": NaN}', "linear_lr is nan; expected a number of at least 0"),
+        (
+            '{"bias_init_method": "uniform", "bias_init_sigma": "0.5"}',
+            "bias_init_sigma is 0.5, but bias_init_method is uniform, which takes bias_init_scale; leave bias_init_sigma",
+        ),
+    ],
+)
 def test_refusals_name_the_file_and_the_key(write, content, message):
     with pytest.raises(UsageError) as raised:
         read_file(write(content))

@@ -39,9 +39,11 @@ def test_every_preset_resolves(preset, predictor_type):
 
 
 def test_given_comes_before_preset_before_default(monkeypatch):
-    monkeypatch.setitem(PRESETS, "other", {
-        "regressor": {"epochs": 3, "linear_lr": 0.5, "factors_init_sigma": 0.25},
-        "binary_classifier": {"epochs": 4}})
+    monkeypatch.setitem(
+        PRESETS,
+        "other",
+        {"regressor": {"epochs": 3, "linear_lr": 0.5, "factors_init_sigma": 0.25}, "binary_classifier": {"epochs": 4}},
+    )
     h = resolve("other", predictor_type="regressor", linear_lr=0.75)
     assert (h.epochs, h.linear_lr, h.bias_lr, h.factors_init_sigma) == (3, 0.75, 0.05, 0.25)
     assert resolve("other", predictor_type="binary_classifier").epochs == 4
@@ -61,8 +63,9 @@ def test_layers_of_given_values():
     assert layered(lower, {"bias_init_scale": 1.0}) == {**lower, "bias_init_scale": 1.0}
 
 
-@pytest.mark.parametrize(("preset", "optimizer", "eps"), [
-    ("native", "adagrad", 2e-3), ("native", "adam", 1e-8), ("sagemaker", "adam", 1e-8)])
+@pytest.mark.parametrize(
+    ("preset", "optimizer", "eps"), [("native", "adagrad", 2e-3), ("native", "adam", 1e-8), ("sagemaker", "adam", 1e-8)]
+)
 def test_eps_none_is_the_optimizers_default(preset, optimizer, eps):
     given = {**REGRESSOR, "optimizer": optimizer}
     assert resolve(preset, **given, **from_strings({"eps": "none"})).eps == resolve(preset, **given).eps == eps
@@ -89,25 +92,28 @@ def test_the_bias_may_start_at_the_mean_label_and_then_takes_no_number():
         resolve(**REGRESSOR, linear_init_method="mean")
 
 
-@pytest.mark.parametrize(("name", "value", "expected"), [
-    ("predictor_type", "classifier", "binary_classifier or regressor"),
-    ("optimizer", "lbfgs", "adagrad or adam or rowwise_adagrad or sgd"),
-    ("num_factors", 0, "an integer from 1 to 65536"),
-    ("num_factors", 2.5, "an integer from 1 to 65536"),
-    ("num_factors", True, "an integer from 1 to 65536"),
-    ("epochs", None, "an integer of at least 1"),
-    ("mini_batch_size", -1, "an integer from 1 to 2147483647, or auto"),
-    ("linear_lr", -0.5, "a number of at least 0"),
-    ("linear_lr", float("nan"), "a number of at least 0"),
-    ("linear_lr", float("inf"), "a number of at least 0"),
-    ("linear_lr", 1e39, "a number of at least 0"),
-    ("linear_lr", 10**400, "a number of at least 0"),
-    ("clip_gradient", 0.0, "a number above 0, or none"),
-    ("eps", 0.0, "a number from 1e-30 to 1.0, or none"),
-    ("bias_init_value", "x", "a number, or none"),
-    ("shuffle", 1, "true or false"),
-    ("seed", -1, "an integer from 0 to 9223372036854775807"),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("predictor_type", "classifier", "binary_classifier or regressor"),
+        ("optimizer", "lbfgs", "adagrad or adam or rowwise_adagrad or sgd"),
+        ("num_factors", 0, "an integer from 1 to 65536"),
+        ("num_factors", 2.5, "an integer from 1 to 65536"),
+        ("num_factors", True, "an integer from 1 to 65536"),
+        ("epochs", None, "an integer of at least 1"),
+        ("mini_batch_size", -1, "an integer from 1 to 2147483647, or auto"),
+        ("linear_lr", -0.5, "a number of at least 0"),
+        ("linear_lr", float("nan"), "a number of at least 0"),
+        ("linear_lr", float("inf"), "a number of at least 0"),
+        ("linear_lr", 1e39, "a number of at least 0"),
+        ("linear_lr", 10**400, "a number of at least 0"),
+        ("clip_gradient", 0.0, "a number above 0, or none"),
+        ("eps", 0.0, "a number from 1e-30 to 1.0, or none"),
+        ("bias_init_value", "x", "a number, or none"),
+        ("shuffle", 1, "true or false"),
+        ("seed", -1, "an integer from 0 to 9223372036854775807"),
+    ],
+)
 def test_a_refusal_names_parameter_value_and_what_is_valid(name, value, expected):
     with pytest.raises(UsageError) as raised:
         resolve(**{**REGRESSOR, name: value})
@@ -131,19 +137,50 @@ def test_an_unknown_preset():
 
 
 def test_texts_become_typed_values():
-    given = from_strings({
-        "predictor_type": "regressor", "num_factors": "16", "linear_lr": "1e-3", "mini_batch_size": "auto",
-        "clip_gradient": "None", "shuffle": "False", "epochs": " 3 ", "seed": 7})
-    assert given == {"predictor_type": "regressor", "num_factors": 16, "linear_lr": 0.001, "mini_batch_size": None,
-                     "clip_gradient": None, "shuffle": False, "epochs": 3, "seed": 7}
+    given = from_strings(
+        {
+            "predictor_type": "regressor",
+            "num_factors": "16",
+            "linear_lr": "1e-3",
+            "mini_batch_size": "auto",
+            "clip_gradient": "None",
+            "shuffle": "False",
+            "epochs": " 3 ",
+            "seed": 7,
+        }
+    )
+    assert given == {
+        "predictor_type": "regressor",
+        "num_factors": 16,
+        "linear_lr": 0.001,
+        "mini_batch_size": None,
+        "clip_gradient": None,
+        "shuffle": False,
+        "epochs": 3,
+        "seed": 7,
+    }
     assert type(given["linear_lr"]) is float
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("num_factors", "8.5"), ("num_factors", "1_0"), ("num_factors", ""), ("num_factors", "auto"),
-    ("num_factors", "9" * 5000), ("linear_lr", "fast"), ("linear_lr", "nan"), ("linear_lr", "1e999"),
-    ("linear_lr", "1_0.0"), ("shuffle", "maybe"), ("predictor_type", "Regressor"), ("mini_batch_size", "0"),
-    ("epochs", [3]), ("epochs", {})])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("num_factors", "8.5"),
+        ("num_factors", "1_0"),
+        ("num_factors", ""),
+        ("num_factors", "auto"),
+        ("num_factors", "9" * 5000),
+        ("linear_lr", "fast"),
+        ("linear_lr", "nan"),
+        ("linear_lr", "1e999"),
+        ("linear_lr", "1_0.0"),
+        ("shuffle", "maybe"),
+        ("predictor_type", "Regressor"),
+        ("mini_batch_size", "0"),
+        ("epochs", [3]),
+        ("epochs", {}),
+    ],
+)
 def test_texts_that_are_no_value_are_refused_as_they_stand(name, text):
     with pytest.raises(UsageError) as raised:
         from_strings({name: text})
@@ -151,14 +188,22 @@ def test_texts_that_are_no_value_are_refused_as_they_stand(name, text):
     assert PARAMETERS[name].valid in str(raised.value)
 
 
-@pytest.mark.parametrize(("given", "message"), [
-    ({"mini_batch_siz": "10"},
-     "Additional properties are not allowed ('mini_batch_siz' was unexpected); did you mean 'mini_batch_size'?"),
-    ({"zzz": 1, "yyy": 2}, "Additional properties are not allowed ('zzz', 'yyy' were unexpected)"),
-])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"mini_batch_siz": "10"},
+            "Additional properties are not allowed ('mini_batch_siz' was unexpected); did you mean 'mini_batch_size'?",
+        ),
+        ({"zzz": 1, "yyy": 2}, "Additional properties are not allowed ('zzz', 'yyy' were unexpected)"),
+    ],
+)
 def test_unknown_names_are_refused(given, message):
-    for make in (from_strings, lambda g: resolve(**REGRESSOR, **g),
-                 lambda g: Hyperparameters.from_dict({**REGRESSOR, **g})):
+    for make in (
+        from_strings,
+        lambda g: resolve(**REGRESSOR, **g),
+        lambda g: Hyperparameters.from_dict({**REGRESSOR, **g}),
+    ):
         with pytest.raises(UsageError) as raised:
             make(given)
         assert str(raised.value) == message
@@ -187,8 +232,11 @@ def values_of(parameter):
 PLAIN = {name: values_of(p) for name, p in PARAMETERS.items() if "_init_" not in name}
 
 
-@given(st.fixed_dictionaries({"predictor_type": PLAIN["predictor_type"]},
-                             optional={k: v for k, v in PLAIN.items() if k != "predictor_type"}))
+@given(
+    st.fixed_dictionaries(
+        {"predictor_type": PLAIN["predictor_type"]}, optional={k: v for k, v in PLAIN.items() if k != "predictor_type"}
+    )
+)
 def test_dict_json_and_texts_lose_nothing(values):
     h = resolve(**values)
     assert Hyperparameters.from_dict(json.loads(json.dumps(h.as_dict()))) == h

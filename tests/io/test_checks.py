@@ -11,8 +11,13 @@ def rows(*features, labels=None):
     """A Batch of rows of one feature list each, from lines 11, 12, ... of x."""
     indptr = np.cumsum([0, *map(len, features)]).astype(np.int64)
     labels = np.zeros(len(features)) if labels is None else labels
-    return Batch(indptr, np.array([i for row in features for i in row], np.int32), None, np.array(labels, np.float32),
-                 origin=Origin("x", "line", range(11, 11 + len(features))))
+    return Batch(
+        indptr,
+        np.array([i for row in features for i in row], np.int32),
+        None,
+        np.array(labels, np.float32),
+        origin=Origin("x", "line", range(11, 11 + len(features))),
+    )
 
 
 def test_largest_indices_of_rows_some_of_them_empty():
@@ -29,17 +34,21 @@ def test_rows_that_meet_the_demands_pass_as_they_are():
     assert report == Report()
 
 
-@pytest.mark.parametrize(("demands", "message", "left"), [
-    ({"labels": True}, "x, line 12: the row has no label, which training and metrics need; ", [11, 13]),
-    ({"feature_dim": 4}, "x, line 13: index 7 is beyond the stated feature_dim 4; indices count from 0", [11, 12]),
-    ({"feature_dim": 4, "labels": True}, "x, line 12: the row has no label", [11])])
+@pytest.mark.parametrize(
+    ("demands", "message", "left"),
+    [
+        ({"labels": True}, "x, line 12: the row has no label, which training and metrics need; ", [11, 13]),
+        ({"feature_dim": 4}, "x, line 13: index 7 is beyond the stated feature_dim 4; indices count from 0", [11, 12]),
+        ({"feature_dim": 4, "labels": True}, "x, line 12: the row has no label", [11]),
+    ],
+)
 def test_other_rows_are_refused_or_left_out(demands, message, left):
     batch = rows([0], [1, 2], [7, 3], labels=[1, np.nan, 0])
     with pytest.raises(DataError) as caught:
         next(checked([batch], Report(), on_error="fail", **demands))
     assert str(caught.value).startswith(message)
     report = Report()
-    kept, = checked([batch], report, on_error="skip", **demands)
+    (kept,) = checked([batch], report, on_error="skip", **demands)
     assert [kept.place(row)["number"] for row in range(len(kept))] == left
     assert report.counts == {"rows skipped": 3 - len(left)}
     assert str(report.errors[0]).startswith(message)

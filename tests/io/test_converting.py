@@ -46,15 +46,27 @@ def test_a_summary_is_that_of_all_rows_however_they_are_cut():
         cut.add(rows.take(slice(start, start + 7)))
     assert cut.as_dict() == whole.as_dict()
     assert whole.as_dict() == {
-        "rows": 50, "non_zeros": len(rows.indices), "feature_dim": int(rows.indices.max()) + 1, "unlabelled": 0,
-        "label_counts": {"0": int((rows.labels == 0).sum()), "1": int(rows.labels.sum())}, "label_range": [0, 1],
-        "value_range": [float(rows.values.min()), float(rows.values.max())]}
+        "rows": 50,
+        "non_zeros": len(rows.indices),
+        "feature_dim": int(rows.indices.max()) + 1,
+        "unlabelled": 0,
+        "label_counts": {"0": int((rows.labels == 0).sum()), "1": int(rows.labels.sum())},
+        "label_range": [0, 1],
+        "value_range": [float(rows.values.min()), float(rows.values.max())],
+    }
 
 
 def test_a_summary_of_odd_rows():
     summary = Summary()
-    assert summary.as_dict() == {"rows": 0, "non_zeros": 0, "feature_dim": 0, "label_counts": {}, "label_range": None,
-                                 "unlabelled": 0, "value_range": None}
+    assert summary.as_dict() == {
+        "rows": 0,
+        "non_zeros": 0,
+        "feature_dim": 0,
+        "label_counts": {},
+        "label_range": None,
+        "unlabelled": 0,
+        "value_range": None,
+    }
     summary.add(labelled([np.nan, 2, np.nan]))
     assert (summary.unlabelled, summary.as_dict()["label_counts"]) == (2, {"2": 1})
     summary.add(labelled(range(20)))
@@ -67,17 +79,29 @@ def test_a_summary_of_odd_rows():
     assert summary.value_range == [1, 1]
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.floats(allow_nan=False, allow_infinity=False,
-                                                                            width=32))
+@given(
+    st.floats(allow_nan=False, allow_infinity=False, width=32),
+    st.floats(allow_nan=False, allow_infinity=False, width=32),
+)
 def test_different_labels_have_different_texts(one, other):
     assert np.float32(label_text(one)) == np.float32(one)
     assert (label_text(one) == label_text(other)) == (one == other)
 
 
-@pytest.mark.parametrize(("path", "given_format", "expected"), [
-    ("a.svm", None, "libsvm"), ("a.libsvm.gz", None, "libsvm"), ("a.txt.zst", None, "libsvm"), ("a", None, "recordio"),
-    ("a.rec", None, "recordio"), ("a.gz", None, "recordio"), ("a.svm", "recordio", "recordio"), ("-", None, "recordio"),
-    ("-", "libsvm", "libsvm")])
+@pytest.mark.parametrize(
+    ("path", "given_format", "expected"),
+    [
+        ("a.svm", None, "libsvm"),
+        ("a.libsvm.gz", None, "libsvm"),
+        ("a.txt.zst", None, "libsvm"),
+        ("a", None, "recordio"),
+        ("a.rec", None, "recordio"),
+        ("a.gz", None, "recordio"),
+        ("a.svm", "recordio", "recordio"),
+        ("-", None, "recordio"),
+        ("-", "libsvm", "libsvm"),
+    ],
+)
 def test_the_output_format(path, given_format, expected):
     assert output_format(path, given_format) == expected
 

@@ -48,12 +48,17 @@ def sizes(parts):
 
 
 CONTENTS = {
-    "a.svm": (b"0 1:1\n", "libsvm"), "a.ffm": (b"0 1:1:1\n", "libffm"), "empty": (b"", "libsvm"),
+    "a.svm": (b"0 1:1\n", "libsvm"),
+    "a.ffm": (b"0 1:1:1\n", "libffm"),
+    "empty": (b"", "libsvm"),
     "a.rec": (recordio.encode(random_rows(), 30), "recordio"),
     "a.jsonl": (b'{"features": [1]}\n{"features": [2]}\n', "jsonlines"),
-    "a.json": (b'{"instances": [{"features": [1]}]}', None), "a.csv": (b"a,b\n1,2\n", None),
-    "a.tsv": (b"a\tb\n1\t2\n", None), "a.svm.gz": (gzip.compress(b"0 1:1\n"), None),
-    "no_suffix": (bz2.compress(b"0 1:1\n"), None)}
+    "a.json": (b'{"instances": [{"features": [1]}]}', None),
+    "a.csv": (b"a,b\n1,2\n", None),
+    "a.tsv": (b"a\tb\n1\t2\n", None),
+    "a.svm.gz": (gzip.compress(b"0 1:1\n"), None),
+    "no_suffix": (bz2.compress(b"0 1:1\n"), None),
+}
 
 
 @pytest.mark.parametrize("name", CONTENTS)
@@ -64,7 +69,7 @@ def test_what_can_be_cut(name):
 
 def test_what_can_be_cut_goes_by_the_format_told():
     Path("a").write_bytes(b"1,2\n")
-    source, = find(["a"])
+    (source,) = find(["a"])
     assert [cuttable(source, ReadOptions(format=name)) for name in ("csv", "libffm")] == [None, "libffm"]
     parquet.write_table(pa.table({"a": [1]}), "a.parquet")
     assert cuttable(*find(["a.parquet"]), AUTO) is None
@@ -139,9 +144,11 @@ def test_files_that_cannot_be_cut_are_dealt_where_they_are_many(count):
         assert sorted(itertools.chain(*dealt)) == [source.path for source in sources[:-1]]
     else:
         assert dealt == [[source.path for source in sources[:-1]]] * 2
-        note, = notes
-        assert note == ("gzip files cannot be cut, so every worker reads all of 0.gz and the 6 after it and keeps its "
-                        "share of the rows; make recordIO of them with fm convert, or name 8 or more of about one size")
+        (note,) = notes
+        assert note == (
+            "gzip files cannot be cut, so every worker reads all of 0.gz and the 6 after it and keeps its "
+            "share of the rows; make recordIO of them with fm convert, or name 8 or more of about one size"
+        )
 
 
 def test_a_large_file_among_many_is_read_by_all():
@@ -150,8 +157,10 @@ def test_a_large_file_among_many_is_read_by_all():
     Path("x.gz").write_bytes(gzip.compress(b"0 1:1\n"))
     sources = find(["*.csv", "x.gz"])
     parts, notes = deal(sources, AUTO, 2)
-    assert parts == [[Share(source.path, source.size, (worker + n) % 2, 2) for n, source in enumerate(sources)]
-                     for worker in range(2)]
+    assert parts == [
+        [Share(source.path, source.size, (worker + n) % 2, 2) for n, source in enumerate(sources)]
+        for worker in range(2)
+    ]
     assert notes[0].startswith("csv and gzip files cannot be cut")
 
 
@@ -163,7 +172,7 @@ def test_in_order_the_workers_rows_are_those_of_the_sources(data, workers):
         source = numbered(f"{n}.svm", rows, 100 * n, data.draw(st.sampled_from([b"\n", b"\r\n"])))
         if packed:
             Path(f"{n}.gz").write_bytes(gzip.compress(Path(source.path).read_bytes()))
-            source, = find([f"{n}.gz"])
+            (source,) = find([f"{n}.gz"])
         sources.append(source)
     parts = in_order(sources, AUTO, workers)
     assert len(parts) == workers
@@ -210,7 +219,7 @@ def test_units_of_the_pieces_number_the_lines_of_the_file():
     Path("a.svm").write_bytes(content)
     report, pieces = Report(), cut(*find([source.path]), "libsvm", SMALLEST)
     list(read_batches(pieces[::-1], ReadOptions(on_error="skip"), report))
-    error, = report.errors
+    (error,) = report.errors
     before = itertools.takewhile(lambda piece: piece.name != error.source, pieces)
     assert sum(report.units[piece.name] for piece in before) + error.number == 778
     assert sum(report.units.values()) == 3000

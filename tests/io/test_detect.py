@@ -20,17 +20,40 @@ KNOWN = [
     (b'{"data": {"features": {"keys": [1], "values": [1], "shape": [9]}}}', "jsonlines"),
     (b'{"features": [' + b"1.5, " * 9000, "jsonlines"),
     (b'{"a": ' * 3000, "jsonlines"),
-    (b"", "libsvm"), (b"\n\n", "libsvm"), (b"# nothing yet", "libsvm"), (b"\xef\xbb\xbf", "libsvm"),
-    (b"0 1:1 2:0.5\n", "libsvm"), (b"+1\t1:1\t2:0.5\r\n", "libsvm"), (b"-1:0.25 7:1", "libsvm"),
-    (b"1.5e-3 qid:3 1:1", "libsvm"), (b"1 3:x", "libsvm"), (b"1 3:1 oops", "libsvm"),
-    (b"1 # all zero\n", "libsvm"), (b"0\n1\n0\n", "libsvm"), (b"0\n", "libsvm"), (b"0\n1 3:1\n", "libsvm"),
-    (b"# c\n\n0\n1:2\n1 3:1 4:1 5", "libsvm"), (b"0\n1\t0:3:1", "libffm"), (b"\xef\xbb\xbf0 1:1\n", "libsvm"),
-    (b"1 0:3:1 1:4:1\n", "libffm"), (b"0\n1\t0:3:1\n", "libffm"),
-    (b"a,b,c\n1,2,3\n", "csv"), (b"1,2,3", "csv"), (b'"x y","1\n2"\n', "csv"), (b"\xef\xbb\xbflabel,x\n", "csv"),
-    (b"na\xefve,caf\xe9\n", "csv"), (b"1 2,3\n", "csv"), (b"12:30,1\n", "csv"),
-    (b"\n#\xd7", "recordio"), (b"PAR", "parquet"), (b"\n#", "libsvm"),
+    (b"", "libsvm"),
+    (b"\n\n", "libsvm"),
+    (b"# nothing yet", "libsvm"),
+    (b"\xef\xbb\xbf", "libsvm"),
+    (b"0 1:1 2:0.5\n", "libsvm"),
+    (b"+1\t1:1\t2:0.5\r\n", "libsvm"),
+    (b"-1:0.25 7:1", "libsvm"),
+    (b"1.5e-3 qid:3 1:1", "libsvm"),
+    (b"1 3:x", "libsvm"),
+    (b"1 3:1 oops", "libsvm"),
+    (b"1 # all zero\n", "libsvm"),
+    (b"0\n1\n0\n", "libsvm"),
+    (b"0\n", "libsvm"),
+    (b"0\n1 3:1\n", "libsvm"),
+    (b"# c\n\n0\n1:2\n1 3:1 4:1 5", "libsvm"),
+    (b"0\n1\t0:3:1", "libffm"),
+    (b"\xef\xbb\xbf0 1:1\n", "libsvm"),
+    (b"1 0:3:1 1:4:1\n", "libffm"),
+    (b"0\n1\t0:3:1\n", "libffm"),
+    (b"a,b,c\n1,2,3\n", "csv"),
+    (b"1,2,3", "csv"),
+    (b'"x y","1\n2"\n', "csv"),
+    (b"\xef\xbb\xbflabel,x\n", "csv"),
+    (b"na\xefve,caf\xe9\n", "csv"),
+    (b"1 2,3\n", "csv"),
+    (b"12:30,1\n", "csv"),
+    (b"\n#\xd7", "recordio"),
+    (b"PAR", "parquet"),
+    (b"\n#", "libsvm"),
     (b"label\tx\n0\t3\n", "tsv"),
-    (b"1\t\t\n", "tsv"), (b"\t1\n", "tsv"), (b"a, b\tc\n", "tsv"), (b"0\t12:30\t5\n", "tsv"),
+    (b"1\t\t\n", "tsv"),
+    (b"\t1\n", "tsv"),
+    (b"a, b\tc\n", "tsv"),
+    (b"0\t12:30\t5\n", "tsv"),
 ]
 
 
@@ -40,15 +63,28 @@ def test_known_formats(head, name):
     assert name in FORMATS
 
 
-@pytest.mark.parametrize("head", [
-    b"\x7fELF\x02\x01\x01\0\0", b"label\n0\n1\n", b"1 2 3\n", b"0\n1 3", b"hello world\n", b"[1, 2]\n", b"PARQ",
-    "1,2\n".encode("utf-16"), b"1,\x002\n", b"0x1 1:1\n"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x7fELF\x02\x01\x01\0\0",
+        b"label\n0\n1\n",
+        b"1 2 3\n",
+        b"0\n1 3",
+        b"hello world\n",
+        b"[1, 2]\n",
+        b"PARQ",
+        "1,2\n".encode("utf-16"),
+        b"1,\x002\n",
+        b"0x1 1:1\n",
+    ],
+)
 def test_what_is_none_of_them(head):
     with pytest.raises(DataError) as caught:
         detect(head, "x.bin")
     assert str(caught.value) == (
         "x.bin: the content is of no known format (libsvm, libffm, csv, tsv, parquet, recordio, json, jsonlines); "
-        "if it is one of these, name it with --format")
+        "if it is one of these, name it with --format"
+    )
 
 
 def test_long_numbers_take_no_time():
@@ -67,11 +103,30 @@ def test_a_pipe_that_gives_a_byte_at_a_time_is_detected_alike(head, name):
     assert stream.read() == head
 
 
-@pytest.mark.parametrize(("head", "decided"), [
-    (b"", False), (b"\n", False), (b"\n#", False), (b"PAR1", True), (b"PAR", False), (b"P,1\n", True),
-    (b"\n0 1:1\n", True), (b"0\n", False), (b"0#x\n1 1:1\n", True), (b"0\n1\t2\n", True),
-    (b"0 1:1", False), (b"# c\n", False), (b"# c\n0\n", False), (b"\n#c\n", False), (b'{"features": [1]}\n', True),
-    (b"{\n", False), (b'{\n"instances"', True), (b'{"features":\n', False), (b"\xef\xbb\xbf\n", False)])
+@pytest.mark.parametrize(
+    ("head", "decided"),
+    [
+        (b"", False),
+        (b"\n", False),
+        (b"\n#", False),
+        (b"PAR1", True),
+        (b"PAR", False),
+        (b"P,1\n", True),
+        (b"\n0 1:1\n", True),
+        (b"0\n", False),
+        (b"0#x\n1 1:1\n", True),
+        (b"0\n1\t2\n", True),
+        (b"0 1:1", False),
+        (b"# c\n", False),
+        (b"# c\n0\n", False),
+        (b"\n#c\n", False),
+        (b'{"features": [1]}\n', True),
+        (b"{\n", False),
+        (b'{\n"instances"', True),
+        (b'{"features":\n', False),
+        (b"\xef\xbb\xbf\n", False),
+    ],
+)
 def test_no_more_is_waited_for_than_decides(head, decided):
     assert enough(head) == decided
 

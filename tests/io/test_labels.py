@@ -40,11 +40,15 @@ def test_a_regression_keeps_labels():
     assert batch.labels.tolist() == [-3.5, 0, 9]
 
 
-@pytest.mark.parametrize(("options", "mapped", "valid"), [
-    ({"positive": ">50K"}, [1, 0, np.nan, 0, 0], [True] * 5),
-    ({"positive": "1"}, [0, 0, np.nan, 1, 0], [True] * 5),
-    ({"binary": True}, [np.nan, np.nan, np.nan, 1, 1], [False, False, True, True, True]),
-    ({}, [np.nan, np.nan, np.nan, 1, np.nan], [False, False, True, True, False])])
+@pytest.mark.parametrize(
+    ("options", "mapped", "valid"),
+    [
+        ({"positive": ">50K"}, [1, 0, np.nan, 0, 0], [True] * 5),
+        ({"positive": "1"}, [0, 0, np.nan, 1, 0], [True] * 5),
+        ({"binary": True}, [np.nan, np.nan, np.nan, 1, 1], [False, False, True, True, True]),
+        ({}, [np.nan, np.nan, np.nan, 1, np.nan], [False, False, True, True, False]),
+    ],
+)
 def test_labels_written_as_text(options, mapped, valid):
     got, ok = Labels(**options).from_texts([">50K", "<=50K", None, "1.0", "TRUE"])
     np.testing.assert_array_equal(got, np.array(mapped, np.float32))

@@ -1,4 +1,5 @@
 """Content types, and what an Accept header asks for."""
+
 import pytest
 
 from fmcore.io.requests.media import KNOWN, TYPES, AcceptError, ContentTypeError, answer_type, request_type
@@ -7,9 +8,16 @@ JSON, LINES, RECORDS = "application/json", "application/jsonlines", "application
 OTHER = "application/x-jsonlines"
 
 
-@pytest.mark.parametrize(("header", "found"), [
-    (JSON, JSON), ("Application/JSON; charset=utf-8", JSON), (" application/jsonlines ;x=1;y", LINES),
-    (RECORDS, RECORDS), (OTHER, OTHER)])
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        (JSON, JSON),
+        ("Application/JSON; charset=utf-8", JSON),
+        (" application/jsonlines ;x=1;y", LINES),
+        (RECORDS, RECORDS),
+        (OTHER, OTHER),
+    ],
+)
 def test_types_of_requests(header, found):
     assert request_type(header) == found
 
@@ -20,15 +28,30 @@ def test_unknown_types_of_requests(header):
         request_type(header)
 
 
-@pytest.mark.parametrize(("accept", "own", "found"), [
-    (None, JSON, JSON), ("", LINES, LINES), ("*/*", RECORDS, RECORDS), (" , ", JSON, JSON),
-    ("application/*", OTHER, OTHER), ("text/html, */*;q=0.1", LINES, LINES),
-    (JSON, RECORDS, JSON), ("APPLICATION/JSON;charset=utf-8", RECORDS, JSON), (OTHER, JSON, OTHER),
-    (f"{JSON}, {RECORDS}", LINES, JSON), (f"{RECORDS}, {JSON}", LINES, RECORDS), (f"{JSON}, */*", LINES, JSON),
-    (f"{JSON};q=0.5, {RECORDS}", JSON, RECORDS), (f"*/*;q=1, {JSON};q=0.5", JSON, LINES),
-    (f"{JSON};q=0, */*", JSON, LINES), (f"{JSON};q=0.2, application/*;q=0.3", JSON, LINES),
-    (f"text/csv, {LINES};Q=0.001", JSON, LINES), (f"{JSON};q=high", LINES, JSON),
-    (f"{JSON};q=1.7, {LINES}", LINES, JSON)])
+@pytest.mark.parametrize(
+    ("accept", "own", "found"),
+    [
+        (None, JSON, JSON),
+        ("", LINES, LINES),
+        ("*/*", RECORDS, RECORDS),
+        (" , ", JSON, JSON),
+        ("application/*", OTHER, OTHER),
+        ("text/html, */*;q=0.1", LINES, LINES),
+        (JSON, RECORDS, JSON),
+        ("APPLICATION/JSON;charset=utf-8", RECORDS, JSON),
+        (OTHER, JSON, OTHER),
+        (f"{JSON}, {RECORDS}", LINES, JSON),
+        (f"{RECORDS}, {JSON}", LINES, RECORDS),
+        (f"{JSON}, */*", LINES, JSON),
+        (f"{JSON};q=0.5, {RECORDS}", JSON, RECORDS),
+        (f"*/*;q=1, {JSON};q=0.5", JSON, LINES),
+        (f"{JSON};q=0, */*", JSON, LINES),
+        (f"{JSON};q=0.2, application/*;q=0.3", JSON, LINES),
+        (f"text/csv, {LINES};Q=0.001", JSON, LINES),
+        (f"{JSON};q=high", LINES, JSON),
+        (f"{JSON};q=1.7, {LINES}", LINES, JSON),
+    ],
+)
 def test_answers(accept, own, found):
     assert answer_type(accept, own) == found
 

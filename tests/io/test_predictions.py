@@ -50,10 +50,28 @@ def test_every_power_of_two_and_many_bit_patterns_read_back():
     assert [decimal.Decimal(t) for t in written] == digits
 
 
-@pytest.mark.parametrize(("x", "expected"), [
-    (0, "0"), (-0.0, "-0"), (1, "1"), (-1.5, "-1.5"), (100, "100"), (123456.7, "123456.7"), (9e9, "9000000000"),
-    (1e10, "1e10"), (1.5e10, "1.5e10"), (1e-5, "0.00001"), (-1.2345678e-5, "-0.000012345678"), (1e-6, "1e-6"),
-    (3.4028235e38, "3.4028235e38"), (1e-45, "1e-45"), (16777216, "16777216"), (np.inf, "inf"), (-np.inf, "-inf")])
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (0, "0"),
+        (-0.0, "-0"),
+        (1, "1"),
+        (-1.5, "-1.5"),
+        (100, "100"),
+        (123456.7, "123456.7"),
+        (9e9, "9000000000"),
+        (1e10, "1e10"),
+        (1.5e10, "1.5e10"),
+        (1e-5, "0.00001"),
+        (-1.2345678e-5, "-0.000012345678"),
+        (1e-6, "1e-6"),
+        (3.4028235e38, "3.4028235e38"),
+        (1e-45, "1e-45"),
+        (16777216, "16777216"),
+        (np.inf, "inf"),
+        (-np.inf, "-inf"),
+    ],
+)
 def test_plain_or_exponent(x, expected):
     assert text(x) == expected
 
@@ -74,7 +92,8 @@ def test_csv_reads_back_with_odd_ids():
 
 def test_csv_rows_without_an_id_have_their_number():
     assert write("csv", "regressor", (SCORES[:2],), (SCORES[:2], ["x", None])) == (
-        "id,score\n1,0.4\n2,0.5\nx,0.4\n4,0.5\n")
+        "id,score\n1,0.4\n2,0.5\nx,0.4\n4,0.5\n"
+    )
 
 
 @pytest.mark.parametrize("ids", [None, ["a", None, 'quote " \\ \t é', ""]])

@@ -26,8 +26,13 @@ folder_kept = settings(max_examples=80, suppress_health_check=[HealthCheck.funct
 LINES = {
     "libsvm": [b"0 1:1 2:0.5", b"1:2 7:3\t9:1", b"# \xd1\x81\xe2\x82\xac", b"", b"  ", b"-1 3:1 # c", b"1"],
     "libffm": [b"0 1:1:1", b"1 0:7:3 1:9:1", b"#", b"", b"1"],
-    "jsonlines": [b'{"features": [1, 0, 2]}', b"", b'{"id": "\xd1\x81\xe2\x82\xac", "features": [3]}', b" ",
-                  b'{"features": {"keys": [5], "values": [1.5]}}'],
+    "jsonlines": [
+        b'{"features": [1, 0, 2]}',
+        b"",
+        b'{"id": "\xd1\x81\xe2\x82\xac", "features": [3]}',
+        b" ",
+        b'{"features": {"keys": [5], "values": [1.5]}}',
+    ],
 }
 
 
@@ -78,8 +83,15 @@ def rows(sources, name, report=None, **options):
         values = np.ones(len(batch.indices)) if batch.values is None else batch.values
         weights = np.ones(len(batch)) if batch.weights is None else batch.weights
         for row, (start, stop) in enumerate(itertools.pairwise(batch.indptr)):
-            found.append((batch.indices[start:stop].tolist(), values[start:stop].tolist(), str(batch.labels[row]),
-                          float(weights[row]), batch.ids and batch.ids[row]))
+            found.append(
+                (
+                    batch.indices[start:stop].tolist(),
+                    values[start:stop].tolist(),
+                    str(batch.labels[row]),
+                    float(weights[row]),
+                    batch.ids and batch.ids[row],
+                )
+            )
     return found
 
 
@@ -94,7 +106,7 @@ def test_the_ranges_of_a_text_are_its_lines_wherever_it_is_cut(tmp_path, name, d
     whole, report = Report(), Report()
     assert rows(found, name, report) == rows([Source(str(path))], name, whole)
     assert (report.counts, report.facts) == (whole.counts, whole.facts)
-    starts = [at for at in range(len(content)) if content[max(0, at - 1):at] in {b"", b"\n"}]
+    starts = [at for at in range(len(content)) if content[max(0, at - 1) : at] in {b"", b"\n"}]
     assert report.units == {source.name: begun(source, starts) for source in found}
     assert not whole.units
 
@@ -117,8 +129,13 @@ def test_the_ranges_of_records_are_those_that_begin_in_them(tmp_path, content, d
 
 @pytest.mark.parametrize("name", ["recordio", "libsvm"])
 @folder_kept
-@given(parts=st.lists(st.sampled_from(
-    [MAGIC, b"\0", b"\n", b"\xff\xff\xff\x3f", frame(b"ab"), frame(b"", 1), frame(b"", 2), frame(b"", 3)])))
+@given(
+    parts=st.lists(
+        st.sampled_from(
+            [MAGIC, b"\0", b"\n", b"\xff\xff\xff\x3f", frame(b"ab"), frame(b"", 1), frame(b"", 2), frame(b"", 3)]
+        )
+    )
+)
 def test_every_byte_of_whatever_it_is_stands_in_one_range(tmp_path, name, parts):
     path = tmp_path / "x"
     path.write_bytes(b"".join(parts))
@@ -131,11 +148,13 @@ def test_a_range_for_each_byte(tmp_path, monkeypatch, name):
     batch = random_rows(12)
     content = {
         "recordio": recordio.encode(batch, 30) + frame(sparse([1], [2.0], 9) + label(1) + field(5, b"ab" + MAGIC * 3)),
-        "jsonlines": "\n\n".join(json.dumps({"features": {"keys": [n], "values": [1]}, "id": "€" * n})
-                                 for n in range(9)).encode(),
-        "libsvm": BOM + text.encode_libsvm(batch) + "1 # €\n\n0 3:1".encode()}[name]
+        "jsonlines": "\n\n".join(
+            json.dumps({"features": {"keys": [n], "values": [1]}, "id": "€" * n}) for n in range(9)
+        ).encode(),
+        "libsvm": BOM + text.encode_libsvm(batch) + "1 # €\n\n0 3:1".encode(),
+    }[name]
     (tmp_path / "x").write_bytes(content)
-    source, = find([tmp_path / "x"])
+    (source,) = find([tmp_path / "x"])
     found = cut(source, name, 1)
     assert len(found) == len(content)
     assert [source.size for source in found] == [1] * len(content)
@@ -204,7 +223,7 @@ def test_a_file_cut_off_meanwhile(tmp_path, name):
     content = {"libsvm": b"0 1:1\n" * 50, "recordio": frame(sparse([1], [1.0], 9)) * 20}[name]
     path.write_bytes(content)
     found = pieces(path, [len(content) // 2], name)
-    path.write_bytes(content[:-len(content) // 4])
+    path.write_bytes(content[: -len(content) // 4])
     assert rows(found[:1], name)
     with pytest.raises(DataError, match=rf"x\[\d+:{len(content)}\]: it ends after .* when the command began"):
         rows(found[1:], name)
@@ -224,7 +243,7 @@ def test_every_truncation_of_records_and_damage_within_is_found(tmp_path):
             with pytest.raises(DataError, match=r"x\[.*truncated"):
                 rows(pieces(path, [end // 3, end // 2, end - 3], "recordio"), "recordio")
     for at in range(0, len(content), size):
-        path.write_bytes(content[:at] + b"\0" + content[at + 1:])
+        path.write_bytes(content[:at] + b"\0" + content[at + 1 :])
         with pytest.raises(DataError, match=r"x\[.*a record begins with"):
             rows(pieces(path, range(10, len(content), 40), "recordio"), "recordio")
 

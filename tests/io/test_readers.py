@@ -54,9 +54,11 @@ def test_sources_in_order_with_every_rows_place(files, threads):
     for name in ("indptr", "indices", "values", "labels"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(expected, name))
     assert report.facts == {"min_index": 1, "max_index": 345}
-    note, = report.notes
-    assert note == ("lowest index is 1 in a.svm and the 1 after it: indices look 1-based and are kept as they stand; "
-                    "--index-base 1 would shift them to 0")
+    (note,) = report.notes
+    assert note == (
+        "lowest index is 1 in a.svm and the 1 after it: indices look 1-based and are kept as they stand; "
+        "--index-base 1 would shift them to 0"
+    )
 
 
 def test_any_number_of_threads_gives_equal_batches(files):
@@ -97,7 +99,9 @@ def test_an_error_comes_after_the_rows_before_it_and_names_its_place(files, thre
     assert sum(map(len, batches)) == 70
     assert report.counts == {"rows skipped": 2}
     assert [str(error).split(":")[0] for error in report.errors] == [
-        "bad.svm, line 31, field 3", "bad.svm, line 52, field 1"]
+        "bad.svm, line 31, field 3",
+        "bad.svm, line 52, field 1",
+    ]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -163,12 +167,15 @@ def test_pipes_and_standard_input(files, threads):
     writer.start()
     assert places(reading(["pipe"], threads=threads)[0]) == [f"pipe, line {n}" for n in range(1, 51)]
     writer.join()
-    code = ("from fmcore.io.options import *\nfrom fmcore.io.readers import read_batches\n"
-            "from fmcore.io.sources.source import find\n"
-            f"options = ReadOptions(threads={threads})\n"
-            "for batch in read_batches(find(['-']), options, Report()): print(batch.place(0), len(batch))")
-    done = subprocess.run([sys.executable, "-c", code], input="".join(LINES), text=True, capture_output=True,
-                          check=True, cwd=ROOT)
+    code = (
+        "from fmcore.io.options import *\nfrom fmcore.io.readers import read_batches\n"
+        "from fmcore.io.sources.source import find\n"
+        f"options = ReadOptions(threads={threads})\n"
+        "for batch in read_batches(find(['-']), options, Report()): print(batch.place(0), len(batch))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input="".join(LINES), text=True, capture_output=True, check=True, cwd=ROOT
+    )
     assert (done.stdout, done.stderr) == ("{'source': 'stdin', 'unit': 'line', 'number': 1} 50\n", "")
 
 
@@ -197,6 +204,7 @@ def test_stopping_early_closes_the_source_and_the_threads(files, threads):
 
 def test_a_codec_counts_units_and_offsets_from_its_piece(files, monkeypatch):
     """A stand-in for record formats: a record is 4 bytes; "bad!" is none, and 'cut' leaves one short at the end."""
+
     def chunks(stream):
         for number in range(1, 99):
             piece = stream.read(8)
@@ -207,18 +215,25 @@ def test_a_codec_counts_units_and_offsets_from_its_piece(files, monkeypatch):
             yield memoryview(piece)
 
     def decode(chunk, on_error):
-        records = [bytes(chunk[n:n + 4]) for n in range(0, len(chunk), 4)]
-        bad = [DataError("bad", unit="record", number=n + 1, offset=4 * n)
-               for n, r in enumerate(records) if r == b"bad!"]
+        records = [bytes(chunk[n : n + 4]) for n in range(0, len(chunk), 4)]
+        bad = [
+            DataError("bad", unit="record", number=n + 1, offset=4 * n) for n, r in enumerate(records) if r == b"bad!"
+        ]
         if bad and on_error == "fail":
             raise bad[0]
         good = [n + 1 for n, r in enumerate(records) if r != b"bad!"]
-        batch = Batch(np.zeros(len(good) + 1, np.int64), np.empty(0, np.int32), None, np.zeros(len(good), np.float32),
-                      origin=Origin(None, "record", good))
+        batch = Batch(
+            np.zeros(len(good) + 1, np.int64),
+            np.empty(0, np.int32),
+            None,
+            np.zeros(len(good), np.float32),
+            origin=Origin(None, "record", good),
+        )
         return Decoded(batch, len(records), tuple(bad), (("feature_dim", len(good)),))
 
-    monkeypatch.setitem(readers.CODECS, "recordio", lambda options: Codec(
-        chunks, lambda chunk: decode(chunk, options.on_error)))
+    monkeypatch.setitem(
+        readers.CODECS, "recordio", lambda options: Codec(chunks, lambda chunk: decode(chunk, options.on_error))
+    )
     (files / "x.rec").write_bytes(b"\x0a\x23\xd7\xce" + b"good" * 4 + b"bad!" + b"good" * 3)
     batches, report = reading(["x.rec"], on_error="skip")
     assert places(batches) == [f"x.rec, record {n}" for n in (1, 2, 3, 4, 5, 7, 8, 9)]

@@ -1,4 +1,5 @@
 """The record codec against google protobuf: whatever the bytes, both say the same."""
+
 import math
 
 import numpy as np
@@ -14,8 +15,10 @@ from fmcore.rows.batch import Batch
 
 Record = record_message.record_class()
 KINDS = {
-    "float32_tensor": st.floats(width=32), "float64_tensor": st.floats(),
-    "int32_tensor": st.integers(-2**31, 2**31 - 1)}
+    "float32_tensor": st.floats(width=32),
+    "float64_tensor": st.floats(),
+    "int32_tensor": st.integers(-(2**31), 2**31 - 1),
+}
 TENSORS = list(KINDS)
 some = st.sampled_from
 
@@ -24,8 +27,14 @@ def numbers(batch):
     """Everything in a batch, comparable; NaN equals NaN."""
     values = np.ones(len(batch.indices), np.float32) if batch.values is None else batch.values
     weights = np.ones(len(batch), np.float32) if batch.weights is None else batch.weights
-    return (batch.indptr.tolist(), batch.indices.tolist(), repr(values.tolist()), repr(batch.labels.tolist()),
-            weights.tolist(), batch.ids or [None] * len(batch))
+    return (
+        batch.indptr.tolist(),
+        batch.indices.tolist(),
+        repr(values.tolist()),
+        repr(batch.labels.tolist()),
+        weights.tolist(),
+        batch.ids or [None] * len(batch),
+    )
 
 
 def by_codec(payload):
@@ -46,8 +55,14 @@ def by_google(payload):
         row = record_message.row_of(record, place)
     except DataError as error:
         return str(error)
-    return ([0, len(row.indices)], row.indices.tolist(), repr(row.values.tolist()), repr([row.label]), [row.weight],
-            [row.uid])
+    return (
+        [0, len(row.indices)],
+        row.indices.tolist(),
+        repr(row.values.tolist()),
+        repr([row.label]),
+        [row.weight],
+        [row.uid],
+    )
 
 
 def is_fast(payload):
@@ -91,7 +106,7 @@ def edited(draw):
     data = bytearray(draw(records()).SerializeToString())
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
-        data[at:at + draw(st.integers(0, 2))] = draw(st.binary(max_size=2))
+        data[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=2))
     return bytes(data)
 
 
@@ -119,10 +134,27 @@ def composed(draw):
     entry = draw(some([[key, value]] * 3 + [[value, key], [field(1, b"x"), value], [value]]))
     pieces = [field(1, *entry, size=draw(some([1, 4, 6]))), label(2.5)]
     extra = [
-        field(1, *entry), label(3), label(2, b"weight"), label(-1, b"weight"), label(math.nan, b"weight"),
-        label(4, b"other"), label(math.inf), label(math.nan), field(3, b"one"), field(3, "zwölf".encode()),
-        field(3, b"\xff"), field(4, b"\xff"), field(6, b"new"), b"\x33\x34", sparse([4], [1], 5),
-        features(key=b"other"), field(2), field(1), field(0), b"\x00"]
+        field(1, *entry),
+        label(3),
+        label(2, b"weight"),
+        label(-1, b"weight"),
+        label(math.nan, b"weight"),
+        label(4, b"other"),
+        label(math.inf),
+        label(math.nan),
+        field(3, b"one"),
+        field(3, "zwölf".encode()),
+        field(3, b"\xff"),
+        field(4, b"\xff"),
+        field(6, b"new"),
+        b"\x33\x34",
+        sparse([4], [1], 5),
+        features(key=b"other"),
+        field(2),
+        field(1),
+        field(0),
+        b"\x00",
+    ]
     return b"".join(draw(st.permutations(pieces + draw(st.lists(some(extra), max_size=3)))))
 
 
@@ -145,30 +177,39 @@ def test_the_common_form_takes_the_fast_road(kind, keys):
     assert is_fast(payload)
     batch = recordio.decode(frame(payload)).batch
     assert numbers(batch) == (
-        [0, 5 if keys else 4], keys or [0, 1, 3, 4], "[1.0, -2.0, 0.0, 4.0, 5.0]" if keys else "[1.0, -2.0, 4.0, 5.0]",
-        "[3.0]", [2.0], ["id 1"])
+        [0, 5 if keys else 4],
+        keys or [0, 1, 3, 4],
+        "[1.0, -2.0, 0.0, 4.0, 5.0]" if keys else "[1.0, -2.0, 4.0, 5.0]",
+        "[3.0]",
+        [2.0],
+        ["id 1"],
+    )
 
 
-@pytest.mark.parametrize(("payload", "field_name", "problem"), [
-    (sparse([5], [1], 5), "features.values.keys", "key 5 is out of range; the shape is [5]"),
-    (sparse([2**31 - 1], [1]), "features.values.keys", "out of range; the largest index is 2147483646"),
-    (sparse([2**64 - 1], [1]), "features.values.keys", "key 18446744073709551615 is out of range"),
-    (sparse([1, 2], [1], 5), "features.values", "2 keys, but 1 values"),
-    (sparse([1], [math.nan], 5), "features.values.values", "value 1 is not finite"),
-    (features(field(1, floats(1, math.inf))), "features.values.values", "value 2 is not finite"),
-    (features(field(1, np.float64(1e39).tobytes()), kind=3), "features.values.values", "value 1 is not finite"),
-    (sparse([1], [1], 2, 5), "features.values.shape", "the shape is [2, 5]; expected one row"),
-    (sparse([1], [1], 2**31), "features.values.shape", "the largest feature_dim is 2147483647"),
-    (sparse([], [1, 2], 3), "features.values", "2 dense values, but the shape is [3]"),
-    (b"", "features", "no features under the key 'values'"),
-    (sparse([], []) + features(key=b"more"), "features", "the key 'more'"),
-    (features(field(1, b"jpeg"), kind=9), "features.values", "holds bytes; expected a tensor"),
-    (field(1, field(1, b"values"), field(2)), "features.values", "holds nothing; expected a tensor"),
-    (sparse([], []) + label(-math.inf), "label.values", "the label is not finite"),
-    (sparse([], []) + label(-1, b"weight"), "label.weight", "the weight is -1"),
-    (sparse([], []) + features(number=2), "label.values", "0 values and 0 keys; expected one dense value"),
-    (sparse([], []) + field(3, b"\xff"), "uid", "not UTF-8"),
-    (b"\x0a", None, "no protobuf message of a Record")])
+@pytest.mark.parametrize(
+    ("payload", "field_name", "problem"),
+    [
+        (sparse([5], [1], 5), "features.values.keys", "key 5 is out of range; the shape is [5]"),
+        (sparse([2**31 - 1], [1]), "features.values.keys", "out of range; the largest index is 2147483646"),
+        (sparse([2**64 - 1], [1]), "features.values.keys", "key 18446744073709551615 is out of range"),
+        (sparse([1, 2], [1], 5), "features.values", "2 keys, but 1 values"),
+        (sparse([1], [math.nan], 5), "features.values.values", "value 1 is not finite"),
+        (features(field(1, floats(1, math.inf))), "features.values.values", "value 2 is not finite"),
+        (features(field(1, np.float64(1e39).tobytes()), kind=3), "features.values.values", "value 1 is not finite"),
+        (sparse([1], [1], 2, 5), "features.values.shape", "the shape is [2, 5]; expected one row"),
+        (sparse([1], [1], 2**31), "features.values.shape", "the largest feature_dim is 2147483647"),
+        (sparse([], [1, 2], 3), "features.values", "2 dense values, but the shape is [3]"),
+        (b"", "features", "no features under the key 'values'"),
+        (sparse([], []) + features(key=b"more"), "features", "the key 'more'"),
+        (features(field(1, b"jpeg"), kind=9), "features.values", "holds bytes; expected a tensor"),
+        (field(1, field(1, b"values"), field(2)), "features.values", "holds nothing; expected a tensor"),
+        (sparse([], []) + label(-math.inf), "label.values", "the label is not finite"),
+        (sparse([], []) + label(-1, b"weight"), "label.weight", "the weight is -1"),
+        (sparse([], []) + features(number=2), "label.values", "0 values and 0 keys; expected one dense value"),
+        (sparse([], []) + field(3, b"\xff"), "uid", "not UTF-8"),
+        (b"\x0a", None, "no protobuf message of a Record"),
+    ],
+)
 def test_bad_records_are_named(payload, field_name, problem):
     with pytest.raises(DataError) as caught:
         recordio.decode(frame(sparse([], [])) + frame(payload))
@@ -190,10 +231,13 @@ def batches(draw):
     keys = st.one_of(st.integers(0, 300), st.integers(0, 2**31 - 2))
     finite = {"allow_nan": False, "allow_infinity": False}
     return Batch(
-        np.cumsum([0, *lengths], dtype=np.int64), np.array(draw(st.lists(keys, min_size=nnz, max_size=nnz)), np.int32),
-        draw(st.sampled_from([None, floats_of(nnz, **finite)])), floats_of(rows, allow_infinity=False),
+        np.cumsum([0, *lengths], dtype=np.int64),
+        np.array(draw(st.lists(keys, min_size=nnz, max_size=nnz)), np.int32),
+        draw(st.sampled_from([None, floats_of(nnz, **finite)])),
+        floats_of(rows, allow_infinity=False),
         draw(st.sampled_from([None, np.abs(floats_of(rows, **finite))])),
-        draw(st.none() | st.lists(st.none() | st.text(max_size=4), min_size=rows, max_size=rows)))
+        draw(st.none() | st.lists(st.none() | st.text(max_size=4), min_size=rows, max_size=rows)),
+    )
 
 
 @settings(max_examples=300)
@@ -217,6 +261,6 @@ def test_what_is_encoded_reads_back_here_and_in_google_protobuf(batch, is_wide):
         if batch.ids is not None and batch.ids[row] is not None:
             expected.uid = batch.ids[row]
         framed = frame(expected.SerializeToString(deterministic=True))
-        assert data[at:at + len(framed)] == framed
+        assert data[at : at + len(framed)] == framed
         at += len(framed)
     assert at == len(data)

@@ -44,7 +44,8 @@ GOLDEN_ROWS = [  # indices, values, label, weight, id
     ([6, 7, 8], [MAGIC_FLOAT, 8, MAGIC_FLOAT], 1, 1, "dd"),  # in parts, magics dropped
     ([4, 5], [9, 10], 0, 1, None),  # in parts, nothing dropped
     ([11], [3], 1, 1, None),  # shape as a longer varint than needed
-    ([12], [12], 0, 1, None)]  # unpacked
+    ([12], [12], 0, 1, None),
+]  # unpacked
 
 
 def rows(batch):
@@ -52,8 +53,16 @@ def rows(batch):
     values = np.ones(len(batch.indices), np.float32) if batch.values is None else batch.values
     weights = np.ones(len(batch)) if batch.weights is None else batch.weights
     parts = [slice(*pair) for pair in itertools.pairwise(batch.indptr)]
-    return [(batch.indices[part].tolist(), values[part].tolist(), float(batch.labels[i]), float(weights[i]),
-             batch.ids and batch.ids[i]) for i, part in enumerate(parts)]
+    return [
+        (
+            batch.indices[part].tolist(),
+            values[part].tolist(),
+            float(batch.labels[i]),
+            float(weights[i]),
+            batch.ids and batch.ids[i],
+        )
+        for i, part in enumerate(parts)
+    ]
 
 
 def read(data, size=recordio.CHUNK):
@@ -64,8 +73,11 @@ def read(data, size=recordio.CHUNK):
 def some_batch(count=50, keys=3):
     random = np.random.default_rng(1)
     return Batch(
-        np.arange(count + 1, dtype=np.int64) * keys, random.integers(0, 1000, count * keys).astype(np.int32),
-        random.normal(size=count * keys).astype(np.float32), random.normal(size=count).astype(np.float32))
+        np.arange(count + 1, dtype=np.int64) * keys,
+        random.integers(0, 1000, count * keys).astype(np.int32),
+        random.normal(size=count * keys).astype(np.float32),
+        random.normal(size=count).astype(np.float32),
+    )
 
 
 class Trickle(io.BytesIO):
@@ -76,9 +88,12 @@ class Trickle(io.BytesIO):
 
 
 def test_the_golden_file_stays_readable():
-    assert repr(read(GOLDEN.read_bytes())) == repr([
-        (indices, [float(v) for v in values], float(label_), float(weight), row_id)
-        for indices, values, label_, weight, row_id in GOLDEN_ROWS])
+    assert repr(read(GOLDEN.read_bytes())) == repr(
+        [
+            (indices, [float(v) for v in values], float(label_), float(weight), row_id)
+            for indices, values, label_, weight, row_id in GOLDEN_ROWS
+        ]
+    )
 
 
 @pytest.mark.parametrize("size", [1, 50, 200, 10_000])
@@ -106,7 +121,7 @@ def test_every_truncation_gives_the_rows_before_it_and_the_place():
         given_out = []
         with pytest.raises(DataError, match="truncated") as caught:
             given_out.extend(recordio.chunks(io.BytesIO(data[:size]), 100))
-        assert b"".join(given_out) == data[:ends[whole]]
+        assert b"".join(given_out) == data[: ends[whole]]
         assert caught.value.number == whole + 1
         assert ends[whole] <= caught.value.offset <= size
         with pytest.raises(DataError, match="truncated"):
@@ -125,11 +140,18 @@ def test_every_flipped_bit_gives_rows_or_a_data_error():
         assert 1 <= units <= len(GOLDEN_ROWS) + 1
 
 
-@pytest.mark.parametrize(("bad", "problem"), [
-    (b"\x0a\x23\xd7\xcf" + bytes(8), "found 0a 23 d7 cf"),
-    (frame(b"", 2), "part flag 2 is out of order"), (frame(b"", 3), "part flag 3"), (frame(b"", 4), "part flag 4"),
-    (frame(b"", 7), "part flag 7"), (MAGIC, "4 bytes of a frame's 8-byte header"),
-    (MAGIC + struct.pack("<I", 100) + b"abc", "the header says 100 bytes (and padding to 4), 3 are there")])
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        (b"\x0a\x23\xd7\xcf" + bytes(8), "found 0a 23 d7 cf"),
+        (frame(b"", 2), "part flag 2 is out of order"),
+        (frame(b"", 3), "part flag 3"),
+        (frame(b"", 4), "part flag 4"),
+        (frame(b"", 7), "part flag 7"),
+        (MAGIC, "4 bytes of a frame's 8-byte header"),
+        (MAGIC + struct.pack("<I", 100) + b"abc", "the header says 100 bytes (and padding to 4), 3 are there"),
+    ],
+)
 def test_wrong_framing_comes_after_the_rows_before_it_with_its_place(bad, problem):
     good = frame(sparse([1], [1], 5))
     stream = recordio.chunks(io.BytesIO(good * 5 + bad), 2 * len(good))
@@ -154,7 +176,7 @@ def test_a_fault_within_a_record_of_parts_names_the_frame():
 def test_a_record_of_parts_may_not_grow_without_bound():
     data = np.zeros(2**29 + 16, np.uint8)  # pages that nobody touches take no memory
     for part, at in ((1, 0), (3, 2**28 + 8)):
-        data[at:at + 8] = np.frombuffer(MAGIC + struct.pack("<I", part << 29 | 2**28), np.uint8)
+        data[at : at + 8] = np.frombuffer(MAGIC + struct.pack("<I", part << 29 | 2**28), np.uint8)
     with pytest.raises(DataError, match=r"in several parts has 2\*\*29 bytes or more"):
         recordio.decode(data)
 
@@ -178,10 +200,15 @@ def test_values_weights_and_ids_are_absent_where_they_say_nothing():
     assert (batch.values.tolist(), batch.weights.tolist(), batch.ids) == ([1, 1, 3], [1, 2, 1], [None, None, ""])
 
 
-@pytest.mark.parametrize(("payloads", "facts"), [
-    ([sparse([1], [1])], ()), ([sparse([1], [1], 9), sparse([], [], 12)], (("feature_dim", 12),)),
-    ([features(field(1, floats(1, 0, 0)))], (("feature_dim", 3),)),
-    ([sparse([1], [1], 1, 50)], (("feature_dim", 50),))])
+@pytest.mark.parametrize(
+    ("payloads", "facts"),
+    [
+        ([sparse([1], [1])], ()),
+        ([sparse([1], [1], 9), sparse([], [], 12)], (("feature_dim", 12),)),
+        ([features(field(1, floats(1, 0, 0)))], (("feature_dim", 3),)),
+        ([sparse([1], [1], 1, 50)], (("feature_dim", 50),)),
+    ],
+)
 def test_shapes_and_dense_rows_tell_the_feature_dim(payloads, facts):
     assert recordio.decode(b"".join(map(frame, payloads))).facts == facts
 
@@ -219,10 +246,16 @@ def test_parts_that_make_no_record_either_way():
         recordio.decode(in_parts([b"\x0a", b"\x55", b""]))
 
 
-@pytest.mark.parametrize("data", [
-    MAGIC + struct.pack("<I", 2**29 - 1), frame(field(1)[:-1] + varint(2**28)),
-    frame(features(field(2, b"\xff" * 9 + b"\x01"), field(1)[:-1] + varint(2**27))),
-    frame(b"\x0a" + varint(2**64 - 1)), frame(sparse([], [], 2**31 - 1) + sparse([], [], 2**63))])
+@pytest.mark.parametrize(
+    "data",
+    [
+        MAGIC + struct.pack("<I", 2**29 - 1),
+        frame(field(1)[:-1] + varint(2**28)),
+        frame(features(field(2, b"\xff" * 9 + b"\x01"), field(1)[:-1] + varint(2**27))),
+        frame(b"\x0a" + varint(2**64 - 1)),
+        frame(sparse([], [], 2**31 - 1) + sparse([], [], 2**63)),
+    ],
+)
 def test_hostile_lengths_take_no_memory(data):
     record_message.record_class()  # made once, not part of the measure
     tracemalloc.start()
@@ -303,7 +336,7 @@ def test_prediction_records_are_what_google_protobuf_reads(has_labels, ids):
     at, record_class = 0, record_message.record_class()
     for row in range(4):
         size = struct.unpack_from("<4xI", data, at)[0]
-        record = record_class.FromString(data[at + 8:at + 8 + size])
+        record = record_class.FromString(data[at + 8 : at + 8 + size])
         expected = {"score": scores[row], **({"predicted_label": labels[row]} if has_labels else {})}
         got = {key: list(value.float32_tensor.values) for key, value in record.label.items()}
         assert repr(got) == repr({key: [float(expected[key])] for key in got})

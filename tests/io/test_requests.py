@@ -16,7 +16,8 @@ FORMS = [
     {"data": {"features": [1.5, 0, 16.0]}, "configuration": {}},
     {"data": {"features": {"keys": [0, 2], "shape": [2000], "values": [1.5, 16]}}},
     {"features": {"keys": [0, 2], "values": [1.5, 16]}, "metadata": "x"},
-    {"features": {"keys": [], "shape": [3], "values": [1.5, 0, 16]}}]
+    {"features": {"keys": [], "shape": [3], "values": [1.5, 0, 16]}},
+]
 
 
 def document(*instances):
@@ -40,8 +41,10 @@ def dense(batch):
 
 
 def test_every_form_gives_the_same_row():
-    for decoded, unit in ((decode(document(*FORMS), "json"), "row"),
-                          (decode(b"\n".join(json.dumps(form).encode() for form in FORMS), "jsonlines"), "line")):
+    for decoded, unit in (
+        (decode(document(*FORMS), "json"), "row"),
+        (decode(b"\n".join(json.dumps(form).encode() for form in FORMS), "jsonlines"), "line"),
+    ):
         batch = decoded.batch
         assert decoded.units == len(FORMS)
         assert batch.indptr.tolist() == list(range(0, 2 * len(FORMS) + 1, 2))
@@ -81,56 +84,72 @@ def test_numbers_count_blank_lines():
     assert decoded.units == 4
 
 
-@pytest.mark.parametrize(("instance", "expected"), [
-    ([1], "input, row 2: expected an object, found a list"),
-    ({}, 'input, row 2: expected one of the keys "features" and "data"'),
-    ({"features": [], "data": {}}, 'input, row 2: expected one of the keys "features" and "data"'),
-    ({"features": [], "label": 1}, "input, row 2, field label: unknown key; expected features, data, id, uid"),
-    ('{"features": [], "\\ud800\\n\u00e9": 1}', r"input, row 2, field \ud800\n\u00e9: unknown key; expected features"),
-    ({"features": [], "id": 1.5}, "input, row 2, field id: expected a string or an integer, found 1.5"),
-    ('{"features": [], "uid": "\\ud800"}', "input, row 2, field uid: half of a surrogate pair"),
-    ({"data": []}, "input, row 2, field data: expected an object, found a list"),
-    ({"data": {}}, 'input, row 2, field data: expected the key "features"'),
-    ({"data": {"features": [], "x": 1}}, "input, row 2, field data.x: unknown key; expected features"),
-    ({"features": 3}, "input, row 2, field features: expected an object, found 3"),
-    ({"features": {}}, 'input, row 2, field features: expected the key "values"'),
-    ({"features": {"values": [], "index": []}}, "field features.index: unknown key; expected keys, shape, values"),
-    ({"features": {"values": 1}}, "input, row 2, field features.values: expected a list, found 1"),
-    ({"features": [1, "2"]}, "input, row 2, field features[1]: expected a number, found a string"),
-    ({"features": [True]}, "input, row 2, field features[0]: expected a number, found a boolean"),
-    ({"features": [None]}, "input, row 2, field features[0]: expected a number, found null"),
-    ({"features": [1e39]}, "input, row 2, field features: a number beyond the range of 32-bit floats"),
-    ({"features": [-(10**400)]}, "input, row 2, field features: a number beyond the range of 32-bit floats"),
-    ('{"features": [1e400]}', "input, row 2, field features: a number beyond the range of 32-bit floats"),
-    ({"data": {"features": {"keys": [1, 2, 3, 4, 5], "values": [1, 2, 3, 4]}}},
-     "input, row 2, field data.features.keys: 5 keys but 4 values"),
-    ({"features": {"shape": [5], "values": [1]}}, "input, row 2, field features.keys: 0 keys but 1 values"),
-    ({"features": {"keys": {}, "values": []}}, "field features.keys: expected a list, found an object"),
-    ({"features": {"keys": [-1], "values": [1]}}, "field features.keys: key -1, expected 0 to 2147483646"),
-    ({"features": {"keys": [2**31], "values": [1]}}, "field features.keys: key 2147483648, expected 0 to"),
-    ({"features": {"keys": [10**400], "values": [1]}}, "field features.keys: key 1000"),
-    ({"features": {"keys": [4], "values": [1], "shape": [4]}}, "field features.keys: key 4, expected 0 to 3"),
-    ({"features": {"keys": [1.0], "values": [1]}}, "field features.keys[0]: expected an integer, found 1.0"),
-    ({"features": {"keys": [False], "values": [1]}}, "field features.keys[0]: expected an integer, found a boolean"),
-    ({"features": {"values": [], "shape": [0]}}, "field features.shape: expected one integer from 1 to 2147483647"),
-    ({"features": {"values": [], "shape": [1, 5]}}, "field features.shape: expected one integer"),
-    ({"features": {"values": [], "shape": ["5"]}}, "field features.shape[0]: expected an integer, found a string")])
+@pytest.mark.parametrize(
+    ("instance", "expected"),
+    [
+        ([1], "input, row 2: expected an object, found a list"),
+        ({}, 'input, row 2: expected one of the keys "features" and "data"'),
+        ({"features": [], "data": {}}, 'input, row 2: expected one of the keys "features" and "data"'),
+        ({"features": [], "label": 1}, "input, row 2, field label: unknown key; expected features, data, id, uid"),
+        (
+            '{"features": [], "\\ud800\\n\u00e9": 1}',
+            r"input, row 2, field \ud800\n\u00e9: unknown key; expected features",
+        ),
+        ({"features": [], "id": 1.5}, "input, row 2, field id: expected a string or an integer, found 1.5"),
+        ('{"features": [], "uid": "\\ud800"}', "input, row 2, field uid: half of a surrogate pair"),
+        ({"data": []}, "input, row 2, field data: expected an object, found a list"),
+        ({"data": {}}, 'input, row 2, field data: expected the key "features"'),
+        ({"data": {"features": [], "x": 1}}, "input, row 2, field data.x: unknown key; expected features"),
+        ({"features": 3}, "input, row 2, field features: expected an object, found 3"),
+        ({"features": {}}, 'input, row 2, field features: expected the key "values"'),
+        ({"features": {"values": [], "index": []}}, "field features.index: unknown key; expected keys, shape, values"),
+        ({"features": {"values": 1}}, "input, row 2, field features.values: expected a list, found 1"),
+        ({"features": [1, "2"]}, "input, row 2, field features[1]: expected a number, found a string"),
+        ({"features": [True]}, "input, row 2, field features[0]: expected a number, found a boolean"),
+        ({"features": [None]}, "input, row 2, field features[0]: expected a number, found null"),
+        ({"features": [1e39]}, "input, row 2, field features: a number beyond the range of 32-bit floats"),
+        ({"features": [-(10**400)]}, "input, row 2, field features: a number beyond the range of 32-bit floats"),
+        ('{"features": [1e400]}', "input, row 2, field features: a number beyond the range of 32-bit floats"),
+        (
+            {"data": {"features": {"keys": [1, 2, 3, 4, 5], "values": [1, 2, 3, 4]}}},
+            "input, row 2, field data.features.keys: 5 keys but 4 values",
+        ),
+        ({"features": {"shape": [5], "values": [1]}}, "input, row 2, field features.keys: 0 keys but 1 values"),
+        ({"features": {"keys": {}, "values": []}}, "field features.keys: expected a list, found an object"),
+        ({"features": {"keys": [-1], "values": [1]}}, "field features.keys: key -1, expected 0 to 2147483646"),
+        ({"features": {"keys": [2**31], "values": [1]}}, "field features.keys: key 2147483648, expected 0 to"),
+        ({"features": {"keys": [10**400], "values": [1]}}, "field features.keys: key 1000"),
+        ({"features": {"keys": [4], "values": [1], "shape": [4]}}, "field features.keys: key 4, expected 0 to 3"),
+        ({"features": {"keys": [1.0], "values": [1]}}, "field features.keys[0]: expected an integer, found 1.0"),
+        (
+            {"features": {"keys": [False], "values": [1]}},
+            "field features.keys[0]: expected an integer, found a boolean",
+        ),
+        ({"features": {"values": [], "shape": [0]}}, "field features.shape: expected one integer from 1 to 2147483647"),
+        ({"features": {"values": [], "shape": [1, 5]}}, "field features.shape: expected one integer"),
+        ({"features": {"values": [], "shape": ["5"]}}, "field features.shape[0]: expected an integer, found a string"),
+    ],
+)
 def test_malformed_instances_name_the_instance_and_the_key(instance, expected):
     assert expected in message(instance)
     assert expected.replace("row 2", "line 2") in message(instance, "jsonlines")
 
 
-@pytest.mark.parametrize(("data", "expected"), [
-    (b"", "input: not JSON: Expecting value"),
-    (b"\xff", "input: not UTF-8"),
-    (b"[]", "input: expected an object, found a list"),
-    (b"{}", 'input: expected the key "instances"'),
-    (b'{"instances": {}}', "input, field instances: expected a list, found an object"),
-    (b'{"instances": [], "more": 1}', "input, field more: unknown key; expected instances"),
-    (b'{"instances": [NaN]}', "input: NaN is not JSON; expected a finite number"),
-    (b'{"instances": [-Infinity]}', "input: -Infinity is not JSON"),
-    (b"[" * 200_000, "input: not a request: nested too deeply"),
-    (b'{"instances": [1' + b"0" * 5000 + b"]}", "input: a number with thousands of digits")])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "input: not JSON: Expecting value"),
+        (b"\xff", "input: not UTF-8"),
+        (b"[]", "input: expected an object, found a list"),
+        (b"{}", 'input: expected the key "instances"'),
+        (b'{"instances": {}}', "input, field instances: expected a list, found an object"),
+        (b'{"instances": [], "more": 1}', "input, field more: unknown key; expected instances"),
+        (b'{"instances": [NaN]}', "input: NaN is not JSON; expected a finite number"),
+        (b'{"instances": [-Infinity]}', "input: -Infinity is not JSON"),
+        (b"[" * 200_000, "input: not a request: nested too deeply"),
+        (b'{"instances": [1' + b"0" * 5000 + b"]}", "input: a number with thousands of digits"),
+    ],
+)
 def test_malformed_documents(data, expected):
     for on_error in ("fail", "skip"):
         with pytest.raises(DataError) as caught:

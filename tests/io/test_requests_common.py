@@ -1,4 +1,5 @@
 """The fast road of JSON requests against the slow one: what it takes reads alike, and it takes what clients send."""
+
 import json
 import random
 
@@ -13,16 +14,55 @@ from fmcore.io.requests.codec import _uncommon, decode
 
 FORMATS = ["json", "jsonlines"]
 COMMON = [
-    '{"features": [1.5, 0, 16.0]}', '{"data": {"features": {"values": [1.5, 16.0]}}}',
+    '{"features": [1.5, 0, 16.0]}',
+    '{"data": {"features": {"values": [1.5, 16.0]}}}',
     '{"data": {"features": [1.5, 16.0]}, "configuration": {}}',
     '{"configuration":{},"data":{"features":{"keys":[26,182],"shape":[2000],"values":[1,1]}}}',
-    '{"features": {"keys": [], "shape": [3], "values": [1, 0, 2]}}', '{"features": {"shape": [4]}}',
-    '{"features": {"shape": [4], "keys": [], "values": []}}', '{"features": []}', '{"features": {"values": []}}',
+    '{"features": {"keys": [], "shape": [3], "values": [1, 0, 2]}}',
+    '{"features": {"shape": [4]}}',
+    '{"features": {"shape": [4], "keys": [], "values": []}}',
+    '{"features": []}',
+    '{"features": {"values": []}}',
     '{ "features" :\t{ "values" : [ -1e-3 , 2E+2 ] , "keys" : [ 0,2147483646 ] } }',
-    '{"features": [0.1, 1e38, -0.0, 123456789012345678901234567890, 3.4028235e38, 1e-46, 0, 7]}']
-PIECES = ["0", "1", "-", "+", ".", "e", "E", ",", ":", "[", "]", "{", "}", '"', " ", "\n", "\r", "\t", "\0", "\\",
-          "null", '"id":"a",', '"features":', '"data":', '"keys":', '"values":', '"shape":', '"configuration":{}',
-          "1e400", "true", "2147483647", "00", "[]", "{}", "NaN"]
+    '{"features": [0.1, 1e38, -0.0, 123456789012345678901234567890, 3.4028235e38, 1e-46, 0, 7]}',
+]
+PIECES = [
+    "0",
+    "1",
+    "-",
+    "+",
+    ".",
+    "e",
+    "E",
+    ",",
+    ":",
+    "[",
+    "]",
+    "{",
+    "}",
+    '"',
+    " ",
+    "\n",
+    "\r",
+    "\t",
+    "\0",
+    "\\",
+    "null",
+    '"id":"a",',
+    '"features":',
+    '"data":',
+    '"keys":',
+    '"values":',
+    '"shape":',
+    '"configuration":{}',
+    "1e400",
+    "true",
+    "2147483647",
+    "00",
+    "[]",
+    "{}",
+    "NaN",
+]
 
 
 def chunk(instances, form):
@@ -61,20 +101,42 @@ def test_every_way_of_writing_a_document(dump):
     assert same(json.dumps({"instances": [json.loads(instance) for instance in COMMON]}, **dump).encode(), "json")
 
 
-@pytest.mark.parametrize(("instance", "form"), [
-    ('{"features": [], "id": "a"}', "json"), ('{"features": [], "metadata": 1}', "jsonlines"),
-    ('{"features": [01]}', "json"), ('{"features": [+1]}', "json"), ('{"features": [1.]}', "json"),
-    ('{"features": [1.e3]}', "json"), ('{"features": [.5]}', "json"), ('{"features": [1e]}', "json"),
-    ('{"features": [1e39]}', "json"), ('{"features": [1,]}', "json"), ('{"features": [1]', "jsonlines"),
-    ('{"features": [1]} 2', "jsonlines"), ('{"features": [1],\n"configuration": {}}', "jsonlines"),
-    ('{"features": [1]}\0', "json"), ('{"features": [1]}\0', "jsonlines"), ('{"features": [], "features": []}', "json"),
-    ('{"features": {"keys": [1], "values": [1], "shape": [1]}}', "json"), ('{"features": {}}', "json"),
-    ('{"features": {"keys": [2147483647], "values": [1]}}', "json"), ('{"features": {"keys": [1]}}', "json"),
-    ('{"features": {"keys": [1.0], "values": [1]}}', "json"), ('{"features": {"keys": [01], "values": [1]}}', "json"),
-    ('{"features": {"values": [], "shape": [0]}}', "json"), ('{"features": {"shape": [2], "values": [1]}}', "json"),
-    ('{"features": {"shape": [1, 2]}}', "json"), ('{"features": {"shape": [4], "shape": [4]}}', "json"),
-    ('{"configuration": {}}', "json"), ('{"features": [], "configuration": {"a": 1}}', "json"),
-    ('{"features": [1]},', "json"), ("[1]", "json"), ("\ufeff" + COMMON[0], "jsonlines")])
+@pytest.mark.parametrize(
+    ("instance", "form"),
+    [
+        ('{"features": [], "id": "a"}', "json"),
+        ('{"features": [], "metadata": 1}', "jsonlines"),
+        ('{"features": [01]}', "json"),
+        ('{"features": [+1]}', "json"),
+        ('{"features": [1.]}', "json"),
+        ('{"features": [1.e3]}', "json"),
+        ('{"features": [.5]}', "json"),
+        ('{"features": [1e]}', "json"),
+        ('{"features": [1e39]}', "json"),
+        ('{"features": [1,]}', "json"),
+        ('{"features": [1]', "jsonlines"),
+        ('{"features": [1]} 2', "jsonlines"),
+        ('{"features": [1],\n"configuration": {}}', "jsonlines"),
+        ('{"features": [1]}\0', "json"),
+        ('{"features": [1]}\0', "jsonlines"),
+        ('{"features": [], "features": []}', "json"),
+        ('{"features": {"keys": [1], "values": [1], "shape": [1]}}', "json"),
+        ('{"features": {}}', "json"),
+        ('{"features": {"keys": [2147483647], "values": [1]}}', "json"),
+        ('{"features": {"keys": [1]}}', "json"),
+        ('{"features": {"keys": [1.0], "values": [1]}}', "json"),
+        ('{"features": {"keys": [01], "values": [1]}}', "json"),
+        ('{"features": {"values": [], "shape": [0]}}', "json"),
+        ('{"features": {"shape": [2], "values": [1]}}', "json"),
+        ('{"features": {"shape": [1, 2]}}', "json"),
+        ('{"features": {"shape": [4], "shape": [4]}}', "json"),
+        ('{"configuration": {}}', "json"),
+        ('{"features": [], "configuration": {"a": 1}}', "json"),
+        ('{"features": [1]},', "json"),
+        ("[1]", "json"),
+        ("\ufeff" + COMMON[0], "jsonlines"),
+    ],
+)
 def test_what_is_not_in_the_common_form_is_left_to_the_slow_road(instance, form):
     assert _requests.parse(chunk([instance], form), form == "jsonlines") is None
 
@@ -92,13 +154,23 @@ def test_damaged_requests_are_left_to_the_slow_road_or_read_alike(seed, form):
     text = chunk(rng.sample(COMMON, 2), form).decode()
     for _ in range(rng.randint(1, 3)):
         at, cut = rng.randrange(len(text) + 1), rng.randrange(4)
-        text = text[:at] + rng.choice(["", *PIECES]) + text[at + cut:]
+        text = text[:at] + rng.choice(["", *PIECES]) + text[at + cut :]
     same(text.encode(), form)
 
 
-@given(st.lists(st.lists(st.one_of(
-    st.floats(width=32, allow_nan=False, allow_infinity=False), st.integers(-(2**70), 2**70),
-    st.floats(-1e38, 1e38)), max_size=6), max_size=4))
+@given(
+    st.lists(
+        st.lists(
+            st.one_of(
+                st.floats(width=32, allow_nan=False, allow_infinity=False),
+                st.integers(-(2**70), 2**70),
+                st.floats(-1e38, 1e38),
+            ),
+            max_size=6,
+        ),
+        max_size=4,
+    )
+)
 def test_numbers_of_any_size(rows):
     for form in FORMATS:
         assert same(chunk([json.dumps({"features": row}) for row in rows], form), form)

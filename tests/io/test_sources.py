@@ -24,7 +24,10 @@ def paths(*names):
 
 def test_files_keep_the_order_given(folder):
     assert find(["b.svm", folder / "a.svm", "b.svm"]) == [
-        Source("b.svm", 6), Source(str(folder / "a.svm"), 6), Source("b.svm", 6)]
+        Source("b.svm", 6),
+        Source(str(folder / "a.svm"), 6),
+        Source("b.svm", 6),
+    ]
 
 
 def test_a_folder_is_its_files_sorted_without_hidden_ones_and_manifests(folder):
@@ -68,15 +71,23 @@ def test_a_prefix_may_end_within_a_name(folder):
     assert paths(manifest([{"prefix": "sub/c"}, ".svm"])) == ["sub/c.svm"]
 
 
-@pytest.mark.parametrize(("content", "says"), [
-    ("[{", "not a readable manifest"), ("[" * 100_000, "not a readable manifest"),
-    ("{}", "expected a JSON list"), ("[]", "expected a JSON list"),
-    (["a.svm"], "expected a JSON list"), ([{"prefix": 3}, "a"], "expected a JSON list"),
-    ([{"prefix": ""}, ["a"]], "expected a JSON list"), ([{"prefix": ""}], "the manifest lists no file"),
-    ([{"prefix": "s3://bucket/x/"}, "a"], "its prefix s3://bucket/x/ is on S3, which is not read from here"),
-    ([{"prefix": ""}, "nowhere"], "it lists nowhere, but there is no such file"),
-    ([{"prefix": ""}, "sub"], "it lists sub, which is a folder"), ("\xff\xfe", "expected a JSON list"),
-])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[{", "not a readable manifest"),
+        ("[" * 100_000, "not a readable manifest"),
+        ("{}", "expected a JSON list"),
+        ("[]", "expected a JSON list"),
+        (["a.svm"], "expected a JSON list"),
+        ([{"prefix": 3}, "a"], "expected a JSON list"),
+        ([{"prefix": ""}, ["a"]], "expected a JSON list"),
+        ([{"prefix": ""}], "the manifest lists no file"),
+        ([{"prefix": "s3://bucket/x/"}, "a"], "its prefix s3://bucket/x/ is on S3, which is not read from here"),
+        ([{"prefix": ""}, "nowhere"], "it lists nowhere, but there is no such file"),
+        ([{"prefix": ""}, "sub"], "it lists sub, which is a folder"),
+        ("\xff\xfe", "expected a JSON list"),
+    ],
+)
 def test_manifests_that_are_none(folder, content, says):
     if content == "\xff\xfe":
         (folder / "x.manifest").write_bytes(b"\xff\xfe\x00")
@@ -89,17 +100,27 @@ def test_manifests_that_are_none(folder, content, says):
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "says"), [
-    ("nowhere", "nowhere: no such file"), ("a.svm/x", "a.svm/x: no such file"), ("no*", "no\\*: no file matches this"),
-    ("empty", "empty: the folder holds no file"), ("a\0b", "no such file"), ("x" * 300, "cannot be read: File name")])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nowhere", "nowhere: no such file"),
+        ("a.svm/x", "a.svm/x: no such file"),
+        ("no*", "no\\*: no file matches this"),
+        ("empty", "empty: the folder holds no file"),
+        ("a\0b", "no such file"),
+        ("x" * 300, "cannot be read: File name"),
+    ],
+)
 def test_what_is_not_there_is_bad_data(folder, name, says):
     (folder / "empty" / ".git").mkdir(parents=True)
     with pytest.raises(DataError, match=says):
         find([name])
 
 
-@pytest.mark.parametrize(("names", "says"), [
-    ([], "no input is named"), (["-", "a.svm", "-"], "named twice"), (["s3://b/k"], "s3://b/k is on S3")])
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [([], "no input is named"), (["-", "a.svm", "-"], "named twice"), (["s3://b/k"], "s3://b/k is on S3")],
+)
 def test_names_that_cannot_be_meant(folder, names, says):
     with pytest.raises(UsageError, match=says):
         find(names)

@@ -139,7 +139,7 @@ def test_a_failure_to_read_names_the_source():
 @every_kind
 def test_a_slow_pipe_of_compressed_data(tmp_path, kind):
     data = KINDS[kind][1](PLAIN)
-    with pipe(tmp_path, *(data[n:n + 1] for n in range(40)), data[40:], data[:1], data[1:]) as path:
+    with pipe(tmp_path, *(data[n : n + 1] for n in range(40)), data[40:], data[:1], data[1:]) as path:
         assert read(path) == PLAIN * 2
 
 
@@ -158,9 +158,11 @@ def test_a_look_ahead_waits_for_no_more_than_it_needs(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", [None, *KINDS])
 def test_standard_input(kind):
-    code = ("import sys\nfrom fmcore.io.sources.source import find\nfrom fmcore.io.sources.streams import open_source\n"
-            "with open_source(find(['-'])[0]) as stream:\n    sys.stdout.buffer.write(stream.read())\n"
-            "sys.stdin.close()")
+    code = (
+        "import sys\nfrom fmcore.io.sources.source import find\nfrom fmcore.io.sources.streams import open_source\n"
+        "with open_source(find(['-'])[0]) as stream:\n    sys.stdout.buffer.write(stream.read())\n"
+        "sys.stdin.close()"
+    )
     data = PLAIN if kind is None else KINDS[kind][1](PLAIN)
     done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True, cwd=ROOT)
     assert (done.stdout, done.stderr) == (PLAIN, b"")

@@ -42,8 +42,10 @@ def rows(data, *args, **kwargs):
 
 
 def dense(batch, width):
-    return csr_matrix((np.ones(len(batch.indices)) if batch.values is None else batch.values, batch.indices,
-                       batch.indptr), (len(batch), width)).toarray()
+    return csr_matrix(
+        (np.ones(len(batch.indices)) if batch.values is None else batch.values, batch.indices, batch.indptr),
+        (len(batch), width),
+    ).toarray()
 
 
 def failure(data, *args, **kwargs):
@@ -91,14 +93,18 @@ def test_a_digit_string_is_a_number_unless_a_column_has_that_name():
     assert rows(b"1,b\n5,6\n7,8\n", header=True, label="0").labels.tolist() == [5, 7]
 
 
-@pytest.mark.parametrize(("options", "expected"), [
-    ({"label": "y", "ignore": ("y",)}, "column 'y' is named as label and as ignored; choose one (the columns"),
-    ({"numeric": ("a",), "categorical": ("0",)}, "column 'a' is named as numeric and as categorical; choose one"),
-    ({"categorical": ("d",)}, "no column 'd'; the columns found are: 0 a, 1 b, 2 y"),
-    ({"ignore": ("3",), "label": "y"}, "no column '3'; the columns found are: 0 a, 1 b, 2 y"),
-    ({"weight": "w"}, "no column 'w'; the columns found are: 0 a, 1 b, 2 y"),
-    ({"row_id": "w", "label": "gone"}, "no column 'w'; the columns found are"),
-    ({"ignore": ("a", "b"), "label": "y"}, "no column is left to be a feature; the columns found are: a, b, y")])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"label": "y", "ignore": ("y",)}, "column 'y' is named as label and as ignored; choose one (the columns"),
+        ({"numeric": ("a",), "categorical": ("0",)}, "column 'a' is named as numeric and as categorical; choose one"),
+        ({"categorical": ("d",)}, "no column 'd'; the columns found are: 0 a, 1 b, 2 y"),
+        ({"ignore": ("3",), "label": "y"}, "no column '3'; the columns found are: 0 a, 1 b, 2 y"),
+        ({"weight": "w"}, "no column 'w'; the columns found are: 0 a, 1 b, 2 y"),
+        ({"row_id": "w", "label": "gone"}, "no column 'w'; the columns found are"),
+        ({"ignore": ("a", "b"), "label": "y"}, "no column is left to be a feature; the columns found are: a, b, y"),
+    ],
+)
 def test_columns_that_do_not_fit(options, expected):
     assert failure(b"a,b,y\n1,2,3\n", **options).startswith(expected)
 
@@ -127,25 +133,30 @@ def test_a_table_without_its_label_column_is_one_to_score():
 # Header
 
 
-@pytest.mark.parametrize(("data", "options", "header"), [
-    (b"a,b\n1,2\n", {}, True),
-    (b"1,2\n3,4\n", {}, False),
-    (b"1,\n3,4\n", {}, False),
-    (b"x,1,0\n", {"categorical": ("0",), "label": "2"}, False),
-    (b"a,b,y\nx,1,0\n", {"categorical": ("0",), "label": "2"}, True),
-    (b"0,1,2\n3,4,5\n", {"header": True}, True),
-    (b"u,p,r\nU1,135,2\n", {"categorical": ("0", "1"), "label": "2"}, True),
-    (b"U1,135,2\nU2,136,1\n", {"categorical": ("0", "1"), "label": "2"}, False),
-    (b"a,b\n", {"categorical": ("0", "1")}, True),
-    (b'\n\n"a\nb",c\r\n1,2\r\n', {}, True),
-    (b"\xef\xbb\xbfa,b\n1,2\n", {"label": "a"}, True),
-    (b"a,b\r1,2\r", {}, True)])
+@pytest.mark.parametrize(
+    ("data", "options", "header"),
+    [
+        (b"a,b\n1,2\n", {}, True),
+        (b"1,2\n3,4\n", {}, False),
+        (b"1,\n3,4\n", {}, False),
+        (b"x,1,0\n", {"categorical": ("0",), "label": "2"}, False),
+        (b"a,b,y\nx,1,0\n", {"categorical": ("0",), "label": "2"}, True),
+        (b"0,1,2\n3,4,5\n", {"header": True}, True),
+        (b"u,p,r\nU1,135,2\n", {"categorical": ("0", "1"), "label": "2"}, True),
+        (b"U1,135,2\nU2,136,1\n", {"categorical": ("0", "1"), "label": "2"}, False),
+        (b"a,b\n", {"categorical": ("0", "1")}, True),
+        (b'\n\n"a\nb",c\r\n1,2\r\n', {}, True),
+        (b"\xef\xbb\xbfa,b\n1,2\n", {"label": "a"}, True),
+        (b"a,b\r1,2\r", {}, True),
+    ],
+)
 def test_header_is_found_out(data, options, header):
     report = Report()
     read = batches(data, report=report, **options)
     if "header" not in options:
-        assert report.notes == ["first line taken as the header" if header else
-                                "first line taken as data; columns are numbered from 0"]
+        assert report.notes == [
+            "first line taken as the header" if header else "first line taken as data; columns are numbered from 0"
+        ]
     total = sum(1 for row in csv.reader(io.StringIO(data.decode(), newline="")) if row)
     assert sum(map(len, read)) == total - header
 
@@ -159,7 +170,8 @@ def test_header_that_cannot_be_told():
 
 def test_a_first_line_with_text_among_numbers_is_data_and_says_where():
     assert failure(b"39, State-gov,1\n40,Private,0\n", label="2") == (
-        "t.csv, row 1, field 1: 'State-gov' is not a number: --categorical 1 or --ignore 1")
+        "t.csv, row 1, field 1: 'State-gov' is not a number: --categorical 1 or --ignore 1"
+    )
 
 
 def test_odd_first_lines(monkeypatch):
@@ -221,31 +233,50 @@ def test_a_question_mark_is_a_value():
     assert encoder.names() == ["a", "c=?"]
 
 
-@pytest.mark.parametrize(("weight", "expected"), [
-    ("-1", "-1 as weight; expected a finite number from 0 up"), ("", "no weight; expected a finite number"),
-    ("inf", "inf as weight; expected a finite number"), ("x", "'x' is not a number")])
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        ("-1", "-1 as weight; expected a finite number from 0 up"),
+        ("", "no weight; expected a finite number"),
+        ("inf", "inf as weight; expected a finite number"),
+        ("x", "'x' is not a number"),
+    ],
+)
 def test_weights(weight, expected):
     message = failure(f"a,w\n1,2\n1,{weight}\n".encode(), weight="w")
     assert message.startswith(f"t.csv, row 2, field w: {expected}")
 
 
-@pytest.mark.parametrize(("options", "texts", "expected"), [
-    ({}, ("1.5", "-2", "1e3"), [1.5, -2, 1000]),
-    ({"binary": True}, ("1", "-1", " 1 "), [1, 0, 1]),
-    ({"binary": True}, ("TRUE", "FALSE", "true"), [1, 0, 1]),
-    ({"positive": ">50K"}, (" >50K", "<=50K", ">50K."), [1, 0, 0]),
-    ({"binary": True, "positive": "2"}, ("2", "1", "2.0"), [1, 0, 1])])
+@pytest.mark.parametrize(
+    ("options", "texts", "expected"),
+    [
+        ({}, ("1.5", "-2", "1e3"), [1.5, -2, 1000]),
+        ({"binary": True}, ("1", "-1", " 1 "), [1, 0, 1]),
+        ({"binary": True}, ("TRUE", "FALSE", "true"), [1, 0, 1]),
+        ({"positive": ">50K"}, (" >50K", "<=50K", ">50K."), [1, 0, 0]),
+        ({"binary": True, "positive": "2"}, ("2", "1", "2.0"), [1, 0, 1]),
+    ],
+)
 def test_labels(options, texts, expected):
     data = "a,y\n" + "".join(f"1,{text}\n" for text in texts)
     assert rows(data.encode(), label="y", **options).labels.tolist() == expected
 
 
-@pytest.mark.parametrize(("options", "text", "expected"), [
-    ({}, "yes", "label 'yes' is not a finite number; name the label that means 1 with --positive-label"),
-    ({"binary": True}, "yes", "label 'yes' is not a finite number; name the label that means 1 with --positive-label"),
-    ({}, "inf", "label 'inf' is not a finite number"), ({}, "1e39", "label '1e39' is not a finite number"),
-    ({"binary": True}, "2", "label 2 in a classification; expected 0 and 1, or -1 and 1"),
-    ({"binary": True}, "-1", "label -1 in a classification")])
+@pytest.mark.parametrize(
+    ("options", "text", "expected"),
+    [
+        ({}, "yes", "label 'yes' is not a finite number; name the label that means 1 with --positive-label"),
+        (
+            {"binary": True},
+            "yes",
+            "label 'yes' is not a finite number; name the label that means 1 with --positive-label",
+        ),
+        ({}, "inf", "label 'inf' is not a finite number"),
+        ({}, "1e39", "label '1e39' is not a finite number"),
+        ({"binary": True}, "2", "label 2 in a classification; expected 0 and 1, or -1 and 1"),
+        ({"binary": True}, "-1", "label -1 in a classification"),
+    ],
+)
 def test_labels_that_are_none(options, text, expected):
     message = failure(f"a,y\n1,0\n1,{text}\n".encode(), label="y", **options)
     assert message.startswith(f"t.csv, row 2, field y: {expected}")
@@ -253,12 +284,19 @@ def test_labels_that_are_none(options, text, expected):
 
 # Bad rows
 
-BAD = (b"a,c,y\n1,x,0\n2,y\n3,\xff,1\n4,z\0,1\nq,x,1\n5,x,3\n\n6,x,no\n7,x,1,2\n1e39,x,1\n8,v,1\n9,u,-1\n10,x\n")
+BAD = b"a,c,y\n1,x,0\n2,y\n3,\xff,1\n4,z\0,1\nq,x,1\n5,x,3\n\n6,x,no\n7,x,1,2\n1e39,x,1\n8,v,1\n9,u,-1\n10,x\n"
 BAD_REASONS = {
-    2: "2 fields, expected 3 as in the first line", 3: "is not UTF-8, or", 4: "is not UTF-8, or",
-    5: "'q' is not a number", 6: "label 3 in a classification",
-    7: "label 'no' is not a finite number", 8: "4 fields, expected 3",
-    9: "1e+39 as feature value", 11: "label -1 in a classification", 12: "2 fields, expected 3"}
+    2: "2 fields, expected 3 as in the first line",
+    3: "is not UTF-8, or",
+    4: "is not UTF-8, or",
+    5: "'q' is not a number",
+    6: "label 3 in a classification",
+    7: "label 'no' is not a finite number",
+    8: "4 fields, expected 3",
+    9: "1e+39 as feature value",
+    11: "label -1 in a classification",
+    12: "2 fields, expected 3",
+}
 
 
 @pytest.mark.parametrize("block", [16, 24, 1 << 20])
@@ -266,8 +304,9 @@ def test_bad_rows_can_be_left_out(monkeypatch, block):
     monkeypatch.setattr(tables, "BLOCK_BYTES", block)
     report, encoder = Report(), Vocabulary()
     report.skip = (errors := []).append
-    batch_list = batches(BAD, report=report, encoder=encoder, categorical=("c",), label="y", binary=True,
-                         on_error="skip")
+    batch_list = batches(
+        BAD, report=report, encoder=encoder, categorical=("c",), label="y", binary=True, on_error="skip"
+    )
     numbers = [int(number) for batch in batch_list for number in batch.origin.numbers]
     assert numbers == [1, 10]
     assert rows(BAD, categorical=("c",), label="y", binary=True, on_error="skip").labels.tolist() == [0, 1]
@@ -300,13 +339,16 @@ def test_a_ragged_row_may_be_no_text(capfd):
     assert [int(number) for batch in got for number in batch.origin.numbers] == [1, 4]
     assert [str(error) for error in report.errors] == [
         "t.csv, row 2: 3 fields, expected 2 as in the first line",
-        "t.csv, row 3: 1 fields, expected 2 as in the first line"]
+        "t.csv, row 3: 1 fields, expected 2 as in the first line",
+    ]
     assert failure(b"a,b\n\xff,3,4\n") == "t.csv, row 1: 3 fields, expected 2 as in the first line"
     assert capfd.readouterr().err == ""  # where pyarrow complains of what its callback could not be told
 
 
-@given(st.lists(st.sampled_from([b"a", b"\n", b"\xff", b"\xe2\x82\xac", b"\xe2\x82", b"\xc3", b"\xed\xa0\x80", b"\0"])),
-       st.integers(4, 9))
+@given(
+    st.lists(st.sampled_from([b"a", b"\n", b"\xff", b"\xe2\x82\xac", b"\xe2\x82", b"\xc3", b"\xed\xa0\x80", b"\0"])),
+    st.integers(4, 9),
+)
 def test_each_byte_that_is_no_utf8_becomes_a_nul(parts, size):
     data = b"".join(parts)
     stream = ValidUTF8(io.BytesIO(data))
@@ -355,7 +397,8 @@ def test_a_failing_stream_keeps_its_error(monkeypatch):
 def mixed_table(count):
     rng = np.random.default_rng(5)
     return "a,c,d,y\n" + "".join(
-        f'{rng.normal():.4g},"k,{rng.integers(5)}", d{rng.integers(50)} ,{rng.integers(2)}\n' for _ in range(count))
+        f'{rng.normal():.4g},"k,{rng.integers(5)}", d{rng.integers(50)} ,{rng.integers(2)}\n' for _ in range(count)
+    )
 
 
 @pytest.mark.parametrize("block", [64, 1000, 1 << 20])
@@ -412,9 +455,12 @@ def to_parquet(path, **columns):
 def test_parquet_equals_csv(tmp_path):
     lines = list(csv.DictReader(io.StringIO(mixed_table(40))))
     path = to_parquet(
-        tmp_path / "t.parquet", a=pa.array([float(line["a"]) for line in lines]),
-        c=pa.array([line["c"] for line in lines]).dictionary_encode(), d=pa.array([line["d"] for line in lines]),
-        y=pa.array([int(line["y"]) for line in lines], pa.int8()))
+        tmp_path / "t.parquet",
+        a=pa.array([float(line["a"]) for line in lines]),
+        c=pa.array([line["c"] for line in lines]).dictionary_encode(),
+        d=pa.array([line["d"] for line in lines]),
+        y=pa.array([int(line["y"]) for line in lines], pa.int8()),
+    )
     options = {"categorical": ("c", "d"), "label": "y", "binary": True}
     expected = rows(mixed_table(40).encode(), **options)
     parts = batches(b"", "parquet", path=path, **options)
@@ -427,33 +473,52 @@ def test_parquet_equals_csv(tmp_path):
 def test_parquet_types(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "BLOCK_FIELDS", 9)  # one row a batch
     path = to_parquet(
-        tmp_path / "t.parquet", i=pa.array([1, None, 2**60]), b=pa.array([True, False, None]),
-        f=pa.array([1.5, float("nan"), 0], pa.float32()), s=pa.array([" 2 ", "", None]),
-        dec=pa.array(["1.5", "2.5", None]).cast(pa.decimal128(5, 2)), none=pa.nulls(3),
-        day=pa.array([1, 2, None], pa.date32()), num=pa.array([7, None, 7]), raw=pa.array([b"x", b" ", None]))
+        tmp_path / "t.parquet",
+        i=pa.array([1, None, 2**60]),
+        b=pa.array([True, False, None]),
+        f=pa.array([1.5, float("nan"), 0], pa.float32()),
+        s=pa.array([" 2 ", "", None]),
+        dec=pa.array(["1.5", "2.5", None]).cast(pa.decimal128(5, 2)),
+        none=pa.nulls(3),
+        day=pa.array([1, 2, None], pa.date32()),
+        num=pa.array([7, None, 7]),
+        raw=pa.array([b"x", b" ", None]),
+    )
     encoder = Vocabulary()
     parts = batches(b"", "parquet", path=path, encoder=encoder, categorical=("day", "num", "raw"))
     names = ["i", "b", "f", "s", "dec", "none", "day=1970-01-02", "num=7", "raw=x", "day=1970-01-03"]
     assert encoder.names() == names
     assert len(parts) == 3
     assert dense(concatenate(parts), 10).tolist() == [
-        [1, 1, 1.5, 2, 1.5, 0, 1, 1, 1, 0], [0, 0, 0, 0, 2.5, 0, 0, 0, 0, 1], [2**60, 0, 0, 0, 0, 0, 0, 1, 0, 0]]
+        [1, 1, 1.5, 2, 1.5, 0, 1, 1, 1, 0],
+        [0, 0, 0, 0, 2.5, 0, 0, 0, 0, 1],
+        [2**60, 0, 0, 0, 0, 0, 0, 1, 0, 0],
+    ]
 
 
 def test_parquet_faults_are_named(tmp_path):
-    path = to_parquet(tmp_path / "t.parquet", a=["1", "x"], t=pa.array([1, 2], pa.date32()), n=[[1], [2]],
-                      e=[1.0, np.inf], m=[1, None])
+    path = to_parquet(
+        tmp_path / "t.parquet",
+        a=["1", "x"],
+        t=pa.array([1, 2], pa.date32()),
+        n=[[1], [2]],
+        e=[1.0, np.inf],
+        m=[1, None],
+    )
     only = {"ignore": ("t", "n", "e")}
     assert failure(b"", "parquet", path=path, **only).startswith("t.csv, row 2, field a: 'x' is not a number")
     assert "row 2, field e: inf as feature value" in failure(b"", "parquet", path=path, ignore=("a", "t", "n"))
     options = {"ignore": ("a", "t", "n", "e"), "missing": "error"}
     assert "row 2, field m: is empty" in failure(b"", "parquet", path=path, **options)
     assert failure(b"", "parquet", path=path, ignore=("n",)) == (
-        "column 't' has the type date32[day], which is not a number: --categorical t or --ignore t")
+        "column 't' has the type date32[day], which is not a number: --categorical t or --ignore t"
+    )
     assert failure(b"", "parquet", path=path, ignore=("t",), categorical=("n",)).startswith(
-        "column 'n' has the type list<")
+        "column 'n' has the type list<"
+    )
     assert failure(b"", "parquet", path=path, categorical=("z",)).startswith(
-        "no column 'z'; the columns found are: 0 a, 1 t, 2 n, 3 e, 4 m")
+        "no column 'z'; the columns found are: 0 a, 1 t, 2 n, 3 e, 4 m"
+    )
 
 
 def test_parquet_needs_a_regular_and_sound_file(tmp_path):
@@ -525,5 +590,6 @@ def test_restaurant_ratings():
     assert batch.labels.tolist() == [float(line["rating"]) for line in lines]
     names = encoder.names()
     assert [names[i] for i in batch.indices] == [
-        f"{name}={line[name]}" for line in lines for name in ("userID", "placeID")]
+        f"{name}={line[name]}" for line in lines for name in ("userID", "placeID")
+    ]
     assert encoder.feature_dim == 138 + 130

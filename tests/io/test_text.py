@@ -25,9 +25,15 @@ def rows(decoded):
     batch = decoded.batch
     values = np.ones(len(batch.indices)) if batch.values is None else batch.values
     weights = np.ones(len(batch)) if batch.weights is None else batch.weights
-    return [(float(batch.labels[r]), float(weights[r]), int(batch.origin.numbers[r]),
-             [(int(batch.indices[i]), float(values[i])) for i in range(batch.indptr[r], batch.indptr[r + 1])])
-            for r in range(len(batch))]
+    return [
+        (
+            float(batch.labels[r]),
+            float(weights[r]),
+            int(batch.origin.numbers[r]),
+            [(int(batch.indices[i]), float(values[i])) for i in range(batch.indptr[r], batch.indptr[r + 1])],
+        )
+        for r in range(len(batch))
+    ]
 
 
 def fails(chunk, *, decode=decode_libsvm, **options):
@@ -37,15 +43,26 @@ def fails(chunk, *, decode=decode_libsvm, **options):
 
 
 def test_every_part_of_the_grammar():
-    decoded = decode_libsvm(b"# a comment\n+1 3:1 7:0.5\r\n\n -1.5e0:2 \t9:1 2:-3 9:.25 # 1:x\n"
-                            b"0 qid:7 1:1.\n2#x\n  # y\n3:1")
-    assert rows(decoded) == [(1, 1, 2, [(3, 1), (7, .5)]), (-1.5, 2, 4, [(9, 1), (2, -3), (9, .25)]),
-                             (0, 1, 5, [(1, 1)]), (2, 1, 6, []), (3, 1, 8, [])]
+    decoded = decode_libsvm(
+        b"# a comment\n+1 3:1 7:0.5\r\n\n -1.5e0:2 \t9:1 2:-3 9:.25 # 1:x\n0 qid:7 1:1.\n2#x\n  # y\n3:1"
+    )
+    assert rows(decoded) == [
+        (1, 1, 2, [(3, 1), (7, 0.5)]),
+        (-1.5, 2, 4, [(9, 1), (2, -3), (9, 0.25)]),
+        (0, 1, 5, [(1, 1)]),
+        (2, 1, 6, []),
+        (3, 1, 8, []),
+    ]
     assert decoded.units == 8
     assert dict(decoded.facts) == {"min_index": 1, "max_index": 9, "qid": 1}
     batch = decoded.batch
     assert [a.dtype for a in (batch.indptr, batch.indices, batch.values, batch.labels, batch.weights)] == [
-        np.int64, np.int32, np.float32, np.float32, np.float32]
+        np.int64,
+        np.int32,
+        np.float32,
+        np.float32,
+        np.float32,
+    ]
 
 
 @pytest.mark.parametrize("chunk", [b"", b"\n", b"# only\n\n", b" \t\r\n"])
@@ -77,46 +94,49 @@ def test_index_base():
 
 def test_libffm_drops_and_counts_fields():
     decoded = decode_libffm(b"1 0:3:1 17:5:0.5\n0:2 2:3:1\n")
-    assert rows(decoded) == [(1, 1, 1, [(3, 1), (5, .5)]), (0, 2, 2, [(3, 1)])]
+    assert rows(decoded) == [(1, 1, 1, [(3, 1), (5, 0.5)]), (0, 2, 2, [(3, 1)])]
     assert dict(decoded.facts) == {"min_index": 3, "max_index": 5, "fields": 18}
 
 
-@pytest.mark.parametrize(("line", "field", "says"), [
-    ("x 1:1", 1, "found 'x' where the label stands; expected a finite number"),
-    ("nan 1:1", 1, "found 'nan' where the label"),
-    ("1e39", 1, "found '1e39' where the label"),
-    ("1_0", 1, "found '1_0'"),
-    ("0x1", 1, "found '0x1'"),
-    (". 1:1", 1, "found '.'"),
-    ("- 1:1", 1, "found '-'"),
-    ("1e 1:1", 1, "found '1e'"),
-    ("1:-1 1:1", 1, "found '1:-1'; expected label:weight with a finite weight of 0 or more"),
-    ("1:inf", 1, "found '1:inf'; expected label:weight"),
-    ("1:2:3", 1, "found '1:2:3'; expected label:weight"),
-    ("1 qid:x", 2, "found 'qid:x'; expected qid: and a number"),
-    ("1 1:1 qid:3", 3, "found 'qid:3'; expected index:value"),
-    ("1 a:1", 2, "found 'a:1'; expected index:value, the index a decimal integer"),
-    ("1 -1:1", 2, "found '-1:1'; expected index:value"),
-    ("1 1.5:1", 2, "found '1.5:1'; expected index:value"),
-    ("1 :1", 2, "found ':1'; expected index:value"),
-    ("1 1:1 17", 3, "found '17', an index without a value; expected index:value (1 for what is just present)"),
-    ("1 17#:1", 2, "found '17', an index without"),
-    ("1 3:", 2, "found '3:'; the value after the colon is not one finite number"),
-    ("1 3: 4:1", 2, "found '3:'"),
-    ("1 3:1x", 2, "found '3:1x'"),
-    ("1 3:2,4:1", 2, "found '3:2,4:1'"),
-    ("1 3:NaN", 2, "found '3:NaN'"),
-    ("1 3:-inf", 2, "found '3:-inf'"),
-    ("1 3:4e38", 2, "found '3:4e38'"),
-    ("1 0:3:1", 2, "found '0:3:1'; the value"),
-    ("1 2147483647:1", 2, "found '2147483647:1'; the largest index allowed is 2147483646"),
-    ("1 99999999999999999999999:1", 2, "the largest index allowed"),
-    ("1 18446744073709551617:1", 2, "the largest index allowed"),
-    ("1 1:1 \x00 2:1", 3, "found '\\x00'"),
-    ("1 1:1\x00", 3, "found '\\x00'"),
-    ("\ufeff1 1:1", 1, "found '\\ufeff1'"),
-    ("1 " + "9" * 90 + "x", 2, "found '" + "9" * 40 + "...'"),
-])
+@pytest.mark.parametrize(
+    ("line", "field", "says"),
+    [
+        ("x 1:1", 1, "found 'x' where the label stands; expected a finite number"),
+        ("nan 1:1", 1, "found 'nan' where the label"),
+        ("1e39", 1, "found '1e39' where the label"),
+        ("1_0", 1, "found '1_0'"),
+        ("0x1", 1, "found '0x1'"),
+        (". 1:1", 1, "found '.'"),
+        ("- 1:1", 1, "found '-'"),
+        ("1e 1:1", 1, "found '1e'"),
+        ("1:-1 1:1", 1, "found '1:-1'; expected label:weight with a finite weight of 0 or more"),
+        ("1:inf", 1, "found '1:inf'; expected label:weight"),
+        ("1:2:3", 1, "found '1:2:3'; expected label:weight"),
+        ("1 qid:x", 2, "found 'qid:x'; expected qid: and a number"),
+        ("1 1:1 qid:3", 3, "found 'qid:3'; expected index:value"),
+        ("1 a:1", 2, "found 'a:1'; expected index:value, the index a decimal integer"),
+        ("1 -1:1", 2, "found '-1:1'; expected index:value"),
+        ("1 1.5:1", 2, "found '1.5:1'; expected index:value"),
+        ("1 :1", 2, "found ':1'; expected index:value"),
+        ("1 1:1 17", 3, "found '17', an index without a value; expected index:value (1 for what is just present)"),
+        ("1 17#:1", 2, "found '17', an index without"),
+        ("1 3:", 2, "found '3:'; the value after the colon is not one finite number"),
+        ("1 3: 4:1", 2, "found '3:'"),
+        ("1 3:1x", 2, "found '3:1x'"),
+        ("1 3:2,4:1", 2, "found '3:2,4:1'"),
+        ("1 3:NaN", 2, "found '3:NaN'"),
+        ("1 3:-inf", 2, "found '3:-inf'"),
+        ("1 3:4e38", 2, "found '3:4e38'"),
+        ("1 0:3:1", 2, "found '0:3:1'; the value"),
+        ("1 2147483647:1", 2, "found '2147483647:1'; the largest index allowed is 2147483646"),
+        ("1 99999999999999999999999:1", 2, "the largest index allowed"),
+        ("1 18446744073709551617:1", 2, "the largest index allowed"),
+        ("1 1:1 \x00 2:1", 3, "found '\\x00'"),
+        ("1 1:1\x00", 3, "found '\\x00'"),
+        ("\ufeff1 1:1", 1, "found '\\ufeff1'"),
+        ("1 " + "9" * 90 + "x", 2, "found '" + "9" * 40 + "...'"),
+    ],
+)
 def test_errors_say_line_field_what_was_found_and_what_was_expected(line, field, says):
     error = fails(b"1 1:1\n\n" + line.encode() + b"\n")
     assert (error.unit, error.number, error.field) == ("line", 3, field)
@@ -125,7 +145,8 @@ def test_errors_say_line_field_what_was_found_and_what_was_expected(line, field,
     decoded = decode_libsvm(b"1 1:1 2:1\n" + line.encode() + b"\n0 5:2", on_error="skip")
     assert rows(decoded) == [(1, 1, 1, [(1, 1), (2, 1)]), (0, 1, 3, [(5, 2)])]
     assert [(skipped.number, str(skipped).split(": ", 1)[1]) for skipped in decoded.skipped] == [
-        (2, str(error).split(": ", 1)[1])]
+        (2, str(error).split(": ", 1)[1])
+    ]
     assert decoded.units == 3
 
 
@@ -138,8 +159,10 @@ def test_errors_of_libffm(token):
 
 def test_an_index_of_0_where_they_begin_at_1():
     error = fails(b"1 1:1\n1 0:1\n", index_base="1")
-    assert str(error) == ("input, line 2, field 2: found '0:1' where indices begin at 1; expected an index of 1 or "
-                          "more, or --index-base 0")
+    assert str(error) == (
+        "input, line 2, field 2: found '0:1' where indices begin at 1; expected an index of 1 or "
+        "more, or --index-base 0"
+    )
 
 
 def test_a_chunk_of_nothing_but_wrong_lines_keeps_them_small():
@@ -151,8 +174,9 @@ def test_a_chunk_of_nothing_but_wrong_lines_keeps_them_small():
 def decimals():
     digits = st.text("0123456789", min_size=0, max_size=40)
     sign = st.sampled_from(["", "+", "-"])
-    exponents = st.one_of(st.just(""), st.builds("{}{}{}".format, st.sampled_from("eE"), sign,
-                                                 st.integers(0, 60).map(str)))
+    exponents = st.one_of(
+        st.just(""), st.builds("{}{}{}".format, st.sampled_from("eE"), sign, st.integers(0, 60).map(str))
+    )
     body = st.tuples(digits, st.sampled_from(["", "."]), digits).filter(lambda t: t[0] or (t[1] and t[2]))
     return st.builds(lambda s, b, e: s + b[0] + (b[1] + b[2] if b[1] else "") + e, sign, body, exponents)
 
@@ -186,7 +210,7 @@ def test_numbers_of_any_double_at_any_precision(x, digits):
 
 
 @settings(max_examples=500)
-@given(st.integers(0, 0x7f7ffffe), st.sampled_from(["", "1", "0000000000000001"]), st.sampled_from([-1, 0, 1]))
+@given(st.integers(0, 0x7F7FFFFE), st.sampled_from(["", "1", "0000000000000001"]), st.sampled_from([-1, 0, 1]))
 def test_numbers_at_and_beside_the_middle_of_two_float32(bits, more, step):
     low, high = np.array([bits, bits + 1], np.uint32).view(np.float32).astype(np.float64)
     middle = (low + high) / 2
@@ -195,12 +219,36 @@ def test_numbers_at_and_beside_the_middle_of_two_float32(bits, more, step):
     check_number(f"{beside:.60e}")
 
 
-@pytest.mark.parametrize("token", [
-    "0", "-0", "0e999999999999", "1e-999999999999", "0." + "0" * 400 + "1e401", "1" + "0" * 400 + "e-400", "16777217",
-    "16777217.0000000000000000000001", "9007199254740993", "3.4028235677973366e38", "3.4028235677973365e38",
-    "340282356779733661637539395458142568447", "340282356779733661637539395458142568448", "7.006492321624085e-46",
-    "7.0064923216240853e-46", "7.0064923216240854e-46", "1e-45", "1e-46", "1.17549435e-38", "1" * 5000 + "e-4990",
-    "1e99999999999999999999", "123456789012345678901234567890", ".5", "5.", "1E+2"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        "0",
+        "-0",
+        "0e999999999999",
+        "1e-999999999999",
+        "0." + "0" * 400 + "1e401",
+        "1" + "0" * 400 + "e-400",
+        "16777217",
+        "16777217.0000000000000000000001",
+        "9007199254740993",
+        "3.4028235677973366e38",
+        "3.4028235677973365e38",
+        "340282356779733661637539395458142568447",
+        "340282356779733661637539395458142568448",
+        "7.006492321624085e-46",
+        "7.0064923216240853e-46",
+        "7.0064923216240854e-46",
+        "1e-45",
+        "1e-46",
+        "1.17549435e-38",
+        "1" * 5000 + "e-4990",
+        "1e99999999999999999999",
+        "123456789012345678901234567890",
+        ".5",
+        "5.",
+        "1E+2",
+    ],
+)
 def test_numbers_that_are_hard(token):
     check_number(token)
 
@@ -223,8 +271,12 @@ def same_as_judge(chunk, decoded, **options):
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(F32, st.dictionaries(st.integers(0, 100_000), F32.filter(bool), max_size=6)), min_size=1,
-                max_size=12), st.booleans())
+@given(
+    st.lists(
+        st.tuples(F32, st.dictionaries(st.integers(0, 100_000), F32.filter(bool), max_size=6)), min_size=1, max_size=12
+    ),
+    st.booleans(),
+)
 def test_files_of_scikit_learn_read_alike(lines, zero_based):
     from scipy.sparse import csr_matrix
 
@@ -251,9 +303,15 @@ def test_a9a_reads_as_scikit_learn_reads_it(name):
     assert rows(decode_libsvm(encode_libsvm(decoded.batch))) == rows(decoded)
 
 
-WRITTEN = Batch(np.array([0, 2, 2, 3]), np.array([7, 0, 12], np.int32), np.array([.1, -3, 1e-20], np.float32),
-                np.array([0, -1.5, 1e7], np.float32), np.array([1, .25, 3], np.float32), ["a", None, "c"],
-                Origin("x.csv", "row", np.array([4, 5, 9])))
+WRITTEN = Batch(
+    np.array([0, 2, 2, 3]),
+    np.array([7, 0, 12], np.int32),
+    np.array([0.1, -3, 1e-20], np.float32),
+    np.array([0, -1.5, 1e7], np.float32),
+    np.array([1, 0.25, 3], np.float32),
+    ["a", None, "c"],
+    Origin("x.csv", "row", np.array([4, 5, 9])),
+)
 
 
 def test_written_lines():
@@ -263,11 +321,26 @@ def test_written_lines():
     assert encode_libsvm(WRITTEN.take([])) == b""
 
 
-@pytest.mark.parametrize(("x", "written"), [
-    (1e-5, "0.00001"), (1.25e-5, "0.0000125"), (123456.75, "123456.75"), (1e8, "100000000"), (1e9, "1000000000"),
-    (0, "0"), (2**24, "16777216"),
-    (9999999, "9999999"), (1e-45, "1e-45"), (3.4028235e38, "3.4028235e38"), (-0.5, "-0.5"),
-    (0.00012, "0.00012"), (-1.1754944e-38, "-1.1754944e-38"), (1.5, "1.5"), (1234567936, "1234568000")])
+@pytest.mark.parametrize(
+    ("x", "written"),
+    [
+        (1e-5, "0.00001"),
+        (1.25e-5, "0.0000125"),
+        (123456.75, "123456.75"),
+        (1e8, "100000000"),
+        (1e9, "1000000000"),
+        (0, "0"),
+        (2**24, "16777216"),
+        (9999999, "9999999"),
+        (1e-45, "1e-45"),
+        (3.4028235e38, "3.4028235e38"),
+        (-0.5, "-0.5"),
+        (0.00012, "0.00012"),
+        (-1.1754944e-38, "-1.1754944e-38"),
+        (1.5, "1.5"),
+        (1234567936, "1234568000"),
+    ],
+)
 def test_the_form_of_numbers(x, written):
     batch = Batch(np.array([0, 1]), np.array([1], np.int32), np.array([x], np.float32), np.ones(1, np.float32))
     assert encode_libsvm(batch) == f"1 1:{written}\n".encode()
@@ -277,8 +350,9 @@ def test_the_form_of_numbers(x, written):
 @given(st.lists(F32, min_size=1, max_size=20), st.booleans())
 def test_what_is_written_reads_back_and_is_as_short_as_can_be(numbers, weighted):
     x = np.array(numbers, np.float32)
-    batch = Batch(np.arange(len(x) + 1), np.arange(len(x), dtype=np.int32), x, x[::-1].copy(),
-                  np.abs(x) if weighted else None)
+    batch = Batch(
+        np.arange(len(x) + 1), np.arange(len(x), dtype=np.int32), x, x[::-1].copy(), np.abs(x) if weighted else None
+    )
     written = encode_libsvm(batch)
     back = decode_libsvm(written).batch
     np.testing.assert_array_equal(np.ones_like(x) if back.values is None else back.values, x)
@@ -295,9 +369,14 @@ def significant(token):
     return len(token.lower().partition("e")[0].lstrip("-").replace(".", "").strip("0"))
 
 
-@pytest.mark.parametrize(("field", "row", "says"), [
-    ("labels", 1, "the row has no finite label; libsvm text cannot be written without"),
-    ("values", 2, "the value of feature 12 is not finite"), ("weights", 1, "the weight of the row is not finite")])
+@pytest.mark.parametrize(
+    ("field", "row", "says"),
+    [
+        ("labels", 1, "the row has no finite label; libsvm text cannot be written without"),
+        ("values", 2, "the value of feature 12 is not finite"),
+        ("weights", 1, "the weight of the row is not finite"),
+    ],
+)
 def test_what_cannot_be_written_names_the_row(field, row, says):
     batch = WRITTEN.take(slice(None))
     getattr(batch, field)[{"values": 2}.get(field, row)] = np.nan
@@ -330,7 +409,7 @@ def test_every_truncation_decodes_or_names_the_last_line():
         decoded = decode_libsvm(file[:end], on_error="skip")
         assert decoded.units == file[:end].count(b"\n") + (not file[:end].endswith(b"\n") and end > 0)
         assert [error.number for error in decoded.skipped] in ([], [decoded.units])
-        assert rows(decoded)[:-1] == rows(decode_libsvm(file))[:max(len(decoded.batch) - 1, 0)]
+        assert rows(decoded)[:-1] == rows(decode_libsvm(file))[: max(len(decoded.batch) - 1, 0)]
 
 
 @settings(max_examples=300)

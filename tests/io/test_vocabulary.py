@@ -50,7 +50,8 @@ def test_numeric_columns_come_first_then_values_as_they_appear():
     assert vocabulary.is_new
     assert vocabulary.feature_dim == 5
     assert written(vocabulary).decode() == (
-        HEADER + "0\tage\t\n1\tcity\tRome\n2\tjob\tcook\n3\tcity\tOslo\n4\tjob\tbaker\n")
+        HEADER + "0\tage\t\n1\tcity\tRome\n2\tjob\tcook\n3\tcity\tOslo\n4\tjob\tbaker\n"
+    )
 
 
 def test_a_vocabulary_read_back_gives_the_same_columns_and_counts_the_unknown(tmp_path):
@@ -91,8 +92,11 @@ def test_the_order_does_not_depend_on_blocks(monkeypatch, block):
         seen += [name for name in (f"city={city}", f"job={job}") if name not in seen]
     assert vocabulary.names() == seen
     got = [vocabulary.names()[i] for batch in batches for i in batch.indices]
-    assert got == [name for i, row in enumerate(rows) for name in (
-        *(["age"] if i else []), f"city={row.split(',')[1]}", f"job={row.split(',')[2]}")]
+    assert got == [
+        name
+        for i, row in enumerate(rows)
+        for name in (*(["age"] if i else []), f"city={row.split(',')[1]}", f"job={row.split(',')[2]}")
+    ]
     assert len(batches) > 1 or block > 48
 
 
@@ -115,23 +119,27 @@ def test_any_text_survives_the_file(tmp_path_factory, pairs):
     assert path.read_bytes().count(b"\n") == vocabulary.feature_dim + 1
 
 
-@pytest.mark.parametrize(("content", "line", "expected"), [
-    ("", 1, "not a vocabulary: its first line is not index<TAB>column<TAB>value"),
-    ("0\ta\t\n", 1, "not a vocabulary"),
-    (HEADER + "0\ta\n", 2, "2 fields between tabs, expected index, column and value"),
-    (HEADER + "0\ta\tb\tc\n", 2, "4 fields between tabs"),
-    (HEADER + "\n", 2, "1 fields between tabs"),
-    (HEADER + "0\ta\t\n2\tb\tx\n", 3, "index '2', expected 1: indices ascend from 0 without gaps"),
-    (HEADER + "-1\ta\t\n", 2, "index '-1', expected 0"),
-    (HEADER + "0.0\ta\t\n", 2, "index '0.0', expected 0"),
-    (HEADER + "0\ta\t\n0\tb\t\n", 3, "index '0', expected 1"),
-    (HEADER + "0\tb\tx\n1\tb\tx\n", 3, "column 'b' with the value 'x' stands here a second time"),
-    (HEADER + "0\tb\t\n1\tb\t\n", 3, "column 'b' with the value '' stands here a second time"),
-    (HEADER + "0\tb\t\n1\tb\tx\n", 3, "column 'b' is both numeric (no value) and categorical"),
-    (HEADER + "0\tb\tx\n1\tb\t\n", 3, "column 'b' is both numeric (no value) and categorical"),
-    (HEADER + "0\tb\t\\x\n", 2, "'\\\\x' is no escape; expected"),
-    (HEADER + "0\tb\tx\\\n", 2, "'\\\\' is no escape; expected"),
-    (HEADER.encode() + b"0\tb\t\xff\n", 2, "not UTF-8")])
+@pytest.mark.parametrize(
+    ("content", "line", "expected"),
+    [
+        ("", 1, "not a vocabulary: its first line is not index<TAB>column<TAB>value"),
+        ("0\ta\t\n", 1, "not a vocabulary"),
+        (HEADER + "0\ta\n", 2, "2 fields between tabs, expected index, column and value"),
+        (HEADER + "0\ta\tb\tc\n", 2, "4 fields between tabs"),
+        (HEADER + "\n", 2, "1 fields between tabs"),
+        (HEADER + "0\ta\t\n2\tb\tx\n", 3, "index '2', expected 1: indices ascend from 0 without gaps"),
+        (HEADER + "-1\ta\t\n", 2, "index '-1', expected 0"),
+        (HEADER + "0.0\ta\t\n", 2, "index '0.0', expected 0"),
+        (HEADER + "0\ta\t\n0\tb\t\n", 3, "index '0', expected 1"),
+        (HEADER + "0\tb\tx\n1\tb\tx\n", 3, "column 'b' with the value 'x' stands here a second time"),
+        (HEADER + "0\tb\t\n1\tb\t\n", 3, "column 'b' with the value '' stands here a second time"),
+        (HEADER + "0\tb\t\n1\tb\tx\n", 3, "column 'b' is both numeric (no value) and categorical"),
+        (HEADER + "0\tb\tx\n1\tb\t\n", 3, "column 'b' is both numeric (no value) and categorical"),
+        (HEADER + "0\tb\t\\x\n", 2, "'\\\\x' is no escape; expected"),
+        (HEADER + "0\tb\tx\\\n", 2, "'\\\\' is no escape; expected"),
+        (HEADER.encode() + b"0\tb\t\xff\n", 2, "not UTF-8"),
+    ],
+)
 def test_damaged_files_are_refused_with_the_line(tmp_path, content, line, expected):
     path = saved(tmp_path, content)
     with pytest.raises(DataError) as caught:
@@ -146,10 +154,17 @@ def test_a_file_saved_with_other_line_ends_and_one_that_cannot_be_read(tmp_path)
         Vocabulary.read(tmp_path)
 
 
-@pytest.mark.parametrize(("data", "expected"), [
-    (b"age,city\n1,Rome\n", "no column 'job'; the columns found are: 0 age, 1 city"),
-    (b"city,job\nRome,cook\n", "numeric column 'age' is missing from this table: the vocabulary has age"),
-    (b"age,pay,city,job\n1,2,Rome,cook\n", "numeric column 'pay' is new: the vocabulary has age (leave it out with")])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"age,city\n1,Rome\n", "no column 'job'; the columns found are: 0 age, 1 city"),
+        (b"city,job\nRome,cook\n", "numeric column 'age' is missing from this table: the vocabulary has age"),
+        (
+            b"age,pay,city,job\n1,2,Rome,cook\n",
+            "numeric column 'pay' is new: the vocabulary has age (leave it out with",
+        ),
+    ],
+)
 def test_other_columns_than_the_vocabulary_s_are_refused(data, expected):
     vocabulary = Vocabulary()
     read(TRAIN, vocabulary)
@@ -192,8 +207,10 @@ def test_hashing_is_blake2b_of_column_and_value():
     (batch,) = read(TRAIN, encoder)
     assert encoder.feature_dim == 1 + 2**10
     expected = [[f"city={c}", f"job={j}"] for c, j in (("Rome", "cook"), ("Oslo", "cook"), ("Rome", "baker"))]
-    hashes = [1 + int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8).digest(), "little") % 2**10
-              for t in itertools.chain.from_iterable(expected)]
+    hashes = [
+        1 + int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8).digest(), "little") % 2**10
+        for t in itertools.chain.from_iterable(expected)
+    ]
     assert [i for i in batch.indices.tolist() if i] == hashes
     assert hashes[:2] == [728, 928]  # the same on every platform, for ever
 

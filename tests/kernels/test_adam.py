@@ -1,4 +1,5 @@
 """Adam, number by number, against plain loops over rows and weights written from its formula."""
+
 import numpy as np
 import pytest
 from plain_adam import assert_equal, plain_adam
@@ -31,9 +32,20 @@ def trained(backend, model, batch, order, lr_factors=(1.0,)):
 
 
 @pytest.mark.parametrize("predictor_type", ["binary_classifier", "regressor"])
-@pytest.mark.parametrize("variant", [
-    {}, {"weights": True}, {"binary": True}, {"clip_gradient": 0.05}, {"rescale_grad": 0.001}, {"eps": 0.1},
-    {"num_factors": 3}, {"num_factors": 17}, {"num_factors": 8, "factors_wd": 0.0, "linear_wd": 0.0}])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {},
+        {"weights": True},
+        {"binary": True},
+        {"clip_gradient": 0.05},
+        {"rescale_grad": 0.001},
+        {"eps": 0.1},
+        {"num_factors": 3},
+        {"num_factors": 17},
+        {"num_factors": 8, "factors_wd": 0.0, "linear_wd": 0.0},
+    ],
+)
 def test_every_number_follows_the_formula(backend, predictor_type, variant):
     rows = {name: variant[name] for name in ("weights", "binary") if name in variant}
     given = {**RATES, **{name: value for name, value in variant.items() if name not in rows}}
@@ -102,8 +114,9 @@ def test_the_first_step_is_the_learning_rate_whatever_the_gradients_size(backend
     """m / sqrt(v) is 0.1 g / sqrt(0.001 g^2), and the correction sqrt(0.001) / 0.1 takes both away."""
     batch = random_rows(SIZE, FEATURES, classes=False)
     for size in (1e-3, 1.0, 1e3):
-        model = small_model("regressor", FEATURES, optimizer="adam", bias_lr=0.25, bias_wd=0.0, rescale_grad=size,
-                            eps=1e-12)
+        model = small_model(
+            "regressor", FEATURES, optimizer="adam", bias_lr=0.25, bias_wd=0.0, rescale_grad=size, eps=1e-12
+        )
         after = trained(backend, model, batch, np.arange(1))
         assert abs(after.bias[0] - model.bias[0]) == pytest.approx(0.25, rel=1e-5)
 

@@ -1,4 +1,5 @@
 """Predictions, metrics and converted files: the same for any number of threads, however the input is cut."""
+
 import io
 import subprocess
 import sys
@@ -69,7 +70,8 @@ def test_predictions(rows, to, tmp_path, monkeypatch):
         assert api.predict(MODEL, source, tmp_path / "cut", to=to, threads=threads) == len(ROWS)
         assert (tmp_path / "cut").read_bytes() == whole.read_bytes()
         assert source.report.counts == {
-            "non-zeros of features unknown to the model ignored": int((ROWS.indices >= 30).sum())}
+            "non-zeros of features unknown to the model ignored": int((ROWS.indices >= 30).sum())
+        }
 
 
 def test_metrics(rows, monkeypatch):
@@ -113,7 +115,7 @@ def test_an_error_comes_after_the_predictions_before_it(tmp_path, threads, writt
     written.seek(0)
     source = data(tmp_path / "bad.svm", threads, on_error="skip")
     assert api.predict(MODEL, source, "-", threads=threads) == len(ROWS)
-    assert written.getvalue().splitlines()[:len(before)] == before
+    assert written.getvalue().splitlines()[: len(before)] == before
     assert source.report.counts["rows skipped"] == 2
     assert [error.number for error in source.report.errors] == [301, 402]
 
@@ -139,8 +141,14 @@ sys.exit(code)
 
 def peak(command, line, count, folder):
     """Bytes of memory that a command held at most, fed with so many times a line."""
-    with subprocess.Popen([sys.executable, "-c", PEAK, *command], cwd=folder, env=environment(), stdin=subprocess.PIPE,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", PEAK, *command],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
         for _ in range(count // 1000):
             process.stdin.write(line * 1000)
         process.stdin.close()
@@ -150,8 +158,10 @@ def peak(command, line, count, folder):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")
-@pytest.mark.parametrize("command", [
-    ("predict", "m.fm", "--threads", "2"), ("convert", "-", "-o", "-", "--feature-dim", "30", "--threads", "2")])
+@pytest.mark.parametrize(
+    "command",
+    [("predict", "m.fm", "--threads", "2"), ("convert", "-", "-o", "-", "--feature-dim", "30", "--threads", "2")],
+)
 def test_memory_does_not_grow_with_the_rows(tmp_path, command):
     modelfile.save(MODEL, tmp_path / "m.fm")
     line = b"1 " + b" ".join(b"%d:1" % index for index in range(29)) + b"\n"

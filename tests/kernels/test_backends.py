@@ -1,4 +1,5 @@
 """Every backend against the formulas, by finite differences, and against each other, update by update."""
+
 import os
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from fmcore.rows.batch import Batch
 from fmcore.rows.dataset import Dataset
 from fmcore.training.loop import train
 
-LOSSES = {"binary_classifier": lambda s, y: np.log1p(np.exp(-np.abs(s))) + np.maximum(s, 0) - s * y,
-          "regressor": lambda s, y: (s - y) ** 2 / 2}
+LOSSES = {
+    "binary_classifier": lambda s, y: np.log1p(np.exp(-np.abs(s))) + np.maximum(s, 0) - s * y,
+    "regressor": lambda s, y: (s - y) ** 2 / 2,
+}
 RUNNING = [build for build in BUILDS if build == "baseline" or level_3()]
 
 CROWDED = """
@@ -97,21 +100,24 @@ def test_gradients_are_finite_differences_of_the_weighted_loss(backend, predicto
     """
     lr = dict.fromkeys(("bias_lr", "linear_lr", "factors_lr"), 1.0)
     wd = dict.fromkeys(("bias_wd", "linear_wd", "factors_wd"), 0.0)
-    model = small_model(predictor_type, feature_dim=6, num_factors=3, optimizer=optimizer, eps=1e-8,
-                        **lr, **wd)
+    model = small_model(predictor_type, feature_dim=6, num_factors=3, optimizer=optimizer, eps=1e-8, **lr, **wd)
     batch = random_rows(12, 6, weights=True, classes=predictor_type == "binary_classifier")
     rows, small = dense(batch, 6), 1e-5
 
     def objective(name, index, change):
         arrays = {n: getattr(model, n).astype(np.float64) for n in ("bias", "linear", "factors")}
         arrays[name][index] += change
-        scores = arrays["bias"] + rows @ arrays["linear"] + 0.5 * (
-            (rows @ arrays["factors"]) ** 2 - rows**2 @ arrays["factors"] ** 2).sum(1)
+        scores = (
+            arrays["bias"]
+            + rows @ arrays["linear"]
+            + 0.5 * ((rows @ arrays["factors"]) ** 2 - rows**2 @ arrays["factors"] ** 2).sum(1)
+        )
         return np.mean(batch.weights * LOSSES[predictor_type](scores, batch.labels))
 
     for name, step in one_step(backend, model, batch).items():
-        numeric = np.array([(objective(name, i, small) - objective(name, i, -small)) / (2 * small)
-                            for i in np.ndindex(step.shape)]).reshape(step.shape)
+        numeric = np.array(
+            [(objective(name, i, small) - objective(name, i, -small)) / (2 * small) for i in np.ndindex(step.shape)]
+        ).reshape(step.shape)
         if optimizer == "sgd":
             np.testing.assert_allclose(step, -numeric, rtol=1e-3, atol=2e-5)
         elif optimizer in ROWWISE and name == "factors":
@@ -125,14 +131,25 @@ def test_gradients_are_finite_differences_of_the_weighted_loss(backend, predicto
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("optimizer", SLOTS)
 @pytest.mark.parametrize("predictor_type", LOSSES)
-@pytest.mark.parametrize("variant", [
-    {}, {"binary": True}, {"weights": True}, {"clip_gradient": 0.01}, {"rescale_grad": 0.5}, {"num_factors": 17}])
+@pytest.mark.parametrize(
+    "variant",
+    [{}, {"binary": True}, {"weights": True}, {"clip_gradient": 0.01}, {"rescale_grad": 0.5}, {"num_factors": 17}],
+)
 def test_kernels_follow_the_reference_over_many_mini_batches(optimizer, predictor_type, variant):
     rows = {k: variant[k] for k in ("binary", "weights") if k in variant}
     given = {k: v for k, v in variant.items() if k not in rows}
     batch = random_rows(101, classes=predictor_type == "binary_classifier", **rows)
-    model = small_model(predictor_type, optimizer=optimizer, bias_wd=0.1, linear_wd=0.01, factors_wd=0.02,
-                        bias_lr=0.1, linear_lr=0.05, factors_lr=0.02, **given)
+    model = small_model(
+        predictor_type,
+        optimizer=optimizer,
+        bias_wd=0.1,
+        linear_wd=0.01,
+        factors_wd=0.02,
+        bias_lr=0.1,
+        linear_lr=0.05,
+        factors_lr=0.02,
+        **given,
+    )
     order = np.random.default_rng(1).permutation(8)
     results = []
     for backend in (backend_for("reference"), backend_for("cpu", 2)):
@@ -164,8 +181,13 @@ def test_any_number_of_threads_gives_the_same_bits(optimizer, mini_batch_size, m
 @pytest.mark.parametrize("mini_batch_size", [1, 64])
 def test_many_threads_on_one_processor_finish_with_the_same_bits(mini_batch_size):
     path = os.pathsep.join([str(ROOT / "tests" / "helpers"), environment().get("PYTHONPATH", "")])
-    done = subprocess.run([sys.executable, "-c", CROWDED, str(mini_batch_size)], env=environment(PYTHONPATH=path),
-                          stdout=subprocess.PIPE, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", CROWDED, str(mini_batch_size)],
+        env=environment(PYTHONPATH=path),
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    )
     alone, crowded = done.stdout.split()
     assert alone == crowded
 
@@ -216,9 +238,9 @@ def test_groups_hold_every_non_zero_once_and_pairs_of_shared_features_by_feature
     groups, placed = block.groups, block.batch
     assert groups.rows.dtype == dtype
     for m in range(len(block.starts) - 1):
-        first, last = block.starts[m:m + 2]
-        at, mine = slice(*batch.indptr[[first, last]]), slice(*groups.bounds[m:m + 2])
-        row_of = np.repeat(np.arange(first, last), np.diff(batch.indptr[first:last + 1]))
+        first, last = block.starts[m : m + 2]
+        at, mine = slice(*batch.indptr[[first, last]]), slice(*groups.bounds[m : m + 2])
+        row_of = np.repeat(np.arange(first, last), np.diff(batch.indptr[first : last + 1]))
         features, number_of, counts = np.unique(batch.indices[at], return_inverse=True, return_counts=True)
         shared = counts[number_of] > 1
         in_row = np.lexsort([~shared, row_of])
@@ -263,8 +285,9 @@ def test_builds_agree_after_training(monkeypatch):
     for build in RUNNING:
         monkeypatch.setenv("FMKIT_KERNELS", build)
         backend = CpuBackend(2)
-        models.append(train(model, Dataset(lambda: iter([batch]), model.hyperparameters, backend.prepare, 1e9).load(),
-                            backend))
+        models.append(
+            train(model, Dataset(lambda: iter([batch]), model.hyperparameters, backend.prepare, 1e9).load(), backend)
+        )
     for other in models[1:]:
         np.testing.assert_allclose(other.factors, models[0].factors, rtol=1e-3, atol=1e-4)
 

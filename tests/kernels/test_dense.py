@@ -1,4 +1,5 @@
 """Dense blocks: which they are, and that matrices train the model that non-zeros do, to rounding, in any team."""
+
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -23,8 +24,13 @@ def full_rows(rows, columns, share=1.0, *, seed=0, binary=False):
     at, indices = np.nonzero(held)
     indptr = np.concatenate([[0], np.cumsum(held.sum(1))]).astype(np.int64)
     values = None if binary else rng.normal(size=len(at)).astype(np.float32)
-    return Batch(indptr, indices.astype(np.int32), values, rng.integers(0, 2, rows).astype(np.float32),
-                 rng.uniform(0, 2, rows).astype(np.float32))
+    return Batch(
+        indptr,
+        indices.astype(np.int32),
+        values,
+        rng.integers(0, 2, rows).astype(np.float32),
+        rng.uniform(0, 2, rows).astype(np.float32),
+    )
 
 
 def trained(batch, model, mini_batch_size, threads=1, kind=Cells):
@@ -37,16 +43,35 @@ def trained(batch, model, mini_batch_size, threads=1, kind=Cells):
     return [*np.array(told).reshape(4, -1), *trainer.snapshot().tensors().values()]
 
 
-@pytest.mark.parametrize(("columns", "num_factors", "mini_batch_size"), [
-    (1, 1, 7), (1, 64, 50), (31, 7, 1), (32, 8, 16), (33, 9, 50), (64, 10, 200), (100, 64, 30), (130, 20, 64),
-    (70, 64, 300)])
+@pytest.mark.parametrize(
+    ("columns", "num_factors", "mini_batch_size"),
+    [
+        (1, 1, 7),
+        (1, 64, 50),
+        (31, 7, 1),
+        (32, 8, 16),
+        (33, 9, 50),
+        (64, 10, 200),
+        (100, 64, 30),
+        (130, 20, 64),
+        (70, 64, 300),
+    ],
+)
 @pytest.mark.parametrize("optimizer", SLOTS)
 @pytest.mark.parametrize("share", [1.0, 0.05])
-def test_a_matrix_trains_the_model_that_non_zeros_do(columns, num_factors, mini_batch_size, optimizer, share,
-                                                     monkeypatch):
+def test_a_matrix_trains_the_model_that_non_zeros_do(
+    columns, num_factors, mini_batch_size, optimizer, share, monkeypatch
+):
     batch = full_rows(max(130, mini_batch_size + 5), columns, share)
-    model = small_model(feature_dim=columns + 2, num_factors=num_factors, optimizer=optimizer, linear_wd=0.01,
-                        factors_init_sigma=0.1, linear_lr=0.01, factors_lr=0.01)
+    model = small_model(
+        feature_dim=columns + 2,
+        num_factors=num_factors,
+        optimizer=optimizer,
+        linear_wd=0.01,
+        factors_init_sigma=0.1,
+        linear_lr=0.01,
+        factors_lr=0.01,
+    )
     expected = trained(batch, model, mini_batch_size, kind=Groups)
     as_matrix(monkeypatch)
     for got, tensor in zip(trained(batch, model, mini_batch_size), expected, strict=True):
@@ -59,8 +84,10 @@ def test_any_team_gives_the_same_bits(optimizer, mini_batch_size, monkeypatch):
     monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     as_matrix(monkeypatch)
     batch, model = full_rows(300, 200, 0.7), small_model(feature_dim=200, num_factors=10, optimizer=optimizer)
-    results = {b"".join(np.ascontiguousarray(a).tobytes() for a in trained(batch, model, mini_batch_size, threads))
-               for threads in (1, 2, 3, 4, 1)}
+    results = {
+        b"".join(np.ascontiguousarray(a).tobytes() for a in trained(batch, model, mini_batch_size, threads))
+        for threads in (1, 2, 3, 4, 1)
+    }
     assert len(results) == 1
 
 
@@ -87,8 +114,10 @@ def test_streamed_and_kept_rows_give_one_model_though_their_blocks_are_of_both_k
         np.testing.assert_array_equal(streamed.tensors()[name], tensor, err_msg=name)
 
 
-@pytest.mark.parametrize(("share", "binary", "dense"), [
-    (0.3, False, False), (0.37, False, True), (0.63, True, False), (0.7, True, True), (1.0, False, True)])
+@pytest.mark.parametrize(
+    ("share", "binary", "dense"),
+    [(0.3, False, False), (0.37, False, True), (0.63, True, False), (0.7, True, True), (1.0, False, True)],
+)
 def test_a_matrix_is_chosen_by_its_memory_beside_that_of_its_non_zeros(share, binary, dense, monkeypatch):
     batch = full_rows(300, 128, share, binary=binary)
     assert not prepared.is_dense(batch)  # too few for the import of SciPy
@@ -105,7 +134,7 @@ def test_what_a_matrix_holds(monkeypatch):
     values, present, columns = block.groups
     assert (values.shape, present.shape, columns) == ((50, 64), (7, 64), 40)
     for m in range(7):
-        held = batch.indices[batch.indptr[block.starts[m]]:batch.indptr[block.starts[m + 1]]]
+        held = batch.indices[batch.indptr[block.starts[m]] : batch.indptr[block.starts[m + 1]]]
         assert np.flatnonzero(present[m]).tolist() == np.unique(held).tolist()
     rows = np.repeat(np.arange(50), np.diff(batch.indptr))
     np.testing.assert_array_equal(values[rows, batch.indices], batch.values)
@@ -148,9 +177,11 @@ def test_scipy_is_imported_for_dense_rows_alone(fm):
     few = replace(full_rows(40, 20), weights=None)
     rows = np.split(few.indices, few.indptr[1:-1])
     fm.write("few.svm", "".join(f"1 {' '.join(f'{i}:2' for i in row)}\n" for row in rows))
-    said = fm.python("import sys; from fmcli.main import run; sys.argv[1:] = "
-                     "['train', 'few.svm', '-o', 'x.fm', '--predictor-type', 'regressor', '--quiet']\n"
-                     "try: run()\nfinally: print([m for m in sys.modules if m in {'scipy', 'threadpoolctl'}])")
+    said = fm.python(
+        "import sys; from fmcli.main import run; sys.argv[1:] = "
+        "['train', 'few.svm', '-o', 'x.fm', '--predictor-type', 'regressor', '--quiet']\n"
+        "try: run()\nfinally: print([m for m in sys.modules if m in {'scipy', 'threadpoolctl'}])"
+    )
     assert said.out == "[]\n"
 
 
@@ -164,6 +195,21 @@ def test_the_command_trains_dense_rows_alike_for_any_threads_and_memory(fm):
     fm.write("rows.csv", text.tobytes())
     runs = [("--threads", 1), ("--threads", 3, "--memory-limit", 1)]
     for number, options in enumerate(runs):
-        fm("train", "rows.csv", "--no-header", "--label-column", 0, "--predictor-type", "binary_classifier",
-           "--num-factors", 8, "--epochs", 1, "--quiet", "-o", f"{number}.fm", *options)
+        fm(
+            "train",
+            "rows.csv",
+            "--no-header",
+            "--label-column",
+            0,
+            "--predictor-type",
+            "binary_classifier",
+            "--num-factors",
+            8,
+            "--epochs",
+            1,
+            "--quiet",
+            "-o",
+            f"{number}.fm",
+            *options,
+        )
         assert fm.read(f"{number}.fm") == fm.read("0.fm"), options

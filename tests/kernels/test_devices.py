@@ -1,4 +1,5 @@
 """Where to train: devices by name, the choice that auto makes and says, and what `fm train --device` leaves."""
+
 import json
 from types import SimpleNamespace
 
@@ -29,9 +30,11 @@ def dense_rows():
     """Rows of libsvm text, all columns in each."""
     rng = np.random.default_rng(0)
     values, factors = rng.normal(size=(400, 12)), rng.normal(size=(12, 2))
-    labels = ((values @ factors)**2).sum(1) > (values**2 @ factors**2).sum(1)
-    return "".join(f"{int(label)} {' '.join(f'{i}:{v:.3f}' for i, v in enumerate(row))}\n"
-                   for label, row in zip(labels, values, strict=True))
+    labels = ((values @ factors) ** 2).sum(1) > (values**2 @ factors**2).sum(1)
+    return "".join(
+        f"{int(label)} {' '.join(f'{i}:{v:.3f}' for i, v in enumerate(row))}\n"
+        for label, row in zip(labels, values, strict=True)
+    )
 
 
 def python(fm, *arguments, code=0, before=""):
@@ -39,15 +42,38 @@ def python(fm, *arguments, code=0, before=""):
     return fm.python(WITHOUT.format(arguments=[str(a) for a in arguments], before=before), code=code)
 
 
-@pytest.mark.parametrize(("text", "name"), [
-    ("cpu", "cpu"), ("auto", "auto"), ("cuda", "cuda"), ("cuda:3", "cuda:3"), ("cuda:0, cuda:1", "cuda:0,cuda:1"),
-    ("torch:cpu", "torch:cpu"), ("torch:cpu,torch:cpu", "torch:cpu,torch:cpu")])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("cpu", "cpu"),
+        ("auto", "auto"),
+        ("cuda", "cuda"),
+        ("cuda:3", "cuda:3"),
+        ("cuda:0, cuda:1", "cuda:0,cuda:1"),
+        ("torch:cpu", "torch:cpu"),
+        ("torch:cpu,torch:cpu", "torch:cpu,torch:cpu"),
+    ],
+)
 def test_names(text, name):
     assert parse_device(text) == name
 
 
-@pytest.mark.parametrize("text", ["", "gpu", "cuda:", "cuda:x", "cuda,cuda", "cpu,cuda:0", "cuda:0,torch:cpu", "CUDA",
-                                  "cuda:0,", "torch", "auto,cpu"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "gpu",
+        "cuda:",
+        "cuda:x",
+        "cuda,cuda",
+        "cpu,cuda:0",
+        "cuda:0,torch:cpu",
+        "CUDA",
+        "cuda:0,",
+        "torch",
+        "auto,cpu",
+    ],
+)
 def test_what_is_no_name(text):
     with pytest.raises(UsageError, match=r"device is .*; expected cpu, cuda, cuda:N, .*auto"):
         parse_device(text)
@@ -55,19 +81,28 @@ def test_what_is_no_name(text):
 
 def auto(refusal=None, gpu=True):
     """An AutoBackend where a GPU is there or not, and has something against the rows or not."""
+
     def made(name, threads):
         if name == "cuda" and not gpu:
             raise UsageError("there is no GPU; install one")
-        return SimpleNamespace(name=f"{name} x{threads}", note=None, prepare=lambda block: (name, block),
-                               refusal=lambda *sizes: refusal and f"{refusal} {sizes}")
+        return SimpleNamespace(
+            name=f"{name} x{threads}",
+            note=None,
+            prepare=lambda block: (name, block),
+            refusal=lambda *sizes: refusal and f"{refusal} {sizes}",
+        )
 
     return AutoBackend(made, 2)
 
 
-@pytest.mark.parametrize(("given", "name", "note"), [
-    ({}, "cuda", "device auto: cuda x2, a GPU that was found"),
-    ({"gpu": False}, "cpu", "device auto: cpu x2, because there is no GPU"),
-    ({"refusal": "the rows are"}, "cpu", "device auto: cpu x2, because the rows are (60, 30, {count})")])
+@pytest.mark.parametrize(
+    ("given", "name", "note"),
+    [
+        ({}, "cuda", "device auto: cuda x2, a GPU that was found"),
+        ({"gpu": False}, "cpu", "device auto: cpu x2, because there is no GPU"),
+        ({"refusal": "the rows are"}, "cpu", "device auto: cpu x2, because the rows are (60, 30, {count})"),
+    ],
+)
 def test_auto_says_what_it_takes_and_why(given, name, note):
     """By the first block where it is prepared before training begins, else by the sizes of a loaded data set."""
     block = block_of(random_rows(), 10)
@@ -132,8 +167,9 @@ def test_without_pytorch_the_command_says_how_to_get_it(fm, dense_rows):
     fm.write("rows.svm", dense_rows)
     train = ("train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device")
     said = python(fm, *train, "cuda", code=2, before="sys.modules['torch'] = None").err
-    assert said == ("fm: PyTorch is not installed; this device takes it: pip install 'fmkit[gpu]', or take --device "
-                    "cpu\n")
+    assert said == (
+        "fm: PyTorch is not installed; this device takes it: pip install 'fmkit[gpu]', or take --device cpu\n"
+    )
     said = python(fm, *train, "auto", before="sys.modules['torch'] = None").err
     assert said.startswith("device auto: cpu (")
     assert said.splitlines()[0].endswith(", because PyTorch is not installed")
@@ -154,11 +190,25 @@ def test_a_gpu_that_is_not_there():
 
 def test_several_workers_train_on_the_processor(fm, dense_rows):
     fm.write("rows.svm", dense_rows)
-    said = fm("train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device", "auto", "--distributed", "local",
-              "--workers", 2, code=2).err
+    said = fm(
+        "train",
+        "rows.svm",
+        *CLASSIFIER,
+        "-o",
+        "x.fm",
+        "--device",
+        "auto",
+        "--distributed",
+        "local",
+        "--workers",
+        2,
+        code=2,
+    ).err
     assert last_line(said).startswith("fm: --device auto is not for several workers, which --distributed local has")
 
 
 def test_an_unknown_device_is_a_wrong_usage(fm):
-    assert "Invalid value for '--device': device is 'gpu'; expected" in fm(
-        "train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device", "gpu", code=2).err
+    assert (
+        "Invalid value for '--device': device is 'gpu'; expected"
+        in fm("train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device", "gpu", code=2).err
+    )

@@ -1,4 +1,5 @@
 """How many threads train: fewer or more, whichever are faster, and every mini-batch once whatever is tried."""
+
 import numpy as np
 import pytest
 from rows import block_of, random_rows, small_model
@@ -84,7 +85,7 @@ def test_one_thread_and_slices_too_short_for_a_trial(monkeypatch):
     calls = []
     chosen = Pace(8)
     for _ in range(9):
-        chosen.train(lambda order, threads: calls.append((len(order), threads)), SLICE[:pace.PART - 1])
+        chosen.train(lambda order, threads: calls.append((len(order), threads)), SLICE[: pace.PART - 1])
     assert calls == [(pace.PART - 1, 8)] * 9
 
 

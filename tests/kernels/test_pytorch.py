@@ -1,4 +1,5 @@
 """Dense rows by PyTorch: the model of the reference within rounding, on each device here, and how rows get there."""
+
 import pickle
 from dataclasses import replace
 
@@ -21,8 +22,15 @@ from fmcore.rows.batch import concatenate
 from fmcore.rows.dataset import Dataset
 from fmcore.training.loop import train
 
-SMALL_STEPS = {"bias_lr": 0.1, "linear_lr": 0.01, "factors_lr": 0.005, "factors_init_sigma": 0.1,
-               "bias_wd": 0.1, "linear_wd": 0.01, "factors_wd": 0.02}
+SMALL_STEPS = {
+    "bias_lr": 0.1,
+    "linear_lr": 0.01,
+    "factors_lr": 0.005,
+    "factors_init_sigma": 0.1,
+    "bias_wd": 0.1,
+    "linear_wd": 0.01,
+    "factors_wd": 0.02,
+}
 KINDS = {"half": lambda **more: full_rows(101, 30, 0.5, **more), "full": lambda **more: full_rows(101, 30, 1.5, **more)}
 
 
@@ -34,6 +42,7 @@ def device(request):
 @pytest.fixture
 def by_graphs(monkeypatch, device):
     """Have mini-batches trained in the memory that graphs have, and on a processor at once."""
+
     def plain(self, kept, place, factor):
         self._steps(kept.mini_batch(place), factor, kept.scores[place])
 
@@ -71,8 +80,17 @@ def without_first_row(batch):
 
 @pytest.mark.parametrize("optimizer", SLOTS)
 @pytest.mark.parametrize("predictor_type", ["binary_classifier", "regressor"])
-@pytest.mark.parametrize("variant", [{}, {"clip_gradient": 0.01}, {"rescale_grad": 0.02}, {"num_factors": 17},
-                                     {"use_bias": False}, {"use_linear": False}])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {},
+        {"clip_gradient": 0.01},
+        {"rescale_grad": 0.02},
+        {"num_factors": 17},
+        {"use_bias": False},
+        {"use_linear": False},
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_device_follows_the_reference_over_many_mini_batches(device, optimizer, predictor_type, variant, kind):
     """Rows of 30 columns by a model of 33; "full" ones hold all of them, but for the first, which is taken away."""
@@ -92,8 +110,10 @@ def test_runs_of_mini_batches_are_the_mini_batches_one_by_one(device, optimizer,
     require_close(passes(backend_for(device), model, batch, 3, 4), passes(backend_for("reference"), model, batch, 3, 4))
 
 
-@pytest.mark.parametrize(("order", "expected"), [
-    ([0, 2, 1], [(0, 3)]), ([3, 0, 2], [(0, 1), (1, 3)]), ([1, 3, 0], [(0, 1), (1, 2), (2, 3)]), ([3], [(0, 1)])])
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [([0, 2, 1], [(0, 3)]), ([3, 0, 2], [(0, 1), (1, 3)]), ([1, 3, 0], [(0, 1), (1, 2), (2, 3)]), ([3], [(0, 1)])],
+)
 def test_the_smaller_mini_batch_stands_alone(order, expected):
     assert list(spans(np.array(order), 3)) == expected
 
@@ -111,8 +131,9 @@ def test_a_model_scores_the_same_on_every_device(device, tmp_path):
     model = small_model(feature_dim=300, num_factors=9)
     batch = concatenate([random_rows(50, 300), full_rows(20, 300, 0.2), random_rows(5, 300, binary=True)])
     batch.indices[batch.indptr[55]] = batch.indices[batch.indptr[55] + 1]
-    np.testing.assert_allclose(backend_for(device).score(batch, model), CpuBackend().score(batch, model),
-                               rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        backend_for(device).score(batch, model), CpuBackend().score(batch, model), rtol=1e-5, atol=1e-5
+    )
     trained = backend_for(device).trainer(model).snapshot()
     with (tmp_path / "x.fm").open("wb") as handle:
         modelfile.dump(trained, handle)

@@ -1,4 +1,5 @@
 """Row-wise AdaGrad: number by number against plain loops, one number of state for a feature's factors, and saved so."""
+
 import math
 
 import numpy as np
@@ -56,9 +57,22 @@ def plain(model, batch, turns):
 
 
 @pytest.mark.parametrize("predictor_type", ["binary_classifier", "regressor"])
-@pytest.mark.parametrize("variant", [
-    {}, {"weights": True}, {"binary": True}, {"clip_gradient": 0.05}, {"rescale_grad": 0.001}, {"eps": 0.1},
-    {"use_linear": False}, {"num_factors": 3}, {"num_factors": 8}, {"num_factors": 17}, {"num_factors": 70}])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {},
+        {"weights": True},
+        {"binary": True},
+        {"clip_gradient": 0.05},
+        {"rescale_grad": 0.001},
+        {"eps": 0.1},
+        {"use_linear": False},
+        {"num_factors": 3},
+        {"num_factors": 8},
+        {"num_factors": 17},
+        {"num_factors": 70},
+    ],
+)
 def test_every_number_follows_the_formula(backend, predictor_type, variant):
     rows = {name: variant[name] for name in ("weights", "binary") if name in variant}
     model = model_of(predictor_type=predictor_type, **{n: value for n, value in variant.items() if n not in rows})
@@ -79,13 +93,17 @@ def test_factors_have_one_number_of_state_a_feature(backend):
     model = model_of(num_factors=17)
     after = trained(backend, model, random_rows(ROWS, FEATURES), np.arange(9))
     assert {name: array.shape for name, array in after.state.items()} == {
-        f"{SUM}.bias": (1,), f"{SUM}.linear": (35,), f"{SUM}.factors": (35, 1)}
+        f"{SUM}.bias": (1,),
+        f"{SUM}.linear": (35,),
+        f"{SUM}.factors": (35, 1),
+    }
     assert all(array.dtype == np.float32 for array in after.state.values())
     assert (after.state[f"{SUM}.factors"] > 0)[:, 0].tolist() == [True] * 30 + [False] * 5
 
 
-@pytest.mark.parametrize(("optimizer", "shape"), [
-    ("adagrad", (4, 3)), ("adam", (4, 3)), ("sgd", (4, 3)), ("rowwise_adagrad", (4, 1))])
+@pytest.mark.parametrize(
+    ("optimizer", "shape"), [("adagrad", (4, 3)), ("adam", (4, 3)), ("sgd", (4, 3)), ("rowwise_adagrad", (4, 1))]
+)
 def test_the_shape_of_a_slot(optimizer, shape):
     assert slot_shape(optimizer, np.zeros((4, 3))) == shape
     assert slot_shape(optimizer, np.zeros(4)) == (4,)
@@ -103,8 +121,10 @@ def test_while_training_the_state_lies_beside_the_linear_weight_and_factors_lie_
 
 def test_of_one_factor_it_is_adagrad(backend):
     batch = random_rows(ROWS, FEATURES, weights=True)
-    rowwise, adagrad = (trained(backend, model_of(1, optimizer=optimizer), batch, np.arange(9), (1.0, 0.5))
-                        for optimizer in ("rowwise_adagrad", "adagrad"))
+    rowwise, adagrad = (
+        trained(backend, model_of(1, optimizer=optimizer), batch, np.arange(9), (1.0, 0.5))
+        for optimizer in ("rowwise_adagrad", "adagrad")
+    )
     for name, tensor in adagrad.tensors().items():
         np.testing.assert_allclose(rowwise.tensors()[name], tensor, rtol=1e-4, atol=1e-6, err_msg=name)
 

@@ -1,4 +1,5 @@
 """Several devices: the model of one, whatever part of a mini-batch each has, and no wait for one that has died."""
+
 import os
 import pickle
 import signal
@@ -34,7 +35,7 @@ def test_parts_are_all_rows_of_each_mini_batch_once(size, mini_batch_size):
     block = block_of(full_rows(40, 6, 0.5), mini_batch_size)
     parts = [part_of(block, number, size) for number in range(size)]
     for m in range(len(block.starts) - 1):
-        rows = np.concatenate([rows[part.starts[m]:part.starts[m + 1]] for rows, part in parts])
+        rows = np.concatenate([rows[part.starts[m] : part.starts[m + 1]] for rows, part in parts])
         assert rows.tolist() == list(range(block.starts[m], block.starts[m + 1]))
         lengths = [int(part.starts[m + 1] - part.starts[m]) for _, part in parts]
         assert max(lengths) - min(lengths) <= 1
@@ -48,8 +49,9 @@ def test_two_devices_train_the_model_of_one(two, optimizer):
     model = small_model(feature_dim=33, optimizer=optimizer, clip_gradient=0.5, **SMALL_STEPS)
     batch = replace(full_rows(41, 30, 0.3), ids=None)
     for mini_batch_size in (1, 8):
-        require_close(passes(two, model, batch, mini_batch_size),
-                      passes(backend_for("reference"), model, batch, mini_batch_size))
+        require_close(
+            passes(two, model, batch, mini_batch_size), passes(backend_for("reference"), model, batch, mini_batch_size)
+        )
     np.testing.assert_allclose(two.score(batch, model), backend_for("cpu").score(batch, model), rtol=1e-5, atol=1e-5)
 
 

@@ -1,4 +1,5 @@
 """`fm export`: weights that read back as the same numbers, vectors that rank as the model does."""
+
 import csv
 import gzip
 import io
@@ -40,15 +41,22 @@ def chosen(model, to, role="items", span=(None, None), column=None, entries=None
 
 
 # ------------------------------------------------------------------------------------------------------- weights
-@given(arrays.arrays(np.float32, st.tuples(st.integers(0, 4), st.integers(1, 4)), elements=st.floats(
-    width=32, allow_nan=False, allow_infinity=False)))
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(0, 4), st.integers(1, 4)),
+        elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
+    )
+)
 def test_numbers_read_back_as_the_same_float32(numbers):
     lines = _format.rows(numbers, b"<", b" ", b">\n", [b"%d" % i for i in range(len(numbers))]).splitlines()
     assert [line.split(b"<")[0] for line in lines] == [b"%d" % i for i in range(len(numbers))]
     found = [[np.float32(text) for text in line[:-1].split(b"<")[1].split(b" ")] for line in lines]
     assert np.array_equal(np.array(found, np.float32).reshape(numbers.shape), numbers)
-    assert np.array_equal(np.array(json.loads(
-        b"[" + _format.rows(numbers.reshape(1, -1), b"", b",", b"") + b"]"), np.float32), numbers.reshape(-1))
+    assert np.array_equal(
+        np.array(json.loads(b"[" + _format.rows(numbers.reshape(1, -1), b"", b",", b"") + b"]"), np.float32),
+        numbers.reshape(-1),
+    )
 
 
 @pytest.mark.parametrize(("feature_dim", "num_factors"), [(1, 1), (30, 5), (70_000, 2), (3, 40_000)])
@@ -62,8 +70,10 @@ def test_weights_are_all_there(feature_dim, num_factors):
     assert (bias[0], bias[2:]) == ("bias", [""] * num_factors)
     assert [line[0] for line in lines] == list(map(str, range(feature_dim)))
     numbers = np.array([line[1:] for line in lines], np.float32)
-    for linear, factors, first in ((whole["linear"], whole["factors"], whole["bias"]),
-                                   (numbers[:, 0], numbers[:, 1:], bias[1])):
+    for linear, factors, first in (
+        (whole["linear"], whole["factors"], whole["bias"]),
+        (numbers[:, 0], numbers[:, 1:], bias[1]),
+    ):
         assert np.float32(first) == model.bias[0]
         assert np.array_equal(np.array(linear, np.float32), model.linear)
         assert np.array_equal(np.array(factors, np.float32), model.factors)
@@ -91,6 +101,7 @@ def test_weights_with_names():
 def test_dot_products_rank_items_for_a_user_as_the_model_does(predictor_type):
     model = small_model(predictor_type, feature_dim=40, num_factors=6)
     users, items = range(15), range(15, 40)
+
     def numbers(role, span):
         return np.array([line[1:] for line in table(chosen(model, "csv", role, span))[1:]], np.float64)
 
@@ -111,8 +122,11 @@ def test_formats_of_vectors(tmp_path):
     objects = [json.loads(line) for line in chosen(model, "jsonlines", span=(1, 3)).splitlines()]
     found = records(chosen(model, "recordio", span=(1, 3), entries=ENTRIES))
     tensors = [record.features["values"].float32_tensor for record in found]
-    for numbers in ([line[1:] for line in lines], [each["features"] for each in objects],
-                    [list(tensor.values) for tensor in tensors]):
+    for numbers in (
+        [line[1:] for line in lines],
+        [each["features"] for each in objects],
+        [list(tensor.values) for tensor in tensors],
+    ):
         assert np.array_equal(np.array(numbers, np.float32), expected)
     assert [line[0] for line in lines] == ["Rome", 'New "York", NY']
     assert [each["id"] for each in objects] == ["1", "2"]
@@ -120,7 +134,7 @@ def test_formats_of_vectors(tmp_path):
     assert [list(record.label["values"].float32_tensor.values) for record in found] == [[1], [2]]
     assert all(not tensor.keys and not tensor.shape for tensor in tensors)
     (tmp_path / "items.rec").write_bytes(chosen(model, "recordio", span=(1, 3)))
-    batch, = read_batches(sources.find([str(tmp_path / "items.rec")]), ReadOptions(), Report())
+    (batch,) = read_batches(sources.find([str(tmp_path / "items.rec")]), ReadOptions(), Report())
     assert (batch.labels.tolist(), batch.ids, batch.feature_dim) == ([1, 2], ["1", "2"], 3)
     assert np.array_equal(batch.values.reshape(2, 3), expected)
 
@@ -136,16 +150,19 @@ def test_vectors_of_users_end_with_one_and_have_no_label():
 def test_a_label_holds_no_index_beyond_the_integers_of_float32():
     d = (1 << 24) + 2
     small = small_model(feature_dim=1, num_factors=1)
-    model = Model(small.hyperparameters, small.bias, np.broadcast_to(small.linear, d),
-                  np.broadcast_to(small.factors, (d, 1)))
+    model = Model(
+        small.hyperparameters, small.bias, np.broadcast_to(small.linear, d), np.broadcast_to(small.factors, (d, 1))
+    )
     assert len(records(chosen(model, "recordio", span=(d - 3, d - 1)))) == 2
     assert len(records(chosen(model, "recordio", "users", (d - 3, d)))) == 3
     with pytest.raises(UsageError, match="feature 16777217 is beyond 16777216"):
         chosen(model, "recordio", span=(d - 3, d))
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("3:7", (3, 7)), (":7", (None, 7)), ("3:", (3, None)), (":", (None, None)), (" 0 : 4 ", (0, 4))])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("3:7", (3, 7)), (":7", (None, 7)), ("3:", (3, None)), (":", (None, None)), (" 0 : 4 ", (0, 4))],
+)
 def test_ranges(text, expected):
     assert parse_range(text) == expected
 
@@ -156,18 +173,33 @@ def test_what_is_no_range(text):
         parse_range(text)
 
 
-@pytest.mark.parametrize(("selection", "entries", "problem"), [
-    (Selection("items", (0, 6)), None, "range 0:6 is empty or leaves the model, whose features are 0:5"),
-    (Selection("items", (3, 3)), None, "range 3:3 is empty"),
-    (Selection("items", (5, None)), None, "range 5:5 is empty"),
-    (Selection("users"), None, "which features are users? Give either a range of indices, with --range A:B, or the"),
-    (Selection("items", (0, 2), "city"), ENTRIES, "which features are items? Give either"),
-    (Selection("items", column="city"), None, "which features column 'city' has stands in the vocabulary; name"),
-    (Selection("items", column="town"), ENTRIES, "no column 'town' in the vocabulary; its columns are: age, city, "),
-    (Selection("items", column="town"), [], "its columns are: none"),
-    (Selection("items", column="x"), [*ENTRIES, ("y", None), ("x", "1")], "column 'x' has feature 5, but the model's"),
-    (Selection("both", (0, 1)), None, "role is 'both'; expected one of items, users"),
-])
+@pytest.mark.parametrize(
+    ("selection", "entries", "problem"),
+    [
+        (Selection("items", (0, 6)), None, "range 0:6 is empty or leaves the model, whose features are 0:5"),
+        (Selection("items", (3, 3)), None, "range 3:3 is empty"),
+        (Selection("items", (5, None)), None, "range 5:5 is empty"),
+        (
+            Selection("users"),
+            None,
+            "which features are users? Give either a range of indices, with --range A:B, or the",
+        ),
+        (Selection("items", (0, 2), "city"), ENTRIES, "which features are items? Give either"),
+        (Selection("items", column="city"), None, "which features column 'city' has stands in the vocabulary; name"),
+        (
+            Selection("items", column="town"),
+            ENTRIES,
+            "no column 'town' in the vocabulary; its columns are: age, city, ",
+        ),
+        (Selection("items", column="town"), [], "its columns are: none"),
+        (
+            Selection("items", column="x"),
+            [*ENTRIES, ("y", None), ("x", "1")],
+            "column 'x' has feature 5, but the model's",
+        ),
+        (Selection("both", (0, 1)), None, "role is 'both'; expected one of items, users"),
+    ],
+)
 def test_selections_that_do_not_fit(selection, entries, problem):
     with pytest.raises(UsageError) as raised:
         vectors(small_model(feature_dim=5), selection, "csv", entries)
@@ -184,32 +216,55 @@ def test_weights_from_the_shell(fm, world):
 
 def test_vectors_of_a_column_by_the_vocabulary_that_the_model_was_trained_with(fm, tmp_path):
     fm.write("train.csv", TRAIN_TABLE)
-    fm("train", "train.csv", *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--predictor-type", "binary_classifier",
-       "-o", "x.fm")
+    fm(
+        "train",
+        "train.csv",
+        *TABLE_OPTIONS,
+        "--vocabulary",
+        "v.tsv",
+        "--predictor-type",
+        "binary_classifier",
+        "-o",
+        "x.fm",
+    )
     out = fm("export", "x.fm", "--vectors", "items", "--column", "city").out
     assert [line[0] for line in table(out)] == ["id", "Rome", "Oslo"]
     assert out == fm("export", "x.fm", "--vectors", "items", "--column", "city", "--vocabulary", "v.tsv").out
     out = fm("export", "x.fm", "--vectors", "users", "--column", "age").out
     assert [line[0] for line in table(out)] == ["id", "age"]
     assert [line[1:3] for line in table(fm("export", "x.fm", "--to", "csv", "--vocabulary", "v.tsv").out)] == [
-        ["column", "value"], ["", ""], ["age", ""], ["city", "Rome"], ["city", "Oslo"]]
+        ["column", "value"],
+        ["", ""],
+        ["age", ""],
+        ["city", "Rome"],
+        ["city", "Oslo"],
+    ]
     (tmp_path / "v.tsv").unlink()
     said = fm("export", "x.fm", "--vectors", "items", "--column", "city", "-o", "out", code=3).err
     assert said == "fm: v.tsv: cannot be read: No such file or directory\n"
     assert fm.files() == ["train.csv", "x.fm"]
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    (("--vectors", "items"), "fm: which features are items? Give either a range"),
-    (("--vectors", "items", "--range", "5:99"), "fm: range 5:99 is empty or leaves the model, whose features are 0:20"),
-    (("--vectors", "items", "--range", "5"), "Error: Invalid value for '--range': range '5' is not understood"),
-    (("--vectors", "items", "--column", "city"), "fm: which features column 'city' has stands in the vocabulary"),
-    (("--vectors", "movies", "--range", ":"), "Error: Invalid value for '--vectors': 'movies' is not one of"),
-    (("--vectors", "items", "--range", ":", "--to", "json"), "fm: format of vectors is 'json'; expected one of csv, "),
-    (("--to", "recordio"), "fm: format of weights is 'recordio'; expected one of json, csv"),
-    (("--range", ":3"), "Error: --range and --column choose whose vectors are written; say which with --vectors"),
-    (("--column", "city"), "Error: --range and --column choose whose vectors are written"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--vectors", "items"), "fm: which features are items? Give either a range"),
+        (
+            ("--vectors", "items", "--range", "5:99"),
+            "fm: range 5:99 is empty or leaves the model, whose features are 0:20",
+        ),
+        (("--vectors", "items", "--range", "5"), "Error: Invalid value for '--range': range '5' is not understood"),
+        (("--vectors", "items", "--column", "city"), "fm: which features column 'city' has stands in the vocabulary"),
+        (("--vectors", "movies", "--range", ":"), "Error: Invalid value for '--vectors': 'movies' is not one of"),
+        (
+            ("--vectors", "items", "--range", ":", "--to", "json"),
+            "fm: format of vectors is 'json'; expected one of csv, ",
+        ),
+        (("--to", "recordio"), "fm: format of weights is 'recordio'; expected one of json, csv"),
+        (("--range", ":3"), "Error: --range and --column choose whose vectors are written; say which with --vectors"),
+        (("--column", "city"), "Error: --range and --column choose whose vectors are written"),
+    ],
+)
 def test_usage(fm, world, options, message):
     fm.write("out", b"old")
     assert message in fm("export", world.classifier, *options, "-o", "out", code=2).err

@@ -57,8 +57,11 @@ def test_summary_over_several_blocks(monkeypatch):
 def test_largest_weights_are_named_and_ties_go_by_feature():
     model = model_of([1, -3, 0, 3, 2, 2], np.zeros((6, 1)))
     assert largest_weights(model, 4, {1: "age=7", 4: "city=Rome"}) == [
-        {"feature": 1, "name": "age=7", "weight": -3.0}, {"feature": 3, "name": None, "weight": 3.0},
-        {"feature": 4, "name": "city=Rome", "weight": 2.0}, {"feature": 5, "name": None, "weight": 2.0}]
+        {"feature": 1, "name": "age=7", "weight": -3.0},
+        {"feature": 3, "name": None, "weight": 3.0},
+        {"feature": 4, "name": "city=Rome", "weight": 2.0},
+        {"feature": 5, "name": None, "weight": 2.0},
+    ]
     assert [w["feature"] for w in largest_weights(model, 100)] == [1, 3, 4, 5, 0]
     assert largest_weights(model, 0) == []
     assert largest_weights(model_of(np.zeros(3), np.zeros((3, 1))), 2) == []
@@ -97,7 +100,7 @@ def test_a_search_that_ends_early_says_so(monkeypatch):
     model = random_model(3000, spread=0.0)
     found = largest_pairs(model, 50_000)
     assert not found.exact
-    longest = np.argsort(-np.linalg.norm(model.factors.astype(np.float64), axis=1))[:found.searched]
+    longest = np.argsort(-np.linalg.norm(model.factors.astype(np.float64), axis=1))[: found.searched]
     assert 256 <= found.searched < 3000
     assert {i for pair in found.pairs for i in pair["features"]} <= set(longest.tolist())
 

@@ -92,12 +92,22 @@ def test_a_number_that_is_not_finite_is_found_and_placed(value):
         model.check_finite()
 
 
-@pytest.mark.parametrize("changed", [
-    {"bias": np.zeros(2, np.float32)}, {"linear": np.zeros(3)}, {"linear": np.zeros((3, 1), np.float32)},
-    {"factors": np.zeros((4, 2), np.float32)}, {"factors": np.zeros((3, 3), np.float32)}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"bias": np.zeros(2, np.float32)},
+        {"linear": np.zeros(3)},
+        {"linear": np.zeros((3, 1), np.float32)},
+        {"factors": np.zeros((4, 2), np.float32)},
+        {"factors": np.zeros((3, 3), np.float32)},
+    ],
+)
 def test_arrays_that_do_not_fit_each_other(changed):
-    arrays = {"bias": np.zeros(1, np.float32), "linear": np.zeros(3, np.float32),
-              "factors": np.zeros((3, 2), np.float32)}
+    arrays = {
+        "bias": np.zeros(1, np.float32),
+        "linear": np.zeros(3, np.float32),
+        "factors": np.zeros((3, 2), np.float32),
+    }
     h = resolve(predictor_type="regressor", num_factors=2)
     Model(h, **arrays)
     with pytest.raises(ValueError, match="a model needs float32"):

@@ -3,6 +3,7 @@
 What is wrong with the bytes of a model file, test_modelfile_damage.py has; with an archive, sagemaker/test_9. Here the
 files are sound in form, checksums and all, and wrong in what they say.
 """
+
 import asyncio
 import json
 import os
@@ -36,8 +37,13 @@ from fmcore.tuning.space import Choice, Range, search_space
 from fmcore.tuning.study import open_study
 
 SHAPES = {"bias": (1,), "linear": (5,), "factors": (5, 3)}
-COMMANDS = {"predict": ("rows.svm",), "eval": ("rows.svm",), "inspect": ("--json",), "export": (),
-            "serve": ("--port", "0")}
+COMMANDS = {
+    "predict": ("rows.svm",),
+    "eval": ("rows.svm",),
+    "inspect": ("--json",),
+    "export": (),
+    "serve": ("--port", "0"),
+}
 EPOCH = {"epoch": 1, "train": {"rmse": 1.0}}
 
 
@@ -76,30 +82,40 @@ def refuses(run, problem, *commands):
 
 
 # ------------------------------------------------------------------------------------------------ what a header says
-@pytest.mark.parametrize(("info", "problem"), [
-    ({"input": "abc"}, "its read options are no JSON object"), ({"input": []}, "no JSON object"),
-    ({"input": {"table": [1]}}, "table is [1] among its read options"),
-    ({"input": {"format": "csv"}}, "read options that this version does not know: 'format'"),
-    ({"input": {"threads": 10**9}}, "does not know: 'threads'"), ({"input": {"on_error": "skip"}}, "does not know"),
-    ({"input": {"index_base": {}}}, "index_base is {} among its read options"),
-    ({"input": {"index_base": "2"}}, "index_base is '2'"), ({"input": {"binary": "yes"}}, "binary is 'yes'"),
-    ({"input": {"positive": []}}, "positive is []"), ({"input": {"table": {"columns": 3}}}, "does not know: 'columns'"),
-    ({"input": {"table": {"label": 5}}}, "label is 5 among its options of tables"),
-    ({"input": {"table": {"categorical": 7}}}, "categorical is 7"),
-    ({"input": {"table": {"ignore": [[]]}}}, "ignore is"),
-    ({"input": {"table": {"vocabulary": 7}}}, "vocabulary is 7"),
-    ({"input": {"table": {"missing": "x"}}}, "missing is"),
-    ({"input": {"table": {"hash_bits": 99}}}, "hash_bits is 99"),
-    ({"input": {"table": {"hash_bits": "8"}}}, "hash_bits is '8'"),
-    ({"input": {"table": {"label": "x" * 10**6, "missing": "y" * 10**6}}}, "missing is 'yyyyy"),
-    ({"epochs": 7}, "no list of metrics"), ({"epochs": [1]}, "no list of metrics"), ({"epochs": [{}]}, "no list"),
-    ({"epochs": [{**EPOCH, "train": [1]}]}, "no list"), ({"epochs": [{**EPOCH, "test": {"rmse": "x"}}]}, "no list"),
-    ({"epochs": [{**EPOCH, "train": {"rmse": 10**400}}]}, "no list"),
-    ({"epochs": [EPOCH], "best_epoch": "x"}, "best_epoch is 'x'"),
-    ({"epochs": [EPOCH], "best_epoch": 2}, "best_epoch is 2"),
-    ({"best_epoch": 1}, "best_epoch is 1; it has 0 epochs"),
-    ({"checkpoint": 1}, "a checkpoint of training, not a model"),
-])
+@pytest.mark.parametrize(
+    ("info", "problem"),
+    [
+        ({"input": "abc"}, "its read options are no JSON object"),
+        ({"input": []}, "no JSON object"),
+        ({"input": {"table": [1]}}, "table is [1] among its read options"),
+        ({"input": {"format": "csv"}}, "read options that this version does not know: 'format'"),
+        ({"input": {"threads": 10**9}}, "does not know: 'threads'"),
+        ({"input": {"on_error": "skip"}}, "does not know"),
+        ({"input": {"index_base": {}}}, "index_base is {} among its read options"),
+        ({"input": {"index_base": "2"}}, "index_base is '2'"),
+        ({"input": {"binary": "yes"}}, "binary is 'yes'"),
+        ({"input": {"positive": []}}, "positive is []"),
+        ({"input": {"table": {"columns": 3}}}, "does not know: 'columns'"),
+        ({"input": {"table": {"label": 5}}}, "label is 5 among its options of tables"),
+        ({"input": {"table": {"categorical": 7}}}, "categorical is 7"),
+        ({"input": {"table": {"ignore": [[]]}}}, "ignore is"),
+        ({"input": {"table": {"vocabulary": 7}}}, "vocabulary is 7"),
+        ({"input": {"table": {"missing": "x"}}}, "missing is"),
+        ({"input": {"table": {"hash_bits": 99}}}, "hash_bits is 99"),
+        ({"input": {"table": {"hash_bits": "8"}}}, "hash_bits is '8'"),
+        ({"input": {"table": {"label": "x" * 10**6, "missing": "y" * 10**6}}}, "missing is 'yyyyy"),
+        ({"epochs": 7}, "no list of metrics"),
+        ({"epochs": [1]}, "no list of metrics"),
+        ({"epochs": [{}]}, "no list"),
+        ({"epochs": [{**EPOCH, "train": [1]}]}, "no list"),
+        ({"epochs": [{**EPOCH, "test": {"rmse": "x"}}]}, "no list"),
+        ({"epochs": [{**EPOCH, "train": {"rmse": 10**400}}]}, "no list"),
+        ({"epochs": [EPOCH], "best_epoch": "x"}, "best_epoch is 'x'"),
+        ({"epochs": [EPOCH], "best_epoch": 2}, "best_epoch is 2"),
+        ({"best_epoch": 1}, "best_epoch is 1; it has 0 epochs"),
+        ({"checkpoint": 1}, "a checkpoint of training, not a model"),
+    ],
+)
 def test_info_that_no_command_could_go_by(run, tmp_path, info, problem):
     sealed(tmp_path / "m.fm", info=info)
     refuses(run, problem)
@@ -111,12 +127,19 @@ def test_info_that_nobody_goes_by_is_let_be(run, tmp_path):
         assert run(name, "m.fm", *COMMANDS[name])[0] == 0
 
 
-@pytest.mark.parametrize(("tensors", "changes", "problem"), [
-    ({}, {"hyperparameters": {**HYPERPARAMETERS, "feature_dim": 7}}, "feature_dim is 7 among the hyperparameters, and"),
-    ({}, {"hyperparameters": {**HYPERPARAMETERS, "num_factors": 2}}, "expected F32 [5, 2]"),
-    ({"state.x": np.zeros((0, 3), np.float32), "y": np.zeros(0, np.float32)}, {}, "unknown tensor 'y'"),
-    ({"y\n\x1b[2J": np.zeros(1, np.float32)}, {}, r"unknown tensor 'y\n\x1b[2J'"),
-])
+@pytest.mark.parametrize(
+    ("tensors", "changes", "problem"),
+    [
+        (
+            {},
+            {"hyperparameters": {**HYPERPARAMETERS, "feature_dim": 7}},
+            "feature_dim is 7 among the hyperparameters, and",
+        ),
+        ({}, {"hyperparameters": {**HYPERPARAMETERS, "num_factors": 2}}, "expected F32 [5, 2]"),
+        ({"state.x": np.zeros((0, 3), np.float32), "y": np.zeros(0, np.float32)}, {}, "unknown tensor 'y'"),
+        ({"y\n\x1b[2J": np.zeros(1, np.float32)}, {}, r"unknown tensor 'y\n\x1b[2J'"),
+    ],
+)
 def test_headers_that_disagree_with_themselves(run, tmp_path, tensors, changes, problem):
     sealed(tmp_path / "m.fm", tensors, **changes)
     refuses(run, problem)
@@ -134,10 +157,20 @@ def test_an_empty_tensor_of_an_impossible_shape(run, tmp_path, shape):
 
 @pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 5000, '"nan"', "[]"])
 def test_hyperparameters_that_are_no_finite_numbers(run, tmp_path, name):
-    text = json.dumps({"format_version": 1, "feature_dim": 5, "hyperparameters": {**HYPERPARAMETERS, "eps": "X"},
-                       "info": {}, "checksum": "", "header_checksum": ""}).replace('"X"', name)
-    table = {key: {"dtype": "F32", "shape": shape, "data_offsets": at} for (key, shape), at in zip(
-        SHAPES.items(), ([0, 4], [4, 24], [24, 84]), strict=True)}
+    text = json.dumps(
+        {
+            "format_version": 1,
+            "feature_dim": 5,
+            "hyperparameters": {**HYPERPARAMETERS, "eps": "X"},
+            "info": {},
+            "checksum": "",
+            "header_checksum": "",
+        }
+    ).replace('"X"', name)
+    table = {
+        key: {"dtype": "F32", "shape": shape, "data_offsets": at}
+        for (key, shape), at in zip(SHAPES.items(), ([0, 4], [4, 24], [24, 84]), strict=True)
+    }
     head = json.dumps({"__metadata__": {"fmkit": text}, **table}).encode()
     head += b" " * (-len(head) % 8)
     (tmp_path / "m.fm").write_bytes(len(head).to_bytes(8, "little") + head + bytes(84))
@@ -157,8 +190,12 @@ def test_a_hostile_file_takes_little_memory(fm):
     for name in ("long", "wide", "holes", "head"):
         for command in ("predict", "import"):
             options = ("-o", "x.fm") if command == "import" else ()
-            process = fm.start(command, name, *options, preexec_fn=lambda: resource.setrlimit(
-                resource.RLIMIT_DATA, (600 << 20, 600 << 20)))
+            process = fm.start(
+                command,
+                name,
+                *options,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (600 << 20, 600 << 20)),
+            )
             said = process.communicate()[1].decode()
             assert process.returncode == 4, said
             assert said.count("\n") == 1
@@ -166,9 +203,16 @@ def test_a_hostile_file_takes_little_memory(fm):
 
 
 # ------------------------------------------------------------------------------------------------- what is not finite
-@pytest.mark.parametrize(("group", "place", "value"), [
-    ("bias", 0, np.nan), ("bias", 0, np.inf), ("linear", 2, np.nan), ("linear", 0, -np.inf),
-    ("factors", (1, 2), np.nan)])
+@pytest.mark.parametrize(
+    ("group", "place", "value"),
+    [
+        ("bias", 0, np.nan),
+        ("bias", 0, np.inf),
+        ("linear", 2, np.nan),
+        ("linear", 0, -np.inf),
+        ("factors", (1, 2), np.nan),
+    ],
+)
 def test_weights_that_are_not_finite(run, tmp_path, group, place, value):
     array = np.zeros(SHAPES[group], np.float32)
     array[place] = value
@@ -201,17 +245,23 @@ def test_rows_that_touch_no_number_that_is_not_finite_are_scored(run, tmp_path):
 
 @pytest.mark.parametrize("kind", ["regressor", "binary_classifier"])
 def test_scores_beyond_the_numbers_are_the_rows_fault(run, tmp_path, kind):
-    sealed(tmp_path / "m.fm", {"linear": np.full(5, 3e38, np.float32)},
-           hyperparameters={**HYPERPARAMETERS, "predictor_type": kind})
+    sealed(
+        tmp_path / "m.fm",
+        {"linear": np.full(5, 3e38, np.float32)},
+        hyperparameters={**HYPERPARAMETERS, "predictor_type": kind},
+    )
     (tmp_path / "rows.svm").write_text("1 0:1\n0 0:1 1:1\n")
     for command in ("predict", "eval"):
         code, _, said = run(command, "m.fm", "rows.svm")
         assert code == 3
-        assert said == ("fm: rows.svm, line 2: the score is inf, beyond the range of 32-bit floats; the row's values "
-                        "are too large for the model\n")
+        assert said == (
+            "fm: rows.svm, line 2: the score is inf, beyond the range of 32-bit floats; the row's values "
+            "are too large for the model\n"
+        )
     with pytest.raises(DataError, match=r"^request, row 2: the score is inf"):
         api.Scorer(api.load("m.fm")).answer(
-            b'{"instances": [{"features": [1]}, {"features": [1, 1]}]}', "application/json")
+            b'{"instances": [{"features": [1]}, {"features": [1, 1]}]}', "application/json"
+        )
 
 
 # ------------------------------------------------------------------------------------------------------ vocabularies
@@ -221,11 +271,16 @@ def test_a_vocabulary_that_a_model_names_is_a_file(run, tmp_path):
     (tmp_path / "bytes").write_bytes(vocabularyfile.HEADER + b"\n0\t\xff\t\n")
     (tmp_path / "other").write_text("root:x:0:0\n")
     for path, problem in (
-            ("pipe", "not a regular file"), ("/dev/zero", "not a regular file"), ("/dev/stdin", "not a "),
-            (".", "Is a dir"),
-            ("long", "line 2: the line is longer than 8,388,608 bytes"), ("bytes", "line 2: not UTF-8"),
-            ("other", "not a vocabulary: its first line is not index<TAB>column<TAB>value"), ("no", "does not exist"),
-            ("a\0b", "does not exist")):
+        ("pipe", "not a regular file"),
+        ("/dev/zero", "not a regular file"),
+        ("/dev/stdin", "not a "),
+        (".", "Is a dir"),
+        ("long", "line 2: the line is longer than 8,388,608 bytes"),
+        ("bytes", "line 2: not UTF-8"),
+        ("other", "not a vocabulary: its first line is not index<TAB>column<TAB>value"),
+        ("no", "does not exist"),
+        ("a\0b", "does not exist"),
+    ):
         sealed(tmp_path / "m.fm", info={"input": {"table": {"vocabulary": path}}})
         code, out, said = run("predict", "m.fm", "rows.csv")
         assert (code, out) == (2 if "exist" in problem else 3, b""), said
@@ -235,8 +290,11 @@ def test_a_vocabulary_that_a_model_names_is_a_file(run, tmp_path):
 
 def test_names_do_not_steer_the_terminal(run, tmp_path):
     linear = np.array([5, 4, 3, 2, 1], np.float32)
-    sealed(tmp_path / "m.fm", {"state.\x1b]0;x\x07": np.zeros(1, np.float32), "linear": linear},
-           info={"epochs": [{"epoch": 1, "train": {"\x1b[2Jrmse\x9b": 1.0}}]})
+    sealed(
+        tmp_path / "m.fm",
+        {"state.\x1b]0;x\x07": np.zeros(1, np.float32), "linear": linear},
+        info={"epochs": [{"epoch": 1, "train": {"\x1b[2Jrmse\x9b": 1.0}}]},
+    )
     (tmp_path / "v").write_bytes(vocabularyfile.HEADER + b"\n0\ta\tx\x1b[31m\n1\tb\ty\\nz\n")
     code, out, _ = run("inspect", "m.fm", "--vocabulary", "v")
     assert code == 0
@@ -262,29 +320,43 @@ def saved_checkpoint(path, optimizer, state, told=RECORDS, best=None):
 
 def state_of(optimizer, **changes):
     shapes = {**SHAPES, "factors": (5, 1)} if optimizer == "rowwise_adagrad" else SHAPES
-    arrays = {f"{slot}.{name}": np.ones(shape, np.float32)
-              for slot in SLOTS[optimizer] for name, shape in shapes.items()}
+    arrays = {
+        f"{slot}.{name}": np.ones(shape, np.float32) for slot in SLOTS[optimizer] for name, shape in shapes.items()
+    }
     arrays |= {"adam.updates": np.array([3], np.int64)} if optimizer == "adam" else {}
     arrays |= {name.replace("__", "."): array for name, array in changes.items()}
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-BEST = {**{name: np.ones(shape, np.float32) for name, shape in SHAPES.items()},
-        **{f"state.{name}": array for name, array in state_of("adagrad").items()}}
+BEST = {
+    **{name: np.ones(shape, np.float32) for name, shape in SHAPES.items()},
+    **{f"state.{name}": array for name, array in state_of("adagrad").items()},
+}
 
 
-@pytest.mark.parametrize(("optimizer", "changes"), [
-    ("adagrad", {"sum_of_squares__linear": np.ones(4, np.float32)}), ("adagrad", {"sum_of_squares__linear": None}),
-    ("adagrad", {"sum_of_squares__linear": np.ones(5, np.float64)}), ("adagrad", {"else": np.ones(5, np.float32)}),
-    ("adagrad", {"sum_of_squares__factors": np.ones((3, 5), np.float32)}),
-    *(("rowwise_adagrad", {"sum_of_squares__factors": np.ones(shape, np.float32)}) for shape in [(5, 3), (5,), (4, 1)]),
-    ("rowwise_adagrad", {"sum_of_squares__factors": np.full((5, 1), -1, np.float32)}),
-    ("sgd", {"momentum": np.ones(1, np.float32)}),
-    ("adagrad", {"sum_of_squares__factors": np.full((5, 3), -1e-9, np.float32)}),
-    ("adagrad", {"adam__updates": np.array([1], np.int64)}), ("adam", {"adam__updates": None}),
-    ("adam", {"second_moment__bias": np.full(1, -1, np.float32)}), ("adam", {"adam__updates": np.array(3, np.int64)}),
-    *(("adam", {"adam__updates": np.array([n], np.int64)}) for n in (-1, 2**63 - 1)),
-    ("adam", {"adam__updates": np.array([3], np.float32)})])
+@pytest.mark.parametrize(
+    ("optimizer", "changes"),
+    [
+        ("adagrad", {"sum_of_squares__linear": np.ones(4, np.float32)}),
+        ("adagrad", {"sum_of_squares__linear": None}),
+        ("adagrad", {"sum_of_squares__linear": np.ones(5, np.float64)}),
+        ("adagrad", {"else": np.ones(5, np.float32)}),
+        ("adagrad", {"sum_of_squares__factors": np.ones((3, 5), np.float32)}),
+        *(
+            ("rowwise_adagrad", {"sum_of_squares__factors": np.ones(shape, np.float32)})
+            for shape in [(5, 3), (5,), (4, 1)]
+        ),
+        ("rowwise_adagrad", {"sum_of_squares__factors": np.full((5, 1), -1, np.float32)}),
+        ("sgd", {"momentum": np.ones(1, np.float32)}),
+        ("adagrad", {"sum_of_squares__factors": np.full((5, 3), -1e-9, np.float32)}),
+        ("adagrad", {"adam__updates": np.array([1], np.int64)}),
+        ("adam", {"adam__updates": None}),
+        ("adam", {"second_moment__bias": np.full(1, -1, np.float32)}),
+        ("adam", {"adam__updates": np.array(3, np.int64)}),
+        *(("adam", {"adam__updates": np.array([n], np.int64)}) for n in (-1, 2**63 - 1)),
+        ("adam", {"adam__updates": np.array([3], np.float32)}),
+    ],
+)
 def test_hostile_states_of_an_optimizer(tmp_path, optimizer, changes):
     path = tmp_path / "c"
     saved_checkpoint(path, optimizer, state_of(optimizer))
@@ -294,16 +366,40 @@ def test_hostile_states_of_an_optimizer(tmp_path, optimizer, changes):
         checkpoint.load(path)
 
 
-@pytest.mark.parametrize(("told", "best"), [
-    (7, {}), ({}, {}), ({**RECORDS, "epochs": 3}, {}), ({**RECORDS, "halved": 1}, {}),
-    ({**RECORDS, "halved": [-1]}, {}), ({**RECORDS, "progress": 3}, {}),
-    *(({**RECORDS, "progress": {**PROGRESS, **change}}, {})
-      for change in ({"blocks": -1}, {"turns": 0.5}, {"rows": 2**63}, {"loss": "x"}, {"weight": None}, {"else": 1})),
-    ({**RECORDS, "epochs": [3]}, {}), ({**RECORDS, "facts": [1]}, {}),
-    ({**RECORDS, "best": [1, 0.5]}, {}), ({**RECORDS, "best": [2, 0.5]}, BEST), ({**RECORDS, "best": [1, "x"]}, BEST),
-    ({**RECORDS, "best": 7}, BEST), ({**RECORDS, "best": [1, 0.5]}, {**BEST, "linear": np.ones(4, np.float32)}),
-    ({**RECORDS, "best": [1, 0.5]}, {**BEST, "linear": np.ones(4, np.float32), "factors": np.ones((4, 3), np.float32)}),
-    ({**RECORDS, "best": [1, 0.5]}, {**BEST, "state.sum_of_squares.bias": np.ones(2, np.float32)})])
+@pytest.mark.parametrize(
+    ("told", "best"),
+    [
+        (7, {}),
+        ({}, {}),
+        ({**RECORDS, "epochs": 3}, {}),
+        ({**RECORDS, "halved": 1}, {}),
+        ({**RECORDS, "halved": [-1]}, {}),
+        ({**RECORDS, "progress": 3}, {}),
+        *(
+            ({**RECORDS, "progress": {**PROGRESS, **change}}, {})
+            for change in (
+                {"blocks": -1},
+                {"turns": 0.5},
+                {"rows": 2**63},
+                {"loss": "x"},
+                {"weight": None},
+                {"else": 1},
+            )
+        ),
+        ({**RECORDS, "epochs": [3]}, {}),
+        ({**RECORDS, "facts": [1]}, {}),
+        ({**RECORDS, "best": [1, 0.5]}, {}),
+        ({**RECORDS, "best": [2, 0.5]}, BEST),
+        ({**RECORDS, "best": [1, "x"]}, BEST),
+        ({**RECORDS, "best": 7}, BEST),
+        ({**RECORDS, "best": [1, 0.5]}, {**BEST, "linear": np.ones(4, np.float32)}),
+        (
+            {**RECORDS, "best": [1, 0.5]},
+            {**BEST, "linear": np.ones(4, np.float32), "factors": np.ones((4, 3), np.float32)},
+        ),
+        ({**RECORDS, "best": [1, 0.5]}, {**BEST, "state.sum_of_squares.bias": np.ones(2, np.float32)}),
+    ],
+)
 def test_hostile_records_of_a_checkpoint(tmp_path, told, best):
     path = tmp_path / "c"
     saved_checkpoint(path, "adagrad", state_of("adagrad"), {**RECORDS, "best": [1, 0.5]}, BEST)
@@ -326,7 +422,8 @@ DAMAGE = {
     "no distribution": "UPDATE trial_params SET distribution_json = '{}'",
     "a deep one": "UPDATE trial_params SET distribution_json = '" + "[" * 100_000 + "'",
     "a pickle": "UPDATE trial_params SET distribution_json = X'80049500'",
-    "a state": "UPDATE trials SET state = 'ELSE'"}
+    "a state": "UPDATE trials SET state = 'ELSE'",
+}
 
 
 def opened(path):
@@ -357,10 +454,15 @@ def test_trials_that_no_search_has_left(study, statement):
         pass
 
 
-@pytest.mark.parametrize("statement", [
-    "CREATE TRIGGER t AFTER INSERT ON trials BEGIN DELETE FROM studies; END", "CREATE VIEW v AS SELECT 1",
-    "DROP TABLE trial_heartbeats; CREATE VIEW trial_heartbeats AS SELECT 1",
-    "CREATE VIRTUAL TABLE t USING fts5(a)"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON trials BEGIN DELETE FROM studies; END",
+        "CREATE VIEW v AS SELECT 1",
+        "DROP TABLE trial_heartbeats; CREATE VIEW trial_heartbeats AS SELECT 1",
+        "CREATE VIRTUAL TABLE t USING fts5(a)",
+    ],
+)
 def test_a_study_that_would_run_something(study, statement):
     path, change = study
     change(statement)
@@ -379,12 +481,14 @@ def test_expressions_in_a_studys_tables_take_little_memory(study):
 def test_nothing_in_a_study_is_unpickled(fm, study):
     """Its values are JSON; a process that may not import pickle's machinery of its own still reads them."""
     path, _ = study
-    source = ("import pickle\ndef never(*_, **__): raise SystemExit('unpickled')\n"
-              "pickle.loads = pickle.load = pickle.Unpickler = never\n"
-              "import _pickle; _pickle.loads = _pickle.load = never\n"
-              "from fmcore.tuning import storage\n"
-              f"study = storage.open_study({str(path)!r}, direction='minimize')\n"
-              "print(len(study.get_trials())); storage.close(study)\n")
+    source = (
+        "import pickle\ndef never(*_, **__): raise SystemExit('unpickled')\n"
+        "pickle.loads = pickle.load = pickle.Unpickler = never\n"
+        "import _pickle; _pickle.loads = _pickle.load = never\n"
+        "from fmcore.tuning import storage\n"
+        f"study = storage.open_study({str(path)!r}, direction='minimize')\n"
+        "print(len(study.get_trials())); storage.close(study)\n"
+    )
     assert fm.python(source).out == "1\n"
 
 

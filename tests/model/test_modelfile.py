@@ -45,7 +45,11 @@ def test_the_golden_file_of_version_1_stays_readable():
     assert model.linear.tolist() == np.array([0, 1, -2.5, 3e38, 1e-45], np.float32).tolist()
     assert model.factors.tolist() == (np.arange(15, dtype=np.float32).reshape(5, 3) / 7).tolist()
     assert {name: array.tolist() for name, array in model.state.items()} == {
-        "adagrad.linear": [0, 1, 2, 3, 4], "adagrad.bias": [1], "updates": 12, "sums": [[0.1, 0.2]]}
+        "adagrad.linear": [0, 1, 2, 3, 4],
+        "adagrad.bias": [1],
+        "updates": 12,
+        "sums": [[0.1, 0.2]],
+    }
 
 
 def test_a_round_trip_keeps_every_bit(tmp_path):
@@ -56,12 +60,23 @@ def test_a_round_trip_keeps_every_bit(tmp_path):
     assert dumped(model) == path.read_bytes()
 
 
-SCALARS = (st.none() | st.booleans() | st.integers(-2**60, 2**60) | st.floats(allow_nan=False, allow_infinity=False)
-           | st.text())
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 
 
-@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**63 - 1), st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8))
+@given(
+    st.integers(1, 40),
+    st.integers(1, 9),
+    st.integers(0, 2**63 - 1),
+    st.recursive(
+        SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8
+    ),
+)
 def test_any_model_comes_back(tmp_path_factory, d, k, seed, info):
     model = initial(resolve(predictor_type="regressor", feature_dim=d, num_factors=k, seed=seed))
     model.info = {"any": info}
@@ -85,22 +100,30 @@ def test_the_safetensors_library_reads_the_same(tmp_path):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
     assert list(metadata) == ["fmkit"]
     assert {name: array.tobytes() for name, array in tensors.items()} == {
-        name: array.tobytes() for name, array in model.tensors().items()}
+        name: array.tobytes() for name, array in model.tensors().items()
+    }
 
 
 def test_two_processes_write_the_same_bytes():
-    code = ("import sys, io; from models import small_model; from fmcore.model.file import dump; "
-            "b = io.BytesIO(); dump(small_model(), b); sys.stdout.buffer.write(b.getvalue())")
+    code = (
+        "import sys, io; from models import small_model; from fmcore.model.file import dump; "
+        "b = io.BytesIO(); dump(small_model(), b); sys.stdout.buffer.write(b.getvalue())"
+    )
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
-    written = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
-                              env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path}).stdout
-               for seed in ("1", "2")]
+    written = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path},
+        ).stdout
+        for seed in ("1", "2")
+    ]
     assert written[0] == written[1] == dumped(small_model())
 
 
 def test_loading_does_not_import_the_library():
-    code = ("import sys; from fmcore.model.file import load; load(sys.argv[1]); "
-            "sys.exit('safetensors' in sys.modules)")
+    code = "import sys; from fmcore.model.file import load; load(sys.argv[1]); sys.exit('safetensors' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, str(GOLDEN)], check=True, cwd=ROOT)
 
 

@@ -1,4 +1,5 @@
 """Model files that are cut, changed, foreign or hostile: each is refused with a ModelError that says what it is."""
+
 import json
 import os
 
@@ -31,7 +32,7 @@ def refused(path, data, **options):
         load(path, **options)
     assert str(raised.value).startswith(f"{path}: ")
     assert raised.value.exit_code == 4
-    return str(raised.value)[len(str(path)) + 2:]
+    return str(raised.value)[len(str(path)) + 2 :]
 
 
 def framed(header, room=0):
@@ -46,8 +47,15 @@ def entry(shape, begin, end, dtype="F32"):
 
 
 def content(**changes):
-    values = {"format_version": 1, "feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": "",
-              "header_checksum": "", **changes}
+    values = {
+        "format_version": 1,
+        "feature_dim": 5,
+        "hyperparameters": HYPERPARAMETERS,
+        "info": {},
+        "checksum": "",
+        "header_checksum": "",
+        **changes,
+    }
     return {"__metadata__": {"fmkit": json.dumps(values)}}
 
 
@@ -72,12 +80,12 @@ def test_every_changed_bit_of_the_header_is_refused(path):
     for position in range(START):
         for bit in range(8):
             changed = bytes([DATA[position] ^ 1 << bit])
-            refused(path, DATA[:position] + changed + DATA[position + 1:])
+            refused(path, DATA[:position] + changed + DATA[position + 1 :])
 
 
 def test_every_changed_byte_of_the_tensors_is_found_by_verify(path):
     for position in range(START, len(DATA)):
-        changed = DATA[:position] + bytes([DATA[position] ^ 1]) + DATA[position + 1:]
+        changed = DATA[:position] + bytes([DATA[position] ^ 1]) + DATA[position + 1 :]
         assert refused(path, changed, verify=True) == "damaged: the tensors do not match their checksum"
 
 
@@ -131,43 +139,97 @@ def test_a_newer_format_is_named_before_anything_else_is_looked_at(path, version
     assert problem.startswith(f"written in format version {version} by a newer fmkit")
 
 
-@pytest.mark.parametrize("changes", [
-    {"format_version": 0}, {"format_version": True}, {"format_version": "1"}, {"format_version": None},
-    {"feature_dim": 5.0}, {"feature_dim": None}, {"hyperparameters": []}, {"info": None}, {"checksum": 1},
-    {"header_checksum": None}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format_version": 0},
+        {"format_version": True},
+        {"format_version": "1"},
+        {"format_version": None},
+        {"feature_dim": 5.0},
+        {"feature_dim": None},
+        {"hyperparameters": []},
+        {"info": None},
+        {"checksum": 1},
+        {"header_checksum": None},
+    ],
+)
 def test_metadata_of_a_wrong_type(path, changes):
     assert refused(path, framed(content(**changes))).startswith("damaged: ")
 
 
-@pytest.mark.parametrize("header", [
-    b"{", b"{}x", b"[]", b'{"a":1,"a":1}', b'{"a":NaN}', b'{"a":Infinity}', b'{"\xff":1}', b"{" + b'"a":{' * 5000,
-    b'{"a":' + b"[" * 100_000, b'{"a":' + b"9" * 10_000 + b"}", b'{"__metadata__":{"fmkit":"{}","fmkit":"{}"}}',
-    b'{"__metadata__":[]}', b'{"__metadata__":{"fmkit":{}}}', b'{"__metadata__":{"fmkit":"[]"}}',
-    b'{"__metadata__":{"fmkit":"{\\"format_version\\":1,\\"format_version\\":1}"}}'])
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{",
+        b"{}x",
+        b"[]",
+        b'{"a":1,"a":1}',
+        b'{"a":NaN}',
+        b'{"a":Infinity}',
+        b'{"\xff":1}',
+        b"{" + b'"a":{' * 5000,
+        b'{"a":' + b"[" * 100_000,
+        b'{"a":' + b"9" * 10_000 + b"}",
+        b'{"__metadata__":{"fmkit":"{}","fmkit":"{}"}}',
+        b'{"__metadata__":[]}',
+        b'{"__metadata__":{"fmkit":{}}}',
+        b'{"__metadata__":{"fmkit":"[]"}}',
+        b'{"__metadata__":{"fmkit":"{\\"format_version\\":1,\\"format_version\\":1}"}}',
+    ],
+)
 def test_headers_that_are_no_json_or_another(path, header):
     refused(path, framed(header))
 
 
-@pytest.mark.parametrize("tensor", [
-    1, [], {}, {"dtype": "F32", "shape": [1]}, {**entry([1], 0, 4), "extra": 1},
-    entry([1], 0, 4, "F16"), entry([1], 0, 4, ["F32"]), entry([1], 0, 4, None), entry(1, 0, 4), entry([1.0], 0, 4),
-    entry([True], 0, 4), entry([-1], 0, 4), entry([-1, -1], 0, 4), entry([1] * 9, 0, 4), entry([2**62, 4], 0, 0),
-    entry([2**32, 2**32], 0, 0), entry([2**63], 0, 4), entry([int("9" * 4000)] * 8, 0, 4), entry([1], -4, 0),
-    entry([1], 4, 0), entry([1], 0, 2**63), entry([1], 2**63 - 4, 2**63), entry([1], 0, 4.0), entry([1], 0, 8),
-    {"dtype": "F32", "shape": [1], "data_offsets": [0]}, {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]},
-    {"dtype": "F32", "shape": [1], "data_offsets": "04"}])
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        1,
+        [],
+        {},
+        {"dtype": "F32", "shape": [1]},
+        {**entry([1], 0, 4), "extra": 1},
+        entry([1], 0, 4, "F16"),
+        entry([1], 0, 4, ["F32"]),
+        entry([1], 0, 4, None),
+        entry(1, 0, 4),
+        entry([1.0], 0, 4),
+        entry([True], 0, 4),
+        entry([-1], 0, 4),
+        entry([-1, -1], 0, 4),
+        entry([1] * 9, 0, 4),
+        entry([2**62, 4], 0, 0),
+        entry([2**32, 2**32], 0, 0),
+        entry([2**63], 0, 4),
+        entry([int("9" * 4000)] * 8, 0, 4),
+        entry([1], -4, 0),
+        entry([1], 4, 0),
+        entry([1], 0, 2**63),
+        entry([1], 2**63 - 4, 2**63),
+        entry([1], 0, 4.0),
+        entry([1], 0, 8),
+        {"dtype": "F32", "shape": [1], "data_offsets": [0]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]},
+        {"dtype": "F32", "shape": [1], "data_offsets": "04"},
+    ],
+)
 def test_hostile_tensors(path, tensor):
     assert "tensor 'bias'" in refused(path, framed({**content(), "bias": tensor}, 4))
 
 
-@pytest.mark.parametrize(("tensors", "room", "problem"), [
-    ({"bias": entry([1], 0, 4), "linear": entry([1], 0, 4)}, 4, "begins at 0; expected 4"),
-    ({"bias": entry([2], 0, 8), "linear": entry([1], 4, 8)}, 8, "begins at 4; expected 8"),
-    ({"bias": entry([1], 4, 8)}, 8, "begins at 4; expected 0"),
-    ({"bias": entry([1], 0, 4), "linear": entry([1], 8, 12)}, 12, "begins at 8; expected 4"),
-    ({"bias": entry([1], 0, 4), "state.a": entry([1], 4, 12, "I64")}, 12, "no multiple"),
-    ({"bias": entry([2**40], 0, 2**42)}, 4, "cut off: its tensors take 4398046511104 bytes, but 4 are there"),
-    ({"bias": entry([1], 0, 4)}, 5, "1 bytes follow")])
+@pytest.mark.parametrize(
+    ("tensors", "room", "problem"),
+    [
+        ({"bias": entry([1], 0, 4), "linear": entry([1], 0, 4)}, 4, "begins at 0; expected 4"),
+        ({"bias": entry([2], 0, 8), "linear": entry([1], 4, 8)}, 8, "begins at 4; expected 8"),
+        ({"bias": entry([1], 4, 8)}, 8, "begins at 4; expected 0"),
+        ({"bias": entry([1], 0, 4), "linear": entry([1], 8, 12)}, 12, "begins at 8; expected 4"),
+        ({"bias": entry([1], 0, 4), "state.a": entry([1], 4, 12, "I64")}, 12, "no multiple"),
+        ({"bias": entry([2**40], 0, 2**42)}, 4, "cut off: its tensors take 4398046511104 bytes, but 4 are there"),
+        ({"bias": entry([1], 0, 4)}, 5, "1 bytes follow"),
+    ],
+)
 def test_tensors_that_overlap_leave_gaps_or_reach_outside(path, tensors, room, problem):
     assert problem in refused(path, framed({**content(), **tensors}, room))
 
@@ -178,9 +240,14 @@ def test_a_header_whose_length_would_leave_tensors_unaligned(path):
     assert "no multiple of 8" in refused(path, len(text).to_bytes(8, "little") + text + bytes(4))
 
 
-@pytest.mark.parametrize("odd", [
-    content(info={"a": "X"}) | {"state.\ud800": entry([1], 0, 4)}, content(info={"\ud800": "\ud800"}),
-    content(info={"a": 10**400})])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        content(info={"a": "X"}) | {"state.\ud800": entry([1], 0, 4)},
+        content(info={"\ud800": "\ud800"}),
+        content(info={"a": 10**400}),
+    ],
+)
 def test_headers_that_fmkit_never_writes(path, odd):
     room = 4 if len(odd) > 1 else 0
     assert refused(path, framed(odd, room)).startswith("damaged: the header does not match its checksum")
@@ -188,33 +255,41 @@ def test_headers_that_fmkit_never_writes(path, odd):
 
 @pytest.mark.parametrize("depth", [100, 300, 400, 900, 950, 990, 20_000, 200_000])
 def test_headers_nested_too_deep(path, depth):
-    nested = json.dumps(content(info={"a": "X"})).replace(r'\"X\"', "[" * depth + "]" * depth)
+    nested = json.dumps(content(info={"a": "X"})).replace(r"\"X\"", "[" * depth + "]" * depth)
     assert refused(path, framed(nested.encode())).startswith("damaged: ")
 
 
 def test_a_header_that_was_edited(path):
     edited = DATA.replace(b'\\"epochs\\":7', b'\\"epochs\\":9')
     assert edited != DATA
-    infinite = json.dumps(content()).replace(r'\"info\": {}', r'\"info\": {\"a\": 1e999}')
+    infinite = json.dumps(content()).replace(r"\"info\": {}", r"\"info\": {\"a\": 1e999}")
     spaced = json.dumps(json.loads(DATA[8:START])).encode()
     for data in (edited, framed(infinite.encode()), framed(spaced) + DATA[START:]):
         assert refused(path, data).startswith("damaged: the header does not match its checksum")
 
 
-@pytest.mark.parametrize(("tensors", "changes", "problem"), [
-    ({**F32, "linear": [6]}, {}, "tensor 'linear' has dtype F32 and shape [6]; expected F32 [5]"),
-    ({**F32, "factors": [5, 4]}, {}, "tensor 'factors' has dtype F32 and shape [5, 4]; expected F32 [5, 3]"),
-    ({**F32, "factors": [15]}, {}, "tensor 'factors' has dtype F32 and shape [15]; expected F32 [5, 3]"),
-    ({**F32, "bias": []}, {}, "tensor 'bias' has dtype F32 and shape []; expected F32 [1]"),
-    ({"bias": [1], "linear": [5]}, {}, "tensor 'factors' is missing; expected F32 [5, 3]"),
-    (F32, {"feature_dim": 6}, "expected F32 [6] by the header's feature_dim 6"),
-    ({**F32, "linear": [0], "factors": [0, 3]}, {"feature_dim": 0}, "feature_dim is 0; expected 1 to"),
-    (F32, {"feature_dim": 2**31}, "feature_dim is 2147483648; expected 1 to"),
-    ({**F32, "momentum": [1]}, {}, "unknown tensor 'momentum'"),
-    (F32, {"hyperparameters": {**HYPERPARAMETERS, "num_factors": 4}}, "expected F32 [5, 4]"),
-    (F32, {"hyperparameters": {**HYPERPARAMETERS, "epochs": 0}}, "epochs is 0; expected an integer of at least 1"),
-    (F32, {"hyperparameters": {**HYPERPARAMETERS, "beta": 1}}, "newer fmkit: Additional properties are not allowed"),
-    (F32, {"hyperparameters": {}}, "predictor_type is required")])
+@pytest.mark.parametrize(
+    ("tensors", "changes", "problem"),
+    [
+        ({**F32, "linear": [6]}, {}, "tensor 'linear' has dtype F32 and shape [6]; expected F32 [5]"),
+        ({**F32, "factors": [5, 4]}, {}, "tensor 'factors' has dtype F32 and shape [5, 4]; expected F32 [5, 3]"),
+        ({**F32, "factors": [15]}, {}, "tensor 'factors' has dtype F32 and shape [15]; expected F32 [5, 3]"),
+        ({**F32, "bias": []}, {}, "tensor 'bias' has dtype F32 and shape []; expected F32 [1]"),
+        ({"bias": [1], "linear": [5]}, {}, "tensor 'factors' is missing; expected F32 [5, 3]"),
+        (F32, {"feature_dim": 6}, "expected F32 [6] by the header's feature_dim 6"),
+        ({**F32, "linear": [0], "factors": [0, 3]}, {"feature_dim": 0}, "feature_dim is 0; expected 1 to"),
+        (F32, {"feature_dim": 2**31}, "feature_dim is 2147483648; expected 1 to"),
+        ({**F32, "momentum": [1]}, {}, "unknown tensor 'momentum'"),
+        (F32, {"hyperparameters": {**HYPERPARAMETERS, "num_factors": 4}}, "expected F32 [5, 4]"),
+        (F32, {"hyperparameters": {**HYPERPARAMETERS, "epochs": 0}}, "epochs is 0; expected an integer of at least 1"),
+        (
+            F32,
+            {"hyperparameters": {**HYPERPARAMETERS, "beta": 1}},
+            "newer fmkit: Additional properties are not allowed",
+        ),
+        (F32, {"hyperparameters": {}}, "predictor_type is required"),
+    ],
+)
 def test_header_and_tensors_that_disagree(path, tensors, changes, problem):
     path.write_bytes(sealed(F32))
     load(path)

@@ -88,8 +88,8 @@ def test_a_result_on_the_way_disturbs_nothing():
     labels = (labels > 0).astype(np.float32)
     metrics = Classification()
     for start in range(0, len(scores), 1000):
-        metrics.update(scores[start:start + 1000], labels[start:start + 1000])
-        assert metrics.result() == measured(Classification(), scores[:start + 1000], labels[:start + 1000])
+        metrics.update(scores[start : start + 1000], labels[start : start + 1000])
+        assert metrics.result() == measured(Classification(), scores[: start + 1000], labels[: start + 1000])
     assert metrics.rows == 2 * BLOCK
 
 
@@ -147,10 +147,17 @@ def test_no_rows_and_no_weight_are_bad_data(predictor_type):
         metrics.result()
 
 
-@pytest.mark.parametrize(("position", "value", "kind", "message"), [
-    (0, np.nan, DivergedError, "the score of row 13 is nan"), (0, np.inf, DivergedError, "the score of row 13 is inf"),
-    (1, np.nan, DataError, "row 13: has no label"), (1, -np.inf, DataError, "row 13: has label -inf"),
-    (2, -1, DataError, r"row 13: has weight -1\.0"), (2, np.nan, DataError, "row 13: has weight nan")])
+@pytest.mark.parametrize(
+    ("position", "value", "kind", "message"),
+    [
+        (0, np.nan, DivergedError, "the score of row 13 is nan"),
+        (0, np.inf, DivergedError, "the score of row 13 is inf"),
+        (1, np.nan, DataError, "row 13: has no label"),
+        (1, -np.inf, DataError, "row 13: has label -inf"),
+        (2, -1, DataError, r"row 13: has weight -1\.0"),
+        (2, np.nan, DataError, "row 13: has weight nan"),
+    ],
+)
 def test_numbers_that_would_poison_a_metric_are_refused_with_their_row(position, value, kind, message):
     metrics = Classification()
     metrics.update(np.ones(10, np.float32), np.ones(10, np.float32))

@@ -1,4 +1,5 @@
 """The rooms of the code and who may import whom, as a table and held to it; sizes of files and functions as well."""
+
 import ast
 import re
 from pathlib import Path
@@ -7,28 +8,64 @@ import pytest
 from shell import ROOT
 
 LADDER = (  # top down: a room imports rooms further down, never its own rung's others; a package is one room
-    "fmcli.__main__", "fmcli.main", "fmcli.commands fmcli.container", "fmcli.sagemaker_log fmcli.tuning_log",
+    "fmcli.__main__",
+    "fmcli.main",
+    "fmcli.commands fmcli.container",
+    "fmcli.sagemaker_log fmcli.tuning_log",
     "fmcli.training_logs",
-    "fmcli.channels fmcli.server fmcli.teams", "fmcli.options fmcli.progress fmcli.stop", "fmcli.console fmcli.exits",
-    "fmcore.api", "fmcore.tuning fmcore.distributed", "fmcore.training fmcore.scoring", "fmcore.solvers",
-    "fmcore.kernels", "fmcore.model", "fmcore.io", "fmcore.hyper", "fmcore.objectives", "fmcore.rows",
-    "fmcore.system", "fmcore.errors",
-    "fmcore", "fmcli")
+    "fmcli.channels fmcli.server fmcli.teams",
+    "fmcli.options fmcli.progress fmcli.stop",
+    "fmcli.console fmcli.exits",
+    "fmcore.api",
+    "fmcore.tuning fmcore.distributed",
+    "fmcore.training fmcore.scoring",
+    "fmcore.solvers",
+    "fmcore.kernels",
+    "fmcore.model",
+    "fmcore.io",
+    "fmcore.hyper",
+    "fmcore.objectives",
+    "fmcore.rows",
+    "fmcore.system",
+    "fmcore.errors",
+    "fmcore",
+    "fmcli",
+)
 NEVER = {  # beyond the ladder
-    "fmcore.kernels": ("fmcore.io", "fmcore.system.publish"), "fmcore.solvers": ("fmcore.io",),
+    "fmcore.kernels": ("fmcore.io", "fmcore.system.publish"),
+    "fmcore.solvers": ("fmcore.io",),
     "fmcore.training.loop": ("fmcore.model.file", "fmcore.io", "fmcore.system"),
-    "fmcore.rows": ("fmcore.system",), "fmcore.model.file": ("fmcore.io",),
-    "fmcore.model.archive": ("fmcore.io", "fmcore.system")}
+    "fmcore.rows": ("fmcore.system",),
+    "fmcore.model.file": ("fmcore.io",),
+    "fmcore.model.archive": ("fmcore.io", "fmcore.system"),
+}
 HOMES = {  # where a package may be imported: paths, or how many files
-    "click": "fmcli/", "tqdm": "fmcli/progress.py", "pyarrow": "fmcore/io/tables/codec.py fmcore/io/sources/streams.py",
-    "google": "fmcore/io/recordio/record_message.py", "scipy": "fmcore/kernels/reference.py fmcore/kernels/blas.py",
-    "threadpoolctl": "fmcore/kernels/blas.py", "safetensors": "",
-    "uvicorn": "fmcli/server/", "starlette": "fmcli/server/", "anyio": "fmcli/server/",
-    "optuna": "fmcore/tuning/", "sqlalchemy": "fmcore/tuning/storage.py", "plotly": 0,
-    "torch": 1, "ray": 1, "mpi4py": 1, "sklearn": 0, "pandas": 0}
+    "click": "fmcli/",
+    "tqdm": "fmcli/progress.py",
+    "pyarrow": "fmcore/io/tables/codec.py fmcore/io/sources/streams.py",
+    "google": "fmcore/io/recordio/record_message.py",
+    "scipy": "fmcore/kernels/reference.py fmcore/kernels/blas.py",
+    "threadpoolctl": "fmcore/kernels/blas.py",
+    "safetensors": "",
+    "uvicorn": "fmcli/server/",
+    "starlette": "fmcli/server/",
+    "anyio": "fmcli/server/",
+    "optuna": "fmcore/tuning/",
+    "sqlalchemy": "fmcore/tuning/storage.py",
+    "plotly": 0,
+    "torch": 1,
+    "ray": 1,
+    "mpi4py": 1,
+    "sklearn": 0,
+    "pandas": 0,
+}
 RUNG = {room: number for number, rooms in enumerate(LADDER) for room in rooms.split()}
-FILES = {str(path.relative_to(ROOT)): path for package in ("fmcli", "fmcore")
-         for path in sorted((ROOT / package).rglob("*.py*")) if path.suffix in {".py", ".pyx"}}
+FILES = {
+    str(path.relative_to(ROOT)): path
+    for package in ("fmcli", "fmcore")
+    for path in sorted((ROOT / package).rglob("*.py*"))
+    if path.suffix in {".py", ".pyx"}
+}
 TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items() if path.suffix == ".py"}
 
 

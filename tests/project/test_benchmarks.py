@@ -1,4 +1,5 @@
 """Every script in benchmarks/ runs, once on a few rows and without peers; figures are kept, compared and marked."""
+
 import json
 from pathlib import Path
 
@@ -13,15 +14,31 @@ from shell import ROOT, environment
 
 FEW = ("--rows", "2000")
 SMALL = (*FEW, "--scale", "0.01")
-REAL = {"defaults": ("--quick", "--only", "ml-latest-small"),
-        "tuning": ("--only", "ml-latest-small", "--trials", "2", "--seeds", "1")}  # need real data
+REAL = {
+    "defaults": ("--quick", "--only", "ml-latest-small"),
+    "tuning": ("--only", "ml-latest-small", "--trials", "2", "--seeds", "1"),
+}  # need real data
 TINY = {
-    "startup": (), "train_epoch": SMALL, "busy": SMALL, "train_to_loss": FEW, "roofline": SMALL, "parse_libsvm": FEW,
-    "decode_recordio": FEW, "convert_libsvm": FEW, "predict_end_to_end": FEW, "memory": FEW, "streaming": FEW,
-    "growth": (*FEW, "--scale", "2", "--quick"), "scaling": (*FEW, "--quick"),
+    "startup": (),
+    "train_epoch": SMALL,
+    "busy": SMALL,
+    "train_to_loss": FEW,
+    "roofline": SMALL,
+    "parse_libsvm": FEW,
+    "decode_recordio": FEW,
+    "convert_libsvm": FEW,
+    "predict_end_to_end": FEW,
+    "memory": FEW,
+    "streaming": FEW,
+    "growth": (*FEW, "--scale", "2", "--quick"),
+    "scaling": (*FEW, "--quick"),
     "quality": ("--rows", "300", "--seeds", "1", "--epochs", "1", "none"),
-    "dense": ("--rows", "500", "--quick", "none"), "device": ("--rows", "500", "--quick"), "serve": (),
-    "read_tables": FEW, **REAL}
+    "dense": ("--rows", "500", "--quick", "none"),
+    "device": ("--rows", "500", "--quick"),
+    "serve": (),
+    "read_tables": FEW,
+    **REAL,
+}
 
 
 @pytest.fixture
@@ -73,14 +90,24 @@ def test_a_name_that_comes_again_is_numbered(tmp_path):
     lines = [{"script": "decode", "name": "", "unit": "s", "values": [n]} for n in (1.0, 2.0)]
     (tmp_path / "lines").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert figures.read(tmp_path / "lines") == {
-        ("decode", "time"): Figure([1.0], "s"), ("decode", "time #2"): Figure([2.0], "s")}
+        ("decode", "time"): Figure([1.0], "s"),
+        ("decode", "time #2"): Figure([2.0], "s"),
+    }
 
 
-@pytest.mark.parametrize(("unit", "before", "now", "verdict"), [
-    ("s", [1, 1.1, 1.2], [1.3, 1.4, 1.5], "WORSE"), ("s", [1, 1.1, 1.2], [0.7, 0.8, 0.9], "better"),
-    ("s", [1, 1.1, 1.4], [1.3, 1.4, 1.5], ""), ("s", [1, 1, 1], [1.04, 1.04, 1.04], ""),
-    ("share", [0.5], [0.4], "WORSE"), ("share", [0.5], [0.6], "better"),
-    ("loss", [0.5], [0.502], "WORSE"), ("loss", [0.5], [0.5005], "")])
+@pytest.mark.parametrize(
+    ("unit", "before", "now", "verdict"),
+    [
+        ("s", [1, 1.1, 1.2], [1.3, 1.4, 1.5], "WORSE"),
+        ("s", [1, 1.1, 1.2], [0.7, 0.8, 0.9], "better"),
+        ("s", [1, 1.1, 1.4], [1.3, 1.4, 1.5], ""),
+        ("s", [1, 1, 1], [1.04, 1.04, 1.04], ""),
+        ("share", [0.5], [0.4], "WORSE"),
+        ("share", [0.5], [0.6], "better"),
+        ("loss", [0.5], [0.502], "WORSE"),
+        ("loss", [0.5], [0.5005], ""),
+    ],
+)
 def test_a_change_beyond_the_spread_of_both_is_judged(unit, before, now, verdict):
     assert figures.judged(Figure(before, unit), Figure(now, unit)) == verdict
 
@@ -116,9 +143,17 @@ def test_what_seems_worse_is_measured_once_more(monkeypatch):
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize(("peer", "seconds", "verdict"), [
-    ("xlearn", 4.0, "met"), ("xlearn", 3.9, "NOT MET"), ("modern_fm", 12.5, "met"), ("modern_fm", 12.4, "NOT MET"),
-    ("vowpalwabbit", 6.2, "met"), ("vowpalwabbit", 6.1, "NOT MET")])
+@pytest.mark.parametrize(
+    ("peer", "seconds", "verdict"),
+    [
+        ("xlearn", 4.0, "met"),
+        ("xlearn", 3.9, "NOT MET"),
+        ("modern_fm", 12.5, "met"),
+        ("modern_fm", 12.4, "NOT MET"),
+        ("vowpalwabbit", 6.2, "met"),
+        ("vowpalwabbit", 6.1, "NOT MET"),
+    ],
+)
 def test_a_mark_without_xlearn_goes_by_another_peer(peer, seconds, verdict):
     found = {("train_epoch", f"k = {k}, fmkit, {n}"): Figure([1.0], "s") for k in marks.EPOCH for n in (1, 2)}
     found["train_epoch", f"k = 8, {peer}, 1"] = Figure([seconds], "s")

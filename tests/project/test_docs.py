@@ -1,4 +1,5 @@
 """What the documents say is so: the reference of commands, the commands of the README, and the demo."""
+
 import doctest
 import os
 import re
@@ -27,8 +28,15 @@ def shell(tmp_path):
 
     def run(command):
         done = subprocess.run(
-            ["bash", "-c", f"set -o pipefail\n{command}"], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            ["bash", "-c", f"set -o pipefail\n{command}"],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         return done.returncode, done.stdout
 
     return run

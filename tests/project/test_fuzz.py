@@ -1,4 +1,5 @@
 """Every reader under its seeds, which hold what fuzzing once found, and under damaged copies of them."""
+
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,11 @@ def _traced():
         yield
 
 
-@pytest.mark.parametrize(("name", "path"), [(name, path) for name in TARGETS for path in SEEDS[name]],
-                         ids=lambda value: value.name if isinstance(value, Path) else value)
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [(name, path) for name in TARGETS for path in SEEDS[name]],
+    ids=lambda value: value.name if isinstance(value, Path) else value,
+)
 def test_seeds(name, path):
     memory.check(load(name), path.read_bytes())
 

@@ -1,4 +1,5 @@
 """What must hold of any rows, whichever kernels train on them: only files go in and models and predictions come out."""
+
 from itertools import product
 
 import numpy as np
@@ -32,7 +33,8 @@ class Rows:
         """As a file holds them; a float32 is written so that it reads back as the same."""
         return "".join(
             " ".join([label if weight is None else f"{label}:{weight}", *(f"{i}:{x}" for i, x in features)]) + "\n"
-            for label, weight, features in self.rows)
+            for label, weight, features in self.rows
+        )
 
     def changed(self, change):
         """Other rows: change(label, weight, features) gives each."""
@@ -47,8 +49,9 @@ def rows(draw, least=1, most=60):
     valued, weighted, twice = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
     kind = draw(st.sampled_from(KINDS))
     sizes = rng.integers(0, min(8, features) + 1, count)
-    return Rows([one_row(rng, kind, features, int(size), valued=valued, weighted=weighted, twice=twice)
-                 for size in sizes], kind)
+    return Rows(
+        [one_row(rng, kind, features, int(size), valued=valued, weighted=weighted, twice=twice) for size in sizes], kind
+    )
 
 
 @st.composite
@@ -61,8 +64,13 @@ def smooth_rows(draw, *, twice=None):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     weighted, twice = draw(st.booleans()), draw(st.booleans()) if twice is None else twice
     sizes = rng.integers(1, 9, draw(st.integers(1, 60)))
-    return Rows([one_row(rng, KINDS[0], 40, int(size) * (size > 1), valued=True, weighted=weighted, twice=twice)
-                 for size in sizes], KINDS[0])
+    return Rows(
+        [
+            one_row(rng, KINDS[0], 40, int(size) * (size > 1), valued=True, weighted=weighted, twice=twice)
+            for size in sizes
+        ],
+        KINDS[0],
+    )
 
 
 def one_row(rng, kind, features, size, *, valued, weighted, twice):
@@ -92,8 +100,12 @@ class Room:
         with pytest.MonkeyPatch.context() as patch:
             if backend is not None:
                 patch.setattr("fmcore.training.fit.backend_for", lambda *_: backend)
-            api.train(api.Data([path.with_suffix(".svm")]), resolve(predictor_type=data.kind, **told), path,
-                      resources=api.Resources(threads, memory))
+            api.train(
+                api.Data([path.with_suffix(".svm")]),
+                resolve(predictor_type=data.kind, **told),
+                path,
+                resources=api.Resources(threads, memory),
+            )
         return path
 
     def predict(self, model, data):
@@ -138,8 +150,10 @@ def assert_near(one, other, tolerance=ROUNDING):
 @given(data=rows(100, 200))
 def test_any_number_of_threads_gives_the_same_file(room, optimizer, num_factors, data):
     size = int(np.random.default_rng(len(data.rows)).choice([30, 100, WHOLE]))
-    models = [room.train(data, threads=threads, optimizer=optimizer, num_factors=num_factors, mini_batch_size=size)
-              for threads in (1, 2, 3)]
+    models = [
+        room.train(data, threads=threads, optimizer=optimizer, num_factors=num_factors, mini_batch_size=size)
+        for threads in (1, 2, 3)
+    ]
     assert len({path.read_bytes() for path in models}) == 1
     assert len({room.predict(path, data).tobytes() for path in models}) == 1
 
@@ -149,8 +163,9 @@ def test_any_number_of_threads_gives_the_same_file(room, optimizer, num_factors,
 @given(data=rows(most=150))
 def test_streamed_rows_give_the_file_of_kept_ones(room, monkeypatch, optimizer, data):
     monkeypatch.setattr("fmcore.rows.blocks.BLOCK_ROWS", 40, raising=False)
-    kept, streamed = (room.train(data, memory=memory, threads=2, optimizer=optimizer, mini_batch_size=7)
-                      for memory in (1 << 30, 1))
+    kept, streamed = (
+        room.train(data, memory=memory, threads=2, optimizer=optimizer, mini_batch_size=7) for memory in (1 << 30, 1)
+    )
     assert kept.read_bytes() == streamed.read_bytes()
 
 
@@ -182,7 +197,7 @@ def test_the_command_predicts_what_the_library_does(room, data):
     file = room.written(data)
     for to, column in (("text", 0), ("csv", 1)):
         assert exit_code(["predict", str(path), str(file), "--to", to, "-o", str(out), "--quiet"]) == 0
-        lines = out.read_text().splitlines()[to == "csv":]
+        lines = out.read_text().splitlines()[to == "csv" :]
         scores = np.array([line.split(",")[column] for line in lines], np.float32)
         assert scores.tobytes() == room.predict(path, data).tobytes()
 
@@ -208,11 +223,24 @@ def test_a_row_of_twice_the_weight_is_the_row_twice(room, optimizer, data, doubl
     """In one mini-batch of all rows, whose number must not count. The sums differ in how they are added up."""
     data = data.changed(lambda label, weight, features: (label, weight or np.float32(1), features))
     chosen = [bool(double >> n % 60 & 1) for n in range(len(data.rows))]
-    heavy = [(label, weight * 2 if twice else weight, features)
-             for (label, weight, features), twice in zip(data.rows, chosen, strict=True)]
+    heavy = [
+        (label, weight * 2 if twice else weight, features)
+        for (label, weight, features), twice in zip(data.rows, chosen, strict=True)
+    ]
     copies = [row for row, twice in zip(data.rows, chosen, strict=True) for row in [row] * (1 + twice)]
-    assert_near(*(near(room, Rows(chosen, data.kind), optimizer=optimizer, mini_batch_size=WHOLE, shuffle=False,
-                             rescale_grad=0.01) for chosen in (heavy, copies)))
+    assert_near(
+        *(
+            near(
+                room,
+                Rows(chosen, data.kind),
+                optimizer=optimizer,
+                mini_batch_size=WHOLE,
+                shuffle=False,
+                rescale_grad=0.01,
+            )
+            for chosen in (heavy, copies)
+        )
+    )
 
 
 @pytest.mark.parametrize("optimizer", SLOTS)
@@ -254,5 +282,9 @@ def test_all_builds_of_the_kernels_agree(room, optimizer, num_factors, data):
 @given(data=smooth_rows(twice=False))
 def test_the_kernels_train_as_the_formulas_do(room, optimizer, data):
     """Of rows that hold no feature twice, which the reference sums up instead."""
-    assert_near(*(near(room, data, backend=backend, optimizer=optimizer, mini_batch_size=9)
-                  for backend in (None, backend_for("reference"))))
+    assert_near(
+        *(
+            near(room, data, backend=backend, optimizer=optimizer, mini_batch_size=9)
+            for backend in (None, backend_for("reference"))
+        )
+    )

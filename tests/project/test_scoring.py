@@ -1,4 +1,5 @@
 """Requests to predictions as one library call."""
+
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,8 +41,10 @@ def test_what_is_wrong_has_its_kind():
 
 def test_features_unknown_to_the_model_are_ignored():
     scorer = api.Scorer(small_model())
-    bodies = [json.dumps({"instances": [{"features": {"keys": keys, "values": [1] * len(keys)}}]}).encode()
-              for keys in ([1, 29], [1, 29, 30, 5000])]
+    bodies = [
+        json.dumps({"instances": [{"features": {"keys": keys, "values": [1] * len(keys)}}]}).encode()
+        for keys in ([1, 29], [1, 29, 30, 5000])
+    ]
     assert scorer.answer(bodies[0], JSON) == scorer.answer(bodies[1], JSON)
 
 

@@ -6,10 +6,14 @@ from fmcore.rows.batch import Batch, Origin, concatenate
 
 def batch(**changes):
     fields = {
-        "indptr": np.array([0, 2, 2, 5]), "indices": np.array([4, 1, 0, 2, 9], np.int32),
-        "values": np.array([1, 2, 3, 4, 5], np.float32), "labels": np.array([0, 1, 2], np.float32),
-        "weights": np.array([1, 2, 3], np.float32), "ids": ["a", None, "c"],
-        "origin": Origin("x.svm", "line", np.array([3, 7, 8]))}
+        "indptr": np.array([0, 2, 2, 5]),
+        "indices": np.array([4, 1, 0, 2, 9], np.int32),
+        "values": np.array([1, 2, 3, 4, 5], np.float32),
+        "labels": np.array([0, 1, 2], np.float32),
+        "weights": np.array([1, 2, 3], np.float32),
+        "ids": ["a", None, "c"],
+        "origin": Origin("x.svm", "line", np.array([3, 7, 8])),
+    }
     return Batch(**{**fields, **changes})
 
 

@@ -1,4 +1,5 @@
 """Pipes in the library: waiting for them, and training on blocks of which only the first is known beforehand."""
+
 import os
 import threading
 from contextlib import suppress
@@ -78,8 +79,12 @@ def test_only_the_first_block_is_known_before_training(feed):
     feed({"train_0": recordio.encode(first, 10) + recordio.encode(rest, 10), "train_1": recordio.encode(first, 10)})
     data, hyperparameters = pipe_data(), resolve(predictor_type="binary_classifier", mini_batch_size=16)
     prepared = []
-    dataset = PipedDataset(lambda limit: data.checked(labels=True, feature_dim=limit)[0], hyperparameters,
-                           lambda block: prepared.append(block) or block, data.cancel).load()
+    dataset = PipedDataset(
+        lambda limit: data.checked(labels=True, feature_dim=limit)[0],
+        hyperparameters,
+        lambda block: prepared.append(block) or block,
+        data.cancel,
+    ).load()
     assert (dataset.rows, dataset.non_zeros, dataset.feature_dim) == (64, len(first.indices), 10)
     assert dataset.mean_label == pytest.approx(first.labels.mean())
     assert (prepared, dataset.complete, dataset.in_memory) == ([], False, False)
@@ -126,7 +131,10 @@ def test_a_pipe_whose_hang_up_tells_nothing_before_a_writer_has_come(feed, monke
 
 def test_the_pipes_of_a_channel():
     assert [pipe.path for pipe in islice(pipes.pipes(["a/train"], api.PipeMode(3)), 3)] == [
-        "a/train_0", "a/train_1", "a/train_2"]
+        "a/train_0",
+        "a/train_1",
+        "a/train_2",
+    ]
     pipe = next(pipes.pipes(["a/train"], api.PipeMode(3)))
     assert (pipe.timeout, pipe.size, pipe.rereadable) == (3, None, False)
     assert not api.Data(["train"], pipe=api.PipeMode()).rereadable

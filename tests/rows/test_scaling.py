@@ -68,8 +68,9 @@ def test_training_on_columns_of_very_different_size_learns_what_training_on_even
     even = concatenate([random_rows(2000, 30, seed=1)])
     raw = concatenate([even])
     raw.values = raw.values * np.logspace(0, 4, 30, dtype=np.float32)[raw.indices]
-    signal = np.bincount(np.repeat(np.arange(2000), np.diff(even.indptr)),
-                         even.values * np.isin(even.indices, (3, 29)), 2000)
+    signal = np.bincount(
+        np.repeat(np.arange(2000), np.diff(even.indptr)), even.values * np.isin(even.indices, (3, 29)), 2000
+    )
     even.labels = raw.labels = (signal > 0).astype(np.float32)
     losses = {}
     backend = backend_for("cpu")

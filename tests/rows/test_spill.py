@@ -1,4 +1,5 @@
 """Streamed rows are decoded for one epoch, kept in a file without a name, and trained as if they were in memory."""
+
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,8 +35,10 @@ def reads(monkeypatch, tmp_path):
 def epoch(dataset, first=0):
     """Its blocks from number `first` on, as lists of arrays."""
     with dataset.epoch(first) as found:
-        return [[block.batch.indices, block.batch.values, block.batch.labels, block.starts, *block.groups[:5]]
-                for block in found]
+        return [
+            [block.batch.indices, block.batch.values, block.batch.labels, block.starts, *block.groups[:5]]
+            for block in found
+        ]
 
 
 def same(some, others):

@@ -1,4 +1,5 @@
 """Rows that the tests with the SageMaker SDK give it and take from it, and how its answers are judged."""
+
 import numpy as np
 import pytest
 import sdk as official
@@ -11,15 +12,18 @@ DENSE[0], DENSE[5] = 1, 0  # a row of every feature, and an empty one
 LABELS = (DENSE[:, 0] + DENSE[:, 1] * DENSE[:, 2] + RANDOM.normal(0, 2, 240) > 0).astype(int)
 ASKED = DENSE[:20] / 4  # the rows of requests
 INSTANCES = [{"data": {"features": {"values": row.tolist()}}} for row in ASKED]
-SPARSE = [{"data": {"features": {"keys": np.flatnonzero(row).tolist(), "values": row[row != 0].tolist(),
-                                 "shape": [12]}}} for row in ASKED]
+SPARSE = [
+    {"data": {"features": {"keys": np.flatnonzero(row).tolist(), "values": row[row != 0].tolist(), "shape": [12]}}}
+    for row in ASKED
+]
 REQUESTS = {  # case -> the SDK's serializer, and what it is given
     "JSON": ("JSONSerializer", {"instances": INSTANCES}),
     "sparse JSON": ("JSONSerializer", {"instances": SPARSE}),
     "JSON Lines": ("JSONLinesSerializer", INSTANCES),
     "mixed JSON Lines": ("JSONLinesSerializer", [*INSTANCES[:9], *SPARSE[9:]]),
     "records of float32": ("RecordSerializer", ASKED.astype(np.float32)),
-    "records of float64": ("RecordSerializer", ASKED)}
+    "records of float64": ("RecordSerializer", ASKED),
+}
 ANSWERS = {"json": "JSONDeserializer", "jsonlines": "JSONLinesDeserializer", "recordio": "RecordDeserializer"}
 
 

@@ -1,4 +1,5 @@
 """Fixtures for SageMaker's contract: its official SDK where it is installed, and jobs that end with their test."""
+
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 

@@ -3,6 +3,7 @@
 Functions that import the SDK are run by the fixture `sdk` in a process of its own (see `prepare`), so arguments and
 results are plain values. Major 3 has no recordIO code left: its writers and readers raise NotImplementedError.
 """
+
 import importlib
 import io
 import os
@@ -15,9 +16,13 @@ PLACES = {  # what is wanted -> the module that has it in major 2, and in major 
     "records": ("sagemaker.serializer_utils", "sagemaker.core.serializers.utils"),
     "serializers": ("sagemaker.serializers", "sagemaker.core.serializers"),
     "deserializers": ("sagemaker.deserializers", "sagemaker.core.deserializers"),
-    "local": ("sagemaker.local.local_session", "sagemaker.core.local.local_session")}
-ENVIRONMENT = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
-               "SAGEMAKER_SUPPRESS_V2_WARNING": "1"}
+    "local": ("sagemaker.local.local_session", "sagemaker.core.local.local_session"),
+}
+ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
+}
 
 
 def version():
@@ -94,8 +99,9 @@ def read(data):
 
 def plain(record):
     """A Record of the SDK as a dict: kind, values, keys and shape of each tensor, by map and key; uid where it is."""
-    maps = {name: {key: _tensor(value) for key, value in getattr(record, name).items()}
-            for name in ("features", "label")}
+    maps = {
+        name: {key: _tensor(value) for key, value in getattr(record, name).items()} for name in ("features", "label")
+    }
     return {**maps, **({"uid": record.uid} if record.HasField("uid") else {})}
 
 
@@ -152,8 +158,12 @@ def clients(port):
 
     local = part("local")
     local.get_docker_host = lambda: "127.0.0.1"  # it would ask docker
-    amazons = boto3.client("sagemaker-runtime", aws_access_key_id="none", aws_secret_access_key="none",
-                           config=Config(retries={"total_max_attempts": 1}))
+    amazons = boto3.client(
+        "sagemaker-runtime",
+        aws_access_key_id="none",
+        aws_secret_access_key="none",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
     amazons.meta.events.register("before-send.sagemaker-runtime.InvokeEndpoint", lead)
     return {"local": local.LocalSagemakerRuntimeClient({"local": {"serving_port": port}}), "boto3": amazons}
 
@@ -168,7 +178,11 @@ def predict(port, client, serializer, deserializer, data):
         session = SimpleNamespace(sagemaker_runtime_client=connection)
         answer = FactorizationMachinesPredictor("fm", session, *ends).predict(data)
     else:  # major 3 leaves the three steps to its user
-        response = connection.invoke_endpoint(EndpointName="fm", Body=ends[0].serialize(data),
-                                              ContentType=ends[0].CONTENT_TYPE, Accept=", ".join(ends[1].ACCEPT))
+        response = connection.invoke_endpoint(
+            EndpointName="fm",
+            Body=ends[0].serialize(data),
+            ContentType=ends[0].CONTENT_TYPE,
+            Accept=", ".join(ends[1].ACCEPT),
+        )
         answer = ends[1].deserialize(response["Body"], response["ContentType"])
     return [plain(one) for one in answer] if deserializer == "RecordDeserializer" else answer

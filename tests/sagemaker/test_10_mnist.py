@@ -1,4 +1,5 @@
 """SageMaker's contract, section 10: the published result on MNIST, surpassed with the same hyperparameters."""
+
 import importlib.util
 import os
 import subprocess
@@ -16,8 +17,13 @@ from fmcore.hyper import params
 from fmcore.io.recordio import codec as recordio
 
 DATA = Path(os.environ.get("FMKIT_DATA", ROOT.parent / "shared" / "data")) / "mnist"
-NOTEBOOK = {"predictor_type": "binary_classifier", "feature_dim": 784, "num_factors": 10, "mini_batch_size": 200,
-            "epochs": 1}
+NOTEBOOK = {
+    "predictor_type": "binary_classifier",
+    "feature_dim": 784,
+    "num_factors": 10,
+    "mini_batch_size": 200,
+    "epochs": 1,
+}
 PUBLISHED = {"accuracy": 0.9806, "f1": 0.907}
 
 
@@ -54,7 +60,8 @@ def test_the_channels_are_the_notebooks(channels):
         assert sum(int(batch.labels.sum()) for batch in batches) == zeros
         assert {one.facts for one in decoded} == {(("feature_dim", 784),)}
         assert {(float(batch.values.min()), float(batch.values.max())) for batch in batches} == {
-            (float(np.float32(1) / 255), 1.0)}
+            (float(np.float32(1) / 255), 1.0)
+        }
 
 
 def test_the_sdk_would_have_written_the_same(channels, record_sdk):
@@ -83,8 +90,12 @@ def test_the_example_shows_it_by_the_containers_entry_point(tmp_path, data):
         (programs / name).chmod(0o755)
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            ["bash", ROOT / "examples" / "mnist" / "run.sh", data, folder], capture_output=True, text=True, check=False,
-            env=environment(SEEDS="7", PATH=f"{programs}{os.pathsep}{os.environ['PATH']}"))
+            ["bash", ROOT / "examples" / "mnist" / "run.sh", data, folder],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment(SEEDS="7", PATH=f"{programs}{os.pathsep}{os.environ['PATH']}"),
+        )
     assert (done.returncode, done.stderr) == (0, "")
     _, published, notebook, native = (line.rsplit(maxsplit=3)[-2:] for line in done.stdout.splitlines())
     for one, before in ((notebook, published), (native, notebook)):

@@ -1,4 +1,5 @@
 """SageMaker's contract, section 1: the model, its scores and its metrics."""
+
 import itertools
 import json
 import math
@@ -13,8 +14,14 @@ from fmcore.model import file as modelfile
 from fmcore.model.model import initial
 
 TYPES = ("regressor", "binary_classifier")
-STRONG = ("num_factors=3", "epochs=20", "mini_batch_size=20", "linear_lr=0.05", "factors_lr=0.05",
-          "factors_init_sigma=0.5")  # so that every term of the formula counts
+STRONG = (
+    "num_factors=3",
+    "epochs=20",
+    "mini_batch_size=20",
+    "linear_lr=0.05",
+    "factors_lr=0.05",
+    "factors_init_sigma=0.5",
+)  # so that every term of the formula counts
 ZEROS = {f"{group}_init_method": "constant" for group in ("bias", "linear", "factors")}
 
 
@@ -31,8 +38,9 @@ def trained(request, tmp_path_factory):
 
 def rows_of(text):
     fields = [line.split() for line in text.splitlines()]
-    return [(float(label), {int(i): float(x) for i, x in (pair.split(":") for pair in pairs)})
-            for label, *pairs in fields]
+    return [
+        (float(label), {int(i): float(x) for i, x in (pair.split(":") for pair in pairs)}) for label, *pairs in fields
+    ]
 
 
 def formula(model, row):
@@ -56,7 +64,7 @@ def test_the_two_forms_of_the_formula_are_equal(trained):
     _, _, rows, model = trained
     for _, row in rows:
         terms = model.factors[list(row)].astype(float) * np.array(list(row.values()))[:, None]
-        assert 0.5 * (terms.sum(0)**2 - (terms**2).sum(0)).sum() == pytest.approx(formula(model, row)[1], abs=1e-12)
+        assert 0.5 * (terms.sum(0) ** 2 - (terms**2).sum(0)).sum() == pytest.approx(formula(model, row)[1], abs=1e-12)
 
 
 def test_a_regressors_score_is_not_clipped(trained):
@@ -81,8 +89,14 @@ def test_the_predicted_label_is_1_from_a_score_of_one_half_on(trained):
 
 @pytest.mark.parametrize(("bias", "label"), [(0.0, 1), (1e-6, 1), (-1e-6, 0)])
 def test_the_predicted_label_at_one_half_exactly(fm, bias, label):
-    h = resolve("sagemaker", predictor_type="binary_classifier", feature_dim=1, **ZEROS, bias_init_value=bias,
-                factors_init_value=0.0)
+    h = resolve(
+        "sagemaker",
+        predictor_type="binary_classifier",
+        feature_dim=1,
+        **ZEROS,
+        bias_init_value=bias,
+        factors_init_value=0.0,
+    )
     modelfile.save(initial(h), fm.folder / "x.fm")
     answer = json.loads(fm("predict", "x.fm", "-", "--to", "jsonlines", stdin="0 0:1\n").out)
     assert answer == {"score": pytest.approx(0.5, abs=1e-6), "predicted_label": label}
@@ -93,7 +107,7 @@ def test_scikit_learn_finds_the_same_test_metrics(trained):
     labels, raw = np.array([label for label, _ in rows]), np.array([formula(model, row)[0] for _, row in rows])
     found = json.loads(fm("eval", "x.fm", "test.svm", "--json").out)
     if predictor_type == "regressor":
-        assert found["rmse"] == pytest.approx(metrics.mean_squared_error(labels, raw)**0.5, rel=1e-5)
+        assert found["rmse"] == pytest.approx(metrics.mean_squared_error(labels, raw) ** 0.5, rel=1e-5)
     else:
         probabilities = 1 / (1 + np.exp(-raw))
         assert found["logloss"] == pytest.approx(metrics.log_loss(labels, probabilities), rel=1e-4)
@@ -104,6 +118,7 @@ def test_scikit_learn_finds_the_same_test_metrics(trained):
 def test_it_is_the_right_loss_that_falls(trained):
     """The train metric of the epochs is the root of the mean squared error, or the log loss, and training lowers it."""
     _, predictor_type, _, model = trained
-    losses = [record["train"]["rmse" if predictor_type == "regressor" else "logloss"]
-              for record in model.info["epochs"]]
+    losses = [
+        record["train"]["rmse" if predictor_type == "regressor" else "logloss"] for record in model.info["epochs"]
+    ]
     assert losses[-1] < 0.8 * losses[0]

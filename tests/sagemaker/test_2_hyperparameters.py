@@ -1,4 +1,5 @@
 """SageMaker's contract, section 2: hyperparameters, their defaults and limits, hyperparameters.json, and adam."""
+
 import json
 
 import numpy as np
@@ -19,24 +20,46 @@ COUNT = ("1", "1000"), ("0", "-1", "1.5", "ten", "1e3", "")
 METHOD = ("normal", "uniform", "constant"), ("gaussian", "Normal", "")
 OPTIONAL = ("none", "None", "0.5", "1e-8"), ("x", "", "nan")
 TABLE = {  # name -> default under the preset where predictor_type alone is given, (valid texts, invalid ones)
-    "feature_dim": (None, COUNT), "num_factors": (64, COUNT),
+    "feature_dim": (None, COUNT),
+    "num_factors": (64, COUNT),
     "predictor_type": ("regressor", (("binary_classifier", "regressor"), ("classifier", "Regressor", ""))),
-    "epochs": (1, COUNT), "mini_batch_size": (1000, (("1", "100", "10000"), COUNT[1])),
-    "bias_lr": (0.1, RATE), "linear_lr": (0.001, RATE), "factors_lr": (0.0001, RATE),
-    "bias_wd": (0.01, RATE), "linear_wd": (0.001, RATE), "factors_wd": (0.00001, RATE),
-    "bias_init_method": ("normal", METHOD), "linear_init_method": ("normal", METHOD),
+    "epochs": (1, COUNT),
+    "mini_batch_size": (1000, (("1", "100", "10000"), COUNT[1])),
+    "bias_lr": (0.1, RATE),
+    "linear_lr": (0.001, RATE),
+    "factors_lr": (0.0001, RATE),
+    "bias_wd": (0.01, RATE),
+    "linear_wd": (0.001, RATE),
+    "factors_wd": (0.00001, RATE),
+    "bias_init_method": ("normal", METHOD),
+    "linear_init_method": ("normal", METHOD),
     "factors_init_method": ("normal", METHOD),
-    "bias_init_sigma": (0.01, RATE), "linear_init_sigma": (0.01, RATE), "factors_init_sigma": (0.001, RATE),
-    "bias_init_scale": (None, RATE), "linear_init_scale": (None, RATE), "factors_init_scale": (None, RATE),
+    "bias_init_sigma": (0.01, RATE),
+    "linear_init_sigma": (0.01, RATE),
+    "factors_init_sigma": (0.001, RATE),
+    "bias_init_scale": (None, RATE),
+    "linear_init_scale": (None, RATE),
+    "factors_init_scale": (None, RATE),
     "bias_init_value": (None, (("-1", "0", "512"), ("x", "nan"))),
     "linear_init_value": (None, (("-1", "0", "512"), ("x", "nan"))),
     "factors_init_value": (None, (("-1", "0", "512"), ("x", "nan"))),
-    "clip_gradient": (None, OPTIONAL), "eps": (1e-8, OPTIONAL), "rescale_grad": (0.001, OPTIONAL),
-    "use_bias": (True, (("true", "False"), ("maybe", ""))), "use_linear": (True, (("true", "False"), ("maybe", ""))),
+    "clip_gradient": (None, OPTIONAL),
+    "eps": (1e-8, OPTIONAL),
+    "rescale_grad": (0.001, OPTIONAL),
+    "use_bias": (True, (("true", "False"), ("maybe", ""))),
+    "use_linear": (True, (("true", "False"), ("maybe", ""))),
     "batch_metrics_publish_interval": (500, COUNT),
 }
-INTERNAL = {"_optimizer": "adam", "_learning_rate": "1.0", "_wd": "1.0", "_kvstore": "auto", "_num_gpus": "auto",
-            "_num_kv_servers": "auto", "_log_level": "info", "_tuning_objective_metric": ""}
+INTERNAL = {
+    "_optimizer": "adam",
+    "_learning_rate": "1.0",
+    "_wd": "1.0",
+    "_kvstore": "auto",
+    "_num_gpus": "auto",
+    "_num_kv_servers": "auto",
+    "_log_level": "info",
+    "_tuning_objective_metric": "",
+}
 GROUPS = ("bias", "linear", "factors")
 
 
@@ -92,9 +115,16 @@ def test_the_ends_of_the_tunable_ranges(name, text):
     assert from_strings({name: text}) == {name: float(text)}
 
 
-@pytest.mark.parametrize(("given", "rescale_grad"), [
-    ({}, 0.001), ({"mini_batch_size": 250}, 0.004), ({"rescale_grad": 0.5}, 0.5), ({"rescale_grad": None}, None),
-    ({"mini_batch_size": None}, None)])
+@pytest.mark.parametrize(
+    ("given", "rescale_grad"),
+    [
+        ({}, 0.001),
+        ({"mini_batch_size": 250}, 0.004),
+        ({"rescale_grad": 0.5}, 0.5),
+        ({"rescale_grad": None}, None),
+        ({"mini_batch_size": None}, None),
+    ],
+)
 def test_rescale_grad_is_one_over_the_mini_batch_size_where_it_is_not_given(given, rescale_grad):
     assert resolve("sagemaker", **REGRESSOR, **given).rescale_grad == rescale_grad
     assert resolve("native", **REGRESSOR).rescale_grad is None
@@ -105,8 +135,13 @@ def test_rescale_grad_is_one_over_the_mini_batch_size_where_it_is_not_given(give
 @pytest.mark.parametrize("method", ["normal", "uniform", "constant"])
 def test_init_methods_and_their_numbers(group, method):
     number = {"normal": "sigma", "uniform": "scale", "constant": "value"}[method]
-    h = resolve("sagemaker", **REGRESSOR, feature_dim=20_000, num_factors=1, **{
-        f"{group}_init_method": method, f"{group}_init_{number}": 0.25})
+    h = resolve(
+        "sagemaker",
+        **REGRESSOR,
+        feature_dim=20_000,
+        num_factors=1,
+        **{f"{group}_init_method": method, f"{group}_init_{number}": 0.25},
+    )
     values = getattr(initial(h), group)
     if method == "constant":
         assert (values == 0.25).all()
@@ -127,14 +162,28 @@ def test_a_method_without_its_number_takes_the_native_default(group, method):
     assert resolve("sagemaker", **given).init(group) == resolve("native", **given).init(group)
 
 
-@pytest.mark.parametrize(("method", "number", "takes"), [
-    ("uniform", "sigma", "scale"), ("constant", "sigma", "value"), ("normal", "scale", "sigma"),
-    ("constant", "scale", "value"), ("normal", "value", "sigma"), ("uniform", "value", "scale")])
+@pytest.mark.parametrize(
+    ("method", "number", "takes"),
+    [
+        ("uniform", "sigma", "scale"),
+        ("constant", "sigma", "value"),
+        ("normal", "scale", "sigma"),
+        ("constant", "scale", "value"),
+        ("normal", "value", "sigma"),
+        ("uniform", "value", "scale"),
+    ],
+)
 def test_a_number_of_another_method_is_refused(train, method, number, takes):
-    _, said = train("--preset", "sagemaker", file={
-        **REGRESSOR, "linear_init_method": method, f"linear_init_{number}": "0.5"}, code=2)
-    assert said.startswith(f"fm: h.json: linear_init_{number} is 0.5, but linear_init_method is {method}, which takes "
-                           f"linear_init_{takes}; ")
+    _, said = train(
+        "--preset",
+        "sagemaker",
+        file={**REGRESSOR, "linear_init_method": method, f"linear_init_{number}": "0.5"},
+        code=2,
+    )
+    assert said.startswith(
+        f"fm: h.json: linear_init_{number} is 0.5, but linear_init_method is {method}, which takes "
+        f"linear_init_{takes}; "
+    )
 
 
 def test_groups_that_are_not_used_stay_zero(fm, train):
@@ -147,10 +196,21 @@ def test_groups_that_are_not_used_stay_zero(fm, train):
 
 # --------------------------------------------------------------------------------------------- hyperparameters.json
 def test_a_jobs_file_as_it_is(train):
-    given = {"feature_dim": "20", "num_factors": "5", "predictor_type": "regressor", "epochs": "2",
-             "mini_batch_size": "10", "bias_lr": "0.2", "linear_wd": "0.5", "factors_init_method": "uniform",
-             "factors_init_scale": "0.125", "clip_gradient": "5.0", "eps": "1e-6", "use_linear": "true",
-             "batch_metrics_publish_interval": "100"}
+    given = {
+        "feature_dim": "20",
+        "num_factors": "5",
+        "predictor_type": "regressor",
+        "epochs": "2",
+        "mini_batch_size": "10",
+        "bias_lr": "0.2",
+        "linear_wd": "0.5",
+        "factors_init_method": "uniform",
+        "factors_init_scale": "0.125",
+        "clip_gradient": "5.0",
+        "eps": "1e-6",
+        "use_linear": "true",
+        "batch_metrics_publish_interval": "100",
+    }
     h, said = train("--preset", "sagemaker", file={**given, **INTERNAL})
     assert {name: getattr(h, name) for name in given} == from_strings(given)
     assert (h.linear_lr, h.rescale_grad, h.factors_init_sigma) == (0.001, 0.1, None)
@@ -174,40 +234,68 @@ def test_a_method_given_in_place_of_the_files_sets_its_number_aside(train):
     assert h.init("linear") == ("uniform", 0.25)
 
 
-@pytest.mark.parametrize("where", [
-    ("--predictor-type", "regressor"), ("-p", "predictor_type=regressor"), ("-p", "predictor-type=regressor")])
+@pytest.mark.parametrize(
+    "where", [("--predictor-type", "regressor"), ("-p", "predictor_type=regressor"), ("-p", "predictor-type=regressor")]
+)
 def test_the_predictor_type_may_come_from_anywhere(train, where):
     assert train(*where, file={"epochs": "1"})[0].predictor_type == "regressor"
     assert train(file={**REGRESSOR, "epochs": "1"})[0].predictor_type == "regressor"
 
 
-MISSING = ("Error: Missing option '--predictor-type'. Expected binary_classifier or regressor. -p or --hyperparameters "
-           "FILE may say it as well.")
-UNKNOWN = ("Additional properties are not allowed ('mini_batch_siz' was unexpected); did you mean 'mini_batch_size'?")
+MISSING = (
+    "Error: Missing option '--predictor-type'. Expected binary_classifier or regressor. -p or --hyperparameters "
+    "FILE may say it as well."
+)
+UNKNOWN = "Additional properties are not allowed ('mini_batch_siz' was unexpected); did you mean 'mini_batch_size'?"
 
 
-@pytest.mark.parametrize(("options", "file", "code", "message"), [
-    ((), {"epochs": "1"}, 2, MISSING), (("-p", "epochs=1"), None, 2, MISSING),
-    ((), {"mini_batch_siz": "10"}, 2, f"fm: h.json: {UNKNOWN}"),
-    (("-p", "mini_batch_siz=10"), None, 2, f"Error: Invalid value for '-p' / '--param': {UNKNOWN}"),
-    (("-p", "_kvstore=auto"), None, 2, "Error: Invalid value for '-p' / '--param': Additional properties are not "),
-    (("-p", "epochs"), None, 2, "Error: Invalid value for '-p' / '--param': found 'epochs'; expected name=value"),
-    (("-p", "epochs=0"), None, 2,
-     "Error: Invalid value for '-p' / '--param': epochs is 0; expected an integer of at least 1"),
-    ((), {"epochs": "0"}, 2, "fm: h.json: epochs is 0; expected an integer of at least 1"),
-    ((), {"predictor_type": "ranking"}, 2,
-     "fm: h.json: predictor_type is 'ranking'; expected binary_classifier or regressor"),
-    ((), '{"epochs": 3', 3, "fm: h.json: no valid JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); "),
-    ((), "[]", 3, "fm: h.json: expected a JSON object of hyperparameters, such as "),
-    (("--hyperparameters", "gone.json"), None, 3, "fm: gone.json: cannot be read: No such file or directory"),
-    (("-p", "epochs=3", "--epochs", 2), None, 2, "fm: epochs is given twice, as 2 and as 3; leave one of them out"),
-    (("-p", "epochs=3", "-p", "epochs=2"), None, 2, "fm: epochs is given twice, as 3 and as 2; leave one of them out"),
-    (("-p", "use_bias=true", "--no-use-bias"), None, 2,
-     "fm: use_bias is given twice, as false and as true; leave one of them out"),
-    (("--mini-batch-size", "auto", "-p", "mini_batch_size=5"), None, 2,
-     "fm: mini_batch_size is given twice, as auto and as 5; leave one of them out"),
-    (("--preset", "amazon"), None, 2, "Error: Invalid value for '--preset': 'amazon' is not one of "),
-])
+@pytest.mark.parametrize(
+    ("options", "file", "code", "message"),
+    [
+        ((), {"epochs": "1"}, 2, MISSING),
+        (("-p", "epochs=1"), None, 2, MISSING),
+        ((), {"mini_batch_siz": "10"}, 2, f"fm: h.json: {UNKNOWN}"),
+        (("-p", "mini_batch_siz=10"), None, 2, f"Error: Invalid value for '-p' / '--param': {UNKNOWN}"),
+        (("-p", "_kvstore=auto"), None, 2, "Error: Invalid value for '-p' / '--param': Additional properties are not "),
+        (("-p", "epochs"), None, 2, "Error: Invalid value for '-p' / '--param': found 'epochs'; expected name=value"),
+        (
+            ("-p", "epochs=0"),
+            None,
+            2,
+            "Error: Invalid value for '-p' / '--param': epochs is 0; expected an integer of at least 1",
+        ),
+        ((), {"epochs": "0"}, 2, "fm: h.json: epochs is 0; expected an integer of at least 1"),
+        (
+            (),
+            {"predictor_type": "ranking"},
+            2,
+            "fm: h.json: predictor_type is 'ranking'; expected binary_classifier or regressor",
+        ),
+        ((), '{"epochs": 3', 3, "fm: h.json: no valid JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); "),
+        ((), "[]", 3, "fm: h.json: expected a JSON object of hyperparameters, such as "),
+        (("--hyperparameters", "gone.json"), None, 3, "fm: gone.json: cannot be read: No such file or directory"),
+        (("-p", "epochs=3", "--epochs", 2), None, 2, "fm: epochs is given twice, as 2 and as 3; leave one of them out"),
+        (
+            ("-p", "epochs=3", "-p", "epochs=2"),
+            None,
+            2,
+            "fm: epochs is given twice, as 3 and as 2; leave one of them out",
+        ),
+        (
+            ("-p", "use_bias=true", "--no-use-bias"),
+            None,
+            2,
+            "fm: use_bias is given twice, as false and as true; leave one of them out",
+        ),
+        (
+            ("--mini-batch-size", "auto", "-p", "mini_batch_size=5"),
+            None,
+            2,
+            "fm: mini_batch_size is given twice, as auto and as 5; leave one of them out",
+        ),
+        (("--preset", "amazon"), None, 2, "Error: Invalid value for '--preset': 'amazon' is not one of "),
+    ],
+)
 def test_what_is_refused_before_any_work(fm, train, options, file, code, message):
     _, said = train(*options, file=file, code=code)
     assert last_line(said).startswith(message)
@@ -220,12 +308,25 @@ def test_what_is_refused_before_any_work(fm, train, options, file, code, message
 def test_a_job_moves_every_weight_as_the_formula_says(fm, predictor_type, more):
     """From the drawn first values to the model's file and the optimizer's state in it, over two epochs."""
     batch = random_rows(40, 30, classes=predictor_type == "binary_classifier")
-    lines = [f"{label:.9g} " + " ".join(f"{i}:{x:.9g}" for i, x in zip(
-        batch.indices[first:last], batch.values[first:last], strict=True)) for label, first, last in zip(
-        batch.labels, batch.indptr[:-1], batch.indptr[1:], strict=True)]
+    lines = [
+        f"{label:.9g} "
+        + " ".join(f"{i}:{x:.9g}" for i, x in zip(batch.indices[first:last], batch.values[first:last], strict=True))
+        for label, first, last in zip(batch.labels, batch.indptr[:-1], batch.indptr[1:], strict=True)
+    ]
     fm.write("train.svm", "\n".join(lines) + "\n")
-    pairs = (f"predictor_type={predictor_type}", "feature_dim=33", "num_factors=3", "epochs=2", "mini_batch_size=7",
-             "shuffle=false", "linear_lr=0.05", "factors_lr=0.02", "linear_wd=0.1", "factors_init_sigma=0.5", *more)
+    pairs = (
+        f"predictor_type={predictor_type}",
+        "feature_dim=33",
+        "num_factors=3",
+        "epochs=2",
+        "mini_batch_size=7",
+        "shuffle=false",
+        "linear_lr=0.05",
+        "factors_lr=0.02",
+        "linear_wd=0.1",
+        "factors_init_sigma=0.5",
+        *more,
+    )
     fm("train", "train.svm", "--preset", "sagemaker", *(word for pair in pairs for word in ("-p", pair)), "-o", "x.fm")
     model = modelfile.load(fm.folder / "x.fm")
     first = initial(model.hyperparameters)

@@ -1,4 +1,5 @@
 """SageMaker's contract, section 3: channels and input modes, with real named pipes fed by other processes."""
+
 import gzip
 import json
 import os
@@ -70,7 +71,7 @@ def in_file_mode(fm, *data, epochs=3):
 def test_a_channel_is_a_folder_of_any_number_of_files(rows):
     lines = libsvm_rows(60, 5).splitlines(keepends=True)
     for number in range(20):
-        rows.write(f"channel/part-{number:02}", "".join(lines[3 * number:3 * number + 3]))
+        rows.write(f"channel/part-{number:02}", "".join(lines[3 * number : 3 * number + 3]))
     rows.write("channel/_SUCCESS", "")
     rows.write("all.svm", "".join(lines))
     expected = in_file_mode(rows, "all.svm")
@@ -93,7 +94,7 @@ SAME_EACH_TIME = {
     "pipes that are there": "mkfifo train_0 train_1 train_2; for n in 0 1 2; do cat x.rec > train_$n; done",
     "pipes that come later": "for n in 0 1 2; do sleep 0.2; mkfifo train_$n; sleep 0.2; cat x.rec > train_$n; done",
     "gzip": "mkfifo train_0 train_1 train_2; gzip -c x.rec > train_0; cat x.rec > train_1; "
-            "(head -c 999 x.rec | gzip -c; tail -c +1000 x.rec | gzip -c) > train_2",
+    "(head -c 999 x.rec | gzip -c; tail -c +1000 x.rec | gzip -c) > train_2",
     "files in their place": "cp x.rec train_0; cp x.rec train_1; gzip -c x.rec > train_2",
 }
 
@@ -131,8 +132,10 @@ def test_libsvm_rows_through_a_pipe(rows, world):
     assert rows.read("piped.fm") == in_file_mode(rows, world.train, "--feature-dim", 30, epochs=2)
     with fed(rows, f"cat {world.train} > train_0"):
         said = trained(rows, code=2, name="x.fm")
-    assert said == ("fm: train_0: these rows do not say how many features there are, and those that are still to come "
-                    "may hold more; give their number with --feature-dim\n")
+    assert said == (
+        "fm: train_0: these rows do not say how many features there are, and those that are still to come "
+        "may hold more; give their number with --feature-dim\n"
+    )
     with fed(rows, f"cat {world.train} > train_0"):
         said = trained(rows, "--feature-dim", 19, code=3, name="x.fm")
     assert said.startswith("fm: train_0, line ")
@@ -153,7 +156,9 @@ def test_bad_records_may_be_left_out(rows):
         said = trained(rows, "--on-error", "skip", epochs=2).splitlines()
     assert [line.rsplit(":", 1)[0] for line in said[-5:-1]] == [
         f"skipped: train_{epoch}, record {number}, byte {offset}"
-        for epoch in (0, 1) for number, offset in ((1, 0), (402, 16 + len(rows.read("x.rec"))))]
+        for epoch in (0, 1)
+        for number, offset in ((1, 0), (402, 16 + len(rows.read("x.rec"))))
+    ]
     assert said[-1] == "rows skipped: 4"
     assert rows.read("piped.fm") == in_file_mode(rows, "x.rec", epochs=2)
 
@@ -174,8 +179,9 @@ FAULTS = {
     "empty": (lambda data: b"", "train_{}: no rows to train on"),
     "cut off": (lambda data: data[:-5], "train_{}, record 400, byte {last}: truncated: the header says "),
     "cut off in a header": (
-        lambda data: data[:made.record_ends(data)[1] + 4],
-        "train_{}, record 2, byte {first}: truncated: 4 bytes of a frame's"),
+        lambda data: data[: made.record_ends(data)[1] + 4],
+        "train_{}, record 2, byte {first}: truncated: 4 bytes of a frame's",
+    ),
     "garbage": (lambda data: b"\x00\x01garbage\x02" * 50, "train_{}: the content is of no known format ("),
     "garbage at the end": (lambda data: data + b"garbage!", "train_{}, record 401, byte {size}: a record begins with"),
     "gzip cut off": (lambda data: gzip.compress(data)[:-9], "train_{}: the gzip data ends too early"),
@@ -196,14 +202,23 @@ def test_a_damaged_pipe_is_bad_data(rows, fault, epoch):
     assert "piped.fm" not in rows.files()
 
 
-@pytest.mark.parametrize(("script", "message"), [
-    ("true", "train_0: no such pipe has appeared within 1 s; start whoever feeds it, or wait longer with --pipe-time"),
-    ("mkfifo train_0", "train_0: the pipe is there, but nothing was written to it within 1 s; start "),
-    ("mkfifo train_0; sleep 9 > train_0", "train_0: the pipe is there, but nothing was written to it within 1 s; "),
-    ("mkfifo train_0; cat x.rec > train_0", "train_1: no such pipe has appeared within 1 s; start "),
-    ("mkfifo train_0 train_1; cat x.rec > train_0", "train_1: the pipe is there, but nothing was written to it within"),
-    ("mkdir train_0", "train_0: cannot be opened: Is a directory"),
-])
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            "true",
+            "train_0: no such pipe has appeared within 1 s; start whoever feeds it, or wait longer with --pipe-time",
+        ),
+        ("mkfifo train_0", "train_0: the pipe is there, but nothing was written to it within 1 s; start "),
+        ("mkfifo train_0; sleep 9 > train_0", "train_0: the pipe is there, but nothing was written to it within 1 s; "),
+        ("mkfifo train_0; cat x.rec > train_0", "train_1: no such pipe has appeared within 1 s; start "),
+        (
+            "mkfifo train_0 train_1; cat x.rec > train_0",
+            "train_1: the pipe is there, but nothing was written to it within",
+        ),
+        ("mkdir train_0", "train_0: cannot be opened: Is a directory"),
+    ],
+)
 def test_what_never_comes_ends_within_the_timeout(rows, script, message):
     with fed(rows, script):
         said = trained(rows, "--pipe-timeout", 1, code=3)
@@ -211,18 +226,31 @@ def test_what_never_comes_ends_within_the_timeout(rows, script, message):
     assert "piped.fm" not in rows.files()
 
 
-@pytest.mark.parametrize(("script", "epoch", "number", "code"), [
-    ("true", 0, signal.SIGTERM, 143), ("mkfifo train_0", 0, signal.SIGTERM, 143),
-    ("mkfifo train_0; (head -c 99 x.rec; sleep 9) > train_0", 0, signal.SIGTERM, 143),
-    ("mkfifo train_0; cat x.rec > train_0", 1, signal.SIGTERM, 143),
-    ("mkfifo train_0 train_1; cat x.rec > train_0", 1, signal.SIGINT, 130),
-    ("mkfifo train_0 train_1; cat x.rec > train_0; (head -c 99 x.rec; sleep 9) > train_1", 1, signal.SIGTERM, 143),
-])
+@pytest.mark.parametrize(
+    ("script", "epoch", "number", "code"),
+    [
+        ("true", 0, signal.SIGTERM, 143),
+        ("mkfifo train_0", 0, signal.SIGTERM, 143),
+        ("mkfifo train_0; (head -c 99 x.rec; sleep 9) > train_0", 0, signal.SIGTERM, 143),
+        ("mkfifo train_0; cat x.rec > train_0", 1, signal.SIGTERM, 143),
+        ("mkfifo train_0 train_1; cat x.rec > train_0", 1, signal.SIGINT, 130),
+        ("mkfifo train_0 train_1; cat x.rec > train_0; (head -c 99 x.rec; sleep 9) > train_1", 1, signal.SIGTERM, 143),
+    ],
+)
 def test_a_signal_ends_any_wait(rows, script, epoch, number, code):
     """Also where another thread waits, which is so from the second epoch on."""
     with fed(rows, script):
-        process = rows.start("train", *PIPES, *CLASSIFIER, "--epochs", 2, "-o", "x.fm", stdin=subprocess.DEVNULL,
-                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+        process = rows.start(
+            "train",
+            *PIPES,
+            *CLASSIFIER,
+            "--epochs",
+            2,
+            "-o",
+            "x.fm",
+            stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
         try:
             if epoch:
                 for _ in range(3):  # what is trained, the table's head, the first epoch
@@ -263,8 +291,21 @@ def test_early_stopping_reads_the_test_channel_after_the_first_epoch(rows):
     with fed(rows, "mkfifo train_0 train_1 test_0; cat x.rec > train_0; cat y.rec > test_0; cat x.rec > train_1"):
         trained(rows, "--test", "test", "--early-stopping-patience", 5, "--metrics-out", "m.jsonl", epochs=2)
     found = metrics(rows)
-    rows("train", "x.rec", "--test", "y.rec", *CLASSIFIER, "--epochs", 2, "-o", "whole.fm", "--metrics-out", "m.jsonl",
-         "--early-stopping-patience", 5)
+    rows(
+        "train",
+        "x.rec",
+        "--test",
+        "y.rec",
+        *CLASSIFIER,
+        "--epochs",
+        2,
+        "-o",
+        "whole.fm",
+        "--metrics-out",
+        "m.jsonl",
+        "--early-stopping-patience",
+        5,
+    )
     assert metrics(rows) == found
     assert rows.read("whole.fm") == rows.read("piped.fm")
 
@@ -275,18 +316,33 @@ def test_an_empty_test_channel(rows):
 
 
 # ---------------------------------------------------------------------------------------------------------- usage
-@pytest.mark.parametrize(("arguments", "message"), [
-    ((), "no rows to train on are named; give files or folders, - for standard input, or --train DATA"),
-    (("a", "--train", "b"), "rows to train on are named twice, by --train and as a; give all of them one way"),
-    (("a", *PIPES), "rows to train on are named twice, by --train and as a; give all of them one way"),
-    (("a", "--input-mode", "pipe"), "--input-mode pipe reads PREFIX_0, PREFIX_1, ...; name them with --train PREFIX"),
-    ((*PIPES, "--train", "b"), "in pipe mode a channel is one prefix of named pipes (PREFIX_0, PREFIX_1, ...), but 2"),
-    ((*PIPES, "--test", "b", "--test", "c"), "in pipe mode a channel is one prefix of named pipes (PREFIX_0, "),
-    (("--input-mode", "pipe", "--train", "-"), "'-' is no prefix of named pipes; it is train where they are train_0, "),
-    (("--input-mode", "pipe", "--train", "s3://b/t"), "s3://b/t is on S3, which is not read from here; "),
-    (("a", "--pipe-timeout", 5), "--pipe-timeout is for --input-mode pipe, which is not given"),
-    ((*PIPES, "--categorical", "a", "--vocabulary", "v"), "the vocabulary v does not exist, and to build one takes "),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "no rows to train on are named; give files or folders, - for standard input, or --train DATA"),
+        (("a", "--train", "b"), "rows to train on are named twice, by --train and as a; give all of them one way"),
+        (("a", *PIPES), "rows to train on are named twice, by --train and as a; give all of them one way"),
+        (
+            ("a", "--input-mode", "pipe"),
+            "--input-mode pipe reads PREFIX_0, PREFIX_1, ...; name them with --train PREFIX",
+        ),
+        (
+            (*PIPES, "--train", "b"),
+            "in pipe mode a channel is one prefix of named pipes (PREFIX_0, PREFIX_1, ...), but 2",
+        ),
+        ((*PIPES, "--test", "b", "--test", "c"), "in pipe mode a channel is one prefix of named pipes (PREFIX_0, "),
+        (
+            ("--input-mode", "pipe", "--train", "-"),
+            "'-' is no prefix of named pipes; it is train where they are train_0, ",
+        ),
+        (("--input-mode", "pipe", "--train", "s3://b/t"), "s3://b/t is on S3, which is not read from here; "),
+        (("a", "--pipe-timeout", 5), "--pipe-timeout is for --input-mode pipe, which is not given"),
+        (
+            (*PIPES, "--categorical", "a", "--vocabulary", "v"),
+            "the vocabulary v does not exist, and to build one takes ",
+        ),
+    ],
+)
 def test_usage(fm, arguments, message):
     said = fm("train", *arguments, *CLASSIFIER, "-o", "x.fm", code=2).err
     assert last_line(said).startswith(f"fm: {message}")

@@ -1,4 +1,5 @@
 """SageMaker's contract, section 4: recordIO framing, as the commands read and write it."""
+
 import struct
 
 import numpy as np
@@ -27,9 +28,10 @@ READ = {
     "whole, each padding": [frame(padded(size)) for size in range(4)],
     "split where the magic is aligned, and without it": [split_as_dmlc(padded(size)) for size in range(4)],
     "split, and nothing left out": [in_parts([ROW[:cut], ROW[cut:]]) for cut in (0, 7, len(ROW))],
-    "many middle parts": [in_parts([ROW[at:at + 1] for at in range(len(ROW))])],
+    "many middle parts": [in_parts([ROW[at : at + 1] for at in range(len(ROW))])],
     "an empty part at either end": [in_parts([b"", ROW, b""])],
-    "whole and split mixed": [frame(ROW), split_as_dmlc(padded(3)), frame(ROW), in_parts([ROW[:9], ROW[9:]])]}
+    "whole and split mixed": [frame(ROW), split_as_dmlc(padded(3)), frame(ROW), in_parts([ROW[:9], ROW[9:]])],
+}
 
 
 @pytest.mark.parametrize("case", READ)
@@ -62,7 +64,8 @@ BAD = {  # the bytes behind one good record -> (byte offset within them, what is
     "flags that mean nothing": (frame(ROW, 5), 0, "part flag 5"),
     "a whole record within parts": (frame(ROW[:4], 1) + frame(ROW), 12, "part flag 0"),
     "a first part within parts": (frame(ROW[:4], 1) + frame(ROW[4:], 1), 12, "part flag 1"),
-    "no last part": (frame(ROW[:4], 1) + frame(ROW[4:8], 2), 24, "truncated")}
+    "no last part": (frame(ROW[:4], 1) + frame(ROW[4:8], 2), 24, "truncated"),
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -82,8 +85,9 @@ def test_wrong_framing_is_no_bad_row_that_may_be_skipped(fm):
 
 def test_what_is_written_is_whole_records_padded_with_zeros(fm):
     fm.write("rows.csv", "id,y,a\n" + "".join(f"{'x' * size},1,{size}.5\n" for size in range(1, 9)))
-    data = fm("convert", "rows.csv", "-o", "-", "--feature-dim", 1, "--label-column", "y", "--id-column", "id",
-              binary=True).out
+    data = fm(
+        "convert", "rows.csv", "-o", "-", "--feature-dim", 1, "--label-column", "y", "--id-column", "id", binary=True
+    ).out
     lengths, at = [], 0
     while at < len(data):
         magic, word = struct.unpack_from("<2I", data, at)

@@ -1,4 +1,5 @@
 """SageMaker's contract, section 5: the record schema, every form a row may take, and the form that is written."""
+
 import json
 
 import pytest
@@ -13,17 +14,32 @@ Record = record_class()
 Field = descriptor_pb2.FieldDescriptorProto
 TENSOR_FIELDS = (("keys", 2, "UINT64"), ("shape", 3, "UINT64"))
 SCHEMA = {  # message -> {field: (number, type, whether repeated, whether packed)}, after the published .proto
-    **{f"{name}Tensor": {"values": (1, kind, True, True), **{field: (number, type_, True, True)
-                                                            for field, number, type_ in TENSOR_FIELDS}}
-       for name, kind in (("Float32", "FLOAT"), ("Float64", "DOUBLE"), ("Int32", "INT32"))},
+    **{
+        f"{name}Tensor": {
+            "values": (1, kind, True, True),
+            **{field: (number, type_, True, True) for field, number, type_ in TENSOR_FIELDS},
+        }
+        for name, kind in (("Float32", "FLOAT"), ("Float64", "DOUBLE"), ("Int32", "INT32"))
+    },
     "Bytes": {"value": (1, "BYTES", True, False), "content_type": (2, "STRING", False, False)},
-    "Value": {"float32_tensor": (2, "Float32Tensor", False, False), "bytes": (9, "Bytes", False, False),
-              "float64_tensor": (3, "Float64Tensor", False, False), "int32_tensor": (7, "Int32Tensor", False, False)},
-    "Record": {"features": (1, "Record.FeaturesEntry", True, False), "label": (2, "Record.LabelEntry", True, False),
-               "uid": (3, "STRING", False, False), "metadata": (4, "STRING", False, False),
-               "configuration": (5, "STRING", False, False)},
-    **{f"Record.{entry}Entry": {"key": (1, "STRING", False, False), "value": (2, "Value", False, False)}
-       for entry in ("Features", "Label")}}
+    "Value": {
+        "float32_tensor": (2, "Float32Tensor", False, False),
+        "bytes": (9, "Bytes", False, False),
+        "float64_tensor": (3, "Float64Tensor", False, False),
+        "int32_tensor": (7, "Int32Tensor", False, False),
+    },
+    "Record": {
+        "features": (1, "Record.FeaturesEntry", True, False),
+        "label": (2, "Record.LabelEntry", True, False),
+        "uid": (3, "STRING", False, False),
+        "metadata": (4, "STRING", False, False),
+        "configuration": (5, "STRING", False, False),
+    },
+    **{
+        f"Record.{entry}Entry": {"key": (1, "STRING", False, False), "value": (2, "Value", False, False)}
+        for entry in ("Features", "Label")
+    },
+}
 
 
 def fields(file):
@@ -39,8 +55,10 @@ def _fields(message):
     def type_of(field):
         return field.type_name.removeprefix(".aialgs.data.") or Field.Type.Name(field.type).removeprefix("TYPE_")
 
-    return {field.name: (field.number, type_of(field), field.label == Field.LABEL_REPEATED, field.options.packed)
-            for field in message.field}
+    return {
+        field.name: (field.number, type_of(field), field.label == Field.LABEL_REPEATED, field.options.packed)
+        for field in message.field
+    }
 
 
 def file_of(serialized):
@@ -90,8 +108,9 @@ def test_every_kind_of_tensor_dense_and_sparse(fm):
     assert text(fm, b"".join([*dense, *sparse])).out == "1 1:2 3:-3\n" * 18
 
 
-@pytest.mark.parametrize("row", [
-    {"shape": [4]}, {}, {"values": [0, 0, 0]}, {"values": [0, 0], "shape": [2]}, {"shape": [1, 4]}])
+@pytest.mark.parametrize(
+    "row", [{"shape": [4]}, {}, {"values": [0, 0, 0]}, {"values": [0, 0], "shape": [2]}, {"shape": [1, 4]}]
+)
 def test_every_form_of_an_empty_row(fm, row):
     assert text(fm, record(**row) + record([5], [1], [4])).out == "1\n1 1:5\n"
 
@@ -122,9 +141,14 @@ def test_a_weight_counts_and_other_texts_do_not(fm):
     fm.write("rows.rec", rows)
     fm("train", "rows.rec", "-o", "m.fm", "--predictor-type", "regressor", "-q")
     assert [row.split(",")[0] for row in fm("predict", "m.fm", "rows.rec", "--to", "csv").out.splitlines()] == [
-        "id", "a", "b"]
+        "id",
+        "a",
+        "b",
+    ]
     assert [one.uid for one in records(fm("predict", "m.fm", "rows.rec", "--to", "recordio", binary=True).out)] == [
-        "a", "b"]
+        "a",
+        "b",
+    ]
 
 
 def test_a_label_is_needed_to_train_only(fm):
@@ -136,13 +160,17 @@ def test_a_label_is_needed_to_train_only(fm):
     assert len(fm("predict", "m.fm", "rows.rec").out.splitlines()) == 2
 
 
-@pytest.mark.parametrize(("data", "problem"), [
-    (record([1], [4], [4]), "key 4 is out of range; the shape is [4]"),
-    (record([1, 2], [1], [4]), "1 keys, but 2 values"),
-    (record([1, 2], shape=[3]), "2 dense values, but the shape is [3]"),
-    (record([1], [0], [2, 3]), "expected one row"),
-    (frame(Record(uid="x").SerializeToString()), "no features under the key 'values'"),
-    (frame(b"\x0a\x12\x0a\x06values\x12\x08\x4a\x06\x0a\x04jpeg"), "holds bytes; expected a tensor of numbers")])
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (record([1], [4], [4]), "key 4 is out of range; the shape is [4]"),
+        (record([1, 2], [1], [4]), "1 keys, but 2 values"),
+        (record([1, 2], shape=[3]), "2 dense values, but the shape is [3]"),
+        (record([1], [0], [2, 3]), "expected one row"),
+        (frame(Record(uid="x").SerializeToString()), "no features under the key 'values'"),
+        (frame(b"\x0a\x12\x0a\x06values\x12\x08\x4a\x06\x0a\x04jpeg"), "holds bytes; expected a tensor of numbers"),
+    ],
+)
 def test_what_is_no_row_is_named(fm, data, problem):
     said = text(fm, record([1], [0]) + data, code=3).err
     assert "stdin, record 2, " in said
@@ -157,9 +185,13 @@ def test_rows_are_written_as_float32_with_keys_and_shape(fm):
     tensor = first.features["values"].float32_tensor
     assert (list(tensor.keys), list(tensor.values), list(tensor.shape)) == ([2, 0], [1.5, -1], [9])
     assert {key: list(value.float32_tensor.values) for key, value in first.label.items()} == {
-        "values": [1], "weight": [0.5]}
+        "values": [1],
+        "weight": [0.5],
+    }
     tensor = second.features["values"].float32_tensor
     assert (list(tensor.keys), list(tensor.values), list(tensor.shape)) == ([], [], [9])
     assert {key: list(value.float32_tensor.values) for key, value in second.label.items()} == {
-        "values": [0], "weight": [1]}
+        "values": [0],
+        "weight": [1],
+    }
     assert not second.HasField("uid")

@@ -1,4 +1,5 @@
 """SageMaker's contract, section 6: every request and every response, by `fm predict` and over HTTP."""
+
 import json
 import subprocess
 
@@ -31,13 +32,15 @@ def endpoint(request, world, tmp_path_factory):
 
     def predict(kind, body, content_type, accept):
         command = [*COMMAND, "predict", models[kind], "--to", FORMATS[accept or content_type], "--quiet"]
-        return subprocess.run(command, input=body, capture_output=True, check=True, cwd=fm.folder,
-                              env=environment()).stdout
+        return subprocess.run(
+            command, input=body, capture_output=True, check=True, cwd=fm.folder, env=environment()
+        ).stdout
 
     if request.param == "predict":
         yield predict
         return
     with serving(fm, world.classifier) as classifier, serving(fm, world.regressor) as regressor:
+
         def ask(kind, body, content_type, accept):
             server = classifier if kind == "binary_classifier" else regressor
             answer = server.post(body, content_type, accept)
@@ -52,8 +55,10 @@ def endpoint(request, world, tmp_path_factory):
 def expected(world, tmp_path_factory):
     """The scores of MIXED_ROWS as text rows, by predictor type."""
     fm = Shell(tmp_path_factory.mktemp("expected"))
-    return {kind: [np.float32(line) for line in fm("predict", model, stdin=MIXED_ROWS).out.split()]
-            for kind, model in (("binary_classifier", world.classifier), ("regressor", world.regressor))}
+    return {
+        kind: [np.float32(line) for line in fm("predict", model, stdin=MIXED_ROWS).out.split()]
+        for kind, model in (("binary_classifier", world.classifier), ("regressor", world.regressor))
+    }
 
 
 def body_of(instances, content_type):
@@ -79,8 +84,10 @@ def read(body, content_type):
     if content_type == LINES:
         assert body.endswith(b"\n")
         return [json.loads(line) for line in body.splitlines()]
-    return [{name: float(str(np.float32(single(value)))) for name, value in sorted(record.label.items(), reverse=True)}
-            for record in records(body)]
+    return [
+        {name: float(str(np.float32(single(value)))) for name, value in sorted(record.label.items(), reverse=True)}
+        for record in records(body)
+    ]
 
 
 def single(value):
@@ -97,7 +104,7 @@ def test_every_form_of_instance_and_every_form_of_answer(endpoint, expected, kin
     body = endpoint(kind, body_of(MIXED, content_type), content_type, accept)
     found = read(body, accept or content_type)
     assert found == answers(kind, expected[kind])
-    assert [list(row) for row in found] == [["score", "predicted_label"][:1 + (kind == "binary_classifier")]] * 7
+    assert [list(row) for row in found] == [["score", "predicted_label"][: 1 + (kind == "binary_classifier")]] * 7
 
 
 @pytest.mark.parametrize("accept", [None, JSON, LINES])
@@ -105,8 +112,11 @@ def test_records_without_and_with_labels(endpoint, expected, accept):
     fm_rows = [line.split()[1:] for line in MIXED_ROWS.splitlines()]
     pairs = [[pair.split(":") for pair in row] for row in fm_rows]
     batch = Batch(
-        np.cumsum([0, *map(len, pairs)]), np.array([int(i) for row in pairs for i, _ in row], np.int32),
-        np.array([float(x) for row in pairs for _, x in row], np.float32), np.full(len(pairs), np.nan, np.float32))
+        np.cumsum([0, *map(len, pairs)]),
+        np.array([int(i) for row in pairs for i, _ in row], np.int32),
+        np.array([float(x) for row in pairs for _, x in row], np.float32),
+        np.full(len(pairs), np.nan, np.float32),
+    )
     sparse = recordio.encode(batch, 2000)
     batch.labels[:] = 1
     for body in (sparse, recordio.encode(batch, 2000), dense_records(pairs)):
@@ -133,22 +143,33 @@ def test_the_text_is_that_of_the_guide(endpoint, expected):
     label = int(float(score) >= 0.5)
     instance = body_of([FORMS["dense"]], JSON)
     assert endpoint("binary_classifier", instance, JSON, None) == (
-        b'{"predictions":[{"score":%s,"predicted_label":%d}]}\n' % (score.encode(), label))
+        b'{"predictions":[{"score":%s,"predicted_label":%d}]}\n' % (score.encode(), label)
+    )
     assert endpoint("binary_classifier", instance, JSON, LINES) == (
-        b'{"score":%s,"predicted_label":%d}\n' % (score.encode(), label))
+        b'{"score":%s,"predicted_label":%d}\n' % (score.encode(), label)
+    )
     number = str(expected["regressor"][0]).encode()
     assert endpoint("regressor", instance, JSON, None) == b'{"predictions":[{"score":%s}]}\n' % number
 
 
-@pytest.mark.parametrize(("content_type", "body", "nothing"), [
-    (JSON, b'{"instances": []}', b'{"predictions":[]}\n'), (LINES, b"", b""), (RECORDS, b"", b"")])
+@pytest.mark.parametrize(
+    ("content_type", "body", "nothing"),
+    [(JSON, b'{"instances": []}', b'{"predictions":[]}\n'), (LINES, b"", b""), (RECORDS, b"", b"")],
+)
 def test_no_instances_no_predictions(endpoint, content_type, body, nothing):
     assert endpoint("regressor", body, content_type, None) == nothing
 
 
 def test_configuration_ids_and_unknown_features(endpoint, expected):
-    body = json.dumps({"configuration": {}, "instances": [
-        {**FORMS["sparse"], "id": "mine"}, {"features": {"keys": [6, 18, 1999], "values": [1, 1, 5]}, "uid": 7}]})
+    body = json.dumps(
+        {
+            "configuration": {},
+            "instances": [
+                {**FORMS["sparse"], "id": "mine"},
+                {"features": {"keys": [6, 18, 1999], "values": [1, 1, 5]}, "uid": 7},
+            ],
+        }
+    )
     found = read(endpoint("regressor", body.encode(), JSON, None), JSON)
     score = answers("regressor", [expected["regressor"][3]])[0]
     assert found == [{"id": "mine", **score}, {"id": "7", **score}]

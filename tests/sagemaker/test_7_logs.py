@@ -1,4 +1,5 @@
 """SageMaker's contract, section 7: log lines, as users' metric definitions read them."""
+
 import itertools
 import json
 import re
@@ -17,8 +18,12 @@ from fmcore.training.loop import train
 
 KINDS = {
     "regressor": {"rmse": "loss", "mse": "loss", "absolute_loss": "loss"},
-    "binary_classifier": {"binary_classification_accuracy": "score", "binary_classification_cross_entropy": "loss",
-                          "binary_f_1.000": "score"}}
+    "binary_classifier": {
+        "binary_classification_accuracy": "score",
+        "binary_classification_cross_entropy": "loss",
+        "binary_f_1.000": "score",
+    },
+}
 PREFIX = r"\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d INFO \d+\] "
 TRAIN, BATCHES, SIZE, INTERVAL = 150, 16, 10, 3  # rows; mini-batches in blocks of 64, 64 and 22 rows; ...
 
@@ -26,9 +31,11 @@ TRAIN, BATCHES, SIZE, INTERVAL = 150, 16, 10, 3  # rows; mini-batches in blocks 
 def expressions(name, kind):
     """The expressions of the contract for one metric, as a metric definition holds them."""
     name = re.escape(name)
-    return {"test": rf"#quality_metric: host=\S+, test {name} <{kind}>=(\S+)",
-            "batch": rf"#quality_metric: host=\S+, epoch=\S+, batch=\S+ train {name} <{kind}>=(\S+)",
-            "epoch": rf"#quality_metric: host=\S+, epoch=\S+, train {name} <{kind}>=(\S+)"}
+    return {
+        "test": rf"#quality_metric: host=\S+, test {name} <{kind}>=(\S+)",
+        "batch": rf"#quality_metric: host=\S+, epoch=\S+, batch=\S+ train {name} <{kind}>=(\S+)",
+        "epoch": rf"#quality_metric: host=\S+, epoch=\S+, train {name} <{kind}>=(\S+)",
+    }
 
 
 PROGRESS = r"#progress_metric: host=\S+, completed (\S+) %"
@@ -39,13 +46,15 @@ def judged(name, labels, scores, weights=None):
     """What scikit-learn makes of raw scores."""
     labels, scores = np.float64(labels), np.float64(scores)
     said = {
-        "rmse": lambda: judge.mean_squared_error(labels, scores, sample_weight=weights)**0.5,
+        "rmse": lambda: judge.mean_squared_error(labels, scores, sample_weight=weights) ** 0.5,
         "mse": lambda: judge.mean_squared_error(labels, scores, sample_weight=weights),
         "absolute_loss": lambda: judge.mean_absolute_error(labels, scores, sample_weight=weights),
         "binary_classification_accuracy": lambda: judge.accuracy_score(labels, scores >= 0, sample_weight=weights),
-        "binary_classification_cross_entropy":
-            lambda: judge.log_loss(labels, expit(scores), labels=[0, 1], sample_weight=weights),
-        "binary_f_1.000": lambda: judge.f1_score(labels, scores >= 0, sample_weight=weights, zero_division=0)}
+        "binary_classification_cross_entropy": lambda: judge.log_loss(
+            labels, expit(scores), labels=[0, 1], sample_weight=weights
+        ),
+        "binary_f_1.000": lambda: judge.f1_score(labels, scores >= 0, sample_weight=weights, zero_division=0),
+    }
     return said[name]()
 
 
@@ -65,7 +74,7 @@ class Spied(SageMakerLog):
 
     def until(self, epoch, batch):
         """Labels, scores and weights of an epoch's rows, up to the end of a mini-batch."""
-        return [np.concatenate(arrays) for arrays in zip(*self.seen[epoch][:batch + 1], strict=True)]
+        return [np.concatenate(arrays) for arrays in zip(*self.seen[epoch][: batch + 1], strict=True)]
 
 
 @pytest.fixture(params=KINDS)
@@ -129,8 +138,11 @@ def test_all_lines_in_their_order_with_their_punctuation(logged):
     for epoch, percent in ((0, "50.0"), (1, "100.0")):
         for batch in range(0, BATCHES, INTERVAL):
             expected += at(f"epoch={epoch}, batch={batch} train")
-        expected += [*at(f"epoch={epoch}, train"), f"#progress_metric: host=algo-2, completed {percent} % of epochs",
-                     "#throughput_metric: host=algo-2, train throughput=N records/second"]
+        expected += [
+            *at(f"epoch={epoch}, train"),
+            f"#progress_metric: host=algo-2, completed {percent} % of epochs",
+            "#throughput_metric: host=algo-2, train throughput=N records/second",
+        ]
     expected += [*at("train"), *(f"#test_score (algo-2) : ('{name}', N)" for name in names), *at("test")]
     *plain, epochs, times = lines
     assert all(re.match(PREFIX, line) for line in plain)
@@ -145,8 +157,9 @@ def check_metrics(epochs, times, *, epochs_done):
     assert list(first) == ["StartTime", "EndTime", "Dimensions", "Metrics"]
     assert re.fullmatch(r"algo-\d", first["Dimensions"].pop("Host"))
     assert first["Dimensions"] == {"Algorithm": "factorization-machines", "Operation": "training"}
-    assert first["Metrics"] == {"epochs": {"sum": float(epochs_done), "count": 1, "min": epochs_done,
-                                           "max": epochs_done}}
+    assert first["Metrics"] == {
+        "epochs": {"sum": float(epochs_done), "count": 1, "min": epochs_done, "max": epochs_done}
+    }
     assert second["Metrics"]["update.time"]["count"] == epochs_done
     assert first["StartTime"] == second["StartTime"] <= first["EndTime"] <= second["EndTime"]
 
@@ -165,19 +178,24 @@ def test_intervals_are_counted_over_blocks_and_rows_of_no_weight_tell_nothing(mo
     assert list(dict.fromkeys(re.findall(r"batch=(\d+)", said))) == ["5", "10"]
     name = "binary_classification_cross_entropy"
     assert found(said.splitlines(), expressions(name, "loss")["batch"]) == pytest.approx(
-        [judged(name, *log.until(0, batch)) for batch in (5, 10)])
+        [judged(name, *log.until(0, batch)) for batch in (5, 10)]
+    )
 
 
 # ----------------------------------------------------------------------------------------------- on the command line
 def kinds_of(said):
     """What the lines are about, each run of the same once."""
-    words = {PREFIX + r"#quality_metric: host=algo-1, epoch=\d+, batch=": "batch",
-             PREFIX + r"#quality_metric: host=algo-1, epoch=\d+, train": "epoch",
-             PREFIX + r"#quality_metric: host=algo-1, train": "train",
-             PREFIX + r"#quality_metric: host=algo-1, test": "test", PREFIX + "#test_score": "score",
-             PREFIX + PROGRESS: "progress", PREFIX + THROUGHPUT: "throughput", "#metrics {": "metrics"}
-    kinds = [next((word for start, word in words.items() if re.match(start, line)), line)
-             for line in said.splitlines()]
+    words = {
+        PREFIX + r"#quality_metric: host=algo-1, epoch=\d+, batch=": "batch",
+        PREFIX + r"#quality_metric: host=algo-1, epoch=\d+, train": "epoch",
+        PREFIX + r"#quality_metric: host=algo-1, train": "train",
+        PREFIX + r"#quality_metric: host=algo-1, test": "test",
+        PREFIX + "#test_score": "score",
+        PREFIX + PROGRESS: "progress",
+        PREFIX + THROUGHPUT: "throughput",
+        "#metrics {": "metrics",
+    }
+    kinds = [next((word for start, word in words.items() if re.match(start, line)), line) for line in said.splitlines()]
     return [kind for kind, _ in itertools.groupby(kinds)]
 
 
@@ -201,8 +219,24 @@ def test_a_job_from_the_command_line(fm, world):
 def test_early_stopping_ends_with_the_lines_of_the_best_epoch(fm):
     fm.write("noise.svm", "".join(f"{n % 2} {n}:1\n" for n in range(40)))
     fm.write("test.svm", "".join(f"{1 - n % 2} {n}:1\n" for n in range(40)))
-    said = fm("train", "noise.svm", "--predictor-type", "binary_classifier", "--test", "test.svm", "--linear-lr", 0.5,
-              "--epochs", 50, "--early-stopping-patience", 2, "-o", "a.fm", "--log-format", "sagemaker").err
+    said = fm(
+        "train",
+        "noise.svm",
+        "--predictor-type",
+        "binary_classifier",
+        "--test",
+        "test.svm",
+        "--linear-lr",
+        0.5,
+        "--epochs",
+        50,
+        "--early-stopping-patience",
+        2,
+        "-o",
+        "a.fm",
+        "--log-format",
+        "sagemaker",
+    ).err
     said = said.splitlines()
     assert found(said, PROGRESS) == [2.0, 4.0, 6.0]
     evaluated = json.loads(fm("eval", "a.fm", "test.svm", "--json").out)

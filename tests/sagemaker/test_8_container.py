@@ -1,4 +1,5 @@
 """SageMaker's contract, section 8: the container's entry point `train`, over a tree like /opt/ml."""
+
 import json
 import random
 import re
@@ -46,12 +47,23 @@ def same_weights(one, other):
 # ---------------------------------------------------------------------------------------------------- what it does
 def test_a_job_with_files(job):
     job.write("input/data/test/rows.svm", libsvm_rows(100, 2))
-    job.config("hyperparameters", {**{name: str(value) for name, value in BASICS.items()}, "epochs": "2",
-                                   "_kvstore": "auto", "_num_gpus": "auto"})
+    job.config(
+        "hyperparameters",
+        {
+            **{name: str(value) for name, value in BASICS.items()},
+            "epochs": "2",
+            "_kvstore": "auto",
+            "_num_gpus": "auto",
+        },
+    )
     job.config("resourceconfig", {"current_host": "algo-7", "hosts": ["algo-7"], "network_interface_name": "eth1"})
-    job.config("inputdataconfig", {name: {
-        "TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
-        for name in ("train", "test")})
+    job.config(
+        "inputdataconfig",
+        {
+            name: {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+            for name in ("train", "test")
+        },
+    )
     job.write("output/failure", "AlgorithmError: of an earlier run")
     said = job.train().err
     model = job.model()
@@ -65,16 +77,33 @@ def test_a_job_with_files(job):
     assert sorted(path.name for path in job.root.iterdir()) == ["input", "model", "output"]
 
 
-@pytest.mark.parametrize(("name", "content", "kind"), [
-    ("rows.svm", None, "text/libsvm"), ("rows.svm", None, "text/x-libsvm"), ("rows.pbr", "records", RECORDIO),
-    ("rows.pbr", "records", f"{RECORDIO.upper()}; charset=none"), ("rows.pbr", "records", None),
-    ("rows.csv", "table", "text/csv"), ("rows.csv", "table", "text/csv;label_size=1"), ("rows.csv", "table", None)])
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("rows.svm", None, "text/libsvm"),
+        ("rows.svm", None, "text/x-libsvm"),
+        ("rows.pbr", "records", RECORDIO),
+        ("rows.pbr", "records", f"{RECORDIO.upper()}; charset=none"),
+        ("rows.pbr", "records", None),
+        ("rows.csv", "table", "text/csv"),
+        ("rows.csv", "table", "text/csv;label_size=1"),
+        ("rows.csv", "table", None),
+    ],
+)
 def test_content_types_give_the_same_model(job, records, name, content, kind):
     job.train()
     expected = job.model()
     (job.root / "input/data/train/rows.svm").unlink()
-    table = "".join(",".join([line.split()[0], *(dict(pair.split(":") for pair in line.split()[1:]).get(str(n), "0")
-                                                 for n in range(FEATURES))]) + "\n" for line in CLASSES.splitlines())
+    table = "".join(
+        ",".join(
+            [
+                line.split()[0],
+                *(dict(pair.split(":") for pair in line.split()[1:]).get(str(n), "0") for n in range(FEATURES)),
+            ]
+        )
+        + "\n"
+        for line in CLASSES.splitlines()
+    )
     job.write(f"input/data/train/{name}", {"records": records, "table": table, None: CLASSES}[content])
     job.config("inputdataconfig", {"train": {} if kind is None else {"ContentType": kind}})
     job.train()
@@ -90,8 +119,10 @@ def test_a_job_with_pipes(job, records, tmp_path_factory, configured):
     entry = {"TrainingInputMode": "Pipe", "ContentType": RECORDIO, "RecordWrapperType": "None"}
     if configured:
         piped.config("inputdataconfig", {"train": entry, "test": entry})
-    feeders = [fed(*(piped.pipe(f"train_{epoch}") for epoch in range(3)), data=records),
-               fed(piped.pipe("test_0"), data=records)]
+    feeders = [
+        fed(*(piped.pipe(f"train_{epoch}") for epoch in range(3)), data=records),
+        fed(piped.pipe("test_0"), data=records),
+    ]
     said = piped.train().err
     assert same_weights(piped.model(), job.model())
     assert "test binary_classification_accuracy <score>=" in said
@@ -118,8 +149,10 @@ def test_the_root_as_an_option(job, tmp_path_factory):
 @pytest.mark.parametrize("name", ["train", "serve"])
 def test_the_console_scripts(job, name):
     """What a script of that name does; the file itself may be another package's, as Ray has a `serve`, too."""
-    script = next((script for script in entry_points(group="console_scripts", name=name)
-                   if script.value.startswith("fmcli")), None)
+    script = next(
+        (script for script in entry_points(group="console_scripts", name=name) if script.value.startswith("fmcli")),
+        None,
+    )
     if script is None:
         pytest.skip("the package is not installed")
     module, function = script.value.split(":")
@@ -136,46 +169,100 @@ def strings(**changes):
     return {name: str(value) for name, value in {**BASICS, **changes}.items() if value is not None}
 
 
-@pytest.mark.parametrize(("name", "content", "code", "sentence"), [
-    ("hyperparameters", None, 3, "hyperparameters.json: no such file"),
-    ("hyperparameters", "{", 3, "hyperparameters.json: "),
-    ("hyperparameters", "[]", 3, "hyperparameters.json: "),
-    ("hyperparameters", strings(feature_dim=None), 2, "'feature_dim' is a required property"),
-    ("hyperparameters", strings(num_factors=None), 2, "'num_factors' is a required property"),
-    ("hyperparameters", strings(predictor_type=None), 2, "'predictor_type' is a required property"),
-    ("hyperparameters", strings(predictor_type=None, preset="native"), 2, "'predictor_type' is a required property"),
-    ("hyperparameters", strings(preset="both"), 2, "preset is 'both'; expected native or sagemaker"),
-    ("hyperparameters", strings(mini_batch_siz=3), 2,
-     "Additional properties are not allowed ('mini_batch_siz' was unexpected)"),
-    ("hyperparameters", strings(epochs="many"), 2, "epochs is 'many'; expected an integer of at least 1"),
-    ("hyperparameters", strings(feature_dim=5), 3, "rows.svm, line "),
-    ("hyperparameters", strings(early_stopping_patience=1), 2, "early_stopping_patience goes by the loss of test rows"),
-    ("inputdataconfig", "nothing", 3, "inputdataconfig.json: no valid JSON ("),
-    ("inputdataconfig", "[" * 10**5, 3, "inputdataconfig.json: no valid JSON ("),
-    ("inputdataconfig", "3", 3, "inputdataconfig.json: expected a JSON object"),
-    ("inputdataconfig", {}, 2, "there is no channel 'train' (found none)"),
-    ("inputdataconfig", {"test": {}}, 2, "there is no channel 'train' (found test)"),
-    ("inputdataconfig", {"train": {}, "validation": {}}, 2,
-     "there is a channel 'validation'; expected train, and test"),
-    ("inputdataconfig", {"train": "File"}, 3, "inputdataconfig.json, field train: is a string; expected an object"),
-    ("inputdataconfig", {"train": {"TrainingInputMode": "Tape"}}, 3,
-     "inputdataconfig.json, channel train, field TrainingInputMode: is 'Tape'; expected File, FastFile, Pipe"),
-    ("inputdataconfig", {"train": {"TrainingInputMode": None}}, 3,
-     "inputdataconfig.json, channel train, field TrainingInputMode: is null; expected a string"),
-    ("inputdataconfig", {"train": {"ContentType": "image/png"}}, 2,
-     "the channel 'train' has the ContentType 'image/png'"),
-    ("inputdataconfig", {"train": {"ContentType": "text/csv;label_size=2"}}, 2,
-     "the channel 'train' has the ContentType 'text/csv;label_size=2'; expected label_size=1"),
-    ("inputdataconfig", {"train": {"ContentType": RECORDIO}}, 3, "rows.svm, record 1, byte 0: "),
-    ("inputdataconfig", {"train": {}, "test": {}}, 3, "input/data/test: no such file"),
-    ("inputdataconfig", {"train": {"TrainingInputMode": "Pipe", "RecordWrapperType": "RecordIO"}}, 2,
-     "the channel 'train' has the RecordWrapperType RecordIO"),
-    ("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}, 2,
-     "hosts are algo-1, algo-2, but one machine trains the whole model; set the number of instances to 1"),
-    ("resourceconfig", {"current_host": "algo-1"}, 3, "resourceconfig.json, field hosts: is missing; expected a list"),
-    ("resourceconfig", {"current_host": {}, "hosts": ["algo-1"]}, 3,
-     "resourceconfig.json, field current_host: is an object; expected a string"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "code", "sentence"),
+    [
+        ("hyperparameters", None, 3, "hyperparameters.json: no such file"),
+        ("hyperparameters", "{", 3, "hyperparameters.json: "),
+        ("hyperparameters", "[]", 3, "hyperparameters.json: "),
+        ("hyperparameters", strings(feature_dim=None), 2, "'feature_dim' is a required property"),
+        ("hyperparameters", strings(num_factors=None), 2, "'num_factors' is a required property"),
+        ("hyperparameters", strings(predictor_type=None), 2, "'predictor_type' is a required property"),
+        (
+            "hyperparameters",
+            strings(predictor_type=None, preset="native"),
+            2,
+            "'predictor_type' is a required property",
+        ),
+        ("hyperparameters", strings(preset="both"), 2, "preset is 'both'; expected native or sagemaker"),
+        (
+            "hyperparameters",
+            strings(mini_batch_siz=3),
+            2,
+            "Additional properties are not allowed ('mini_batch_siz' was unexpected)",
+        ),
+        ("hyperparameters", strings(epochs="many"), 2, "epochs is 'many'; expected an integer of at least 1"),
+        ("hyperparameters", strings(feature_dim=5), 3, "rows.svm, line "),
+        (
+            "hyperparameters",
+            strings(early_stopping_patience=1),
+            2,
+            "early_stopping_patience goes by the loss of test rows",
+        ),
+        ("inputdataconfig", "nothing", 3, "inputdataconfig.json: no valid JSON ("),
+        ("inputdataconfig", "[" * 10**5, 3, "inputdataconfig.json: no valid JSON ("),
+        ("inputdataconfig", "3", 3, "inputdataconfig.json: expected a JSON object"),
+        ("inputdataconfig", {}, 2, "there is no channel 'train' (found none)"),
+        ("inputdataconfig", {"test": {}}, 2, "there is no channel 'train' (found test)"),
+        (
+            "inputdataconfig",
+            {"train": {}, "validation": {}},
+            2,
+            "there is a channel 'validation'; expected train, and test",
+        ),
+        ("inputdataconfig", {"train": "File"}, 3, "inputdataconfig.json, field train: is a string; expected an object"),
+        (
+            "inputdataconfig",
+            {"train": {"TrainingInputMode": "Tape"}},
+            3,
+            "inputdataconfig.json, channel train, field TrainingInputMode: is 'Tape'; expected File, FastFile, Pipe",
+        ),
+        (
+            "inputdataconfig",
+            {"train": {"TrainingInputMode": None}},
+            3,
+            "inputdataconfig.json, channel train, field TrainingInputMode: is null; expected a string",
+        ),
+        (
+            "inputdataconfig",
+            {"train": {"ContentType": "image/png"}},
+            2,
+            "the channel 'train' has the ContentType 'image/png'",
+        ),
+        (
+            "inputdataconfig",
+            {"train": {"ContentType": "text/csv;label_size=2"}},
+            2,
+            "the channel 'train' has the ContentType 'text/csv;label_size=2'; expected label_size=1",
+        ),
+        ("inputdataconfig", {"train": {"ContentType": RECORDIO}}, 3, "rows.svm, record 1, byte 0: "),
+        ("inputdataconfig", {"train": {}, "test": {}}, 3, "input/data/test: no such file"),
+        (
+            "inputdataconfig",
+            {"train": {"TrainingInputMode": "Pipe", "RecordWrapperType": "RecordIO"}},
+            2,
+            "the channel 'train' has the RecordWrapperType RecordIO",
+        ),
+        (
+            "resourceconfig",
+            {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]},
+            2,
+            "hosts are algo-1, algo-2, but one machine trains the whole model; set the number of instances to 1",
+        ),
+        (
+            "resourceconfig",
+            {"current_host": "algo-1"},
+            3,
+            "resourceconfig.json, field hosts: is missing; expected a list",
+        ),
+        (
+            "resourceconfig",
+            {"current_host": {}, "hosts": ["algo-1"]},
+            3,
+            "resourceconfig.json, field current_host: is an object; expected a string",
+        ),
+    ],
+)
 def test_a_bad_job_is_the_clients_error(job, name, content, code, sentence):
     if content is None:
         (job.root / f"input/config/{name}.json").unlink()
@@ -188,10 +275,15 @@ def test_a_bad_job_is_the_clients_error(job, name, content, code, sentence):
     assert not job.model_file.exists()
 
 
-@pytest.mark.parametrize(("content", "sentence"), [
-    (None, "there is no channel 'train' (found none)"), ("", "no rows to train on"),
-    ("1 0:nan\n", "rows.svm, line 1, "),
-    ("2 0:1\n", "rows.svm, line 1")])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "there is no channel 'train' (found none)"),
+        ("", "no rows to train on"),
+        ("1 0:nan\n", "rows.svm, line 1, "),
+        ("2 0:1\n", "rows.svm, line 1"),
+    ],
+)
 def test_bad_rows_are_the_clients_error(tmp_path, content, sentence):
     job = Job(tmp_path)
     if content is not None:
@@ -215,10 +307,14 @@ def test_divergence_is_the_algorithms_error(job):
     assert not job.model_file.exists()
 
 
-@pytest.mark.parametrize(("error", "code", "sentence"), [
-    (KeyError("of a bug"), 1, "AlgorithmError: unexpected KeyError: 'of a bug' (the log shows where)"),
-    (MemoryError(), 6, "AlgorithmError: out of memory; take an instance with more memory"),
-    (OSError(28, "No space left"), 6, "AlgorithmError: the output cannot be written: the disk is full")])
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (KeyError("of a bug"), 1, "AlgorithmError: unexpected KeyError: 'of a bug' (the log shows where)"),
+        (MemoryError(), 6, "AlgorithmError: out of memory; take an instance with more memory"),
+        (OSError(28, "No space left"), 6, "AlgorithmError: the output cannot be written: the disk is full"),
+    ],
+)
 def test_the_unexpected_is_the_algorithms_error(job, monkeypatch, capsys, error, code, sentence):
     def fail(*_, **__):
         raise error
@@ -256,8 +352,7 @@ def test_a_signal_publishes_what_is_trained(job, number, code, name, again):
     process = job.start()
     read_until(process, "#progress_metric")
     found, said = stopped(process, number, again=again)
-    assert (found, last_line(said)) == (
-        code, f"stopped by {name}; the model as it was by then is in {job.model_file}")
+    assert (found, last_line(said)) == (code, f"stopped by {name}; the model as it was by then is in {job.model_file}")
     assert job.model().info["stopped"]["epoch"] > 1
     assert (job.root / "output/data/metrics.jsonl").stat().st_size
     assert job.failure() is None
@@ -269,8 +364,7 @@ def test_a_signal_while_the_next_epochs_pipe_is_waited_for(tmp_path, records):
     process = job.start()
     read_until(process, "#progress_metric")
     found, said = stopped(process)
-    assert (found, last_line(said)) == (
-        143, f"stopped by SIGTERM; the model as it was by then is in {job.model_file}")
+    assert (found, last_line(said)) == (143, f"stopped by SIGTERM; the model as it was by then is in {job.model_file}")
     assert len(job.model().info["epochs"]) == 1
 
 
@@ -283,8 +377,7 @@ def test_a_signal_while_the_test_rows_are_waited_for(tmp_path, records):
     read_until(process, "batch=0 train binary_f_1")
     wait_for(lambda: "test_0" in {Path(f.readlink()).name for f in Path(f"/proc/{process.pid}/fd").iterdir()})
     found, said = stopped(process)
-    assert (found, last_line(said)) == (
-        143, f"stopped by SIGTERM; the model as it was by then is in {job.model_file}")
+    assert (found, last_line(said)) == (143, f"stopped by SIGTERM; the model as it was by then is in {job.model_file}")
     assert [set(record) for record in job.model().info["epochs"]] == [{"epoch", "train"}]
 
 
@@ -295,7 +388,9 @@ def test_a_signal_before_anything_is_trained(tmp_path):
     wait_for(lambda: list(tmp_path.glob("model/.*.tmp")))  # from here on it waits for the pipe's writer
     found, said = stopped(process, again=True)
     assert (found, last_line(said)) == (
-        143, "stopped by SIGTERM before anything was trained: there is no model to publish")
+        143,
+        "stopped by SIGTERM before anything was trained: there is no model to publish",
+    )
     assert (list((tmp_path / "model").iterdir()), job.failure()) == ([], None)
 
 

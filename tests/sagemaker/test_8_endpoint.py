@@ -1,4 +1,5 @@
 """SageMaker's contract, section 8: the container's entry point `serve`, over a tree like /opt/ml."""
+
 import json
 import shutil
 import socket
@@ -35,8 +36,13 @@ class Endpoint:
 
     def __init__(self, job, **environ):
         self.port = free_port()
-        self.process = job.start(SERVE, SAGEMAKER_BIND_TO_PORT=str(self.port), SAGEMAKER_MODEL_SERVER_WORKERS="1",
-                                 TMPDIR=str(job.root), **environ)
+        self.process = job.start(
+            SERVE,
+            SAGEMAKER_BIND_TO_PORT=str(self.port),
+            SAGEMAKER_MODEL_SERVER_WORKERS="1",
+            TMPDIR=str(job.root),
+            **environ,
+        )
 
     def __enter__(self):
         self.said = read_until(self.process, "serving|serve:")
@@ -55,8 +61,10 @@ class Endpoint:
 def test_an_endpoint_after_its_job(trained):
     with Endpoint(trained) as endpoint:
         assert endpoint.ask("/ping") == (200, b"")
-        rows = [{"data": {"features": {"keys": [3, 7], "shape": [FEATURES], "values": [1, 2]}}},
-                {"features": [1.5, 16]}]
+        rows = [
+            {"data": {"features": {"keys": [3, 7], "shape": [FEATURES], "values": [1, 2]}}},
+            {"features": [1.5, 16]},
+        ]
         _, body = endpoint.ask("/invocations", json.dumps({"instances": rows}).encode())
         predictions = json.loads(body)["predictions"]
         assert [set(prediction) for prediction in predictions] == [{"score", "predicted_label"}] * 2
@@ -84,12 +92,15 @@ def test_a_model_of_another_name(trained, tmp_path):
         assert endpoint.ask("/ping")[0] == 200
 
 
-@pytest.mark.parametrize(("files", "code", "sentence"), [
-    ({}, 4, "expected the model as model.fm, or SageMaker's own as model_algo-1; found nothing"),
-    ({"a.fm": "", "b.fm": "", "code.py": ""}, 4, "found a.fm, b.fm, code.py"),
-    ({"model.fm": ""}, 4, "model.fm: the file is empty; expected a model"),
-    ({"model_algo-1": "1 0:1\n"}, 4, "model_algo-1: "),
-])
+@pytest.mark.parametrize(
+    ("files", "code", "sentence"),
+    [
+        ({}, 4, "expected the model as model.fm, or SageMaker's own as model_algo-1; found nothing"),
+        ({"a.fm": "", "b.fm": "", "code.py": ""}, 4, "found a.fm, b.fm, code.py"),
+        ({"model.fm": ""}, 4, "model.fm: the file is empty; expected a model"),
+        ({"model_algo-1": "1 0:1\n"}, 4, "model_algo-1: "),
+    ],
+)
 def test_no_model(tmp_path, files, code, sentence):
     job = Job(tmp_path)
     for name, content in files.items():
@@ -103,16 +114,29 @@ def test_no_model(tmp_path, files, code, sentence):
 def test_what_the_environment_says():
     told = settings({})
     assert (told.host, told.port, told.timeout, told.max_payload) == ("0.0.0.0", 8080, 60, 6 << 20)
-    told = settings({"SAGEMAKER_BIND_TO_PORT": "81", "MODEL_SERVER_WORKERS": "3", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "9",
-                     "SAGEMAKER_MAX_PAYLOAD_IN_MB": "20"})
+    told = settings(
+        {
+            "SAGEMAKER_BIND_TO_PORT": "81",
+            "MODEL_SERVER_WORKERS": "3",
+            "SAGEMAKER_MODEL_SERVER_TIMEOUT": "9",
+            "SAGEMAKER_MAX_PAYLOAD_IN_MB": "20",
+        }
+    )
     assert (told.port, told.workers, told.timeout, told.max_payload) == (81, 3, 9, 20 << 20)
     assert settings({"SAGEMAKER_MODEL_SERVER_WORKERS": "2", "MODEL_SERVER_WORKERS": "3"}).workers == 2
     assert settings({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}).max_payload == 1 << 30
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("SAGEMAKER_BIND_TO_PORT", "http"), ("SAGEMAKER_BIND_TO_PORT", "0"), ("SAGEMAKER_BIND_TO_PORT", "65536"),
-    ("MODEL_SERVER_WORKERS", "-1"), ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "1.5")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SAGEMAKER_BIND_TO_PORT", "http"),
+        ("SAGEMAKER_BIND_TO_PORT", "0"),
+        ("SAGEMAKER_BIND_TO_PORT", "65536"),
+        ("MODEL_SERVER_WORKERS", "-1"),
+        ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "1.5"),
+    ],
+)
 def test_a_variable_that_is_no_number(name, text):
     with pytest.raises(UsageError, match=f"the variable {name} is '{text}'; expected an integer from 1 to "):
         settings({name: text})

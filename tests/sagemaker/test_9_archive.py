@@ -1,4 +1,5 @@
 """SageMaker's contract, section 9: model archives that users bring, judged by MXNet."""
+
 import gzip
 import json
 import tarfile
@@ -36,9 +37,13 @@ def path(tmp_path):
     return tmp_path / "a"
 
 
-@pytest.mark.parametrize(("name", "said"), [
-    (SPARSE, "binary_classifier, feature_dim 7, num_factors 3, from a sparse network\n"),
-    (DENSE, "regressor, feature_dim 7, num_factors 3, from a dense network\n")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (SPARSE, "binary_classifier, feature_dim 7, num_factors 3, from a sparse network\n"),
+        (DENSE, "regressor, feature_dim 7, num_factors 3, from a dense network\n"),
+    ],
+)
 def test_scores_are_those_of_mxnet(fm, name, said):
     assert fm("import", GOLDEN / f"{name}.tar.gz", "-o", "x.fm").err == said
     scores = fm("predict", "x.fm", "-", stdin=ROWS).out.split()
@@ -79,11 +84,16 @@ def test_every_way_that_the_members_are_packed(tmp_path, path):
     for name, data in members.items():
         (folder / name).write_bytes(data)
     expected = network.load(GOLDEN / f"{SPARSE}.tar.gz").tensors()
-    ways = [inner, zipped(members, zipfile.ZIP_STORED), tarred(("model_algo-1", inner)), tarred(*members.items()),
-            gzip.compress(tarred(("./model_algo-1", inner), form=tarfile.GNU_FORMAT)),
-            tarred(entry("deep", tarfile.DIRTYPE), ("deep/._model_algo-1", b"mac"), ("deep/model_algo-1", inner)),
-            zipped({"model-0000.params": members["params"], "model-symbol.json": members["symbol.json"]}),
-            tarred(*members.items(), form=tarfile.USTAR_FORMAT)]
+    ways = [
+        inner,
+        zipped(members, zipfile.ZIP_STORED),
+        tarred(("model_algo-1", inner)),
+        tarred(*members.items()),
+        gzip.compress(tarred(("./model_algo-1", inner), form=tarfile.GNU_FORMAT)),
+        tarred(entry("deep", tarfile.DIRTYPE), ("deep/._model_algo-1", b"mac"), ("deep/model_algo-1", inner)),
+        zipped({"model-0000.params": members["params"], "model-symbol.json": members["symbol.json"]}),
+        tarred(*members.items(), form=tarfile.USTAR_FORMAT),
+    ]
     for model in (*(loaded(path, data, None) for data in ways), network.load(folder)):
         assert all(np.array_equal(array, expected[name]) for name, array in model.tensors().items())
     for name in members:
@@ -100,23 +110,40 @@ def test_other_widths_of_floats(path, kind, dtype):
 
 
 def test_other_arrays_are_ignored_and_named(fm):
-    extra = {"moments": dense(np.zeros(5, np.int32), dtype=4), "none": NONE,
-             "large": row_sparse((2**31 - 1, 1000), [], np.empty((0, 1000)))}
+    extra = {
+        "moments": dense(np.zeros(5, np.int32), dtype=4),
+        "none": NONE,
+        "large": row_sparse((2**31 - 1, 1000), [], np.empty((0, 1000))),
+    }
     fm.write("x", params({**PLAIN, **extra}, names=[*PLAIN, "moments", "none", b"aux:large"]))
     said = fm("import", "x", "-o", "x.fm", "--predictor-type", "regressor").err
     assert said.endswith("note: arrays ignored, as they are no parameter: large, moments, none\n")
 
 
 def symbol(*operators):
-    return json.dumps({"nodes": [{"op": op, "name": op, **({"attrs": {"act_type": act}} if act else {})}
-                                 for op, _, act in (text.partition(" ") for text in operators)]}).encode()
+    return json.dumps(
+        {
+            "nodes": [
+                {"op": op, "name": op, **({"attrs": {"act_type": act}} if act else {})}
+                for op, _, act in (text.partition(" ") for text in operators)
+            ]
+        }
+    ).encode()
 
 
-@pytest.mark.parametrize(("operators", "stated", "expected"), [
-    (["null", "LogisticRegressionOutput"], None, "binary_classifier"), (["sigmoid"], None, "binary_classifier"),
-    (["Activation sigmoid"], None, "binary_classifier"), (["LinearRegressionOutput"], None, "regressor"),
-    (["Activation relu"], "regressor", "regressor"), ([], "binary_classifier", "binary_classifier"),
-    (["LinearRegressionOutput"], "regressor", "regressor"), (["LinearRegressionOutput"], "both", "regressor")])
+@pytest.mark.parametrize(
+    ("operators", "stated", "expected"),
+    [
+        (["null", "LogisticRegressionOutput"], None, "binary_classifier"),
+        (["sigmoid"], None, "binary_classifier"),
+        (["Activation sigmoid"], None, "binary_classifier"),
+        (["LinearRegressionOutput"], None, "regressor"),
+        (["Activation relu"], "regressor", "regressor"),
+        ([], "binary_classifier", "binary_classifier"),
+        (["LinearRegressionOutput"], "regressor", "regressor"),
+        (["LinearRegressionOutput"], "both", "regressor"),
+    ],
+)
 def test_the_predictor_type(path, operators, stated, expected):
     meta = json.dumps({"training_parameters": {"predictor_type": stated} if stated else None})
     data = zipped({"params": PARAMS, "symbol.json": symbol(*operators), "meta.json": meta})
@@ -126,21 +153,40 @@ def test_the_predictor_type(path, operators, stated, expected):
 
 
 def test_a_predictor_type_that_nothing_tells_or_two_things_tell_differently(path):
-    for text in (b"{}", b'{"nodes": 1}', b'{"nodes": [1, {}, {"op": []}, {"op": "Activation", "attrs": 1}]}',
-                 symbol("Activation relu")):
+    for text in (
+        b"{}",
+        b'{"nodes": 1}',
+        b'{"nodes": [1, {}, {"op": []}, {"op": "Activation", "attrs": 1}]}',
+        symbol("Activation relu"),
+    ):
         with pytest.raises(UsageError, match="does not say what it predicts; say --predictor-type"):
             loaded(path, zipped({"params": PARAMS, "symbol.json": text}), None)
-    both = zipped({"params": PARAMS, "symbol.json": symbol("sigmoid"),
-                   "meta.json": '{"training_parameters": {"predictor_type": "regressor"}}'})
+    both = zipped(
+        {
+            "params": PARAMS,
+            "symbol.json": symbol("sigmoid"),
+            "meta.json": '{"training_parameters": {"predictor_type": "regressor"}}',
+        }
+    )
     assert "settle it with --predictor-type" in refused(path, both, predictor_type=None)
     assert loaded(path, both).hyperparameters.predictor_type == "regressor"
 
 
 def test_hyperparameters_that_are_not_legal_here_are_left_out(path):
-    told = {"epochs": "-3", "eps": float("nan"), "bias_init_value": 3, "factors_init_method": "uniform",
-            "factors_init_scale": "0.5", "factors_init_sigma": 1, "clip_gradient": 10**400, "no_such": 1, "seed": [1]}
+    told = {
+        "epochs": "-3",
+        "eps": float("nan"),
+        "bias_init_value": 3,
+        "factors_init_method": "uniform",
+        "factors_init_scale": "0.5",
+        "factors_init_sigma": 1,
+        "clip_gradient": 10**400,
+        "no_such": 1,
+        "seed": [1],
+    }
     h = loaded(path, zipped({"params": PARAMS, "meta.json": json.dumps({"training_parameters": told})})).hyperparameters
     assert (h.init("factors"), h.seed, h.clip_gradient) == (("uniform", 0.5), 0, None)
     meta = json.dumps({"training_parameters": {"feature_dim": "5"}})
     assert refused(path, zipped({"params": PARAMS, "meta.json": meta})) == (
-        "meta.json says feature_dim 5, but the arrays have 4")
+        "meta.json says feature_dim 5, but the arrays have 4"
+    )

@@ -1,4 +1,5 @@
 """The official SageMaker SDK as judge: what it writes is trained on, what is written here it reads."""
+
 import json
 
 import numpy as np
@@ -28,12 +29,19 @@ def expected(fm):
 def test_where_each_major_keeps_what_is_used_here(sdk):
     found = sdk(official.where)
     if official.version().startswith("2."):
-        assert found == {"records": "sagemaker.serializer_utils", "serializers": "sagemaker.serializers",
-                         "deserializers": "sagemaker.deserializers", "local": "sagemaker.local.local_session"}
+        assert found == {
+            "records": "sagemaker.serializer_utils",
+            "serializers": "sagemaker.serializers",
+            "deserializers": "sagemaker.deserializers",
+            "local": "sagemaker.local.local_session",
+        }
     else:
-        assert found == {"records": None, "serializers": "sagemaker.core.serializers",
-                         "deserializers": "sagemaker.core.deserializers",
-                         "local": "sagemaker.core.local.local_session"}
+        assert found == {
+            "records": None,
+            "serializers": "sagemaker.core.serializers",
+            "deserializers": "sagemaker.core.deserializers",
+            "local": "sagemaker.core.local.local_session",
+        }
 
 
 # ------------------------------------------------------------------------------------------------ its files, read here
@@ -73,18 +81,41 @@ def test_rows_without_labels_are_scored(fm, record_sdk, models):
     rows = (DENSE / 4).astype(np.float32)
     fm.write("rows.svm", libsvm(rows, LABELS))
     scores = fm("predict", models / "binary_classifier.fm", "rows.svm").out
-    for name, data in (("dense", record_sdk(official.write_dense, rows)),
-                       ("sparse", record_sdk(official.write_sparse, csr_matrix(rows)))):
+    for name, data in (
+        ("dense", record_sdk(official.write_dense, rows)),
+        ("sparse", record_sdk(official.write_sparse, csr_matrix(rows))),
+    ):
         fm.write(f"{name}.rec", data)
         assert fm("predict", models / "binary_classifier.fm", f"{name}.rec").out == scores
 
 
-@pytest.mark.parametrize(("mini_batch_size", "given"), [
-    (None, {}),
-    (100, {"epochs": 3, "clip_gradient": 1.5, "eps": 1e-7, "rescale_grad": 0.005, "bias_lr": 0.2, "linear_lr": 1e-3,
-           "factors_lr": 1e-4, "bias_wd": 0.01, "linear_wd": 1e-3, "factors_wd": 1e-5, "bias_init_method": "normal",
-           "bias_init_sigma": 0.01, "linear_init_method": "uniform", "linear_init_scale": 0.1,
-           "factors_init_method": "constant", "factors_init_value": 0.5})])
+@pytest.mark.parametrize(
+    ("mini_batch_size", "given"),
+    [
+        (None, {}),
+        (
+            100,
+            {
+                "epochs": 3,
+                "clip_gradient": 1.5,
+                "eps": 1e-7,
+                "rescale_grad": 0.005,
+                "bias_lr": 0.2,
+                "linear_lr": 1e-3,
+                "factors_lr": 1e-4,
+                "bias_wd": 0.01,
+                "linear_wd": 1e-3,
+                "factors_wd": 1e-5,
+                "bias_init_method": "normal",
+                "bias_init_sigma": 0.01,
+                "linear_init_method": "uniform",
+                "linear_init_scale": 0.1,
+                "factors_init_method": "constant",
+                "factors_init_value": 0.5,
+            },
+        ),
+    ],
+)
 def test_the_hyperparameters_of_its_estimator_are_taken(fm, record_sdk, mini_batch_size, given):
     given = {"num_factors": 10, "predictor_type": "binary_classifier", **given}
     sent = record_sdk(official.hyperparameters, 12, mini_batch_size, given)
@@ -103,8 +134,14 @@ def test_it_reads_our_records(fm, record_sdk):
     fm("convert", "rows.svm", "-o", "rows.rec", "-q")
     found = record_sdk(official.read, fm.read("rows.rec"))
     assert found == [
-        {"features": {"values": ("float32_tensor", (row[row != 0] / 4).tolist(), np.flatnonzero(row).tolist(), [12])},
-         "label": {"values": ("float32_tensor", [label], [], [])}} for row, label in zip(DENSE, LABELS, strict=True)]
+        {
+            "features": {
+                "values": ("float32_tensor", (row[row != 0] / 4).tolist(), np.flatnonzero(row).tolist(), [12])
+            },
+            "label": {"values": ("float32_tensor", [label], [], [])},
+        }
+        for row, label in zip(DENSE, LABELS, strict=True)
+    ]
 
 
 def test_it_reads_ids_and_weights_and_rows_without_label(fm, record_sdk):
@@ -112,8 +149,11 @@ def test_it_reads_ids_and_weights_and_rows_without_label(fm, record_sdk):
     columns = ("--label-column", "y", "--weight-column", "w", "--id-column", "name")
     fm("convert", "rows.csv", "-o", "rows.rec", "--feature-dim", 7, *columns, "-q")
     first, second = record_sdk(official.read, fm.read("rows.rec"))
-    assert first == {"features": {"values": ("float32_tensor", [2.5], [0], [7])}, "uid": "row 1",
-                     "label": {"values": ("float32_tensor", [1], [], []), "weight": ("float32_tensor", [0.5], [], [])}}
+    assert first == {
+        "features": {"values": ("float32_tensor", [2.5], [0], [7])},
+        "uid": "row 1",
+        "label": {"values": ("float32_tensor", [1], [], []), "weight": ("float32_tensor", [0.5], [], [])},
+    }
     assert (second["uid"], second["features"]["values"]) == ("Ö", ("float32_tensor", [], [], [7]))
 
 

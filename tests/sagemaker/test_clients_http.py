@@ -1,4 +1,5 @@
 """The official SageMaker SDK and boto3 ask `fm serve` for predictions, as they ask an endpoint of Amazon's."""
+
 import re
 import signal
 
@@ -40,13 +41,20 @@ def test_every_serializer_with_every_deserializer(sdk, models, endpoints, client
 
 
 def test_a_single_row_is_a_request(record_sdk, models, endpoints):
-    answer = record_sdk(official.predict, endpoints["regressor"], "local", "RecordSerializer", "RecordDeserializer",
-                        ASKED[0])
+    answer = record_sdk(
+        official.predict, endpoints["regressor"], "local", "RecordSerializer", "RecordDeserializer", ASKED[0]
+    )
     agree(predictions(answer), scores(models, "regressor")[:1])
 
 
 def test_an_error_reaches_the_user_of_boto3_as_a_sentence(sdk, endpoints):
     with pytest.raises(Exception, match="row 1") as caught:
-        sdk(official.predict, endpoints["regressor"], "boto3", "JSONSerializer", "JSONDeserializer",
-            {"instances": [{"features": ["x"]}]})
+        sdk(
+            official.predict,
+            endpoints["regressor"],
+            "boto3",
+            "JSONSerializer",
+            "JSONDeserializer",
+            {"instances": [{"features": ["x"]}]},
+        )
     assert "400" in str(caught.value)

@@ -1,4 +1,5 @@
 """`fm serve` as clients meet it: what it answers to right and wrong requests, and to many at once."""
+
 import http.client
 import json
 import random
@@ -29,25 +30,56 @@ def test_ping_and_execution_parameters(server):
     answer = server.ask("GET", "/execution-parameters")
     assert (answer.status, answer.type) == (200, JSON)
     assert json.loads(answer.body) == {
-        "MaxConcurrentTransforms": 2, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 1}
+        "MaxConcurrentTransforms": 2,
+        "BatchStrategy": "MULTI_RECORD",
+        "MaxPayloadInMB": 1,
+    }
 
 
-@pytest.mark.parametrize(("body", "content_type", "accept", "status", "sentence"), [
-    (GOOD, None, None, 415, f"the request has no Content-Type; known are {KNOWN}"),
-    (GOOD, "text/csv; header=absent", None, 415, f"Content-Type text/csv is not known; known are {KNOWN}"),
-    (GOOD, JSON, "text/csv, image/*", 406,
-     f"Accept text/csv, image/* allows nothing that can be given; predictions are given as {KNOWN}"),
-    (b"[", JSON, None, 400, "request: not JSON: Expecting value: line 1 column 2 (char 1)"),
-    (b'{"instances": [{"features": [1]}, {"features": ["1"]}]}', JSON, None, 400,
-     "request, row 2, field features[0]: expected a number, found a string"),
-    (b'{"features": [1]}\n\n{"features": {"keys": [3], "values": []}}', LINES, None, 400,
-     "request, line 3, field features.keys: 1 keys but 0 values"),
-    (GOOD, RECORDS, None, 400,
-     "request, record 1, byte 0: a record begins with 0a 23 d7 ce, found 7b 22 69 6e; is this recordIO-protobuf?"),
-    (bytes.fromhex("0a23d7ce"), RECORDS, None, 400,
-     "request, record 1, byte 0: truncated: 4 bytes of a frame's 8-byte header, then the end"),
-    (b"x" * (PAYLOAD + 1), JSON, None, 413, "the body has 102,401 bytes; at most 102,400 are taken"),
-])
+@pytest.mark.parametrize(
+    ("body", "content_type", "accept", "status", "sentence"),
+    [
+        (GOOD, None, None, 415, f"the request has no Content-Type; known are {KNOWN}"),
+        (GOOD, "text/csv; header=absent", None, 415, f"Content-Type text/csv is not known; known are {KNOWN}"),
+        (
+            GOOD,
+            JSON,
+            "text/csv, image/*",
+            406,
+            f"Accept text/csv, image/* allows nothing that can be given; predictions are given as {KNOWN}",
+        ),
+        (b"[", JSON, None, 400, "request: not JSON: Expecting value: line 1 column 2 (char 1)"),
+        (
+            b'{"instances": [{"features": [1]}, {"features": ["1"]}]}',
+            JSON,
+            None,
+            400,
+            "request, row 2, field features[0]: expected a number, found a string",
+        ),
+        (
+            b'{"features": [1]}\n\n{"features": {"keys": [3], "values": []}}',
+            LINES,
+            None,
+            400,
+            "request, line 3, field features.keys: 1 keys but 0 values",
+        ),
+        (
+            GOOD,
+            RECORDS,
+            None,
+            400,
+            "request, record 1, byte 0: a record begins with 0a 23 d7 ce, found 7b 22 69 6e; is this recordIO-protobuf?",
+        ),
+        (
+            bytes.fromhex("0a23d7ce"),
+            RECORDS,
+            None,
+            400,
+            "request, record 1, byte 0: truncated: 4 bytes of a frame's 8-byte header, then the end",
+        ),
+        (b"x" * (PAYLOAD + 1), JSON, None, 413, "the body has 102,401 bytes; at most 102,400 are taken"),
+    ],
+)
 def test_wrong_requests_are_told_what_is_wrong(server, body, content_type, accept, status, sentence):
     answer = server.post(body, content_type, accept)
     assert (answer.status, answer.body.decode()) == (status, sentence)
@@ -78,15 +110,14 @@ def test_a_body_may_have_the_largest_size_and_no_byte_more(server):
 
 def test_a_body_in_chunks(server):
     def chunked(body):
-        pieces = [body[start:start + 5000] for start in range(0, len(body), 5000)]
+        pieces = [body[start : start + 5000] for start in range(0, len(body), 5000)]
         return server.post(iter(pieces), encode_chunked=True)
 
     fits = GOOD + b" " * (PAYLOAD - len(GOOD))
     assert (chunked(GOOD).body, chunked(fits).status) == (server.post(GOOD).body, 200)
     for beyond in (1, 20 * PAYLOAD):
         answer = chunked(fits + b" " * beyond)
-        assert (answer.status, answer.body) == (
-            413, b"the body has more than 102,400 bytes, the most that are taken")
+        assert (answer.status, answer.body) == (413, b"the body has more than 102,400 bytes, the most that are taken")
 
 
 def test_a_client_that_waits_for_leave_is_refused_before_it_sends(server):
@@ -160,7 +191,9 @@ def test_the_access_log_is_asked_for(fm, world):
         server.post(GOOD, "text/csv")
         said = server.stop().splitlines()
     assert [line.rpartition(" 127.0.0.1:")[2].partition(" ")[2] for line in said] == [
-        '"GET /ping?x HTTP/1.1" 200 OK', '"POST /invocations HTTP/1.1" 415 Unsupported Media Type']
+        '"GET /ping?x HTTP/1.1" 200 OK',
+        '"POST /invocations HTTP/1.1" 415 Unsupported Media Type',
+    ]
 
 
 def test_a_large_request_does_not_hold_up_others(fm, world):

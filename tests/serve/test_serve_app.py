@@ -1,4 +1,5 @@
 """The ASGI application by itself: what depends on how long an answer takes."""
+
 import asyncio
 import threading
 from contextlib import contextmanager
@@ -89,6 +90,7 @@ def test_what_a_batch_transform_is_told():
         return (await ask(application(Slow(), settings), "GET", "/execution-parameters"))[2]
 
     assert asyncio.run(scenario(Settings(workers=3))) == (
-        b'{"MaxConcurrentTransforms":3,"BatchStrategy":"MULTI_RECORD","MaxPayloadInMB":6}')
+        b'{"MaxConcurrentTransforms":3,"BatchStrategy":"MULTI_RECORD","MaxPayloadInMB":6}'
+    )
     assert b'"MaxPayloadInMB":1}' in asyncio.run(scenario(Settings(max_payload=10)))
     assert Settings().workers >= 1

@@ -1,4 +1,5 @@
 """The limits of a server's connections and memory, where it depends on how long an answer takes or on many at once."""
+
 import asyncio
 import resource
 from contextlib import asynccontextmanager, suppress
@@ -14,7 +15,7 @@ from fmcli.server.guard import Guard, affordable
 from fmcli.server.room import Room
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-CHUNKED = HEAD[:-len(b"Content-Length: %d\r\n\r\n")] + b"Transfer-Encoding: chunked\r\n\r\n"
+CHUNKED = HEAD[: -len(b"Content-Length: %d\r\n\r\n")] + b"Transfer-Encoding: chunked\r\n\r\n"
 LARGE = HEAD % (SMALL + 1) + b" " * (SMALL + 1)
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -38,12 +39,19 @@ class Slow:
 async def guarded(scorer, **settings):
     """The port of a server in this process, and what it holds."""
     settings = Settings(**settings)
-    config = Config(application(scorer, settings), http=partial(Guard, settings), interface="asgi3", lifespan="off",
-                    ws="none", log_config=None)
+    config = Config(
+        application(scorer, settings),
+        http=partial(Guard, settings),
+        interface="asgi3",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+    )
     config.load()
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: config.http_protocol_class(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
+        lambda: config.http_protocol_class(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
     try:
         yield server.sockets[0].getsockname()[1], state
     finally:
@@ -104,8 +112,11 @@ def test_where_all_connections_wait_for_the_server_a_new_one_is_refused():
 def test_threads_that_nobody_waits_for_keep_their_places():
     async def scenario(scorer):
         async with guarded(scorer, timeout=0.4) as (port, _):
-            found = [answer for _ in range(2) for answer in await asyncio.gather(
-                *(whole(port, LARGE) for _ in range(3 * LARGE_AT_ONCE)))]
+            found = [
+                answer
+                for _ in range(2)
+                for answer in await asyncio.gather(*(whole(port, LARGE) for _ in range(3 * LARGE_AT_ONCE)))
+            ]
             running, pinged = len(scorer.running), await whole(port, last(PING))
             scorer.released.set()
             return found, running, pinged

@@ -1,4 +1,5 @@
 """`fm serve` under requests that nobody means well: each costs what is bounded, and others are answered meanwhile."""
+
 import resource
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,8 +15,9 @@ from fmcli.server.guard import HEAD_BYTES, HEADERS, QUEUED
 
 GOOD = b'{"instances": [{"features": [1.5, 0, 2]}]}'
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-CHUNKED = (b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-           b"Transfer-Encoding: chunked\r\n\r\n")
+CHUNKED = (
+    b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 CONNECTIONS, PAYLOAD, TIMEOUT = 40, 1 << 20, 1
 
@@ -24,8 +26,9 @@ CONNECTIONS, PAYLOAD, TIMEOUT = 40, 1 << 20, 1
 def server(world, tmp_path_factory):
     """A server that must have had nothing to say when it is stopped."""
     fm = Shell(tmp_path_factory.mktemp("hostile"))
-    with serving(fm, world.classifier, "--max-payload", PAYLOAD, "--timeout", TIMEOUT, "--max-connections",
-                 CONNECTIONS) as server:
+    with serving(
+        fm, world.classifier, "--max-payload", PAYLOAD, "--timeout", TIMEOUT, "--max-connections", CONNECTIONS
+    ) as server:
         yield server
         assert server.stop() == ""
         assert server.code == 0
@@ -64,10 +67,20 @@ def test_a_client_that_says_nothing(server):
     assert answers(server.raw()) == b""
 
 
-@pytest.mark.parametrize(("begin", "piece"), [
-    (b"GET /ping?", b"a" * 4096), (b"GET /ping HTTP/1.1\r\nX: ", b"a" * 4096), (b"GET /ping HTTP/1.1\r\n", b"a: b\r\n"),
-    (b"GET /ping HTTP/1.1\r\nX", b"a" * 4096), (CHUNKED + b"0\r\n", b"a: b\r\n"), (CHUNKED + b"0\r\nX: ", b"a" * 4096),
-    (CHUNKED + b"1;", b"a" * 4096), (CHUNKED + b"1\r\n{\r\n0\r\na: ", b"b" * 4096), (b"", b"\r\n" * 1000)])
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"GET /ping?", b"a" * 4096),
+        (b"GET /ping HTTP/1.1\r\nX: ", b"a" * 4096),
+        (b"GET /ping HTTP/1.1\r\n", b"a: b\r\n"),
+        (b"GET /ping HTTP/1.1\r\nX", b"a" * 4096),
+        (CHUNKED + b"0\r\n", b"a: b\r\n"),
+        (CHUNKED + b"0\r\nX: ", b"a" * 4096),
+        (CHUNKED + b"1;", b"a" * 4096),
+        (CHUNKED + b"1\r\n{\r\n0\r\na: ", b"b" * 4096),
+        (b"", b"\r\n" * 1000),
+    ],
+)
 def test_a_head_or_a_tail_without_end(server, begin, piece):
     """Its client sends until the connection is closed, which must be long before it has sent 50 MB."""
     with server.raw(begin) as client:
@@ -86,14 +99,34 @@ def test_as_many_header_lines_as_may_be(server):
             assert client.recv(12) == b"HTTP/1.1 " + status
 
 
-@pytest.mark.parametrize("request_", [
-    b"\0\xff\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
-    b"GET http://[::1/ping HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"CONNECT x:1 HTTP/1.1\r\n\r\n",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    *(b"POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\n%s\r\n\r\n{}" % line for line in (
-        b"Content-Length: -1", b"Content-Length: 1\r\nContent-Length: 2", b"Content-Length: 99999999999999999999",
-        b"Content-Length: 0x2", b"Content-Length: 2\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: x",
-        b"Transfer-Encoding: chunked, identity", b" folded: x", b"no colon", b"a\0b: c"))])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\0\xff\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        b"GET http://[::1/ping HTTP/1.1\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        *(
+            b"POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\n%s\r\n\r\n{}" % line
+            for line in (
+                b"Content-Length: -1",
+                b"Content-Length: 1\r\nContent-Length: 2",
+                b"Content-Length: 99999999999999999999",
+                b"Content-Length: 0x2",
+                b"Content-Length: 2\r\nTransfer-Encoding: chunked",
+                b"Transfer-Encoding: x",
+                b"Transfer-Encoding: chunked, identity",
+                b" folded: x",
+                b"no colon",
+                b"a\0b: c",
+            )
+        ),
+    ],
+)
 def test_what_is_no_request(server, request_):
     with server.raw(request_) as client:
         status = client.recv(12)
@@ -120,22 +153,36 @@ def test_upgrades_are_not_made(server):
 
 
 # ----------------------------------------------------------------------------------------------------------- bodies
-@pytest.mark.parametrize("body", [
-    b'{"instances":' * 80_000, b"[" * PAYLOAD, b'{"instances": [' + b"[" * 900 + b"]" * 900 + b"]}",
-    b'{"instances": [' + b"[]," * 300_000 + b"[]]}", b'{"instances": [{"features": [' + b"9" * 5000 + b"]}]}",
-    b'{"instances": [{"features": [1e999]}]}', b'{"instances": [{"features": [NaN]}]}', b"\xff" * 1000,
-    b'{"instances": [{"features": {"keys": [-1], "values": [1]}}]}',
-    b'{"instances": [{"features": [1], "id": "\\ud800"}]}',
-    b'{"instances": [{"features": {"keys": [0], "values": [1], "shape": [99999999999999999999]}}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances":' * 80_000,
+        b"[" * PAYLOAD,
+        b'{"instances": [' + b"[" * 900 + b"]" * 900 + b"]}",
+        b'{"instances": [' + b"[]," * 300_000 + b"[]]}",
+        b'{"instances": [{"features": [' + b"9" * 5000 + b"]}]}",
+        b'{"instances": [{"features": [1e999]}]}',
+        b'{"instances": [{"features": [NaN]}]}',
+        b"\xff" * 1000,
+        b'{"instances": [{"features": {"keys": [-1], "values": [1]}}]}',
+        b'{"instances": [{"features": [1], "id": "\\ud800"}]}',
+        b'{"instances": [{"features": {"keys": [0], "values": [1], "shape": [99999999999999999999]}}]}',
+    ],
+)
 def test_hostile_json(server, body):
     answer = server.post(body)
     assert answer.status == 400
     assert len(answer.body) < 400
 
 
-@pytest.mark.parametrize("body", [
-    bytes.fromhex("0a23d7ceffffffff"), bytes.fromhex("0a23d7ce") + bytes(4) * 200_000 + b"x",
-    b"\x0a\x23\xd7\xce" * 200_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        bytes.fromhex("0a23d7ceffffffff"),
+        bytes.fromhex("0a23d7ce") + bytes(4) * 200_000 + b"x",
+        b"\x0a\x23\xd7\xce" * 200_000,
+    ],
+)
 def test_hostile_records(server, body):
     assert server.post(body, "application/x-recordio-protobuf").status == 400
 
@@ -151,8 +198,9 @@ def test_a_body_without_end(server):
 def test_a_body_in_very_small_chunks(server):
     fits = b" " * 900 + GOOD
     for piece, status in ((1, b"200"), (20, b"200")):
-        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (
-            fits[at:at + piece] for at in range(0, len(fits), piece)))
+        chunks = b"".join(
+            b"%x\r\n%s\r\n" % (len(part), part) for part in (fits[at : at + piece] for at in range(0, len(fits), piece))
+        )
         with server.raw(CHUNKED, chunks, b"0\r\n\r\n") as client:
             assert client.recv(12) == b"HTTP/1.1 " + status
     with server.raw(CHUNKED) as client:
@@ -203,8 +251,16 @@ def test_a_thousand_hostile_connections_and_good_ones_beside_them(server):
         pytest.skip("a process may not open as many files")
     worker = server.workers()[0]
     before, stop = resident(worker), Event()
-    kinds = [b"", b"GET /ping HTTP/1.1\r\nX: ", HEAD % PAYLOAD + b"{" * 100_000, HEAD % len(GOOD), PING * 500,
-             b"\xff" * 5000, HEAD % PAYLOAD + b"[" * PAYLOAD, CHUNKED + b"1\r\n[\r\n" * 3000]
+    kinds = [
+        b"",
+        b"GET /ping HTTP/1.1\r\nX: ",
+        HEAD % PAYLOAD + b"{" * 100_000,
+        HEAD % len(GOOD),
+        PING * 500,
+        b"\xff" * 5000,
+        HEAD % PAYLOAD + b"[" * PAYLOAD,
+        CHUNKED + b"1\r\n[\r\n" * 3000,
+    ]
 
     def attack(number):
         for turn in range(125):

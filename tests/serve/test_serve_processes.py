@@ -1,4 +1,5 @@
 """`fm serve` as its operators meet it: starting, stopping, workers that die, models that are replaced."""
+
 import os
 import re
 import shutil
@@ -113,8 +114,11 @@ def test_workers_share_one_map_of_the_model(fm):
     size = (fm.folder / "large.fm").stat().st_size
     keys = list(range(0, 500_000, 60))  # some on every page of the factors
     body = b'{"instances": [{"features": {"keys": %s, "values": %s}}]}' % (
-        str(keys).encode(), str([1] * len(keys)).encode())
+        str(keys).encode(),
+        str([1] * len(keys)).encode(),
+    )
     with serving(fm, "large.fm", workers=2) as server:
+
         def touched():
             assert server.post(body).status == 200
             maps = [mapped(worker, "large.fm") for worker in server.workers()]
@@ -148,30 +152,37 @@ def test_a_model_that_cannot_be_read_is_refused_before_anything_is_served(fm):
 def test_an_address_that_cannot_be_had(fm, world):
     with serving(fm, world.classifier) as server:
         said = fm("serve", world.classifier, "--port", server.port, code=2).err
-    assert said == (f"fm: cannot listen on 127.0.0.1, port {server.port}: the port is in use; choose another with "
-                    "--port, or 0 for any that is free\n")
+    assert said == (
+        f"fm: cannot listen on 127.0.0.1, port {server.port}: the port is in use; choose another with "
+        "--port, or 0 for any that is free\n"
+    )
     said = fm("serve", world.classifier, "--host", "192.0.2.1", code=2).err
     assert said == "fm: cannot listen on 192.0.2.1, port 8080: this machine has no such address\n"
     said = fm("serve", world.classifier, "--host", "no.such.invalid", code=2).err
     assert said.startswith("fm: cannot listen on no.such.invalid, port 8080: ")
 
 
-@pytest.mark.parametrize("arguments", [
-    ("--port", 65536), ("--workers", 0), ("--timeout", 0), ("--max-payload", "much"), ("--threads", "x")])
+@pytest.mark.parametrize(
+    "arguments", [("--port", 65536), ("--workers", 0), ("--timeout", 0), ("--max-payload", "much"), ("--threads", "x")]
+)
 def test_wrong_options(fm, world, arguments):
     assert f"Invalid value for '{arguments[0]}'" in fm("serve", world.classifier, *arguments, code=2).err
 
 
 @pytest.mark.parametrize("package", ["uvicorn", "starlette"])
 def test_without_the_extra(fm, world, package):
-    source = (f"import sys; sys.modules[{package!r}] = None; from fmcli.main import run; "
-              f"run(['serve', {str(world.classifier)!r}, '--port', '0'])")
+    source = (
+        f"import sys; sys.modules[{package!r}] = None; from fmcli.main import run; "
+        f"run(['serve', {str(world.classifier)!r}, '--port', '0'])"
+    )
     said = fm.python(source, code=2).err
     assert said.startswith(f"fm: serving needs {package}")
     assert said.endswith("which is not installed; pip install 'fmkit[serve]' does that\n")
 
 
 def test_help_imports_no_server(fm):
-    source = ("import sys; from fmcli.main import exit_code; exit_code(['serve', '--help']); exit_code(['--help']); "
-              "sys.exit(bool({'uvicorn', 'starlette', 'asyncio'} & set(sys.modules)))")
+    source = (
+        "import sys; from fmcli.main import exit_code; exit_code(['serve', '--help']); exit_code(['--help']); "
+        "sys.exit(bool({'uvicorn', 'starlette', 'asyncio'} & set(sys.modules)))"
+    )
     assert "Score rows over HTTP." in fm.python(source).out

@@ -1,4 +1,5 @@
 """What a round has moved, brought together: against dense arrays of all workers' parameters, to the bit."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +17,15 @@ from fmcore.kernels.cpu import Table
 
 DIM = 12
 EVERY = np.arange(DIM, dtype=np.int32)
-cases = st.fixed_dictionaries({
-    "workers": st.integers(1, 4), "optimizer": st.sampled_from(sorted(SLOTS)), "factors": st.sampled_from([3, 8]),
-    "touched": st.lists(st.sets(st.integers(0, DIM - 1)), min_size=4, max_size=4), "seed": st.integers(0, 99)})
+cases = st.fixed_dictionaries(
+    {
+        "workers": st.integers(1, 4),
+        "optimizer": st.sampled_from(sorted(SLOTS)),
+        "factors": st.sampled_from([3, 8]),
+        "touched": st.lists(st.sets(st.integers(0, DIM - 1)), min_size=4, max_size=4),
+        "seed": st.integers(0, 99),
+    }
+)
 
 
 def filled(seed=0, *, optimizer="adagrad", num_factors=5, feature_dim=DIM):
@@ -41,8 +48,10 @@ def trained(state, touched, rng):
     features = np.array(sorted(touched), np.int32)
     state.begin(features)
     table = state.trainer.table
-    table.put(features, table.take(features) + rng.normal(size=(len(features), table.take(features).shape[1]))
-              .astype(np.float32))
+    table.put(
+        features,
+        table.take(features) + rng.normal(size=(len(features), table.take(features).shape[1])).astype(np.float32),
+    )
     table.bias += rng.normal(size=table.bias.shape).astype(np.float32)
     state.trainer.updates += 3
     return dense(table)

@@ -1,4 +1,5 @@
 """How an epoch is cut into rounds, and what of it a worker trains in each."""
+
 import itertools
 
 import numpy as np
@@ -67,7 +68,7 @@ def trained(parts):
     found = []
     for block, turns, first in parts:
         for turn in turns[first:]:
-            begin, end = block.starts[turn:turn + 2]
+            begin, end = block.starts[turn : turn + 2]
             where = slice(block.batch.indptr[begin], block.batch.indptr[end])
             found.append((block.batch.labels[begin:end].tobytes(), block.batch.indices[where].tobytes()))
     return found
@@ -120,7 +121,7 @@ def test_touched_features_are_those_of_the_mini_batches(dataset, matrix, monkeyp
                 held |= set(range(block.groups.columns))
                 continue
             for turn in turns[begin:]:
-                rows = slice(*block.batch.indptr[block.starts[turn:turn + 2]])
+                rows = slice(*block.batch.indptr[block.starts[turn : turn + 2]])
                 held |= set(block.batch.indices[rows].tolist())
         assert found.tolist() == sorted(held)
         assert all(isinstance(block.groups, Cells) is matrix for block, *_ in parts)

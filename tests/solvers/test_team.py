@@ -1,4 +1,5 @@
 """Teams of workers in one process: one model whatever each of them holds, and what it is worth."""
+
 import gzip
 import random
 from pathlib import Path
@@ -36,8 +37,10 @@ def folder(tmp_path, monkeypatch):
 def weighted(lines):
     """Rows of libsvm text with weights, one of which is 0."""
     rng = random.Random(4)
-    return "".join(f"{label}:{0 if n == 7 else rng.choice((0.5, 1, 3))} {rest}\n" for n, (label, rest) in
-                   enumerate(line.split(" ", 1) for line in lines.splitlines()))
+    return "".join(
+        f"{label}:{0 if n == 7 else rng.choice((0.5, 1, 3))} {rest}\n"
+        for n, (label, rest) in enumerate(line.split(" ", 1) for line in lines.splitlines())
+    )
 
 
 def table(rows, scale=1):
@@ -151,7 +154,8 @@ def test_all_rows_are_trained_once_an_epoch_and_tested_as_by_eval(state, predict
     for epoch in (1, 2, 3):
         assert sum(record["rows"] for record in log.rounds if record["epoch"] == epoch) == ROWS
         assert [record["round"] for record in log.rounds if record["epoch"] == epoch] == list(
-            range(1, 1 + next(record["rounds"] for record in log.rounds if record["epoch"] == epoch)))
+            range(1, 1 + next(record["rounds"] for record in log.rounds if record["epoch"] == epoch))
+        )
     assert log.trained == 3 * ROWS
     assert all(record["bytes_sent"] > 0 and record["workers"] == 4 for record in log.rounds)
     name = {"binary_classifier": "logloss", "regressor": "rmse"}[predictor_type]
@@ -165,8 +169,10 @@ def test_all_rows_are_trained_once_an_epoch_and_tested_as_by_eval(state, predict
 
 def test_early_stopping_keeps_the_best_epoch():
     h = {"linear_lr": 0.5, "factors_lr": 0.5, "num_factors": 4, "lr_schedule": "constant"}
-    found = {trained("x.fm", test="test.svm", epochs=40, early_stopping_patience=2,
-                     resources=team(3, dist_state=state), **h) for state in STATES}
+    found = {
+        trained("x.fm", test="test.svm", epochs=40, early_stopping_patience=2, resources=team(3, dist_state=state), **h)
+        for state in STATES
+    }
     info = api.load("x.fm").info
     losses = [record["test"]["logloss"] for record in info["epochs"]]
     best = int(np.argmin(losses)) + 1
@@ -179,8 +185,11 @@ def test_early_stopping_keeps_the_best_epoch():
 @pytest.mark.parametrize("state", STATES)
 def test_training_that_diverges_says_who_or_begins_again_with_halved_rates(state):
     h = {"predictor_type": "regressor", "optimizer": "sgd", "linear_lr": 4.0, "factors_lr": 4.0}
-    with pytest.raises(DivergedError, match=r"not finite in epoch 1, mini-batch \d+ of \d+; the largest score before "
-                                            r"was .* \(worker \d\); lower the learning rates"):
+    with pytest.raises(
+        DivergedError,
+        match=r"not finite in epoch 1, mini-batch \d+ of \d+; the largest score before "
+        r"was .* \(worker \d\); lower the learning rates",
+    ):
         trained("x.fm", resources=team(3, dist_state=state), **h)
     log = Log()
     trained("x.fm", resources=team(3, dist_state=state), observer=log, on_divergence="halve-lr", **h)
@@ -256,8 +265,16 @@ def test_workers_shuffle_in_ways_of_their_own():
     options, h = ReadOptions(binary=True), resolve(predictor_type="binary_classifier", feature_dim=20)
     files = find(["train.svm"])
     parts = Parts.of([files, files], files, options)
-    orders = Orders(2, parts, Parts.of([[], []], [], options), open_encoder(options.table), h, 1,
-                    Budget(1 << 40, 1 << 40, told=True), "replica")
+    orders = Orders(
+        2,
+        parts,
+        Parts.of([[], []], [], options),
+        open_encoder(options.table),
+        h,
+        1,
+        Budget(1 << 40, 1 << 40, told=True),
+        "replica",
+    )
     blocks = []
     for worker in (Worker(0), Worker(1)):
         assert worker.read(orders).rows == ROWS

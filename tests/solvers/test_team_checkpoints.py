@@ -1,4 +1,5 @@
 """Teams stopped between two rounds and gone on with: by as many workers to the same byte, by another number as well."""
+
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,14 @@ ROWS = 1200
 SETTINGS = {
     **{optimizer: {"optimizer": optimizer} for optimizer in SLOTS},
     "best epoch": {"early_stopping_patience": 2, "linear_lr": 0.4, "factors_lr": 0.4, "lr_schedule": "constant"},
-    "halved": {"predictor_type": "regressor", "optimizer": "sgd", "lr_schedule": "constant", "linear_lr": 4.0,
-               "factors_lr": 4.0, "on_divergence": "halve-lr"},
+    "halved": {
+        "predictor_type": "regressor",
+        "optimizer": "sgd",
+        "lr_schedule": "constant",
+        "linear_lr": 4.0,
+        "factors_lr": 4.0,
+        "on_divergence": "halve-lr",
+    },
 }
 ALONE = api.Resources()
 
@@ -52,8 +59,15 @@ def test_any_number_of_stops_changes_nothing(settings):
         log = Log()
         resources = team(3, dist_state=rng.choice(("replica", "sharded")), threads=rng.choice((1, 2)))
         try:
-            trained("parts.fm", test="test.svm", resources=resources, saving=saving(minutes=rng.choice((None, 0.0))),
-                    stop=After(rng.randint(0, 25)), observer=log, **settings)
+            trained(
+                "parts.fm",
+                test="test.svm",
+                resources=resources,
+                saving=saving(minutes=rng.choice((None, 0.0))),
+                stop=After(rng.randint(0, 25)),
+                observer=log,
+                **settings,
+            )
             break
         except PausedError:
             progress = checkpoint.load("c")[0].progress
@@ -122,8 +136,11 @@ def test_another_number_of_workers_begins_where_the_rows_say():
     log = Log()
     trained("x.fm", test="test.svm", resources=team(4), saving=saving(), observer=log)
     first = log.rounds[0]
-    done = sum(record["rows"] for record in whole.rounds
-               if record["epoch"] == first["epoch"] and record["round"] < first["round"])
+    done = sum(
+        record["rows"]
+        for record in whole.rounds
+        if record["epoch"] == first["epoch"] and record["round"] < first["round"]
+    )
     assert abs(done - state.progress.rows) <= max(record["rows"] for record in whole.rounds)
 
 

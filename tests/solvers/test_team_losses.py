@@ -1,4 +1,5 @@
 """How a team goes on that has lost workers, by an engine that loses them where a test wants it."""
+
 from pathlib import Path
 
 import pytest
@@ -66,15 +67,32 @@ def losing(tmp_path, monkeypatch):
     Path("test.svm").write_text(libsvm_rows(300, 2))
 
     def lose(method, call, **how):
-        monkeypatch.setattr("fmcore.distributed.inprocess.InProcess",
-                            lambda workers, threads: Losing(workers, threads, method, call, **how))
+        monkeypatch.setattr(
+            "fmcore.distributed.inprocess.InProcess",
+            lambda workers, threads: Losing(workers, threads, method, call, **how),
+        )
 
     return lose
 
 
-@pytest.mark.parametrize(("method", "call"), [
-    ("read", 1), ("split_scale", 1), ("settle", 1), ("begin", 1), ("plan", 1), ("train", 1), ("train", 9), ("split", 9),
-    ("merge", 9), ("apply", 1), ("apply", 9), ("next_test", 2), ("judge", 1)])
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("read", 1),
+        ("split_scale", 1),
+        ("settle", 1),
+        ("begin", 1),
+        ("plan", 1),
+        ("train", 1),
+        ("train", 9),
+        ("split", 9),
+        ("merge", 9),
+        ("apply", 1),
+        ("apply", 9),
+        ("next_test", 2),
+        ("judge", 1),
+    ],
+)
 def test_the_model_is_the_same(losing, method, call):
     expected = trained("a.fm", test="test.svm", resources=team(3))
     losing(method, call)

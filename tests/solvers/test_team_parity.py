@@ -3,6 +3,7 @@
 With the learning rates that are the default one machine knows these rows by heart after an epoch, and whoever learns
 less of them looks the better for it. That rates have to grow with the workers shows where they are small.
 """
+
 import clicks
 import numpy as np
 import pytest
@@ -42,8 +43,12 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clicks")
     rows = clicks.generated(ROWS, 1, SCALE)
     few = rows.take(slice(0, SORTED_ROWS))
-    files = {"train": rows, "test": clicks.generated(TEST_ROWS, 2, SCALE), "few": few,
-             "sorted": few.take(np.argsort(few.labels, kind="stable"))}
+    files = {
+        "train": rows,
+        "test": clicks.generated(TEST_ROWS, 2, SCALE),
+        "few": few,
+        "sorted": few.take(np.argsort(few.labels, kind="stable")),
+    }
     for name, batch in files.items():
         (folder / name).write_bytes(recordio.encode(batch, clicks.feature_dim(SCALE)))
     clicks.forget()
@@ -53,21 +58,28 @@ def folder(tmp_path_factory):
 def losses(folder, resources, name="train", **hyperparameters):
     """The test loss after each epoch."""
     log = Log()
-    trained(folder / "x.fm", [str(folder / name)], test=str(folder / "test"), resources=resources, observer=log,
-            **hyperparameters)
+    trained(
+        folder / "x.fm",
+        [str(folder / name)],
+        test=str(folder / "test"),
+        resources=resources,
+        observer=log,
+        **hyperparameters,
+    )
     return np.array([record["test"]["logloss"] for record in log.epochs])
 
 
 @pytest.fixture(scope="module")
 def alone(folder):
     """Test losses of one machine: rates -> (seeds, epochs)."""
-    return {rates: np.array([losses(folder, ALONE, seed=seed, **h) for seed in SEEDS[rates]])
-            for rates, h in RATES.items()}
+    return {
+        rates: np.array([losses(folder, ALONE, seed=seed, **h) for seed in SEEDS[rates]]) for rates, h in RATES.items()
+    }
 
 
 def marks(found, alone):
     """Which of the two marks are met by the mean loss over seeds, of some of those that one machine was given."""
-    ratio = found.mean(0) / alone[:len(found)].mean(0)
+    ratio = found.mean(0) / alone[: len(found)].mean(0)
     return bool(ratio[0] <= FIRST), bool(ratio[2] <= THIRD)
 
 

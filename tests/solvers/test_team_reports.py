@@ -1,4 +1,5 @@
 """What a team has to tell of its rows: as one who reads them alone, whoever of the workers has read what."""
+
 import gzip
 import random
 from dataclasses import replace
@@ -124,10 +125,15 @@ def test_negative_labels_of_two_kinds_are_refused_whatever_is_done_about_errors(
         told(names, ["good.svm"], replace(SKIP, on_error="fail"), team(1), shuffle=False)
 
 
-@pytest.mark.parametrize(("rows", "said"), [
-    ([10, 10, 12], []), ([10, 0, 12, 0], ["2 of 4 workers have no rows"]),
-    ([1000, 1000, 4000], ["one worker has 4,000 rows where the mean is 2,000"])])
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([10, 10, 12], []),
+        ([10, 0, 12, 0], ["2 of 4 workers have no rows"]),
+        ([1000, 1000, 4000], ["one worker has 4,000 rows where the mean is 2,000"]),
+    ],
+)
 def test_uneven_rows_are_noted(rows, said):
     report = Report()
     note_skew(report, rows)
-    assert [note[:len(start)] for note, start in zip(report.notes, said, strict=True)] == said
+    assert [note[: len(start)] for note, start in zip(report.notes, said, strict=True)] == said

@@ -1,4 +1,5 @@
 """What the machine has to give: memory and processors, with containers' limits; sizes as people write them."""
+
 import os
 import platform
 from contextlib import suppress
@@ -13,9 +14,19 @@ from fmcore.system.memory import default_limit, parse_size
 from fmcore.system.threads import default_threads
 
 
-@pytest.mark.parametrize(("text", "size"), [
-    ("0", 0), ("500", 500), ("1K", 1024), ("1.5GiB", 3 << 29), ("8 gb", 8 << 30), (" 2m ", 2 << 20), ("3T", 3 << 40),
-    (64, 64)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("500", 500),
+        ("1K", 1024),
+        ("1.5GiB", 3 << 29),
+        ("8 gb", 8 << 30),
+        (" 2m ", 2 << 20),
+        ("3T", 3 << 40),
+        (64, 64),
+    ],
+)
 def test_sizes(text, size):
     assert parse_size(text) == size
 
@@ -89,11 +100,19 @@ def test_systems_that_tell_less(tmp_path, monkeypatch):
     assert memory.default_limit() >= 1 << 24
 
 
-@pytest.mark.parametrize(("files", "count"), [
-    ({}, 8), ({"cpu.max": "max 100000\n"}, 8), ({"cpu.max": "250000 100000\n"}, 3),
-    ({"cpu.max": "20000 100000\n"}, 1), ({"cpu.max": "6400000 100000\n"}, 8), ({"cpu.max": "odd\n"}, 8),
-    ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
-    ({"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2)])
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "250000 100000\n"}, 3),
+        ({"cpu.max": "20000 100000\n"}, 1),
+        ({"cpu.max": "6400000 100000\n"}, 8),
+        ({"cpu.max": "odd\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
+    ],
+)
 def test_threads_by_affinity_and_quota(tmp_path, monkeypatch, files, count):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: range(8), raising=False)
     write(tmp_path, files)

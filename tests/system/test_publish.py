@@ -40,6 +40,7 @@ def write_and_raise(path, error):
 
 def failing_file(monkeypatch, error):
     """Let every file fail so when it is opened."""
+
     class Failing(publish._File):
         def __init__(self, file, mode, shown):
             with publish.explained(shown):
@@ -78,10 +79,13 @@ def test_a_new_file_that_fails_never_appears(tmp_path):
 
 def writer(target):
     """A process that has begun to write to the target, and ends when a line comes."""
-    code = ("import sys\nfrom fmcore.system import publish\nwith publish.whole(sys.argv[1]) as handle:\n"
-            "    handle.write(b'its own'); handle.flush(); print('ready', flush=True); input()")
-    process = subprocess.Popen([sys.executable, "-c", code, target], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               cwd=ROOT)
+    code = (
+        "import sys\nfrom fmcore.system import publish\nwith publish.whole(sys.argv[1]) as handle:\n"
+        "    handle.write(b'its own'); handle.flush(); print('ready', flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, target], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
     assert process.stdout.readline() == b"ready\n"
     return process
 
@@ -166,9 +170,16 @@ def test_mode_link_and_umask_are_kept(target):
     assert stat.S_IMODE(target.with_name("fresh").stat().st_mode) == 0o640
 
 
-@pytest.mark.parametrize(("name", "says"), [
-    ("nowhere/model", "there is no folder"), ("model/x", "Not a directory"), ("", "Not a directory|folder"),
-    (".", "it is a folder"), ("a\0b", "embedded null")])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nowhere/model", "there is no folder"),
+        ("model/x", "Not a directory"),
+        ("", "Not a directory|folder"),
+        (".", "it is a folder"),
+        ("a\0b", "embedded null"),
+    ],
+)
 def test_what_cannot_be_written_is_said_before_the_work(target, name, says):
     with pytest.raises(UsageError, match=says), publish.whole(f"{target.parent}/{name}"):
         pytest.fail("the work began")
@@ -194,12 +205,13 @@ def test_a_full_device_is_a_lack_of_a_resource():
 
 
 def test_a_file_beyond_the_limit_leaves_the_old_one(target):
-    code = ("import resource, sys\nfrom fmcore import errors\nfrom fmcore.system import publish\n"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-            "try:\n    with publish.whole(sys.argv[1]) as handle:\n        handle.write(bytes(200_000))\n"
-            "except errors.ResourceError as error:\n    print(error)\n    sys.exit(error.exit_code)")
-    done = subprocess.run([sys.executable, "-c", code, target], capture_output=True, check=False, text=True,
-                          cwd=ROOT)
+    code = (
+        "import resource, sys\nfrom fmcore import errors\nfrom fmcore.system import publish\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n    with publish.whole(sys.argv[1]) as handle:\n        handle.write(bytes(200_000))\n"
+        "except errors.ResourceError as error:\n    print(error)\n    sys.exit(error.exit_code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, target], capture_output=True, check=False, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (6, "")
     assert "model cannot be written: the file would exceed the largest size allowed" in done.stdout
     assert left(target) == (["model"], b"old")
@@ -212,9 +224,15 @@ def test_a_disk_full_when_the_file_is_opened(target, monkeypatch):
     assert left(target) == (["model"], b"old")
 
 
-@pytest.mark.parametrize(("number", "kind", "why"), [
-    (errno.ENOSPC, ResourceError, "the disk is full"), (errno.EDQUOT, ResourceError, "the disk quota is used up"),
-    (errno.EIO, ResourceError, "the disk reports an error"), (errno.ESTALE, UsageError, os.strerror(errno.ESTALE))])
+@pytest.mark.parametrize(
+    ("number", "kind", "why"),
+    [
+        (errno.ENOSPC, ResourceError, "the disk is full"),
+        (errno.EDQUOT, ResourceError, "the disk quota is used up"),
+        (errno.EIO, ResourceError, "the disk reports an error"),
+        (errno.ESTALE, UsageError, os.strerror(errno.ESTALE)),
+    ],
+)
 def test_a_disk_that_fails_only_when_all_is_written(target, monkeypatch, number, kind, why):
     def fail(*args):
         raise OSError(number, os.strerror(number))
@@ -240,8 +258,9 @@ def test_files_of_nested_blocks_appear_together(target):
     assert {str(first), str(second), str(target)} <= set(publish.renamed())
 
 
-@pytest.mark.parametrize(("error", "names"), [
-    (ValueError, ["model"]), (KeyboardInterrupt, ["model"]), (BrokenPipeError, ["first", "model"])])
+@pytest.mark.parametrize(
+    ("error", "names"), [(ValueError, ["model"]), (KeyboardInterrupt, ["model"]), (BrokenPipeError, ["first", "model"])]
+)
 def test_files_of_nested_blocks_that_fail(target, error, names):
     def one_whole_and_one_half():
         with publish.all_or_none(), publish.whole(target):
@@ -312,12 +331,19 @@ def test_an_interrupt_between_creating_the_file_and_having_it(target, monkeypatc
 
 
 def test_preparing_removes_what_killed_processes_left_of_this_file_alone(target):
-    for name in (".model.0123456789ab.tmp", ".model.0123456789ab.tmp.x", ".models.0123456789ab.tmp",
-                 ".model.new.tmp", "model.tmp"):
+    for name in (
+        ".model.0123456789ab.tmp",
+        ".model.0123456789ab.tmp.x",
+        ".models.0123456789ab.tmp",
+        ".model.new.tmp",
+        "model.tmp",
+    ):
         (target.parent / name).write_bytes(b"part")
     publish.prepare(target)
-    assert left(target) == ([".model.0123456789ab.tmp.x", ".model.new.tmp", ".models.0123456789ab.tmp", "model",
-                             "model.tmp"], b"old")
+    assert left(target) == (
+        [".model.0123456789ab.tmp.x", ".model.new.tmp", ".models.0123456789ab.tmp", "model", "model.tmp"],
+        b"old",
+    )
     publish.prepare(target.with_name("new"))
     assert not target.with_name("new").exists()
 
@@ -331,9 +357,14 @@ def test_preparing_leaves_remains_that_may_be_of_another_file(tmp_path):
     assert not remains.exists()
 
 
-@pytest.mark.parametrize(("path", "said"), [
-    ("-", "standard output cannot be written again and again"), ("/dev/null", "it is not a regular file"),
-    ("no/x", "there is no folder")])
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("-", "standard output cannot be written again and again"),
+        ("/dev/null", "it is not a regular file"),
+        ("no/x", "there is no folder"),
+    ],
+)
 def test_preparing_refuses_what_cannot_be_replaced(path, said):
     with pytest.raises(UsageError, match=said):
         publish.prepare(path)

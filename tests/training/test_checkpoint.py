@@ -1,4 +1,5 @@
 """Checkpoints: training that is killed or stopped and begun again gives the model of one that was not, to the byte."""
+
 import os
 import random
 import subprocess
@@ -118,8 +119,11 @@ def test_any_number_of_stops_at_any_moment_change_nothing(run, tmp_path, setting
 def test_killed_at_random_moments(tmp_path, settings, limit):
     (tmp_path / "train.svm").write_text(libsvm_rows(800, 1, features=200))
     (tmp_path / "test.svm").write_text(libsvm_rows(80, 2, features=200))
-    names = {"settings": SETTINGS[settings], "limit": limit,
-             "test": 'api.Data(["test.svm"])' if settings == "best epoch" else None}
+    names = {
+        "settings": SETTINGS[settings],
+        "limit": limit,
+        "test": 'api.Data(["test.svm"])' if settings == "best epoch" else None,
+    }
 
     def start(model, path):
         script = SCRIPT.format(model=model, checkpoint=path, **names)
@@ -195,12 +199,18 @@ def test_a_stop_before_the_first_mini_batch_publishes_nothing(run, tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals
-@pytest.mark.parametrize(("change", "said"), [
-    ({"settings": {"epochs": 9, "linear_lr": 0.2}}, "epochs was 8 and is 9, linear_lr was 0.05 and is 0.2; remove it"),
-    ({"tested": False}, "test rows was given and is none;"),
-    ({"rows": "other.svm"}, "rows was 350 and is 349, non-zeros was "),
-    ({"rows": "labels.svm"}, "mean label was "),
-])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"settings": {"epochs": 9, "linear_lr": 0.2}},
+            "epochs was 8 and is 9, linear_lr was 0.05 and is 0.2; remove it",
+        ),
+        ({"tested": False}, "test rows was given and is none;"),
+        ({"rows": "other.svm"}, "rows was 350 and is 349, non-zeros was "),
+        ({"rows": "labels.svm"}, "mean label was "),
+    ],
+)
 def test_a_checkpoint_of_another_training_is_refused(run, tmp_path, change, said):
     lines = libsvm_rows(ROWS, 1).splitlines(keepends=True)
     (tmp_path / "other.svm").write_text("".join(lines[:-1]))
@@ -238,9 +248,17 @@ def test_damage_is_found_and_named(run, tmp_path):
             run("y.fm", checkpoint="c")
 
 
-@pytest.mark.parametrize(("path", "said"), [
-    ("no/c", "there is no folder"), (".", "it is a folder"), ("-", "standard output cannot be written again"),
-    ("pipe", "not a regular file"), ("y.fm", "named for two outputs"), ("", "the name of an output is empty")])
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("no/c", "there is no folder"),
+        (".", "it is a folder"),
+        ("-", "standard output cannot be written again"),
+        ("pipe", "not a regular file"),
+        ("y.fm", "named for two outputs"),
+        ("", "the name of an output is empty"),
+    ],
+)
 def test_paths_that_cannot_be_written_are_refused_before_any_work(run, tmp_path, path, said):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "train.svm").write_text("no rows")

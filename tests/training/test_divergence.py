@@ -1,4 +1,5 @@
 """Training that leaves the finite numbers: said with its place and never published, or tried again at lower rates."""
+
 import numpy as np
 import pytest
 from rows import random_rows, small_model
@@ -49,7 +50,7 @@ def test_the_first_bad_mini_batch_is_named_in_any_slice(monkeypatch):
     """A row of a huge value turns up in one mini-batch; the order is that of the rows."""
     monkeypatch.setattr("fmcore.rows.slices.ROWS", 15)
     rows = random_rows(50, classes=False)
-    rows.values[rows.indptr[33]:rows.indptr[34]] = 3e30
+    rows.values[rows.indptr[33] : rows.indptr[34]] = 3e30
     assert rows.indptr[33] < rows.indptr[34]
     with pytest.raises(DivergedError, match=r"epoch 1, mini-batch 7 of 10; the largest score before was [\d.]+;"):
         trained(rows, shuffle=False, feature_scaling="none", linear_lr=1e-3, factors_lr=1e-3)
@@ -58,8 +59,21 @@ def test_the_first_bad_mini_batch_is_named_in_any_slice(monkeypatch):
 def test_a_weight_that_no_later_score_shows(fm):
     """The only mini-batch scores well, and its step goes beyond float32."""
     fm.write("x.svm", "1 0:1 3:1\n" * 4)
-    options = (*REGRESSOR, "--epochs", 1, "--linear-lr", 3e38, "--bias-lr", 0, "--bias-init-method", "constant",
-               "--bias-init-value", 1000, "-o", "x.fm")
+    options = (
+        *REGRESSOR,
+        "--epochs",
+        1,
+        "--linear-lr",
+        3e38,
+        "--bias-lr",
+        0,
+        "--bias-init-method",
+        "constant",
+        "--bias-init-value",
+        1000,
+        "-o",
+        "x.fm",
+    )
     said = fm("train", "x.svm", *options, code=5).err
     assert last_line(said).startswith("fm: in epoch 1, linear[0] is -inf, and a model holds finite numbers only; lower")
     said = fm("train", "x.svm", *options, "--checkpoint", "c", code=5).err
@@ -83,11 +97,26 @@ def test_what_comes_out_is_training_with_the_halved_rates(fm):
     halvings = model.info["halved"]
     assert halvings
     assert set(halvings) == {1}
-    factor = 0.5**len(halvings)
+    factor = 0.5 ** len(halvings)
     assert f"epoch 1 begins again, with learning rates of {factor:g} times those given" in said
     assert said.count(" begins again, ") == len(halvings)
-    fm("train", "x.svm", *REGRESSOR, "--lr-schedule", "constant", "--linear-lr", 8 * factor, "--factors-lr", 8 * factor,
-       "--bias-lr", factor, "--epochs", 3, "-o", "b.fm")
+    fm(
+        "train",
+        "x.svm",
+        *REGRESSOR,
+        "--lr-schedule",
+        "constant",
+        "--linear-lr",
+        8 * factor,
+        "--factors-lr",
+        8 * factor,
+        "--bias-lr",
+        factor,
+        "--epochs",
+        3,
+        "-o",
+        "b.fm",
+    )
     plain = modelfile.load(fm.folder / "b.fm")
     assert "halved" not in plain.info
     assert model.factors.tolist() == plain.factors.tolist()
@@ -134,8 +163,26 @@ def test_a_later_epoch_goes_back_to_the_one_before():
 
 def test_a_weight_that_no_later_score_shows_is_found_at_the_epochs_end(fm):
     fm.write("x.svm", "1 0:1 3:1\n" * 4)
-    fm("train", "x.svm", *REGRESSOR, *HALVE, "--epochs", 1, "--linear-lr", 5e36, "--factors-lr", 0, "--bias-lr", 0,
-       "--bias-init-method", "constant", "--bias-init-value", 1000, "-o", "x.fm")
+    fm(
+        "train",
+        "x.svm",
+        *REGRESSOR,
+        *HALVE,
+        "--epochs",
+        1,
+        "--linear-lr",
+        5e36,
+        "--factors-lr",
+        0,
+        "--bias-lr",
+        0,
+        "--bias-init-method",
+        "constant",
+        "--bias-init-value",
+        1000,
+        "-o",
+        "x.fm",
+    )
     model = modelfile.load(fm.folder / "x.fm", verify=True)
     assert model.info["halved"]
     assert np.abs(model.linear).max() > 1e38
@@ -151,5 +198,7 @@ def test_ten_halvings_are_enough():
 
 def test_pipes_are_read_once(fm):
     said = fm("train", "--input-mode", "pipe", "--train", "x", *REGRESSOR, *HALVE, "-o", "x.fm", code=2).err
-    assert said == ("fm: on_divergence is halve-lr, which trains an epoch again, but the rows of a pipe come once; "
-                    "give files, or take fail\n")
+    assert said == (
+        "fm: on_divergence is halve-lr, which trains an epoch again, but the rows of a pipe come once; "
+        "give files, or take fail\n"
+    )

@@ -1,4 +1,5 @@
 """Speed costs no quality: the fast kernels reach what the slow reference reaches, on real data and on clicks."""
+
 import clicks
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def test_the_fast_kernels_are_as_good_as_the_reference(real_data, name):
 
 def test_clicks_are_the_same_each_time_and_longer_sets_begin_with_shorter_ones():
     few, more = clicks.generated(100), clicks.generated(300)
-    np.testing.assert_array_equal(few.indices, more.indices[:len(few.indices)])
+    np.testing.assert_array_equal(few.indices, more.indices[: len(few.indices)])
     np.testing.assert_array_equal(few.labels, more.labels[:100])
     assert (clicks.generated(100, seed=1).indices != few.indices).any()
 

@@ -1,4 +1,5 @@
 """Training stopped between any two slices, within epochs and tests, and gone on with: the same model to the byte."""
+
 import random
 from pathlib import Path
 
@@ -23,8 +24,14 @@ SETTINGS = {
     "adam": {"optimizer": "adam"},
     "rowwise_adagrad": {"optimizer": "rowwise_adagrad"},
     "best epoch": {"early_stopping_patience": 2, "linear_lr": 0.4, "factors_lr": 0.4},
-    "halved": {"predictor_type": "regressor", "optimizer": "sgd", "lr_schedule": "constant", "linear_lr": 2.0,
-               "factors_lr": 2.0, "on_divergence": "halve-lr"},
+    "halved": {
+        "predictor_type": "regressor",
+        "optimizer": "sgd",
+        "lr_schedule": "constant",
+        "linear_lr": 2.0,
+        "factors_lr": 2.0,
+        "on_divergence": "halve-lr",
+    },
 }
 
 
@@ -40,8 +47,15 @@ def run(tmp_path, monkeypatch):
     def train(name="x.fm", settings=SETTINGS["adagrad"], *, saving=None, limit=1 << 30, threads=1, **options):
         h = resolve(**{"predictor_type": "binary_classifier", "epochs": 5, "mini_batch_size": SIZE, **settings})
         checkpoint = None if saving is None else api.Saving("c", resumable=True, **saving)
-        api.train(api.Data(["train.svm"]), h, name, test=api.Data(["test.svm"]), checkpoint=checkpoint,
-                  resources=api.Resources(threads, limit), **options)
+        api.train(
+            api.Data(["train.svm"]),
+            h,
+            name,
+            test=api.Data(["test.svm"]),
+            checkpoint=checkpoint,
+            resources=api.Resources(threads, limit),
+            **options,
+        )
         return Path(name)
 
     return train
@@ -68,9 +82,16 @@ class Log(Observer):
 
 
 # ------------------------------------------------------------------------------------------------------------ slices
-@pytest.mark.parametrize(("rows", "non_zeros", "size", "factors", "expected"), [
-    (131072, 39 * 131072, 256, 8, 64), (131072, 39 * 131072, 256, 64, 13), (1677, 16_770_000, 256, 8, 1),
-    (10, 0, 3, 8, 5461), (5, 5, 2**31 - 1, 8, 1)])
+@pytest.mark.parametrize(
+    ("rows", "non_zeros", "size", "factors", "expected"),
+    [
+        (131072, 39 * 131072, 256, 8, 64),
+        (131072, 39 * 131072, 256, 64, 13),
+        (1677, 16_770_000, 256, 8, 1),
+        (10, 0, 3, 8, 5461),
+        (5, 5, 2**31 - 1, 8, 1),
+    ],
+)
 def test_a_slice_is_bounded_in_rows_and_in_work(rows, non_zeros, size, factors, expected):
     assert slice_size(rows, non_zeros, size, factors) == expected
 
@@ -95,8 +116,15 @@ def test_any_number_of_stops_between_slices_changes_nothing(run, settings, limit
     while True:
         log = Log()
         try:
-            run("parts.fm", settings, limit=limit, saving={"minutes": minutes}, threads=rng.choice((1, 2)),
-                stop=After(rng.randint(0, 9)), observer=log)
+            run(
+                "parts.fm",
+                settings,
+                limit=limit,
+                saving={"minutes": minutes},
+                threads=rng.choice((1, 2)),
+                stop=After(rng.randint(0, 9)),
+                observer=log,
+            )
             break
         except PausedError as error:
             stops += 1
@@ -145,8 +173,11 @@ def test_nothing_is_trained_twice(run):
 def test_a_stop_while_testing_trains_no_row_again(run):
     """Asked before each epoch, after each slice but the last, and before each batch of test rows."""
     slices_an_epoch = 3 * 4 + 2
-    with pytest.raises(PausedError, match=r"^interrupted in epoch 1 after 350 rows; saved to c; run the same command "
-                                           r"with --resume$"):
+    with pytest.raises(
+        PausedError,
+        match=r"^interrupted in epoch 1 after 350 rows; saved to c; run the same command "
+        r"with --resume$",
+    ):
         run(saving={}, stop=After(slices_an_epoch))
     assert checkpoint.load("c")[0].progress.rows == ROWS
     log = Log()
@@ -169,9 +200,15 @@ def test_whether_there_is_a_checkpoint_and_may_be(run):
     assert log.reasons == ["there is no checkpoint c to go on from"]
 
 
-@pytest.mark.parametrize(("schedule", "epochs", "refused"), [
-    ("constant", 7, None), ("constant", 4, None), ("constant", 2, "epochs was 5 and is 2"),
-    ("linear", 7, "epochs was 5 and is 7")])
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "refused"),
+    [
+        ("constant", 7, None),
+        ("constant", 4, None),
+        ("constant", 2, "epochs was 5 and is 2"),
+        ("linear", 7, "epochs was 5 and is 7"),
+    ],
+)
 @pytest.mark.parametrize("settings", ["best epoch", "adagrad"])
 def test_other_epochs_where_no_learning_rate_depends_on_their_number(run, settings, schedule, epochs, refused):
     given = {**SETTINGS[settings], "lr_schedule": schedule}
@@ -205,7 +242,7 @@ def test_any_damage_is_found(run):
     whole, rng = Path("c").read_bytes(), random.Random(7)
     for _ in range(40):
         at, bit = rng.randrange(len(whole)), 1 << rng.randrange(8)
-        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1:]):
+        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :]):
             Path("c").write_bytes(damaged)
             with pytest.raises(ModelError, match=r"^c: "):
                 run("x.fm", SETTINGS["best epoch"], saving={})

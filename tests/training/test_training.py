@@ -1,4 +1,5 @@
 """Blocks, the data set, the loop over epochs."""
+
 import itertools
 import threading
 from dataclasses import replace
@@ -84,7 +85,8 @@ def test_shuffling_follows_the_seed_and_can_be_left_out():
         object.__setattr__(model.hyperparameters, "seed", seed)
         object.__setattr__(model.hyperparameters, "shuffle", shuffle)
         models.setdefault((seed, shuffle), []).append(
-            train(model, load(batch, model.hyperparameters, backend), backend))
+            train(model, load(batch, model.hyperparameters, backend), backend)
+        )
     assert same(*models[0, True])
     assert not same(models[0, True][0], models[1, True][0])
     assert not same(models[0, True][0], models[0, False][0])

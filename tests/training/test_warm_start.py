@@ -1,4 +1,5 @@
 """Going on from a trained model: n epochs, then m more, are n + m; tables grow; what does not fit is refused."""
+
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,13 @@ from fmcore.rows import blocks
 from fmcore.training.warmstart import grown
 
 OPTIMIZERS = {
-    "adagrad": {}, "rowwise_adagrad": {"optimizer": "rowwise_adagrad"},
+    "adagrad": {},
+    "rowwise_adagrad": {"optimizer": "rowwise_adagrad"},
     "adam": {"optimizer": "adam", "linear_lr": 0.01, "factors_lr": 0.01},
-    "sgd": {"optimizer": "sgd", "linear_lr": 1e-3, "factors_lr": 1e-3}, "no linear": {"use_linear": False},
-    "unscaled": {"feature_scaling": "none", "linear_lr": 1e-4, "factors_lr": 1e-5}}
+    "sgd": {"optimizer": "sgd", "linear_lr": 1e-3, "factors_lr": 1e-3},
+    "no linear": {"use_linear": False},
+    "unscaled": {"feature_scaling": "none", "linear_lr": 1e-4, "factors_lr": 1e-5},
+}
 
 
 def wild_rows(rows, seed):
@@ -29,7 +33,7 @@ def wild_rows(rows, seed):
     for line in libsvm_rows(rows, seed, classes=False).splitlines():
         label, *features = line.split()
         pairs = [feature.split(":") for feature in features]
-        lines.append(" ".join([label, *(f"{index}:{float(value) * 1.9**int(index):.3f}" for index, value in pairs)]))
+        lines.append(" ".join([label, *(f"{index}:{float(value) * 1.9 ** int(index):.3f}" for index, value in pairs)]))
     return "\n".join(lines) + "\n"
 
 
@@ -144,12 +148,12 @@ def test_a_state_follows_its_features_to_another_scale(optimizer):
     gradients = rng.normal(size=6).astype(np.float32)
     raw = model.linear.copy()
     for slot in SLOTS[optimizer]:
-        model.state[f"{slot}.linear"] = (gradients / before)**DEGREES[slot]
+        model.state[f"{slot}.linear"] = (gradients / before) ** DEGREES[slot]
     model.state["feature_scale"] = before
     rescaled(model, after, 6)
     np.testing.assert_array_equal(model.linear, raw * after)
     for slot in SLOTS[optimizer]:
-        np.testing.assert_allclose(model.state[f"{slot}.linear"], (gradients / after)**DEGREES[slot], rtol=1e-6)
+        np.testing.assert_allclose(model.state[f"{slot}.linear"], (gradients / after) ** DEGREES[slot], rtol=1e-6)
     assert unscaled(model, after).linear.tolist() == raw.tolist()
 
 
@@ -159,8 +163,12 @@ def test_a_scale_never_shrinks_and_may_be_given_up(run):
     later = run("b.fm", {"epochs": 1}, "a.fm", rows="small.svm").state["feature_scale"]
     assert later[3] == 1024 > scale[3]
     assert np.delete(later, 3).tolist() == np.delete(scale, 3).tolist()
-    assert "feature_scale" not in run("c.fm", {"epochs": 1, "feature_scaling": "none", "linear_lr": 1e-6,
-                                               "factors_lr": 1e-7}, "a.fm").state
+    assert (
+        "feature_scale"
+        not in run(
+            "c.fm", {"epochs": 1, "feature_scaling": "none", "linear_lr": 1e-6, "factors_lr": 1e-7}, "a.fm"
+        ).state
+    )
 
 
 # -------------------------------------------------------------------------------------------- what is kept and refused
@@ -179,12 +187,18 @@ def test_learning_rates_go_on_as_divergence_left_them(run):
     assert api.continued(model, {}, {})[0].linear_lr == 99 * 0.5**halvings
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ({"num_factors": 4}, "num_factors is 4, and 8 in the model"),
-    ({"optimizer": "adam", "predictor_type": "binary_classifier"},
-     "predictor_type is binary_classifier, and regressor in the model, optimizer is adam, and adagrad in the model"),
-    ({"use_linear": False}, "use_linear is False, and True in the model"),
-    ({"feature_dim": 19}, "feature_dim is 19, but the model to go on from has 20 features")])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"num_factors": 4}, "num_factors is 4, and 8 in the model"),
+        (
+            {"optimizer": "adam", "predictor_type": "binary_classifier"},
+            "predictor_type is binary_classifier, and regressor in the model, optimizer is adam, and adagrad in the model",
+        ),
+        ({"use_linear": False}, "use_linear is False, and True in the model"),
+        ({"feature_dim": 19}, "feature_dim is 19, but the model to go on from has 20 features"),
+    ],
+)
 def test_other_hyperparameters_are_refused(run, given, said):
     model = run("a.fm", {"epochs": 1})
     assert api.continued(model, {"num_factors": 8, "optimizer": "adagrad", "use_linear": True, "feature_dim": 20}, {})

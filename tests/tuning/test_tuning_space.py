@@ -1,4 +1,5 @@
 """Ranges, choices and spaces: what may be searched, what is refused, and the grid over it."""
+
 import itertools
 
 import pytest
@@ -15,45 +16,71 @@ CLASSES = {"predictor_type": "binary_classifier"}
 RATINGS = {"predictor_type": "regressor"}
 
 
-@pytest.mark.parametrize(("text", "found"), [
-    ("factors_lr=1e-3:0.5:log", ("factors_lr", Range(1e-3, 0.5, log=True))),
-    ("factors-lr=0:1", ("factors_lr", Range(0.0, 1.0))),
-    ("num_factors=2:64:log:int", ("num_factors", Range(2, 64, log=True, integer=True))),
-    ("epochs=1:5", ("epochs", Range(1, 5, integer=True))),
-    ("bias_init_value=-1:1", ("bias_init_value", Range(-1.0, 1.0))),
-    ("mini_batch_size=16:256:int", ("mini_batch_size", Range(16, 256, integer=True)))])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("factors_lr=1e-3:0.5:log", ("factors_lr", Range(1e-3, 0.5, log=True))),
+        ("factors-lr=0:1", ("factors_lr", Range(0.0, 1.0))),
+        ("num_factors=2:64:log:int", ("num_factors", Range(2, 64, log=True, integer=True))),
+        ("epochs=1:5", ("epochs", Range(1, 5, integer=True))),
+        ("bias_init_value=-1:1", ("bias_init_value", Range(-1.0, 1.0))),
+        ("mini_batch_size=16:256:int", ("mini_batch_size", Range(16, 256, integer=True))),
+    ],
+)
 def test_ranges(text, found):
     assert parse_range(text) == found
 
 
-@pytest.mark.parametrize(("text", "problem"), [
-    ("epochs", "expected NAME=low:high"), ("epochs=", "expected NAME=low:high"),
-    ("epochs=5", "expected epochs=low:high"),
-    ("epochs=5:", "expected epochs=low:high"), ("epochs=1:5:lin", ":log, :int or both"),
-    ("epochs=1:5:log:log", ":log, :int or both"), ("epochs=5:5", "below"), ("epochs=9:5", "below"),
-    ("epochs=0:5", "at least 1"), ("epochs=1:2.5", "expected an integer"),
-    ("factors_lr=0:1:log", "above 0"),
-    ("factors_lr=nan:1", "expected a number"), ("factors_lr=0:inf", "expected a number"),
-    ("epochs=1:x", "an integer"),
-    ("factors_lr=0.1:1:int", "no integer"), ("optimizer=a:b", "--choice"), ("use_bias=0:1", "--choice"),
-    ("mini_batch_size=auto:64", "must be a number"), ("clip_gradient=0:1", "above 0"),
-    ("epoch=1:5", "cannot be searched"),
-    ("seed=1:5", "cannot be searched"), ("predictor_type=1:2", "cannot be searched"), ("feature_dim=1:2", "cannot be")])
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("epochs", "expected NAME=low:high"),
+        ("epochs=", "expected NAME=low:high"),
+        ("epochs=5", "expected epochs=low:high"),
+        ("epochs=5:", "expected epochs=low:high"),
+        ("epochs=1:5:lin", ":log, :int or both"),
+        ("epochs=1:5:log:log", ":log, :int or both"),
+        ("epochs=5:5", "below"),
+        ("epochs=9:5", "below"),
+        ("epochs=0:5", "at least 1"),
+        ("epochs=1:2.5", "expected an integer"),
+        ("factors_lr=0:1:log", "above 0"),
+        ("factors_lr=nan:1", "expected a number"),
+        ("factors_lr=0:inf", "expected a number"),
+        ("epochs=1:x", "an integer"),
+        ("factors_lr=0.1:1:int", "no integer"),
+        ("optimizer=a:b", "--choice"),
+        ("use_bias=0:1", "--choice"),
+        ("mini_batch_size=auto:64", "must be a number"),
+        ("clip_gradient=0:1", "above 0"),
+        ("epoch=1:5", "cannot be searched"),
+        ("seed=1:5", "cannot be searched"),
+        ("predictor_type=1:2", "cannot be searched"),
+        ("feature_dim=1:2", "cannot be"),
+    ],
+)
 def test_ranges_that_are_refused(text, problem):
     with pytest.raises(UsageError, match=problem):
         parse_range(text)
 
 
-@pytest.mark.parametrize(("text", "values"), [
-    ("mini_batch_size=auto,64", (None, 64)), ("clip_gradient=none,1", (None, 1.0)),
-    ("use_linear=true,false", (True, False)),
-    ("optimizer=sgd, adam,sgd", ("sgd", "adam")), ("num_factors=4", (4,))])
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("mini_batch_size=auto,64", (None, 64)),
+        ("clip_gradient=none,1", (None, 1.0)),
+        ("use_linear=true,false", (True, False)),
+        ("optimizer=sgd, adam,sgd", ("sgd", "adam")),
+        ("num_factors=4", (4,)),
+    ],
+)
 def test_choices(text, values):
     assert parse_choice(text) == (text.partition("=")[0], Choice(values))
 
 
-@pytest.mark.parametrize("text", ["optimizer=rprop", "epochs=1,,2", "epochs=1,0", "use_bias=maybe", "optimizer=",
-                                  "x=1"])
+@pytest.mark.parametrize(
+    "text", ["optimizer=rprop", "epochs=1,,2", "epochs=1,0", "use_bias=maybe", "optimizer=", "x=1"]
+)
 def test_choices_that_are_refused(text):
     with pytest.raises(UsageError):
         parse_choice(text)
@@ -94,11 +121,15 @@ def test_a_given_init_number_settles_its_method():
     assert [name for name in space.dimensions if name.startswith("factors_init")] == []
 
 
-@pytest.mark.parametrize(("named", "fixed", "problem"), [
-    ({"epochs": Range(1, 2)}, {"epochs": 1}, "both a value and a range"),
-    ({"factors_init_scale": Range(0, 1)}, {}, "only counts under the init method uniform"),
-    ({"factors_init_method": Choice(("normal",))}, {"factors_init_sigma": 0.1}, "goes with one method"),
-    ({}, dict.fromkeys(SPACES["small"]["regressor"], 1), "nothing is left")])
+@pytest.mark.parametrize(
+    ("named", "fixed", "problem"),
+    [
+        ({"epochs": Range(1, 2)}, {"epochs": 1}, "both a value and a range"),
+        ({"factors_init_scale": Range(0, 1)}, {}, "only counts under the init method uniform"),
+        ({"factors_init_method": Choice(("normal",))}, {"factors_init_sigma": 0.1}, "goes with one method"),
+        ({}, dict.fromkeys(SPACES["small"]["regressor"], 1), "nothing is left"),
+    ],
+)
 def test_spaces_that_are_refused(named, fixed, problem):
     with pytest.raises(UsageError, match=problem):
         search_space(named, {**CLASSES, **fixed})
@@ -123,9 +154,13 @@ def test_points_of_an_integer_range(low, width, log):
 
 
 def test_a_grid_visits_each_point_once():
-    named = {"epochs": Range(1, 3, integer=True), "optimizer": Choice(("adam", "sgd")),
-             "factors_init_method": Choice(("normal", "uniform", "constant")),
-             "factors_init_sigma": Range(0.1, 0.5), "factors_init_scale": Range(0.1, 0.2)}
+    named = {
+        "epochs": Range(1, 3, integer=True),
+        "optimizer": Choice(("adam", "sgd")),
+        "factors_init_method": Choice(("normal", "uniform", "constant")),
+        "factors_init_sigma": Range(0.1, 0.5),
+        "factors_init_scale": Range(0.1, 0.2),
+    }
     space = search_space(named, CLASSES)
     grid = Grid(space)
     assert grid.size == 3 * 2 * (5 + 5 + 1)

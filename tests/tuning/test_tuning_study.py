@@ -1,4 +1,5 @@
 """Studies, with optuna as itself: places, what counts, runs that ended, files that are none, and shared rows."""
+
 import sqlite3
 
 import numpy as np
@@ -61,8 +62,10 @@ def test_learning_begins_with_the_defaults(tmp_path):
 
 
 def test_trials_side_by_side_get_different_places(tmp_path):
-    with opened(tmp_path / "x.db", strategy="random", trials=4) as study, \
-         opened(tmp_path / "x.db", strategy="random", trials=4) as other:
+    with (
+        opened(tmp_path / "x.db", strategy="random", trials=4) as study,
+        opened(tmp_path / "x.db", strategy="random", trials=4) as other,
+    ):
         asked = [study.ask(), other.ask(), study.ask(), other.ask()]
         assert len({trial.values["factors_lr"] for trial in asked}) == 4
         assert study.ask() is None
@@ -92,7 +95,11 @@ def test_what_ended_is_listed_best_first(tmp_path):
         study.tell(study.ask(), pruned=True)
         study.tell(study.ask(), problem="the loss is not finite")
         assert [(t.state, t.value) for t in study.tried()] == [
-            ("complete", 0.7), ("complete", 0.5), ("pruned", None), ("failed", None)]
+            ("complete", 0.7),
+            ("complete", 0.5),
+            ("pruned", None),
+            ("failed", None),
+        ]
         assert study.ask() is None
         assert study.importances() == {}
 
@@ -178,10 +185,15 @@ def test_a_process_is_told_from_a_later_one_of_its_number():
 
 @pytest.mark.parametrize(("values", "weights"), [(None, None), ([1.5, 2], [1, 0.5, 0])])
 def test_shared_rows_come_back(tmp_path, values, weights):
-    batch = Batch(np.array([0, 2, 2, 2]), np.array([3, 1], np.int32), values and np.array(values, np.float32),
-                  np.array([1, 0, 1], np.float32), weights and np.array(weights, np.float32))
+    batch = Batch(
+        np.array([0, 2, 2, 2]),
+        np.array([3, 1], np.int32),
+        values and np.array(values, np.float32),
+        np.array([1, 0, 1], np.float32),
+        weights and np.array(weights, np.float32),
+    )
     shared = share([batch], tmp_path / "rows")
-    back, = shared.batches()
+    (back,) = shared.batches()
     assert (shared.rows, shared.feature_dim) == (3, 4)
     for name in ("indptr", "indices", "values", "labels", "weights"):
         mine, its = getattr(batch, name), getattr(back, name)
@@ -191,6 +203,6 @@ def test_shared_rows_come_back(tmp_path, values, weights):
 
 def test_rows_without_features_are_shared(tmp_path):
     batch = Batch(np.zeros(3, np.int64), np.empty(0, np.int32), None, np.array([1, 0], np.float32))
-    back, = share([batch], tmp_path / "rows").batches()
+    (back,) = share([batch], tmp_path / "rows").batches()
     assert len(back) == 2
     assert share([], tmp_path / "none").rows == 0

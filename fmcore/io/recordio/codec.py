@@ -1,4 +1,5 @@
 """recordIO-protobuf, SageMaker's training format: streams to chunks of whole records, chunks to rows, rows to bytes."""
+
 import itertools
 import struct
 from pathlib import Path
@@ -127,8 +128,13 @@ def patch_feature_dim(path, feature_dim, sizes, workers):
     for count, at, whole in workers.map(patched, spans):
         records += count
         if not whole:
-            raise DataError("no room for a feature_dim here; expected a record encoded without one", source=str(path),
-                            unit="record", number=records + 1, offset=at)
+            raise DataError(
+                "no room for a feature_dim here; expected a record encoded without one",
+                source=str(path),
+                unit="record",
+                number=records + 1,
+                offset=at,
+            )
 
 
 def _fill(stream, pending, size):
@@ -145,7 +151,7 @@ def _fill(stream, pending, size):
 
 def _framing_error(data, fault, at):
     """The DataError for what `split` found at byte `at`; its number counts from behind the last whole record."""
-    head = bytes(data[at:at + 8])
+    head = bytes(data[at : at + 8])
     if fault == "magic":
         problem = f"a record begins with {MAGIC.hex(' ')}, found {head[:4].hex(' ')}; is this recordIO-protobuf?"
     elif fault == "flag":
@@ -177,7 +183,7 @@ def _parts(frames):
     at = 0
     while at < len(frames):
         size = struct.unpack_from("<4xI", frames, at)[0] & LENGTH_MASK
-        yield bytes(frames[at + 8:at + 8 + size])
+        yield bytes(frames[at + 8 : at + 8 + size])
         at += 8 + (size + 3) // 4 * 4
 
 

@@ -1,4 +1,5 @@
 """Record messages through google protobuf: the schema, and the slow road of the records the fast decoder declines."""
+
 from functools import cache
 from typing import NamedTuple
 
@@ -98,7 +99,8 @@ def _feature_dim(shape, place):
         raise DataError(f"the shape is {shape}; expected one row, [d] or [1, d]", field=f"{FEATURES}.shape", **place)
     if shape and shape[-1] > MAX_FEATURE_DIM:
         raise DataError(
-            f"the shape is {shape}; the largest feature_dim is {MAX_FEATURE_DIM}", field=f"{FEATURES}.shape", **place)
+            f"the shape is {shape}; the largest feature_dim is {MAX_FEATURE_DIM}", field=f"{FEATURES}.shape", **place
+        )
     return shape[-1] if shape else -1
 
 

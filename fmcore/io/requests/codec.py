@@ -5,6 +5,7 @@ is `{"features": F}` or `{"data": {"features": F}}`, where F is a list (dense) o
 rows `keys` and `shape` (which may be absent). `id` or `uid` (a string or an integer) names a row in the predictions;
 `configuration` and `metadata` are passed over; any other key is refused.
 """
+
 import json
 from array import array
 from collections.abc import Sequence
@@ -136,9 +137,13 @@ class _Rows:
         np.cumsum([len(indices) for indices in self._indices], out=indptr[1:])
         ids = self._ids if any(row_id is not None for row_id in self._ids) else None
         return _batch(
-            indptr, np.concatenate([np.empty(0, np.int32), *self._indices]),
-            np.concatenate([np.empty(0, np.float32), *self._values]), ids, self._format,
-            np.array(self._numbers, np.int64))
+            indptr,
+            np.concatenate([np.empty(0, np.int32), *self._indices]),
+            np.concatenate([np.empty(0, np.float32), *self._values]),
+            ids,
+            self._format,
+            np.array(self._numbers, np.int64),
+        )
 
 
 def _batch(indptr, indices, values, ids, format, numbers):  # noqa: A002  (ReadOptions' word)

@@ -1,11 +1,17 @@
 """Content types of requests and predictions, and the one that an Accept header asks for (RFC 9110, section 12.5.1)."""
+
 import re
 
 from fmcore.errors import UsageError
 
 TYPES = {  # media type -> format; the first of a format is its own name, others are names that clients use
-    "application/json": "json", "application/jsonlines": "jsonlines", "application/x-recordio-protobuf": "recordio",
-    "application/x-jsonlines": "jsonlines", "application/jsonl": "jsonlines", "application/x-ndjson": "jsonlines"}
+    "application/json": "json",
+    "application/jsonlines": "jsonlines",
+    "application/x-recordio-protobuf": "recordio",
+    "application/x-jsonlines": "jsonlines",
+    "application/jsonl": "jsonlines",
+    "application/x-ndjson": "jsonlines",
+}
 KNOWN = "application/json, application/jsonlines and application/x-recordio-protobuf"
 QUALITY = re.compile(r"q=([01](?:\.\d*)?)")
 
@@ -53,7 +59,8 @@ def _range(part):
 def _rank(candidate, ranges):
     """(quality, exactness, -place) that the most exact of the matching ranges gives a media type."""
     patterns = ("*/*", candidate.partition("/")[0] + "/*", candidate)
-    matching = [(patterns.index(name), -place, quality) for place, (name, quality) in enumerate(ranges)
-                if name in patterns]
+    matching = [
+        (patterns.index(name), -place, quality) for place, (name, quality) in enumerate(ranges) if name in patterns
+    ]
     exactness, place, quality = max(matching, default=(0, 0, 0))
     return quality, exactness, place

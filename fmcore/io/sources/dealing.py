@@ -1,4 +1,5 @@
 """Who of several workers reads what: files cut and dealt, or laid end to end, or read by all and their rows shared."""
+
 import bisect
 import heapq
 import itertools
@@ -80,9 +81,11 @@ def deal(sources, options, workers, generator=None):
             pieces.append(source)
     if shared:
         names = " and ".join(sorted({name for _, name in kinds if name not in ranges.FORMATS}))
-        notes.append(f"{names} files cannot be cut, so every worker reads all of {title(shared)} and keeps its share "
-                     f"of the rows; make recordIO of them with fm convert, or name {FILES * workers} or more of about "
-                     "one size")
+        notes.append(
+            f"{names} files cannot be cut, so every worker reads all of {title(shared)} and keeps its share "
+            f"of the rows; make recordIO of them with fm convert, or name {FILES * workers} or more of about "
+            "one size"
+        )
     if generator is not None:
         pieces = [pieces[n] for n in generator.permutation(len(pieces))]
     parts = _to_the_poorest(pieces, workers)
@@ -127,8 +130,10 @@ def _kinds(sources, options, workers):
     """(source, its kind) of each source."""
     for source in sources:
         if not source.rereadable:
-            raise UsageError(f"{source.name} can be read once only, but each of {workers} workers opens the data and "
-                             "reads its own part of it; write the rows to a file that all of them see, and name that")
+            raise UsageError(
+                f"{source.name} can be read once only, but each of {workers} workers opens the data and "
+                "reads its own part of it; write the rows to a file that all of them see, and name that"
+            )
     return [(source, _kind(source, options)) for source in sources]
 
 

@@ -1,4 +1,5 @@
 """Named pipes that a feeder makes and fills one after the other: waited for, and read so that waiting can be ended."""
+
 import itertools
 import math
 import os
@@ -48,8 +49,9 @@ class Pipe(Source):
 def pipes(names, mode):
     """The endless row of a channel's Pipes, PREFIX_0, PREFIX_1, ...; UsageError where names hold no one prefix."""
     if len(names) != 1:
-        raise UsageError(f"in pipe mode a channel is one prefix of named pipes (PREFIX_0, PREFIX_1, ...), but "
-                         f"{len(names)} are named")
+        raise UsageError(
+            f"in pipe mode a channel is one prefix of named pipes (PREFIX_0, PREFIX_1, ...), but {len(names)} are named"
+        )
     prefix = os.fspath(names[0])
     if prefix in ("", STDIN):
         raise UsageError(f"{prefix!r} is no prefix of named pipes; it is train where they are train_0, train_1, ...")
@@ -68,8 +70,11 @@ def open_pipe(pipe):
     end = time.monotonic() + pipe.timeout
     while (status := _status(pipe)) is None:
         if time.monotonic() > end:
-            raise DataError(f"no such pipe has appeared within {pipe.timeout:g} s; start whoever feeds it, or wait "
-                            "longer with --pipe-timeout", source=pipe.name)
+            raise DataError(
+                f"no such pipe has appeared within {pipe.timeout:g} s; start whoever feeds it, or wait "
+                "longer with --pipe-timeout",
+                source=pipe.name,
+            )
         _go_on(pipe)
         time.sleep(min(STEP, pipe.timeout))
     try:
@@ -132,8 +137,11 @@ class _Reader:
     def _wait(self):
         _go_on(self._pipe)
         if time.monotonic() > self._end:
-            raise DataError(f"the pipe is there, but nothing was written to it within {self._pipe.timeout:g} s; start "
-                            "whoever feeds it, or wait longer with --pipe-timeout", source=self._pipe.name)
+            raise DataError(
+                f"the pipe is there, but nothing was written to it within {self._pipe.timeout:g} s; start "
+                "whoever feeds it, or wait longer with --pipe-timeout",
+                source=self._pipe.name,
+            )
         events = self._poller.poll(STEP * 1000)
         if events and events[0][1] & select.POLLHUP:
             if HANG_UP_TELLS:

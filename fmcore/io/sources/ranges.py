@@ -1,4 +1,5 @@
 """Byte ranges of files: each holds the units (lines or records) that begin in it, so every unit is in one of them."""
+
 import os
 import struct
 from dataclasses import dataclass, field
@@ -91,8 +92,10 @@ def boundary(file, offset, format):  # noqa: A002  (ReadOptions' word)
 
 def cut(source, format, size):  # noqa: A002  (ReadOptions' word)
     """The Ranges of `size` bytes, the last of fewer, that cover a file; none for an empty one."""
-    return [Range(source.path, start=start, stop=min(start + size, source.size), format=format)
-            for start in range(0, source.size, size)]
+    return [
+        Range(source.path, start=start, stop=min(start + size, source.size), format=format)
+        for start in range(0, source.size, size)
+    ]
 
 
 def _bounds(file, source):

@@ -1,4 +1,5 @@
 """What the user names as input, as a list of sources in a stable order."""
+
 import glob
 import json
 import os
@@ -10,8 +11,10 @@ from fmcore.errors import DataError, UsageError
 
 STDIN = "-"
 REMOTE = "is on S3, which is not read from here; copy it to this machine first"
-CUT_OFF = ("it ends after {:,} bytes, but had {:,} when the command began: it was cut off or replaced meanwhile; run "
-           "this again on a file that stays as it is")
+CUT_OFF = (
+    "it ends after {:,} bytes, but had {:,} when the command began: it was cut off or replaced meanwhile; run "
+    "this again on a file that stays as it is"
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 """Sources as byte streams that can be looked into, decompressed on the way; outputs compressed by their suffix."""
+
 import bz2
 import errno
 import gzip
@@ -159,8 +160,13 @@ class Compression(NamedTuple):
 
 
 COMPRESSIONS = (
-    Compression("gzip", ".gz", b"\x1f\x8b", lambda handle: gzip.GzipFile(fileobj=handle, mode="rb"),
-                lambda handle: gzip.GzipFile("", "wb", 6, handle, mtime=0)),  # no name, no time: equal bytes each time
+    Compression(
+        "gzip",
+        ".gz",
+        b"\x1f\x8b",
+        lambda handle: gzip.GzipFile(fileobj=handle, mode="rb"),
+        lambda handle: gzip.GzipFile("", "wb", 6, handle, mtime=0),
+    ),  # no name, no time: equal bytes each time
     Compression("bzip2", ".bz2", b"BZh", bz2.BZ2File, lambda handle: bz2.BZ2File(handle, "wb")),
     Compression("zstd", ".zst", b"\x28\xb5\x2f\xfd", _zstd_reader, _zstd_writer),
 )

@@ -1,4 +1,5 @@
 """CSV, TSV and Parquet into batches, in constant memory; pyarrow is used here alone."""
+
 import shlex
 from pathlib import Path
 
@@ -77,14 +78,18 @@ def _csv_batches(stream, delimiter, columns, ragged):
     names = [str(p) for p in range(len(columns.names))]
     try:
         with csv.open_csv(
-                stream,
-                # One thread: with more, the rows of another length come without their number.
-                read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names),
-                parse_options=csv.ParseOptions(
-                    delimiter=delimiter, newlines_in_values=True, invalid_row_handler=ragged),
-                convert_options=csv.ConvertOptions(
-                    column_types=kinds, include_columns=list(kinds), null_values=[""], strings_can_be_null=True,
-                    check_utf8=False)) as reader:
+            stream,
+            # One thread: with more, the rows of another length come without their number.
+            read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names),
+            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=ragged),
+            convert_options=csv.ConvertOptions(
+                column_types=kinds,
+                include_columns=list(kinds),
+                null_values=[""],
+                strings_can_be_null=True,
+                check_utf8=False,
+            ),
+        ) as reader:
             yield from reader
     except pa.ArrowInvalid as error:
         ragged.raise_first()
@@ -99,8 +104,11 @@ def _read_parquet(source, options, report, one_hot):
     from pyarrow import parquet
 
     if source.path is None or not Path(source.path).is_file():
-        raise DataError("Parquet is read from its end, so it must be a regular file: write it to one first",
-                        source=source.name, unit="row")
+        raise DataError(
+            "Parquet is read from its end, so it must be a regular file: write it to one first",
+            source=source.name,
+            unit="row",
+        )
     try:
         with parquet.ParquetFile(source.path) as file:
             schema = file.schema_arrow
@@ -129,11 +137,14 @@ def _check_types(schema, columns):
     for position in columns.used:
         name, kind = columns.names[position], schema.types[position]
         text = _is_text(kind) or types.is_dictionary(kind)
-        number = types.is_null(kind) or any(test(kind) for test in (
-            types.is_boolean, types.is_integer, types.is_floating, types.is_decimal))
+        number = types.is_null(kind) or any(
+            test(kind) for test in (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal)
+        )
         if types.is_nested(kind):
-            raise UsageError(f"column {name!r} has the type {kind}, which is neither a number nor text: "
-                             f"leave it out with --ignore {shlex.quote(name)}")
+            raise UsageError(
+                f"column {name!r} has the type {kind}, which is neither a number nor text: "
+                f"leave it out with --ignore {shlex.quote(name)}"
+            )
         if position in numbers and not (text or number):
             raise UsageError(f"column {name!r} has the type {kind}, which is not a number: {_advice(name)}")
 
@@ -141,8 +152,16 @@ def _check_types(schema, columns):
 def _is_text(kind):
     from pyarrow import types
 
-    return any(test(kind) for test in (
-        types.is_string, types.is_binary, types.is_large_string, types.is_large_binary, types.is_fixed_size_binary))
+    return any(
+        test(kind)
+        for test in (
+            types.is_string,
+            types.is_binary,
+            types.is_large_string,
+            types.is_large_binary,
+            types.is_fixed_size_binary,
+        )
+    )
 
 
 def _plain(array):
@@ -206,8 +225,9 @@ def _parse_each(array, name):
     codes = _codes(array)
     numbers = np.array([*(np.nan if number is None else number for number in parsed), np.nan])[codes]
     bad = np.array([*(number is None for number in parsed), False])[codes]
-    return numbers, [(row, f"{texts[codes[row]][:40]!r} is not a number: {_advice(name)}")
-                     for row in np.flatnonzero(bad).tolist()]
+    return numbers, [
+        (row, f"{texts[codes[row]][:40]!r} is not a number: {_advice(name)}") for row in np.flatnonzero(bad).tolist()
+    ]
 
 
 def _texts(array):
@@ -215,7 +235,7 @@ def _texts(array):
     import pyarrow as pa
 
     if not pa.types.is_dictionary(array.type):
-        array = (array if pa.types.is_binary(array.type) else array.cast(pa.string()).cast(pa.binary()))
+        array = array if pa.types.is_binary(array.type) else array.cast(pa.string()).cast(pa.binary())
         array = array.dictionary_encode()
     values, problems = [], {}
     for code, value in enumerate(array.dictionary.to_pylist()):

@@ -1,4 +1,5 @@
 """Which column of a table means what: `TableOptions` resolved against the columns that a table has."""
+
 from typing import NamedTuple
 
 from fmcore.errors import UsageError
@@ -58,16 +59,24 @@ def resolve(header, options, report):
     if scoring:
         report.note(f"the label column {options.label!r} is absent: rows are read without labels")
     roles = {
-        "label": _some(label), "weight": _some(_single(names, options.weight)),
-        "id": _some(_single(names, options.row_id)), "numeric": _many(names, options.numeric),
-        "categorical": _many(names, options.categorical), "ignored": _many(names, options.ignore)}
+        "label": _some(label),
+        "weight": _some(_single(names, options.weight)),
+        "id": _some(_single(names, options.row_id)),
+        "numeric": _many(names, options.numeric),
+        "categorical": _many(names, options.categorical),
+        "ignored": _many(names, options.ignore),
+    }
     for role, wanted in (("weight", options.weight), ("id", options.row_id)):
         if wanted is not None and not roles[role] and not (role == "weight" and scoring):
             raise _not_found(wanted, names)
     taken = _one_role_each(names, roles)
     rest = {p for p in range(len(names)) if p not in taken}
-    columns = Columns(names, tuple(sorted(roles["numeric"] | rest)), tuple(sorted(roles["categorical"])),
-                      *(min(roles[role], default=None) for role in ("label", "weight", "id")))
+    columns = Columns(
+        names,
+        tuple(sorted(roles["numeric"] | rest)),
+        tuple(sorted(roles["categorical"])),
+        *(min(roles[role], default=None) for role in ("label", "weight", "id")),
+    )
     if not columns.features:
         raise UsageError(f"no column is left to be a feature; the columns found are: {', '.join(names)}")
     _require_distinct(columns)
@@ -93,8 +102,9 @@ def has_header(first, second, options):
         return False
     if second is None or any(map(_is_number, second)):
         return True
-    raise UsageError("cannot tell whether the first line is a header, as every field is text: "
-                     "say --header or --no-header")
+    raise UsageError(
+        "cannot tell whether the first line is a header, as every field is text: say --header or --no-header"
+    )
 
 
 def parse_number(text):
@@ -153,8 +163,10 @@ def _one_role_each(names, roles):
     for role, positions in roles.items():
         for position in sorted(positions):
             if position in role_of:
-                raise UsageError(f"column {names[position]!r} is named as {role_of[position]} and as {role}; "
-                                 f"choose one (the columns found are: {', '.join(names)})")
+                raise UsageError(
+                    f"column {names[position]!r} is named as {role_of[position]} and as {role}; "
+                    f"choose one (the columns found are: {', '.join(names)})"
+                )
             role_of[position] = role
     return role_of
 

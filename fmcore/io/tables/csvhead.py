@@ -1,4 +1,5 @@
 """Where the rows of a CSV file begin, and what its columns are called."""
+
 import csv
 import io
 from typing import NamedTuple
@@ -36,15 +37,16 @@ def read_head(stream, delimiter, options, report):
     texts = [[field.encode("latin-1").decode(errors="replace") for field in line] for line in lines]
     header = has_header(*(*texts, None)[:2], options)
     if options.header is None:
-        report.note("first line taken as the header" if header else
-                    "first line taken as data; columns are numbered from 0")
+        report.note(
+            "first line taken as the header" if header else "first line taken as data; columns are numbered from 0"
+        )
     if not header:
         return Head([str(position) for position in range(len(lines[0]))], rows)
     try:
         names = [field.encode("latin-1").decode() for field in lines[0]]
     except UnicodeDecodeError:
         raise DataError("the header is not UTF-8", unit="row") from None
-    return Head(names, rows[ends[0]:] or stream.read(1))
+    return Head(names, rows[ends[0] :] or stream.read(1))
 
 
 def read_fully(stream, size):
@@ -87,4 +89,3 @@ def _first_lines(data, delimiter):
         if len(lines) == 2:
             break
     return lines, ends
-

@@ -1,4 +1,5 @@
 """Columns of a table become rows of a `Batch`: numbers as they are, categorical values one-hot."""
+
 import math
 from typing import NamedTuple
 
@@ -40,8 +41,12 @@ class Block(NamedTuple):
 
     def take(self, keep):
         """The rows where keep (bool, (rows,)) holds, with their faults left behind."""
-        return Block(self.rows[keep], {p: column[keep] for p, column in self.numbers.items()},
-                     {p: Texts(t.codes[keep], t.values) for p, t in self.texts.items()}, [])
+        return Block(
+            self.rows[keep],
+            {p: column[keep] for p, column in self.numbers.items()},
+            {p: Texts(t.codes[keep], t.values) for p, t in self.texts.items()},
+            [],
+        )
 
 
 class OneHot:
@@ -54,8 +59,13 @@ class OneHot:
     def __init__(self, source, columns, encoder, labels, options, report):
         self._source, self._columns, self._encoder, self._labels = source, columns, encoder, labels
         self._options, self._report = options, report
-        self._indices = dict(zip(columns.numeric, encoder.bind(
-            columns.named(columns.numeric), columns.named(columns.categorical)), strict=True))
+        self._indices = dict(
+            zip(
+                columns.numeric,
+                encoder.bind(columns.named(columns.numeric), columns.named(columns.categorical)),
+                strict=True,
+            )
+        )
 
     def batch(self, block):
         """The block's rows as a `Batch`; raises DataError for the first bad row, or leaves bad rows out."""
@@ -66,9 +76,12 @@ class OneHot:
             block, labels = block.take(keep), labels[keep]
         weight, row_id = self._columns.weight, self._columns.row_id
         return Batch(
-            *self._features(block), labels,
+            *self._features(block),
+            labels,
             None if weight is None else block.numbers[weight].astype(np.float32),
-            None if row_id is None else _strings(block.texts[row_id]), Origin(self._source, "row", block.rows))
+            None if row_id is None else _strings(block.texts[row_id]),
+            Origin(self._source, "row", block.rows),
+        )
 
     def _keep(self, block, faults):
         """Bool (rows,): the rows without a fault. Raises the first fault instead where rows may not be skipped."""
@@ -80,8 +93,13 @@ class OneHot:
         return keep
 
     def _complain(self, block, fault):
-        error = DataError(fault.problem, source=self._source, unit="row", number=int(block.rows[fault.row]),
-                          field=self._columns.names[fault.position])
+        error = DataError(
+            fault.problem,
+            source=self._source,
+            unit="row",
+            number=int(block.rows[fault.row]),
+            field=self._columns.names[fault.position],
+        )
         if self._options.on_error != "skip":
             raise error
         self._report.skip(error)
@@ -118,9 +136,15 @@ class OneHot:
             mapped, valid = self._labels.from_texts([*texts.values, None])
         labels, bad = mapped[texts.codes], (~valid | np.isinf(mapped))[texts.codes]
         labels[bad] = np.nan
-        faults = [Fault(row, position, f"label {texts.values[texts.codes[row]]!r} is not a finite number; "
-                                       "name the label that means 1 with --positive-label")
-                  for row in np.flatnonzero(bad).tolist()]
+        faults = [
+            Fault(
+                row,
+                position,
+                f"label {texts.values[texts.codes[row]]!r} is not a finite number; "
+                "name the label that means 1 with --positive-label",
+            )
+            for row in np.flatnonzero(bad).tolist()
+        ]
         return labels, faults + self._check_classes(labels)
 
     def _check_classes(self, labels):
@@ -128,8 +152,10 @@ class OneHot:
         if self._labels.positive is not None:  # mapped by their text
             return []
         bare = Batch(np.zeros(len(labels) + 1, np.int64), np.empty(0, np.int32), None, labels)
-        return [Fault(row, self._columns.label, self._labels.error(bare, row).problem)
-                for row in self._labels.apply(bare).tolist()]
+        return [
+            Fault(row, self._columns.label, self._labels.error(bare, row).problem)
+            for row in self._labels.apply(bare).tolist()
+        ]
 
     def _features(self, block):
         """(indptr, indices, values) of the rows; every array in the order of the columns in the file."""
@@ -160,8 +186,13 @@ class OneHot:
             unknown = np.flatnonzero((rows[-1] < 0) & (texts.codes >= 0))
             if len(unknown) and self._options.unseen == "error":
                 value = texts.values[texts.codes[unknown[0]]]
-                raise DataError(f"the vocabulary holds no {value[:40]!r}", source=self._source, unit="row",
-                                number=int(block.rows[unknown[0]]), field=name)
+                raise DataError(
+                    f"the vocabulary holds no {value[:40]!r}",
+                    source=self._source,
+                    unit="row",
+                    number=int(block.rows[unknown[0]]),
+                    field=name,
+                )
             self._report.count(f"{UNKNOWN} in column {name}", len(unknown))
         return rows
 
@@ -172,8 +203,10 @@ def _float32(numbers):
 
 
 def _missing(missing, position):
-    return [Fault(row, position, "is empty; --missing zero reads it as no feature")
-            for row in np.flatnonzero(missing).tolist()]
+    return [
+        Fault(row, position, "is empty; --missing zero reads it as no feature")
+        for row in np.flatnonzero(missing).tolist()
+    ]
 
 
 def _strings(texts):

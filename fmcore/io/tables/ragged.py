@@ -1,4 +1,5 @@
 """Rows of a CSV file that have another number of fields than its first line, and the numbers of those that have not."""
+
 from array import array
 
 import numpy as np
@@ -53,5 +54,9 @@ class Ragged:
         self._skipped += count
 
     def _error(self, place):
-        return DataError(f"{self._lengths[place]} fields, expected {self._expected} as in the first line",
-                         source=self.source, unit="row", number=self._numbers[place])
+        return DataError(
+            f"{self._lengths[place]} fields, expected {self._expected} as in the first line",
+            source=self.source,
+            unit="row",
+            number=self._numbers[place],
+        )

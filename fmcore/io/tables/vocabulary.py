@@ -1,4 +1,5 @@
 """Which index a column of a table takes: numeric columns, and categorical values by a vocabulary or by hashing."""
+
 import hashlib
 from pathlib import Path
 
@@ -82,7 +83,8 @@ class Encoder:
         if categorical:
             raise UsageError(
                 f"categorical columns ({', '.join(categorical)}) need either --vocabulary FILE, which lists their "
-                "values, or --hash-bits B, which hashes them into 2**B indices")
+                "values, or --hash-bits B, which hashes them into 2**B indices"
+            )
 
     def _expected(self):
         return f"the tables before it have {', '.join(self._numeric) or 'none'}"
@@ -180,8 +182,10 @@ class Vocabulary(Encoder):
         present = set(categorical)
         for name in self._values:
             if name not in present:
-                raise UsageError(f"column {name!r} is categorical in the vocabulary, but not in this table; "
-                                 f"the vocabulary's are {', '.join(self._values)}")
+                raise UsageError(
+                    f"column {name!r} is categorical in the vocabulary, but not in this table; "
+                    f"the vocabulary's are {', '.join(self._values)}"
+                )
         for name in categorical:
             if name in (self._numeric or ()):
                 raise UsageError(f"column {name!r} is categorical in this table, but numeric in the vocabulary")
@@ -200,8 +204,11 @@ class Vocabulary(Encoder):
             unknown = np.flatnonzero(table < 0)
             if len(unknown):
                 first = _first_rows(texts)[unknown].tolist()
-                new += [(row, number, code) for row, code in zip(first, unknown.tolist(), strict=True)
-                        if row < len(texts.codes)]
+                new += [
+                    (row, number, code)
+                    for row, code in zip(first, unknown.tolist(), strict=True)
+                    if row < len(texts.codes)
+                ]
         for _, number, code in sorted(new):
             name, texts = columns[number]
             tables[number][code] = self._index(name, texts.values[code])

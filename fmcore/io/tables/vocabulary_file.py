@@ -4,6 +4,7 @@ UTF-8 text, tab-separated, one feature a line in the order of the indices from 0
 `index<TAB>column<TAB>value`. A numeric column has an empty value. Within column and value a backslash, tab, newline and
 carriage return are written `\\`, `\t`, `\n`, `\r`.
 """
+
 import re
 import stat
 
@@ -94,4 +95,5 @@ def _unescape(text, number):
         if found[0] not in UNESCAPES:
             raise DataError(f"{found[0]!r} is no escape; expected \\\\, \\t, \\n or \\r", number=number)
         return UNESCAPES[found[0]]
+
     return re.sub(r"\\.?", char, text, flags=re.DOTALL)

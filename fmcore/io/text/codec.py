@@ -10,6 +10,7 @@ A first token such as 3:1 is label 3 with weight 1, never a feature: every row h
 ranking, is passed over. An index is a decimal integer from 0 to 2**31 - 2 in any order; an index that comes twice in a
 row adds. Numbers are finite decimals.
 """
+
 import re
 from collections.abc import Sequence
 
@@ -105,7 +106,8 @@ def _decode(chunk, with_fields, index_base, on_error):
     require_one_of("on error", on_error, ("fail", "skip"))
     room = 1 if on_error == "fail" else len(chunk) + 1
     indptr, indices, values, labels, weights, numbers, lines, found, fields, qids = _text.parse(
-        chunk, with_fields, int(index_base == "1"), room)
+        chunk, with_fields, int(index_base == "1"), room
+    )
     wrong = WrongLines(chunk, found)
     if wrong and on_error == "fail":
         raise wrong[0]

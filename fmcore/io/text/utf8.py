@@ -1,4 +1,5 @@
 """Bytes for a CSV parser that shows rows as text: valid UTF-8, whatever stands in the file."""
+
 import codecs
 import re
 

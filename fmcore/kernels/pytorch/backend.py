@@ -1,4 +1,5 @@
 """The contract of fmcore.kernels over PyTorch: dense rows as matrices, on one device."""
+
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -97,8 +98,12 @@ class TorchTrainer:
         if shape not in self._fit:
             kept = 2 * graphs.most(matrix) if self._graphs is not None else 0
             needed = FLOAT * rows * ((kept + 1) * columns + 3 * width(self._h.num_factors))
-            places.require(self._device, needed, f"a mini-batch of {rows:,} rows",
-                           "take a smaller --mini-batch-size, or --device cpu")
+            places.require(
+                self._device,
+                needed,
+                f"a mini-batch of {rows:,} rows",
+                "take a smaller --mini-batch-size, or --device cpu",
+            )
             self._fit.add(shape)
 
     def _train_one(self, matrix, by_row, order, factors, scores, place):

@@ -1,4 +1,5 @@
 """Small mini-batches as CUDA graphs: a step's twenty short kernels take longer to launch than to compute."""
+
 from fmcore.kernels.pytorch.library import torch
 from fmcore.kernels.pytorch.steps import MiniBatch
 
@@ -29,16 +30,17 @@ class Graphs:
         if kind not in self._kinds:
             self._kinds[kind] = Places(matrix, most(matrix))
         kept, whole = self._kinds[kind], matrix.full * matrix.size
-        views = [array[:whole].view(matrix.full, matrix.size, *array.shape[1:])
-                 for array in (matrix.cells, *by_row, scores)]
+        views = [
+            array[:whole].view(matrix.full, matrix.size, *array.shape[1:]) for array in (matrix.cells, *by_row, scores)
+        ]
         for begin in range(0, len(turns), kept.most):
-            chosen = turns[begin:begin + kept.most]
+            chosen = turns[begin : begin + kept.most]
             kept.fill(views[:3], matrix.present, chosen)
             if factors is not None:
-                kept.factors[:len(chosen)].copy_(factors[begin:begin + kept.most])
+                kept.factors[: len(chosen)].copy_(factors[begin : begin + kept.most])
             for place in range(len(chosen)):
                 self._train_at(kept, place, None if factors is None else kept.factors[place])
-            views[3].index_copy_(0, chosen, kept.scores[:len(chosen)])
+            views[3].index_copy_(0, chosen, kept.scores[: len(chosen)])
 
     def _train_at(self, kept, place, factor):
         """The very first one is trained plainly, which gets the library ready; others as a graph, captured once."""

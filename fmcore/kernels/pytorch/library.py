@@ -1,4 +1,5 @@
 """PyTorch: the one file that imports it, and is itself imported only where a device asks for it."""
+
 from contextlib import contextmanager
 
 from fmcore.errors import ResourceError, UsageError
@@ -10,8 +11,9 @@ try:
 except ModuleNotFoundError as error:
     raise UsageError(f"PyTorch is not installed; this device takes it: {INSTALL}, or take --device cpu") from error
 except (ImportError, OSError) as error:
-    raise UsageError(f"PyTorch cannot be loaded ({error}); this device takes it, install it anew: {INSTALL}, or take "
-                     "--device cpu") from error
+    raise UsageError(
+        f"PyTorch cannot be loaded ({error}); this device takes it, install it anew: {INSTALL}, or take --device cpu"
+    ) from error
 
 
 @contextmanager
@@ -31,5 +33,7 @@ def out_of_memory(device):
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise ResourceError(f"the memory of {device} is exhausted: {str(error).splitlines()[0]}; take fewer factors "
-                            "(--num-factors), a smaller --mini-batch-size, or --device cpu") from error
+        raise ResourceError(
+            f"the memory of {device} is exhausted: {str(error).splitlines()[0]}; take fewer factors "
+            "(--num-factors), a smaller --mini-batch-size, or --device cpu"
+        ) from error

@@ -1,4 +1,5 @@
 """A block's rows as a matrix on a device, and how they get there: from pinned memory, ahead of training."""
+
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -82,7 +83,7 @@ class Matrix:
         """Have `present` say what it leaves unsaid where all mini-batches hold all columns."""
         if self.present is None:
             self.present = torch.zeros(len(self.starts) - 1, self.cells.shape[1], device=self.cells.device)
-            self.present[:, :self.columns] = 1
+            self.present[:, : self.columns] = 1
 
     def mini_batch(self, number, by_row):
         """A MiniBatch and its rows, given `by_row`."""
@@ -95,8 +96,10 @@ def sparse(rows, columns, non_zeros):
     """A clause that says so where there are so few non-zeros that a matrix is a waste; None where there are enough."""
     if SPARSE * non_zeros >= rows * columns:
         return None
-    return (f"the rows are sparse: {non_zeros / rows / columns:.2%} of {rows:,} rows x {columns:,} columns are "
-            f"non-zeros, fewer than {1 / SPARSE:.2%}")
+    return (
+        f"the rows are sparse: {non_zeros / rows / columns:.2%} of {rows:,} rows x {columns:,} columns are "
+        f"non-zeros, fewer than {1 / SPARSE:.2%}"
+    )
 
 
 def require_dense(batch, name):
@@ -119,7 +122,8 @@ def host_rows(block, share=None):
     sizes, columns = share or (here, batch.feature_dim)
     means = np.repeat((1 / np.maximum(sizes, 1)).astype(np.float32), here)
     full = 0 < len(batch) * columns == len(batch.indices) and bool(
-        (batch.indices.reshape(len(batch), columns) == np.arange(columns, dtype=np.int32)).all())
+        (batch.indices.reshape(len(batch), columns) == np.arange(columns, dtype=np.int32)).all()
+    )
     arrays = (None if full else batch.indices, batch.values, batch.labels, batch.weights)
     own = (None if array is None else np.require(array, requirements="CW") for array in arrays)  # as PyTorch wants it
     return Host(np.diff(batch.indptr), *own, means, starts, columns)
@@ -163,9 +167,13 @@ class Feeder:
         """The same rows in memory that a GPU copies from while the processor goes on."""
         if self._stream is None:
             return host
-        return host._replace(**{name: torch.from_numpy(array).pin_memory().numpy()
-                                for name, array in host._asdict().items()
-                                if isinstance(array, np.ndarray) and name != "starts" and array.size})
+        return host._replace(
+            **{
+                name: torch.from_numpy(array).pin_memory().numpy()
+                for name, array in host._asdict().items()
+                if isinstance(array, np.ndarray) and name != "starts" and array.size
+            }
+        )
 
     def admit(self, fed):
         """Take in a block that is new: begin to copy it where it may stay, else note that it comes later."""
@@ -206,6 +214,7 @@ def feeder(name):
 
 def matrix_of(host, device):
     """The Matrix of a block; UsageError where a row holds an index twice, which a matrix cannot tell apart."""
+
     def there(array):
         return torch.from_numpy(array).to(device, non_blocking=True)
 
@@ -220,8 +229,10 @@ def matrix_of(host, device):
         held = torch.zeros(cells.shape, dtype=torch.bool, device=device)
         held.view(-1)[at] = True
         if int(held.sum()) != len(host.indices):
-            raise UsageError("a row holds an index twice, which a matrix on a device cannot tell apart; train such "
-                             "rows with --device cpu")
+            raise UsageError(
+                "a row holds an index twice, which a matrix on a device cannot tell apart; train such "
+                "rows with --device cpu"
+            )
         held[:, 0] = True
         present = _present(held, host.starts)
     cells[:, 0] = 1
@@ -232,5 +243,5 @@ def matrix_of(host, device):
 def _present(held, starts):
     """Which columns each mini-batch holds, float32 (mini-batches, stride), given those of each row."""
     size, count = int(starts[1]), len(starts) - 1
-    whole = held[:size * (count - 1)].view(count - 1, size, held.shape[1]).any(1)
-    return torch.cat([whole, held[size * (count - 1):].any(0, keepdim=True)]).float()
+    whole = held[: size * (count - 1)].view(count - 1, size, held.shape[1]).any(1)
+    return torch.cat([whole, held[size * (count - 1) :].any(0, keepdim=True)]).float()

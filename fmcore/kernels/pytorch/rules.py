@@ -3,6 +3,7 @@
 Each is called as rule(step) and moves step.weights. Rows of features that the mini-batch does not hold have a gradient
 of 0 and are not to change: with most rules that follows, adam asks step.present.
 """
+
 from typing import NamedTuple
 
 from fmcore.hyper.optimizers import BETA1, BETA2
@@ -32,7 +33,7 @@ def sgd(step):
 
 def adagrad(step):
     """G += g^2; w -= lr g / (sqrt(G) + eps)."""
-    squares, = step.slots
+    (squares,) = step.slots
     squares.addcmul_(step.gradient, step.gradient)
     step.weights.addcdiv_(step.gradient.mul_(step.rates), squares.sqrt().add_(step.eps), value=-1)
 

@@ -4,6 +4,7 @@ Each process holds all parameters and a part of the rows of each mini-batch. The
 step, so the model is that of one device within rounding. This process trains nothing itself: it hears at once where
 one of them has died, and ends the others, in whatever wait for each other they are.
 """
+
 import itertools
 import multiprocessing
 import signal
@@ -43,8 +44,9 @@ class SeveralBackend:
         require_dense(block.batch, self._names[0])
         parts = [part_of(block, number, len(self._names)) for number in range(len(self._names))]
         share = Share(np.diff(block.starts), block.batch.feature_dim)
-        return replace(block, batch=without_features(block.batch), groups=Parts(parts, share),
-                       slice_size=len(block.starts) - 1)
+        return replace(
+            block, batch=without_features(block.batch), groups=Parts(parts, share), slice_size=len(block.starts) - 1
+        )
 
     def score(self, batch, model):
         """See fmcore.kernels."""
@@ -74,8 +76,14 @@ class SeveralTrainer:
         """See fmcore.kernels: each process scores some of the rows."""
         size = len(self._team.titles)
         cuts = [len(batch) * number // size for number in range(size + 1)]
-        return np.concatenate(self._team.ask([
-            ("score", replace(batch.take(slice(begin, end)), origin=None)) for begin, end in itertools.pairwise(cuts)]))
+        return np.concatenate(
+            self._team.ask(
+                [
+                    ("score", replace(batch.take(slice(begin, end)), origin=None))
+                    for begin, end in itertools.pairwise(cuts)
+                ]
+            )
+        )
 
     def snapshot(self):
         """See fmcore.kernels."""
@@ -99,8 +107,11 @@ def part_of(block, number, size):
     lengths = np.diff(block.starts)
     begins, ends = (block.starts[:-1] + lengths * n // size for n in (number, number + 1))
     edges = np.ravel(np.column_stack([begins, ends]))
-    rows = rows_of(replace(block, starts=edges), np.arange(0, len(edges), 2)) if (ends > begins).any() else \
-        np.empty(0, np.int64)
+    rows = (
+        rows_of(replace(block, starts=edges), np.arange(0, len(edges), 2))
+        if (ends > begins).any()
+        else np.empty(0, np.int64)
+    )
     starts = np.concatenate([[0], np.cumsum(ends - begins)]).astype(np.int64)
     return rows, replace(block, batch=replace(block.batch.take(rows), ids=None, origin=None), starts=starts)
 
@@ -170,13 +181,18 @@ class Processes:
         for process, _ in self._members:
             if process.sentinel in gone:
                 process.join(NOTICE)
-        ended = [(name, process.exitcode) for name, (process, _) in zip(self._names, self._members, strict=False)
-                 if process.exitcode is not None]
+        ended = [
+            (name, process.exitcode)
+            for name, (process, _) in zip(self._names, self._members, strict=False)
+            if process.exitcode is not None
+        ]
         self._end()
         name, code = ended[0] if ended else ("a device", None)
         how = f", killed by {signal.Signals(-code).name}" if code and code < 0 else ""
-        return FMError(f"the process that trains on {name} has ended{how}; no model was written. With --checkpoint "
-                       "FILE the same command with --resume goes on from what was last saved")
+        return FMError(
+            f"the process that trains on {name} has ended{how}; no model was written. With --checkpoint "
+            "FILE the same command with --resume goes on from what was last saved"
+        )
 
     def _failed(self, rank, error):
         """The error that a process has met with, which may be that another one has ended."""

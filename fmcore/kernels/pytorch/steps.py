@@ -7,6 +7,7 @@ With the table W = [V | w] of fmcore.kernels.pytorch.table and a mini-batch X, w
 
 (Rendle 2010, Factorization Machines, lemma 3.1 and equation 4.) Nothing here waits for the device.
 """
+
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +79,7 @@ class Steps:
         if self._add is not None:
             self._add(gradient)
         if self._table.decayed:
-            gradient.addcmul_(weights, self._table.decays[:len(weights)])
+            gradient.addcmul_(weights, self._table.decays[: len(weights)])
         if self._h.clip_gradient is not None:
             gradient.clamp_(-self._h.clip_gradient, self._h.clip_gradient)
         if present is not None:

@@ -1,4 +1,5 @@
 """The parameters of a model as one matrix on a device, with the optimizer's state beside it."""
+
 import numpy as np
 
 from fmcore.hyper.optimizers import ROWWISE, SLOTS, slot_shape, state_name
@@ -26,10 +27,13 @@ class Table:
         h, self._like = model.hyperparameters, model
         self.num_factors, self.rows = model.num_factors, 1 + model.feature_dim
         self.weights, self.rates, self.decays, self.learning_rates = (
-            torch.zeros(padded(self.rows), width(model.num_factors), device=device) for _ in range(4))
+            torch.zeros(padded(self.rows), width(model.num_factors), device=device) for _ in range(4)
+        )
         self._rowwise = h.optimizer in ROWWISE
-        self.slots = {slot: torch.zeros(padded(self.rows), 2, device=device) if self._rowwise
-                      else torch.zeros_like(self.weights) for slot in SLOTS[h.optimizer]}
+        self.slots = {
+            slot: torch.zeros(padded(self.rows), 2, device=device) if self._rowwise else torch.zeros_like(self.weights)
+            for slot in SLOTS[h.optimizer]
+        }
         self.decayed = any(getattr(h, f"{group}_wd") for group in GROUPS if h.uses(group))
         for group in GROUPS:
             if h.uses(group):
@@ -50,8 +54,9 @@ class Table:
         for group in GROUPS:
             for slot, array in self.slots.items():
                 kept = _host(self._slot(array, group))
-                state[state_name(slot, group)] = kept if h.uses(group) else np.zeros(
-                    slot_shape(h.optimizer, getattr(self._like, group)), np.float32)
+                state[state_name(slot, group)] = (
+                    kept if h.uses(group) else np.zeros(slot_shape(h.optimizer, getattr(self._like, group)), np.float32)
+                )
         weights = {group: _host(self._group(self.weights, group)) for group in GROUPS}
         return Model(h, **weights, state=state, info=dict(self._like.info))
 
@@ -62,8 +67,9 @@ class Table:
         """The view of a matrix that belongs to a group of weights; factors: how many columns are theirs."""
         factors = self.num_factors if factors is None else factors
         features = slice(1, self.rows)
-        return {"bias": array[:1, factors], "linear": array[features, factors],
-                "factors": array[features, :factors]}[group]
+        return {"bias": array[:1, factors], "linear": array[features, factors], "factors": array[features, :factors]}[
+            group
+        ]
 
 
 def width(num_factors):
@@ -85,9 +91,12 @@ def table_bytes(hyperparameters, feature_dim):
 def require_memory(model, device):
     """Raise ResourceError where a model's Table does not fit on the device."""
     h = model.hyperparameters
-    places.require(device, table_bytes(h, model.feature_dim),
-                   f"training a model of feature_dim {model.feature_dim:,} and num_factors {h.num_factors} with "
-                   f"{h.optimizer}", "take fewer factors (--num-factors), or --device cpu")
+    places.require(
+        device,
+        table_bytes(h, model.feature_dim),
+        f"training a model of feature_dim {model.feature_dim:,} and num_factors {h.num_factors} with {h.optimizer}",
+        "take fewer factors (--num-factors), or --device cpu",
+    )
 
 
 def _host(tensor):

@@ -4,6 +4,7 @@ A request is a tuple of a name and arguments, a method of Member; the reply (DON
 first reply comes unasked, once all processes have met. It ends when the connection closes, or the process that started
 it does.
 """
+
 import multiprocessing
 import os
 import signal
@@ -74,8 +75,11 @@ class Member:
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)
         torch.distributed.init_process_group(
-            "nccl" if apart else "gloo", init_method=f"file://{place.meeting}", rank=place.rank,
-            world_size=len(place.names))
+            "nccl" if apart else "gloo",
+            init_method=f"file://{place.meeting}",
+            rank=place.rank,
+            world_size=len(place.names),
+        )
         self.add(torch.zeros(1, device=self._device))
         self.title = self._backend.name
 

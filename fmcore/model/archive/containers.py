@@ -3,6 +3,7 @@
 An archive is `model.tar.gz`, which holds one ZIP called `model_algo-N` of `params`, `symbol.json` and `meta.json`. A
 tar without gzip, the ZIP alone, a folder with the ZIP or its members, and `params` alone are taken as well.
 """
+
 import gzip
 import io
 import re
@@ -23,8 +24,18 @@ ALWAYS = 64 << 20  # bytes that an archive of any size may unpack to
 RATIO = 100  # and how many times its size a larger one may
 PIECE = 1 << 20  # bytes decompressed at once
 LONGEST_TEXT = 1 << 20  # bytes of a member that is JSON; parsed, it takes many times more
-ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError, OSError,
-              RuntimeError, struct.error, IndexError)
+ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    OverflowError,
+    OSError,
+    RuntimeError,
+    struct.error,
+    IndexError,
+)
 GZIP, ZIP = b"\x1f\x8b", b"PK"  # what files of them begin with
 WITHIN = "--memory-limit lets it take more"
 
@@ -76,15 +87,17 @@ def _require_known(head):
     if not head:
         raise ModelError("the file is empty; expected a model archive")
     if not head.startswith((GZIP, LIST_MAGIC, ZIP)) and not tar.is_tar(head):
-        raise ModelError("not a model archive; expected model.tar.gz as SageMaker's factorization machines leave it, "
-                         "or the ZIP model_algo-1 in it")
+        raise ModelError(
+            "not a model archive; expected model.tar.gz as SageMaker's factorization machines leave it, "
+            "or the ZIP model_algo-1 in it"
+        )
 
 
 def _packed(data, limit):
     """The members' bytes for those of a file."""
     if data.startswith(GZIP):
         data = _gunzip(data, limit)
-        _require_known(data[:tar.BLOCK])
+        _require_known(data[: tar.BLOCK])
     if data.startswith(LIST_MAGIC):
         return {PARAMS: data}
     if data.startswith(ZIP):
@@ -161,8 +174,10 @@ def _zip(data, limit):
     for info in infos:
         _check(info)
     if sum(info.file_size for info in infos) > limit:
-        raise ModelError(f"the ZIP says that it unpacks to {sum(info.file_size for info in infos):,} bytes, more than "
-                         f"{limit:,}; {WITHIN}")
+        raise ModelError(
+            f"the ZIP says that it unpacks to {sum(info.file_size for info in infos):,} bytes, more than "
+            f"{limit:,}; {WITHIN}"
+        )
     return [Member(info.filename, info.file_size, lambda info=info: _inflated(file, info)) for info in infos]
 
 
@@ -174,8 +189,9 @@ def _check(info):
     if info.flag_bits & 1:
         raise ModelError(f"member {name!r} of the ZIP is encrypted; expected one without a password")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ModelError(f"member {name!r} of the ZIP has compression {info.compress_type}; expected 0 (stored) or 8 "
-                         "(deflated)")
+        raise ModelError(
+            f"member {name!r} of the ZIP has compression {info.compress_type}; expected 0 (stored) or 8 (deflated)"
+        )
 
 
 def _inflated(file, info):

@@ -13,6 +13,7 @@ Layout, little-endian, as `mx.nd.save` of MXNet 1.x writes it:
         data               then the row numbers: int64, ascending
     uint64 count, then each name: uint64 length, bytes, which begin with "arg:" or "aux:"
 """
+
 import math
 import struct
 from typing import NamedTuple
@@ -90,7 +91,7 @@ class _Cursor:
         if size > self.left:
             raise ModelError(f"cut off: {what} at byte {self._at} takes {size} bytes, but {self.left} are there")
         self._at += size
-        return self._data[self._at - size:self._at]
+        return self._data[self._at - size : self._at]
 
     def numbers(self, form, what):
         """The next numbers, of a struct format without its byte order."""
@@ -103,16 +104,16 @@ class _Cursor:
 
 
 def _count(cursor, what):
-    count, = cursor.numbers("Q", f"the number of {what}")
+    (count,) = cursor.numbers("Q", f"the number of {what}")
     if count > MAX_ARRAYS:
         raise ModelError(f"damaged: it claims {count} {what}; at most {MAX_ARRAYS} are read")
     return count
 
 
 def _array(cursor):
-    magic, = cursor.numbers("I", "an array's magic")
+    (magic,) = cursor.numbers("I", "an array's magic")
     if magic == WITH_STORAGE:
-        storage, = cursor.numbers("i", "a storage type")
+        (storage,) = cursor.numbers("i", "a storage type")
         if storage not in (0, 1):
             raise ModelError(f"an array has storage type {storage}; expected 0 (dense) or 1 (row_sparse)")
         stored = _shape(cursor) if storage else None
@@ -136,11 +137,13 @@ def _array(cursor):
 
 def _row_sparse(cursor, shape, stored, dtype):
     """The array behind a row-sparse one's head."""
-    kind, = cursor.numbers("i", "a dtype")
+    (kind,) = cursor.numbers("i", "a dtype")
     counted = _shape(cursor)
     if stored != (*counted, *shape[1:]) or len(counted) != 1 or kind != ROW_NUMBERS:
-        raise ModelError(f"damaged: a row_sparse array of shape {list(shape)} stores {list(stored)} with row numbers "
-                         f"of shape {list(counted)} and dtype {kind}; expected one int64 ({ROW_NUMBERS}) a stored row")
+        raise ModelError(
+            f"damaged: a row_sparse array of shape {list(shape)} stores {list(stored)} with row numbers "
+            f"of shape {list(counted)} and dtype {kind}; expected one int64 ({ROW_NUMBERS}) a stored row"
+        )
     values = cursor.array(stored, dtype, f"stored rows of shape {list(stored)}")
     rows = cursor.array(counted, DTYPES[kind], "row numbers")
     if len(rows) and (rows[0] < 0 or rows[-1] >= shape[0] or (rows[1:] <= rows[:-1]).any()):
@@ -149,7 +152,7 @@ def _row_sparse(cursor, shape, stored, dtype):
 
 
 def _shape(cursor):
-    ndim, = cursor.numbers("I", "a shape")
+    (ndim,) = cursor.numbers("I", "a shape")
     if ndim > MAX_DIMENSIONS:
         raise ModelError(f"damaged: an array has {ndim} dimensions; expected 1 or 2")
     shape = cursor.numbers(f"{ndim}q", "a shape")
@@ -159,14 +162,14 @@ def _shape(cursor):
 
 
 def _dtype(cursor):
-    number, = cursor.numbers("i", "a dtype")
+    (number,) = cursor.numbers("i", "a dtype")
     if number not in DTYPES:
         raise ModelError(f"an array has dtype {number}; expected 0 (float32)")
     return DTYPES[number]
 
 
 def _name(cursor):
-    size, = cursor.numbers("Q", "the length of a name")
+    (size,) = cursor.numbers("Q", "the length of a name")
     if size > LONGEST_NAME:
         raise ModelError(f"damaged: a name takes {size} bytes; at most {LONGEST_NAME} are read")
     try:

@@ -1,4 +1,5 @@
 """A model from an archive: whose arrays are which parameters, what it predicts, how it was trained."""
+
 import json
 import math
 from itertools import islice
@@ -20,8 +21,10 @@ NETWORKS = {  # form -> names of bias, linear, factors
     "dense": ("Linear_Plus_Bias_bias", "Linear_Plus_Bias_weight", "v"),
 }
 OPERATORS = {  # of a symbol, that only one predictor type has
-    "LogisticRegressionOutput": "binary_classifier", "sigmoid": "binary_classifier",
-    "LinearRegressionOutput": "regressor", "MAERegressionOutput": "regressor",
+    "LogisticRegressionOutput": "binary_classifier",
+    "sigmoid": "binary_classifier",
+    "LinearRegressionOutput": "regressor",
+    "MAERegressionOutput": "regressor",
 }
 
 
@@ -38,15 +41,20 @@ def load(path, *, predictor_type=None, limit=None):
         members, limit = unpack(path, limit)
         network, arrays, ignored = _parameters(ndarrays.read(members[PARAMS]), limit)
         told = _told(_object(members, META).get("training_parameters"))
-        told["predictor_type"] = predictor_type or _predictor_type(
-            told.get("predictor_type"), _object(members, SYMBOL))
+        told["predictor_type"] = predictor_type or _predictor_type(told.get("predictor_type"), _object(members, SYMBOL))
         if told["predictor_type"] is None:
-            raise UsageError(f"{path} does not say what it predicts; say --predictor-type "
-                             f"{' or '.join(PREDICTOR_TYPES)}")
+            raise UsageError(
+                f"{path} does not say what it predicts; say --predictor-type {' or '.join(PREDICTOR_TYPES)}"
+            )
         told |= _dimensions(told, arrays["factors"].shape)
-        model = Model(resolve(PRESET, **told), **arrays, info={
-            "imported": {"network": network, "ignored": ignored},
-            "input": {"index_base": "0", "binary": told["predictor_type"] == "binary_classifier"}})
+        model = Model(
+            resolve(PRESET, **told),
+            **arrays,
+            info={
+                "imported": {"network": network, "ignored": ignored},
+                "input": {"index_base": "0", "binary": told["predictor_type"] == "binary_classifier"},
+            },
+        )
         model.require_finite()
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
@@ -69,8 +77,10 @@ def _parameters(arrays, limit):
     _require_fit(forms[0], names, chosen)
     size = sum(4 * math.prod(array.shape) for array in chosen.values())
     if size > limit:
-        raise ModelError(f"its arrays take {size:,} bytes, more than {limit:,}, as most of their rows are absent from "
-                         f"the archive; {WITHIN}")
+        raise ModelError(
+            f"its arrays take {size:,} bytes, more than {limit:,}, as most of their rows are absent from "
+            f"the archive; {WITHIN}"
+        )
     dense = {group: array.dense() for group, array in chosen.items()}
     factors = dense["factors"] if forms[0] == "sparse" else np.ascontiguousarray(dense["factors"].T)
     parameters = {"bias": dense["bias"].reshape(1), "linear": dense["linear"].reshape(-1), "factors": factors}
@@ -86,11 +96,14 @@ def _require_fit(form, names, chosen):
     expected = ["1"], ["feature_dim", "1"][::order], [f"{d}", "num_factors"][::order]
     for name, group, fits, shape in zip(names, GROUPS, fit, expected, strict=True):
         if not fits:
-            raise ModelError(f"array {name} has shape {list(chosen[group].shape)}; expected [{', '.join(shape)}] in a "
-                             f"{form} network")
+            raise ModelError(
+                f"array {name} has shape {list(chosen[group].shape)}; expected [{', '.join(shape)}] in a {form} network"
+            )
     if d > MAX_FEATURE_DIM or factors[1] > MAX_NUM_FACTORS:
-        raise ModelError(f"its arrays are of feature_dim {d} and num_factors {factors[1]}; expected at most "
-                         f"{MAX_FEATURE_DIM} and {MAX_NUM_FACTORS}")
+        raise ModelError(
+            f"its arrays are of feature_dim {d} and num_factors {factors[1]}; expected at most "
+            f"{MAX_FEATURE_DIM} and {MAX_NUM_FACTORS}"
+        )
 
 
 def _object(members, name):
@@ -136,8 +149,9 @@ def _predictor_type(stated, symbol):
     shown = {_shown(node) for node in nodes if isinstance(node, dict)} if isinstance(nodes, list) else set()
     answers = {answer for answer in (stated, *shown) if answer}
     if len(answers) > 1:
-        raise ModelError("meta.json and symbol.json are of a binary_classifier and of a regressor; settle it with "
-                         "--predictor-type")
+        raise ModelError(
+            "meta.json and symbol.json are of a binary_classifier and of a regressor; settle it with --predictor-type"
+        )
     return answers.pop() if answers else None
 
 

@@ -3,6 +3,7 @@
 The standard library's reader is not used on archives of unknown origin: it goes on for ever at a negative size in
 versions that are in use (CVE-2025-8194), and reserves what a sparse member or an extended header claims.
 """
+
 import re
 
 from fmcore.errors import ModelError
@@ -21,13 +22,13 @@ def is_tar(data):
 def files(data):
     """(name, view of its bytes) of each file. Raises ModelError for every defect and for what is no file or folder."""
     view, at, found, members = memoryview(data), 0, [], 0
-    while any(header := bytes(view[at:at + BLOCK])):
+    while any(header := bytes(view[at : at + BLOCK])):
         name, size, kind = _parsed(header, at)
         at += BLOCK
         if size > len(view) - at:
             raise ModelError(f"cut off: member {name!r} of the tar takes {size} bytes, but {len(view) - at} are there")
         if kind in REGULAR:
-            found.append((name, view[at:at + size]))
+            found.append((name, view[at : at + size]))
         members += 1
         if members > MAX_MEMBERS:
             raise ModelError(f"the tar holds more than {MAX_MEMBERS} members")

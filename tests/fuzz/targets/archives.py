@@ -1,4 +1,5 @@
 """SageMaker's model archives: the containers, MXNet's arrays, and the JSON beside them."""
+
 import numpy as np
 from archives import PARAMS, zipped
 from fuzz.checks import outcome
@@ -41,9 +42,9 @@ def _load(data):
 
 def _sealed(data):
     out, at = bytearray(data), 0
-    while at + tar.BLOCK <= len(out) and any(out[at:at + tar.BLOCK]):
-        header = out[at:at + tar.BLOCK]
-        out[at + 148:at + 156] = b"%06o\0 " % tar._checksum(header)
+    while at + tar.BLOCK <= len(out) and any(out[at : at + tar.BLOCK]):
+        header = out[at : at + tar.BLOCK]
+        out[at + 148 : at + 156] = b"%06o\0 " % tar._checksum(header)
         size = tar._size(bytes(header[124:136])) or 0
         at += tar.BLOCK + -(-size // tar.BLOCK) * tar.BLOCK
     return bytes(out)

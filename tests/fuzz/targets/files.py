@@ -1,4 +1,5 @@
 """What is done with a file before its format is known: decompression, detection, manifests."""
+
 from fuzz.checks import outcome
 from fuzz.places import written
 

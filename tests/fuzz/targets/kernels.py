@@ -1,4 +1,5 @@
 """The compiled scanners alone: few checks of their own, as the sanitizers look on, and so many more inputs a second."""
+
 from record_bytes import frame
 
 from fmcore.io.recordio import _record

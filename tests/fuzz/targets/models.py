@@ -1,4 +1,5 @@
 """Model files, as they come and with their checksums made right again; files of hyperparameters."""
+
 import hashlib
 import io
 import json
@@ -63,9 +64,8 @@ def _signed(data):
         header, end = json.JSONDecoder().raw_decode(text)
         content = json.loads(header.pop(METADATA)[KEY])
         content.pop("header_checksum")
-        table = {name: Tensor(entry["dtype"], entry["shape"], *entry["data_offsets"])
-                 for name, entry in header.items()}
-        tensors = data[8 + -(-end // ALIGNMENT) * ALIGNMENT:]
+        table = {name: Tensor(entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in header.items()}
+        tensors = data[8 + -(-end // ALIGNMENT) * ALIGNMENT :]
         content["checksum"] = hashlib.sha256(tensors).hexdigest()
         return modelheader.encode(table, content) + tensors
     except Exception:  # noqa: BLE001  (whatever it is that stands there, it is no header)

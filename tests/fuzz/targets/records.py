@@ -1,4 +1,5 @@
 """recordIO: one Record's payload against google protobuf, and a stream of frames in one piece against many."""
+
 import io
 
 import numpy as np
@@ -64,8 +65,14 @@ def _in_pieces(data):
 
 
 def _batch_of(row):
-    return Batch(np.array([0, len(row.indices)]), row.indices, row.values, np.array([row.label], np.float32),
-                 np.array([row.weight], np.float32), None if row.uid is None else [row.uid])
+    return Batch(
+        np.array([0, len(row.indices)]),
+        row.indices,
+        row.values,
+        np.array([row.label], np.float32),
+        np.array([row.weight], np.float32),
+        None if row.uid is None else [row.uid],
+    )
 
 
 def _check_written(batch):

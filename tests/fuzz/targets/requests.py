@@ -1,4 +1,5 @@
 """Inference requests: the fast road against the slow one, in one piece against many, and written again."""
+
 import io
 import json
 
@@ -55,8 +56,13 @@ def _check_written(batch):
     """The rows as a client would send them are the same rows."""
     rows = range(len(batch))
     spans = [slice(batch.indptr[row], batch.indptr[row + 1]) for row in rows]
-    instances = [{"features": {"keys": batch.indices[span].tolist(), "values": batch.values[span].tolist()},
-                  "id": batch.ids and batch.ids[row]} for row, span in zip(rows, spans, strict=True)]
+    instances = [
+        {
+            "features": {"keys": batch.indices[span].tolist(), "values": batch.values[span].tolist()},
+            "id": batch.ids and batch.ids[row],
+        }
+        for row, span in zip(rows, spans, strict=True)
+    ]
     written = json.dumps({"instances": instances}, allow_nan=False).encode()
     again = requests.decode(written, "json").batch
     assert rows_of([again]) == rows_of([batch])

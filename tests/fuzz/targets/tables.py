@@ -1,4 +1,5 @@
 """CSV and TSV under several options, at once against byte by byte; the file of a vocabulary."""
+
 import io
 
 from fuzz.checks import check_batch, numbers_of, outcome, rows_of

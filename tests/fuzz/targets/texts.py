@@ -1,4 +1,5 @@
 """libsvm and libffm text against their grammar in plain Python, in one piece against many, and written again."""
+
 import io
 import re
 

@@ -3,6 +3,7 @@
 The file holds "METHOD WORKER CALL HOW": in its CALL-th call (from 1) of METHOD, worker number WORKER gets the signal
 HOW, or raises an exception where that is "raise". It is removed before, so that whoever takes the place lives.
 """
+
 import importlib.abc
 import importlib.util
 import os
