@@ -56,7 +56,7 @@ def byte_bar(description, *, quiet):
 
 
 @contextmanager
-def reading(report, bar, *, quiet):
+def reporting(report, bar, *, quiet):
     """Take the bar away and say what reading had to tell, where it fails as well, unless nobody listens any more."""
     try:
         yield

@@ -11,7 +11,8 @@ from fmcore.training.loop import Observer
 class TrainingLog(Observer):
     """What all logs of training share: remarks on reading, and `records`, one an epoch.
 
-    Records of epochs that another run has trained lack seconds and rows_per_second. `told` has those of rounds as well.
+    Records of epochs that another run has trained lack seconds and rows_per_second. `history` has those of rounds as
+    well.
 
     reports: of the training rows, said before training begins unless pipes go on filling it, and of others, said at
     the end.
@@ -21,7 +22,7 @@ class TrainingLog(Observer):
     def __init__(self, reports, *, bar=None, begun=None, quiet=False):
         self._unsaid, self._begun, self._quiet = list(reports), begun, quiet
         self._bar = bar or Bar(quiet=True)
-        self.records, self.told = [], []
+        self.records, self.history = [], []
 
     def loaded(self, dataset, model, backend):  # noqa: ARG002 - for those that say more
         """Say what reading the training rows had to tell, and why this backend trains, where that was left to us."""
@@ -36,15 +37,15 @@ class TrainingLog(Observer):
     def epoch(self, record):
         """Keep the epoch's record."""
         self.records.append(record)
-        self.told.append(record)
+        self.history.append(record)
 
     def round(self, record):
         """Keep the round's record."""
-        self.told.append(record)
+        self.history.append(record)
 
     def resumed(self, records, rows):
         """Say that training goes on."""
-        self.records, self.told = list(records), list(records)
+        self.records, self.history = list(records), list(records)
         self.remark(
             f"going on in epoch {len(records) + 1} after {rows:,} rows"
             if rows

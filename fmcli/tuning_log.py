@@ -4,7 +4,7 @@ import shlex
 
 from fmcli.console import say
 from fmcli.exits import listen, settled
-from fmcli.options import text_of
+from fmcli.hyperparameters import text_of
 from fmcli.progress import Bar, remarks
 from fmcore.hyper.params import PARAMETERS
 from fmcore.tuning.tune import Follower

@@ -2,8 +2,8 @@
 
 import click
 
-from fmcli import options
 from fmcli.console import say
+from fmcli.options import Parsed, quiet_option
 from fmcore import api
 from fmcore.hyper.params import PARAMETERS
 from fmcore.system.memory import parse_size
@@ -14,18 +14,18 @@ from fmcore.system.memory import parse_size
 @click.option("-o", "--output", required=True, metavar="MODEL", help="Model file to write; - is stdout.")
 @click.option(
     "--predictor-type",
-    type=options.Parsed("predictor_type", PARAMETERS["predictor_type"].parse),
+    type=Parsed("predictor_type", PARAMETERS["predictor_type"].parse),
     metavar="binary_classifier|regressor",
     help="What the model predicts.  [default: as the archive says]",
 )
 @click.option(
     "--memory-limit",
-    type=options.Parsed("size", parse_size),
+    type=Parsed("size", parse_size),
     metavar="SIZE",
     help="What the archive may unpack to, such as 4G.  [default: 100 times its size, at least 64M]",
 )
-@options.quiet_option
-def command(archive, output, predictor_type, memory_limit, quiet):
+@quiet_option
+def command(archive: str, output: str, predictor_type: str | None, memory_limit: int | None, *, quiet: bool) -> None:
     """Make a model of an archive that Amazon SageMaker's factorization machines left.
 
     ARCHIVE is model.tar.gz, the ZIP model_algo-1 in it, or a folder with what they hold. The sparse and the dense form

@@ -2,7 +2,7 @@
 
 import click
 
-from fmcli import options
+from fmcli.options import Parsed, gathered
 from fmcli.server import Settings, serve
 from fmcore.system.memory import parse_size
 
@@ -40,7 +40,7 @@ from fmcore.system.memory import parse_size
 )
 @click.option(
     "--max-payload",
-    type=options.Parsed("size", parse_size),
+    type=Parsed("size", parse_size),
     default="6M",
     show_default=True,
     metavar="SIZE",
@@ -64,7 +64,8 @@ from fmcore.system.memory import parse_size
     help="Connections that a worker holds; the most silent one makes room.",
 )
 @click.option("--access-log", is_flag=True, help="Write a line on standard error for every request.")
-def command(model, **settings):
+@gathered("settings", Settings)
+def command(model: str, settings: Settings) -> None:
     """Answer requests for predictions over HTTP, as an endpoint of SageMaker does.
 
     POST /invocations takes rows as application/json, application/jsonlines or application/x-recordio-protobuf, and
@@ -81,4 +82,4 @@ def command(model, **settings):
     curl -H 'Content-Type: application/json' -d '{"instances": [{"features": [1.5, 16]}]}' \\
         http://127.0.0.1:8080/invocations
     """
-    serve(model, Settings(**settings))
+    serve(model, settings)
