@@ -52,12 +52,12 @@ class GivenHyperparameters:
             of_file, ignored = read_file(self.file)
             given = layered(of_file, given)
             if ignored:
-                say(f"note: {self.file}: ignored, as all that begins with _: {', '.join(ignored)}", quiet=quiet)
+                say(f"note: {self.file}: names that begin with _ are ignored: {', '.join(ignored)}", quiet=quiet)
         for name, parameter in PARAMETERS.items():
             if required and parameter.required and name not in given:
                 raise click.UsageError(
                     f"Missing option '{flag(name)}'. Expected {parameter.valid}. "
-                    "-p or --hyperparameters FILE may say it as well.",
+                    "It can also be given by -p or --hyperparameters FILE.",
                     click.get_current_context(),
                 )
         return given

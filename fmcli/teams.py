@@ -52,7 +52,7 @@ class Placement:
             return api.Resources(chosen_threads(self.threads), self.memory_limit, self.device)
         if self.device != "cpu":
             raise UsageError(
-                f"--device {self.device} is not for several workers, which --distributed {engine} has train on the "
+                f"--device {self.device} is not for several workers: those of --distributed {engine} train on the "
                 "processor; leave one of them out"
             )
         if "workers" in TAKEN[engine] and self.workers is None:
@@ -78,7 +78,7 @@ class Placement:
 
 def _advice(name: str, engine: str | None) -> str:
     if engine == "mpi" and name == "workers":
-        return "mpirun -n N says how many ranks there are"
+        return "mpirun -n N sets the number of ranks"
     return "leave it out" if engine else "leave it out, or add --distributed"
 
 

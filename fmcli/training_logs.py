@@ -47,9 +47,9 @@ class TrainingLog(Observer):
         """Print that training resumes."""
         self.records, self.history = list(records), list(records)
         self.remark(
-            f"going on in epoch {len(records) + 1} after {rows:,} rows"
+            f"resuming in epoch {len(records) + 1} after {rows:,} rows"
             if rows
-            else f"going on after epoch {len(records)}"
+            else f"resuming after epoch {len(records)}"
         )
 
     def anew(self, why):
@@ -60,7 +60,7 @@ class TrainingLog(Observer):
         """Print which workers have died."""
         who = f"worker {workers[0]} has" if len(workers) == 1 else f"workers {', '.join(map(str, workers))} have"
         what = f"{who} died and been replaced" if workers else "a message between workers was lost"
-        self.remark(f"{what}; what was missed is done again ({why})")
+        self.remark(f"{what}; the lost work is done again ({why})")
 
     def halved(self, error, epoch, factor):
         """Print that an epoch begins again."""

@@ -36,7 +36,7 @@ class TuningLog(Follower):
         self.say(f"{rows:,} rows, judged {judged} by {study.objective}")
         tried = study.tried()
         if tried:
-            self.say(f"going on after {len(tried)} trials of {self._trials}")
+            self.say(f"resuming after {len(tried)} trials of {self._trials}")
         self._bar = Bar(quiet=self._quiet, desc="tuning", total=self._trials, unit="trial", initial=len(tried))
 
     def ended(self, tried, best):

@@ -45,7 +45,7 @@ class Start:
         if self.checkpoint is None:
             for given, option in ((self.checkpoint_every is not None, "--checkpoint-every"), (self.resume, "--resume")):
                 if given:
-                    raise UsageError(f"{option} is about a checkpoint; name its file with --checkpoint")
+                    raise UsageError(f"{option} needs a checkpoint; name its file with --checkpoint")
             return None
         minutes = MINUTES if self.checkpoint_every is None else self.checkpoint_every
         return api.Saving(self.checkpoint, resume=self.resume, minutes=minutes or None, resumable=True)
@@ -192,6 +192,6 @@ def begun(
         chosen = resolve(hyperparameters.preset, **given)
         return None, chosen, reading.options(threads, binary=chosen.predictor_type == "binary_classifier")
     if hyperparameters.preset_given:
-        raise UsageError("--preset is for a new model; with --init-model all that is not given is the model's")
+        raise UsageError("--preset is for a new model; with --init-model what is not given is taken from the model")
     model = api.load(start.init_model, verify=True)
     return (model, *api.continued(model, given, reading.given(threads)))
