@@ -79,7 +79,7 @@ channel_options = stacked(
         "--pipe-timeout",
         type=click.IntRange(1),
         metavar="SECONDS",
-        help=f"How long to wait for a pipe to appear and to give its first byte.  [default: {api.PipeMode.timeout}]",
+        help=f"How long to wait for a pipe to appear and to deliver its first byte.  [default: {api.PipeMode.timeout}]",
     ),
     gathered("channels", Channels),
 )

@@ -137,7 +137,7 @@ hyperparameter_options = stacked(
         "--hyperparameters",
         "hyperparameter_file",
         metavar="FILE",
-        help="Hyperparameters as a JSON object of SageMaker's names; what an option gives comes before it.",
+        help="Hyperparameters as a JSON object of SageMaker's names; options take precedence over it.",
     ),
     click.option(
         "-p",

@@ -19,7 +19,7 @@ COMMANDS = {  # name -> (module, its line in the list of commands)
     "predict": ("predict", "Score rows, one prediction each."),
     "serve": ("serve", "Score rows over HTTP."),
     "inspect": ("inspect", "Show what a model is and what it learned."),
-    "import": ("import_", "Make a model of SageMaker's model.tar.gz."),
+    "import": ("import_", "Make a model from SageMaker's model.tar.gz."),
     "export": ("export", "Write weights, or vectors for nearest-neighbour search."),
 }
 

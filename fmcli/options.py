@@ -107,7 +107,7 @@ device_option = click.option(
     default="cpu",
     show_default=True,
     help="Where to train: cpu; cuda or cuda:N, a GPU, for dense rows (extra gpu); "
-    "cuda:0,cuda:1, several; auto, which says what it takes and why; torch:cpu, the code "
+    "cuda:0,cuda:1, several; auto, which reports what it chooses and why; torch:cpu, the code "
     "for GPUs on the processor.",
 )
 unseen_option = click.option(

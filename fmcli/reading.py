@@ -63,7 +63,7 @@ read_options = stacked(
         "--index-base",
         type=click.Choice(("auto", "0", "1")),
         help="libsvm, libffm: 1 subtracts one from every index; 0 and auto keep indices as they stand, and "
-        "auto says so when they look 1-based.",
+        "auto adds a note when they look 1-based.",
     ),
     click.option(
         "--on-error",
@@ -81,14 +81,14 @@ read_options = stacked(
         "--numeric",
         multiple=True,
         metavar="COLS",
-        help="Numeric columns, separated by commas; so are all that no option names.",
+        help="Numeric columns, separated by commas; columns that no option names are numeric as well.",
     ),
     click.option("--categorical", multiple=True, metavar="COLS", help="Columns whose every value is a feature."),
     click.option("--ignore", multiple=True, metavar="COLS", help="Columns to leave out."),
     click.option(
         "--vocabulary",
         metavar="FILE",
-        help="The file that says which index a categorical value has: written if there is none, else read.",
+        help="The file that maps categorical values to indices: written if it does not exist, else read.",
     ),
     click.option(
         "--hash-bits", type=click.IntRange(1, 30), metavar="B", help="Hash categorical values into 2^B indices instead."

@@ -89,9 +89,9 @@ placement_options = stacked(
     click.option(
         "--distributed",
         type=click.Choice(ENGINES),
-        help="Train with several workers, each on its own part of the rows, which all of them can read: on "
-        "ray, a cluster's actors; on mpi, the ranks of mpirun; local, one after the other in this "
-        "process, to see what it does to a model.",
+        help="Train with several workers, each on its own part of the rows, which all of them can read. ray: "
+        "actors of a cluster; mpi: the ranks of mpirun; local: one after the other in this process, to "
+        "see the effect on a model.",
     ),
     click.option(
         "--workers",

@@ -42,13 +42,13 @@ file_options = stacked(
         type=click.IntRange(1, 99_999),
         default=1,
         metavar="N",
-        help="Deal the rows over N files, OUT-00000-of-N and so on.  [default: 1]",
+        help="Distribute the rows over N files, OUT-00000-of-N and so on.  [default: 1]",
     ),
     click.option(
         "--feature-dim",
         type=click.IntRange(1),
         metavar="N",
-        help="Dimension that the records state; an index beyond is an error.  [default: as the rows have it]",
+        help="Dimension that the records state; an index beyond is an error.  [default: from the rows]",
     ),
     gathered("files", ConvertedFiles),
 )

@@ -33,7 +33,7 @@ def command(
     """Print the metrics of a model on labelled rows.
 
     A regressor has rmse, mse and mae; a binary classifier logloss, accuracy and f1 at 0.5, and auc. Rows are read as
-    they were for training, but for what is given here.
+    they were for training, except for what is given here.
 
     \b
     fm eval clicks.fm test.rec

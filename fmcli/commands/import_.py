@@ -16,7 +16,7 @@ from fmcore.system.memory import parse_size
     "--predictor-type",
     type=Parsed("predictor_type", PARAMETERS["predictor_type"].parse),
     metavar="binary_classifier|regressor",
-    help="What the model predicts.  [default: as the archive says]",
+    help="What the model predicts.  [default: from the archive]",
 )
 @click.option(
     "--memory-limit",
@@ -26,7 +26,7 @@ from fmcore.system.memory import parse_size
 )
 @quiet_option
 def command(archive: str, output: str, predictor_type: str | None, memory_limit: int | None, *, quiet: bool) -> None:
-    """Make a model of an archive that Amazon SageMaker's factorization machines left.
+    """Make a model from an archive that Amazon SageMaker's factorization machines wrote.
 
     ARCHIVE is model.tar.gz, the ZIP model_algo-1 in it, or a folder with what they hold. The sparse and the dense form
     of the network are read. The model can be used as any other: fm eval, predict, inspect, export. An archive is read

@@ -49,7 +49,7 @@ def command(
     """Score rows: one prediction each, in their order.
 
     DATA is as for `fm train`, or JSON or JSON Lines requests; stdin by default. Labels are not needed. A classifier's
-    score is the probability of label 1. Rows are read as they were for training, but for what is given here.
+    score is the probability of label 1. Rows are read as they were for training, except for what is given here.
 
     \b
     cat today.rec | fm predict clicks.fm > scores.txt

@@ -64,26 +64,26 @@ start_options = stacked(
     click.option(
         "--init-model",
         metavar="MODEL",
-        help="Go on from this model: its optimizer's state, its hyperparameters and its way to read rows are "
-        "kept, but for what is given; it grows for new features, and its vocabulary for new values, "
+        help="Warm-start from this model: its optimizer's state, its hyperparameters and how it reads rows are "
+        "kept, except for what is given; it grows for new features, and its vocabulary for new values, "
         "unless several workers train.",
     ),
     click.option(
         "--checkpoint",
         metavar="FILE",
         help="Save training to this file after each epoch, and at SIGINT and SIGTERM; it is removed once the "
-        "model is published. One that is there already is refused without --resume.",
+        "model is published. A file that exists already is refused without --resume.",
     ),
     click.option(
         "--checkpoint-every",
         type=click.FloatRange(0, clamp=False),
         metavar="MINUTES",
-        help=f"Save within an epoch as well, so often; 0 for after epochs alone.  [default: {MINUTES:g}]",
+        help=f"Save within an epoch as well, this often; 0: only after epochs.  [default: {MINUTES:g}]",
     ),
     click.option(
         "--resume",
         is_flag=True,
-        help="Go on from the checkpoint, to the same model as without a break; without one, begin anew.",
+        help="Resume from the checkpoint, to the same model as without a break; without one, start from scratch.",
     ),
     gathered("start", Start),
 )
@@ -104,7 +104,7 @@ start_options = stacked(
     "--log-format",
     type=click.Choice(list(LOGS)),
     default="table",
-    help="What is said while training: a table, the log lines of SageMaker's Factorization Machines, or a "
+    help="The log of training: a table, the log lines of SageMaker's Factorization Machines, or a "
     "JSON object an epoch.  [default: table]",
 )
 @placement_options
@@ -122,7 +122,7 @@ def command(
     """Train a factorization machine on rows of any format that `fm convert` reads.
 
     With the same seed the model is the same to the byte, for any number of threads and any memory limit, and however
-    often training was interrupted and gone on with; that of several workers is another for each number of them.
+    often training was interrupted and resumed; the model of several workers depends on how many there are.
 
     \b
     fm train train.rec --predictor-type binary_classifier --test test.rec -o clicks.fm

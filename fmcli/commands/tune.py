@@ -113,19 +113,19 @@ class Limits:
 
 
 search_options = stacked(
-    click.option("--test", "tests", multiple=True, metavar="DATA", help="Rows to judge by; may be repeated."),
+    click.option("--test", "tests", multiple=True, metavar="DATA", help="Rows to evaluate trials on; may be repeated."),
     click.option(
         "--cv",
         "folds",
         type=click.IntRange(2, 100),
         metavar="K",
-        help="Without --test: judge by K parts of the training rows in turn, each tested by a model of the rest.",
+        help="Without --test: cross-validate over K folds of the training rows, each tested by a model of the rest.",
     ),
     click.option(
         "--objective",
         type=click.Choice(tuple(OBJECTIVES)),
         metavar="NAME",
-        help=f"What to make best: {', '.join(OBJECTIVES)}.  [default: test:rmse, or the cross entropy]",
+        help=f"What to optimize: {', '.join(OBJECTIVES)}.  [default: test:rmse, or the cross entropy]",
     ),
     click.option(
         "--range",
@@ -147,7 +147,7 @@ search_options = stacked(
     click.option(
         "--space",
         type=click.Choice(tuple(SPACES)),
-        help="Search this set of ranges, beside those named; sagemaker also takes --preset sagemaker where no "
+        help="Search this set of ranges in addition to those named; sagemaker also takes --preset sagemaker where no "
         "preset is given.  [default: small where nothing is named]",
     ),
     click.option(
@@ -165,17 +165,19 @@ search_options = stacked(
         metavar="N",
         help="Trials in all, those of earlier runs on the same study included.",
     ),
-    click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Search no longer."),
+    click.option(
+        "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Stop the search after this time."
+    ),
     click.option(
         "--jobs",
         type=click.IntRange(1, 1024),
         default=1,
         show_default=True,
         metavar="N",
-        help="Processes that train side by side; with one, the same --seed gives the same trials.",
+        help="Processes that train in parallel; with one, the same --seed gives the same trials.",
     ),
     click.option(
-        "--study", metavar="FILE.db", help="Keep the trials in this SQLite file, and go on with those that it holds."
+        "--study", metavar="FILE.db", help="Keep the trials in this SQLite file, and resume from those that it holds."
     ),
     gathered("search", Search),
 )
@@ -206,8 +208,8 @@ def command(
 ) -> int:
     """Search for the hyperparameters that are best on test rows, and train the model with them.
 
-    A hyperparameter that is given a value is not searched. Trials that fall behind are stopped early. At the end stands
-    the `fm train` command that gives the same model again. Ctrl-C publishes the best model so far.
+    A hyperparameter that is given a value is not searched. Trials that fall behind are stopped early. The output ends
+    with the `fm train` command that gives the same model again. Ctrl-C publishes the best model so far.
 
     \b
     fm tune train.rec --test test.rec --predictor-type binary_classifier -o clicks.fm --jobs 2
