@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from types import FrameType
@@ -72,7 +73,11 @@ def hang_up(_number: int, _frame: FrameType | None) -> NoReturn:
     raise_until_handled(HungUp)
 
 
-HANDLERS = {signal.SIGTERM: terminate, signal.SIGINT: interrupt, signal.SIGHUP: hang_up}
+HANDLERS: dict[int, Callable[[int, FrameType | None], NoReturn]] = {
+    signal.SIGTERM: terminate,
+    signal.SIGINT: interrupt,
+    signal.SIGHUP: hang_up,
+}
 
 
 @cache  # asked once: later on signals are ignored for other reasons

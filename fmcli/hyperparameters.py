@@ -65,7 +65,7 @@ class GivenHyperparameters:
 
 def _merged(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return the dict of (name, value) pairs; a name may be given twice only as the same."""
-    merged = {}
+    merged: dict[str, object] = {}
     for name, value in pairs:
         if name in merged and merged[name] != value:
             first, second = (text_of(PARAMETERS[name], v) for v in (merged[name], value))

@@ -76,7 +76,7 @@ def spelled_options(context: click.Context, names: Collection[str]) -> list[str]
     words = []
     for option in context.command.params:
         value = context.params.get(option.name)
-        if option.name not in names or value in (None, ()):
+        if not isinstance(option, click.Option) or option.name not in names or value in (None, ()):
             continue
         if option.is_flag:
             words.append((option.opts if value else option.secondary_opts)[0])

@@ -1,6 +1,7 @@
 """Options of how rows are read, and what the user gave of them."""
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import click
 
@@ -33,7 +34,7 @@ class Reading:
     hash_bits: int | None
     missing: str | None
 
-    def given(self, threads: int) -> dict[str, object]:
+    def given(self, threads: int) -> dict[str, Any]:
         """Return name -> value of the ReadOptions that were given, those of tables as a dict under "table".
 
         threads: to decode with, which are always among them.

@@ -15,10 +15,10 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self._signal, self._gently = None, False
+        self._signal, self._gently = 0, False  # 0: none has come
 
     def __call__(self) -> bool:  # noqa: D102 - the class describes it
-        return self._signal is not None
+        return self._signal != 0
 
     def __str__(self) -> str:
         return signal.Signals(self._signal).name

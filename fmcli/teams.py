@@ -12,7 +12,7 @@ from fmcore.distributed import ENGINES, STATES
 from fmcore.errors import UsageError
 
 ABOUT = {"workers": "for ray and local", "ray_address": "for ray", "dist_state": "for several workers"}
-TAKEN = {  # engine -> those of these options that it takes
+TAKEN: dict[str | None, tuple[str, ...]] = {  # engine -> those of these options that it takes
     "ray": ("workers", "ray_address", "dist_state"),
     "mpi": ("dist_state",),
     "local": ("workers", "dist_state"),

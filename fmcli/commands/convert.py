@@ -88,7 +88,7 @@ def command(
     """
     read = reading.options(chosen_threads(threads), binary=predictor_type == "binary_classifier")
     bar = byte_bar("reading", quiet=quiet)
-    data = api.Data(inputs, read, on_bytes=bar.reach)
+    data = api.Data(list(inputs), read, on_bytes=bar.reach)
     with reporting(data.report, bar, quiet=quiet):
         summary = api.convert(data, files.output, to=files.to, shards=files.shards, feature_dim=files.feature_dim)
     for line in summary_lines(summary.as_dict()):

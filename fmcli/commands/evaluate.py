@@ -42,7 +42,7 @@ def command(
     threads = chosen_threads(threads)
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
-    data = api.Data(inputs, api.read_options(loaded, **reading.given(threads)), on_bytes=bar.reach)
+    data = api.Data(list(inputs), api.read_options(loaded, **reading.given(threads)), on_bytes=bar.reach)
     with publish.whole("-") as out, reporting(data.report, bar, quiet=quiet):
         metrics = api.evaluate(loaded, data, threads=threads, unseen=unseen)
         for line in [json.dumps(metrics)] if as_json else lines(metrics):

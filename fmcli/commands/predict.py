@@ -58,6 +58,6 @@ def command(
     threads = chosen_threads(threads)
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
-    data = api.Data(inputs or ["-"], api.read_options(loaded, **reading.given(threads)), on_bytes=bar.reach)
+    data = api.Data(list(inputs) or ["-"], api.read_options(loaded, **reading.given(threads)), on_bytes=bar.reach)
     with reporting(data.report, bar, quiet=quiet):
         api.predict(loaded, data, file.output, to=file.to, threads=threads, unseen=unseen)

@@ -176,8 +176,8 @@ def train(
             raise
         finally:
             log.close()
-        for record in log.history if metrics else ():
-            metrics.write(json.dumps(record).encode() + b"\n")
+        if metrics:
+            metrics.write(b"".join(json.dumps(record).encode() + b"\n" for record in log.history))
     if saving:
         api.remove_checkpoint(saving.path)
     log.finish(model)

@@ -69,8 +69,9 @@ class Search:
 
     def dimensions(self) -> dict[str, Range | Choice]:
         """Return name -> Range or Choice that the user named; raises UsageError where a name has two."""
-        found = {}
-        for name, dimension in (*self.ranges, *self.choices):
+        found: dict[str, Range | Choice] = {}
+        named: list[tuple[str, Range | Choice]] = [*self.ranges, *self.choices]
+        for name, dimension in named:
             if name in found:
                 raise UsageError(f"{name} is given two ranges or lists of choices; leave one of them out")
             found[name] = dimension
