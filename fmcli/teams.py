@@ -8,8 +8,8 @@ import click
 
 from fmcli.options import chosen_threads, device_option, gathered, memory_option, stacked, threads_option
 from fmcore import api
-from fmcore.distributed import ENGINES, STATES
 from fmcore.errors import UsageError
+from fmcore.solvers.team import ENGINES, STATES
 
 ABOUT = {"workers": "for ray and local", "ray_address": "for ray", "dist_state": "for several workers"}
 TAKEN: dict[str | None, tuple[str, ...]] = {  # engine -> those of these options that it takes
