@@ -1,4 +1,4 @@
-"""Rows that a command reads: `Data` describes them, a `Reader` reads them pass after pass, from files or named pipes."""
+"""Rows that a command reads: `Data` describes them, a `Reader` reads them pass after pass, from files or pipes."""
 
 import itertools
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Gradient descent over mini-batches: epochs in slices, on a backend, with an optimizer; the solver named "gradient"."""
+"""Gradient descent over mini-batches, in slices of an epoch, on a backend: the solver named "gradient"."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GradientDescent:
         observer: Observer | None = None,
         task: Task | None = None,
     ) -> None:
-        self._backend, self.placed, self._test, self._task = backend, placed, test, task
+        self.backend, self.placed, self.test, self._task = backend, placed, test, task
         self._observer = observer or Observer()
         self._trainer = None
         self.name, self.note, self.threads = backend.name, backend.note, getattr(backend, "threads", 1)
@@ -62,7 +62,7 @@ class GradientDescent:
         """See fmcore.solvers.Solver."""
         with task.rows.named():
             if previous is not None and previous.fits(task):
-                yield cls(previous._backend, previous.placed, previous._test, observer, task)
+                yield cls(previous.backend, previous.placed, previous.test, observer, task)
                 return
             limits = budget(resources.memory_limit)
             backend, dataset = _loaded(task, resources, limits)
@@ -86,7 +86,7 @@ class GradientDescent:
     def begin(self, model: Model) -> None:
         """See fmcore.solvers.Solver."""
         self._trainer = None  # its memory is free before the next one takes as much
-        self._trainer = self._backend.trainer(model)
+        self._trainer = self.backend.trainer(model)
 
     def position(self, epoch: Epoch, rows: int) -> Progress:  # noqa: ARG002 - for those whose steps depend on it
         """See fmcore.solvers.Solver."""
@@ -102,7 +102,7 @@ class GradientDescent:
 
     def judge(self) -> Iterator[Judged]:
         """See fmcore.solvers.Solver."""
-        return ((self.score(batch), batch.labels, batch.weights) for batch in self._test.batches())
+        return ((self.score(batch), batch.labels, batch.weights) for batch in self.test.batches())
 
     def snapshot(self) -> Model:
         """See fmcore.solvers.Solver."""
