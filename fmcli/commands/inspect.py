@@ -1,6 +1,7 @@
 """`fm inspect`."""
 
 import json
+from collections.abc import Iterator
 
 import click
 
@@ -21,7 +22,7 @@ from fmcore.system import publish
     help="How many of the largest weights and pairs to show.  [default: 10]",
 )
 @click.option("--vocabulary", metavar="FILE", help="Names of the features, as `fm convert --vocabulary` wrote them.")
-def command(model, as_json, verify, top, vocabulary):
+def command(model: str, *, as_json: bool, verify: bool, top: int, vocabulary: str | None) -> None:
     """Show a model: hyperparameters, metrics, norms, the largest weights and factor pairs.
 
     \b
@@ -37,8 +38,8 @@ def command(model, as_json, verify, top, vocabulary):
             out.write(f"{line}\n".encode())
 
 
-def lines(found):
-    """What was found, as a person reads it."""
+def lines(found: dict) -> Iterator[str]:
+    """Yield what was found, as a person reads it."""
     h, norms = found["hyperparameters"], found["norms"]
     yield f"{h['predictor_type']}, feature_dim {found['feature_dim']:,}, num_factors {found['num_factors']}"
     if "verified" in found:
@@ -58,8 +59,8 @@ def lines(found):
         yield f"  {pair['weight']:+.6g}  {names}"
 
 
-def metric_lines(info):
-    """The metrics of the epoch whose model this is: the best where test rows chose one, else the last."""
+def metric_lines(info: dict) -> Iterator[str]:
+    """Yield the metrics of the epoch whose model this is: the best where test rows chose one, else the last."""
     epochs = info.get("epochs", [])
     best = info.get("best_epoch", len(epochs))
     for record in epochs[best - 1 : best]:
@@ -72,6 +73,6 @@ def metric_lines(info):
         yield f"epoch {best} of {len(epochs)}{' (the best)' * ('best_epoch' in info)}: {', '.join(metrics)}"
 
 
-def label(feature, name):
-    """A feature's name, or its number."""
+def label(feature: int, name: str | None) -> str:
+    """Return a feature's name, or its number."""
     return name or f"feature {feature}"

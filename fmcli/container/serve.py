@@ -12,7 +12,7 @@ import click
 from fmcli.console import say
 from fmcli.container.failure import MEMORY
 from fmcli.container.tree import Tree, root_option
-from fmcli.exits import TERMINATED, Terminated, recognized, settled, terminate
+from fmcli.exits import TERMINATED, Terminated, handled, recognized, terminate
 from fmcli.server import Settings, serve
 from fmcore import api
 from fmcore.errors import FMError, ModelError, UsageError
@@ -52,7 +52,7 @@ def endpoint(tree, environ):
         with served_model(tree) as path:
             serve(path, settings(environ))
     except Terminated:
-        settled()
+        handled()
         return TERMINATED
     except (FMError, OSError, MemoryError) as error:
         error = recognized(error, memory=MEMORY)

@@ -10,7 +10,7 @@ from fmcli.console import say
 from fmcli.container.channels import channels
 from fmcli.container.failure import failed
 from fmcli.container.tree import Tree, root_option
-from fmcli.exits import Terminated, settled
+from fmcli.exits import Terminated, handled
 from fmcli.sagemaker_log import SageMakerLog
 from fmcli.stop import Stop
 from fmcore import api
@@ -54,7 +54,7 @@ def job(tree, stop):
         tree.prepare()
         train(tree, stop)
     except (Terminated, KeyboardInterrupt, StoppedError):
-        settled()
+        handled()
         say(f"stopped by {stop} before anything was trained: there is no model to publish")
         return stop.exit_code
     except Exception as error:  # noqa: BLE001 - this is where all failures end

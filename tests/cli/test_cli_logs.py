@@ -86,7 +86,7 @@ def test_going_on_and_stopping_are_said(log_format, capsys):
     marks = {"table": "{}", "jsonl": '{{"remark": "{}"}}', "sagemaker": "] {}"}
     places = [
         next(n for n, line in enumerate(said) if line.endswith(marks[log_format].format(text)))
-        for text in ("going on after epoch 1", "stopped in epoch 3 after 0 rows")
+        for text in ("resuming after epoch 1", "stopped in epoch 3 after 0 rows")
     ]
     epoch_2 = next(n for n, line in enumerate(said) if re.search(r'"epoch": 2|^ +2 |epoch=1, train', line))
     assert places[0] < epoch_2 < places[1]

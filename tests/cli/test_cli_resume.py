@@ -63,7 +63,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(fm, start, number, code, mo
     assert fm.files() == ["c", "x.svm"]
     done = fm(*LONG, *more, "--epochs", epoch + 1, "--resume").err
     if "--quiet" not in more:
-        assert f"going on in epoch {epoch} after {rows:,} rows" in done or f"going on after epoch {epoch - 1}" in done
+        assert f"resuming in epoch {epoch} after {rows:,} rows" in done or f"resuming after epoch {epoch - 1}" in done
     assert fm.files() == ["x.fm", "x.svm"]
     fm("train", "x.svm", *REGRESSOR, "--epochs", epoch + 1, "--lr-schedule", "constant", "-o", "whole.fm", *more)
     assert fm.read("x.fm") == fm.read("whole.fm")
@@ -157,7 +157,7 @@ def test_other_logs_go_on_within_an_epoch(fm, start, log_format):
         if rows not in {"0", "40,000"}:
             break
     said = fm(*job, "--resume", "--epochs", int(epoch) + 1).err
-    assert f"going on in epoch {epoch} after {rows} rows" in said
+    assert f"resuming in epoch {epoch} after {rows} rows" in said
     if log_format == "sagemaker":
         epochs = re.findall(r"epoch=(\d+), train rmse <loss>=", said)
         assert epochs == [str(int(epoch) - 1), epoch]
@@ -199,8 +199,8 @@ def test_within_an_epoch_a_pipe_cannot_be_taken_up(fm, start):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--resume",), "--resume is about a checkpoint; name its file with --checkpoint"),
-        (("--checkpoint-every", 1), "--checkpoint-every is about a checkpoint; name its file with --checkpoint"),
+        (("--resume",), "--resume needs a checkpoint; name its file with --checkpoint"),
+        (("--checkpoint-every", 1), "--checkpoint-every needs a checkpoint; name its file with --checkpoint"),
         (("--checkpoint", "c", "--checkpoint-every", -1), "-1.0 is not in the range x>=0"),
         (("--checkpoint", "x.fm"), "x.fm is named for two outputs"),
         (("--checkpoint", "no/c"), "no/c cannot be written: there is no folder"),

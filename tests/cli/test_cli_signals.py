@@ -92,7 +92,7 @@ def handlers():
     numbers = (*exits.HANDLERS, signal.SIGALRM)
     before = [signal.getsignal(number) for number in numbers]
     yield
-    exits.settled()
+    exits.handled()
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
 
@@ -111,7 +111,7 @@ def test_an_end_that_is_lost_is_tried_again(monkeypatch):
         exits.interrupt(signal.SIGINT, None)
     with pytest.raises(KeyboardInterrupt):  # as if the first had been dropped
         time.sleep(30)
-    exits.settled()
+    exits.handled()
     time.sleep(0.2)
 
 

@@ -155,7 +155,7 @@ def test_what_is_wrong_is_said_once_by_all_ranks(shell):
     assert said.count("fm: ") == 1
     assert "fm: bad.svm, line 3, field 2: found '3:x'" in said
     said = ranks(shell, "x.svm", *CLASSIFIER, "-o", "x.fm", "--workers", 3, code=2).err
-    assert said.count("mpirun -n N says how many ranks there are") == 1
+    assert said.count("mpirun -n N sets the number of ranks") == 1
     assert "x.fm" not in shell.files()
 
 

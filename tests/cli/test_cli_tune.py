@@ -167,7 +167,7 @@ def test_a_study_that_was_killed_goes_on(fm, tune):
         assert counted(study) >= seen
         seen = counted(study)
     out, err = ended(tune(*options))
-    assert f"going on after {seen} trials of 11" in err
+    assert f"resuming after {seen} trials of 11" in err
     assert out.splitlines()[-1] == whole.splitlines()[-1]
     assert again(fm, out)
     values = [
@@ -177,7 +177,7 @@ def test_a_study_that_was_killed_goes_on(fm, tune):
     assert values[0] == values[1]
     assert len(values[0]) == 11
     out, err = ended(tune(*options))  # which has nothing left to try
-    assert "going on after 11 trials of 11" in err
+    assert "resuming after 11 trials of 11" in err
     assert out.splitlines()[-1] == whole.splitlines()[-1]
 
 

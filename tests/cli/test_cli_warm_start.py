@@ -118,7 +118,10 @@ def test_tables_whose_columns_moved_are_refused(fm):
             ("--feature-dim", 19),
             "feature_dim is 19, but the model to go on from has 20 features, which may become more",
         ),
-        (("--preset", "native"), "--preset is for a new model; with --init-model all that is not given is the model's"),
+        (
+            ("--preset", "native"),
+            "--preset is for a new model; with --init-model what is not given is taken from the model",
+        ),
     ],
 )
 def test_what_does_not_go_with_the_model_is_refused(fm, world, options, said):

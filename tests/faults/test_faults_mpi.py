@@ -88,7 +88,7 @@ def test_a_rank_is_killed_and_the_same_command_goes_on(job, method, rank):
     assert job.checkpoint.exists()
     code, said = job.run("--resume")
     assert code == 0, said
-    assert "going on in epoch 1 after" in said
+    assert "resuming in epoch 1 after" in said
     assert job.model.read_bytes() == job.local(3)
     assert not job.checkpoint.exists()
     job.model.unlink()
@@ -113,7 +113,7 @@ def test_a_signal_saves_and_the_same_command_goes_on_at_another_number(job):
     assert not job.model.exists()
     code, said = job.run("--resume", ranks=2)
     assert code == 0, said
-    assert "going on in epoch 2 after" in said
+    assert "resuming in epoch 2 after" in said
     assert job.model.exists()
     job.model.unlink()
 

@@ -161,7 +161,7 @@ def test_a_worker_is_killed_that_alone_holds_some_parameters(cluster):
     assert process.returncode == 75, err.decode()
     assert err.decode().strip().endswith("ck holds what was trained before: run the same command again with --resume")
     assert not cluster.model.exists()
-    assert "going on in epoch 1 after" in cluster.run(*saving, "--resume")
+    assert "resuming in epoch 1 after" in cluster.run(*saving, "--resume")
     assert cluster.took() == cluster.expected()
 
 
@@ -173,7 +173,7 @@ def test_the_driver_is_killed_and_the_same_command_goes_on(cluster):
     process.kill()
     process.communicate()
     assert not cluster.model.exists()
-    assert "going on in epoch" in cluster.run(*saving, "--resume")
+    assert "resuming in epoch" in cluster.run(*saving, "--resume")
     assert cluster.took() == cluster.expected()
     assert not (cluster.folder / "ck").exists()
 
@@ -188,7 +188,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(cluster, number, code):
     _, err = process.communicate(timeout=WITHIN)
     assert process.returncode == code, err.decode()
     assert b"saved to ck; run the same command with --resume" in err
-    assert "going on in epoch" in cluster.run(*saving, "--resume")
+    assert "resuming in epoch" in cluster.run(*saving, "--resume")
     assert cluster.took() == cluster.expected()
 
 

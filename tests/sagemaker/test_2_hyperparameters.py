@@ -214,7 +214,7 @@ def test_a_jobs_file_as_it_is(train):
     h, said = train("--preset", "sagemaker", file={**given, **INTERNAL})
     assert {name: getattr(h, name) for name in given} == from_strings(given)
     assert (h.linear_lr, h.rescale_grad, h.factors_init_sigma) == (0.001, 0.1, None)
-    assert said.splitlines()[0] == f"note: h.json: ignored, as all that begins with _: {', '.join(INTERNAL)}"
+    assert said.splitlines()[0] == f"note: h.json: names that begin with _ are ignored: {', '.join(INTERNAL)}"
     same, said = train("--preset", "sagemaker", "-q", file={**given, **INTERNAL})
     assert (same, said) == (h, "")
 
@@ -243,8 +243,8 @@ def test_the_predictor_type_may_come_from_anywhere(train, where):
 
 
 MISSING = (
-    "Error: Missing option '--predictor-type'. Expected binary_classifier or regressor. -p or --hyperparameters "
-    "FILE may say it as well."
+    "Error: Missing option '--predictor-type'. Expected binary_classifier or regressor. It can also be given by "
+    "-p or --hyperparameters FILE."
 )
 UNKNOWN = "Additional properties are not allowed ('mini_batch_siz' was unexpected); did you mean 'mini_batch_size'?"
 

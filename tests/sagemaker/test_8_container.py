@@ -408,7 +408,7 @@ def test_a_killed_job_goes_on_to_the_same_model(job, tmp_path_factory):
         time.sleep(random.uniform(0, 0.1))
         assert stopped(process, signal.SIGKILL)[0] == -signal.SIGKILL
     said = killed.train().err
-    assert re.search(r"going on after epoch \d+\n", said)
+    assert re.search(r"resuming after epoch \d+\n", said)
     assert killed.model_file.read_bytes() == job.model_file.read_bytes()
     assert len((killed.root / "output/data/metrics.jsonl").read_text().splitlines()) == 300
 
@@ -426,7 +426,7 @@ def test_a_killed_job_reads_its_pipes_from_the_first_again(tmp_path, tmp_path_fa
     wait_for(lambda: list((tmp_path / "checkpoints").glob("[!.]*")))
     assert stopped(process, signal.SIGKILL)[0] == -signal.SIGKILL
     fed(*pipes[:2], data=records)
-    assert "going on after epoch 1\n" in job.train().err
+    assert "resuming after epoch 1\n" in job.train().err
     assert job.model_file.read_bytes() == whole.model_file.read_bytes()
 
 
