@@ -73,9 +73,10 @@ def flag(name):
 def hyperparameter_option(name, parameter):
     """The click option of one row of the table."""
     metavar = "|".join(parameter.choices) if parameter.choices else {int: "N", float: "X", bool: ""}[parameter.kind]
+    words = {"help": _help(name, parameter), "hidden": parameter.hidden}
     if parameter.kind is bool:
-        return click.option(f"{flag(name)}/{flag(f'no_{name}')}", default=None, help=_help(name, parameter))
-    return click.option(flag(name), type=Parsed(name, parameter.parse), metavar=metavar, help=_help(name, parameter))
+        return click.option(f"{flag(name)}/{flag(f'no_{name}')}", default=None, **words)
+    return click.option(flag(name), type=Parsed(name, parameter.parse), metavar=metavar, **words)
 
 
 def _help(name, parameter):

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 
 from fmcore.errors import UsageError
+from fmcore.families import DEFAULT as DEFAULT_FAMILY
+from fmcore.families import FAMILIES
 from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.parameter import Parameter, about
 from fmcore.rows.batch import MAX_FEATURE_DIM
@@ -14,6 +16,7 @@ INIT_METHODS = ("normal", "uniform", "constant")
 GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits
 MAX_SEED = 2**63 - 1
+LATER = ("family",)  # hyperparameters that a model's header names only where they are not the default
 # adagrad's first step for a weight is as long as the learning rate, however small the gradient. Those of rare features,
 # a row's share of a mini-batch's mean, are smaller than this eps, which shortens the steps that a single row decides.
 EPS = {"adagrad": 2e-3, "adam": 1e-8, "rowwise_adagrad": 2e-3, "sgd": 1e-8}
@@ -80,6 +83,10 @@ class Hyperparameters:
 
     predictor_type: str = field(
         metadata=about("What is predicted: one of two classes or a number.", "model", choices=PREDICTOR_TYPES)
+    )
+    family: str = field(
+        default=DEFAULT_FAMILY,
+        metadata=about("Family of models: what the score is made of.", "model", choices=FAMILIES),
     )
     feature_dim: int | None = field(
         default=None,
@@ -202,8 +209,9 @@ class Hyperparameters:
         return getattr(self, f"use_{group}", True)
 
     def as_dict(self):
-        """All values by name, ready for JSON."""
-        return asdict(self)
+        """Return all values by name, ready for JSON; those in LATER only where they are not the default."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if name not in LATER or value != PARAMETERS[name].default}
 
     @classmethod
     def from_dict(cls, values):

@@ -1,31 +1,14 @@
-"""The slow truth: scores, gradients and optimizers in NumPy and float64, written from the formulas."""
+"""The slow truth: families, losses and optimizers in NumPy and float64, as their formulas have them."""
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
+from fmcore.families import family_of
 from fmcore.hyper.optimizers import BETA1, BETA2, SLOTS, slot_shape, state_name, updates_in, updates_state
 from fmcore.model.model import Model
 
 GROUPS = ("bias", "linear", "factors")
-
-
-def score(X, bias, linear, factors):
-    """y(x) of each row of X (Rendle 2010, Factorization Machines, equation 1 by lemma 3.1), float64 (rows,)."""
-    sums = X @ factors
-    squares = X.multiply(X) @ (factors * factors)
-    return bias + X @ linear + 0.5 * (sums**2 - squares).sum(1)
-
-
-def score_gradient(X, factors, outer):
-    """Sums over the rows of X of outer (rows,) times the gradient of y(x) for each group (Rendle 2010, equation 4)."""
-    weighted = X.multiply(outer[:, None]).tocsr()
-    squares = weighted.multiply(X).sum(0).A1[:, None] if len(outer) else 0
-    return {
-        "bias": outer.sum(keepdims=True),
-        "linear": weighted.T @ np.ones(len(outer)),
-        "factors": weighted.T @ (X @ factors) - squares * factors,
-    }
 
 
 def loss_and_gradient(predictor_type, scores, labels):
@@ -83,8 +66,8 @@ class ReferenceBackend:
 
     def score(self, batch, model):
         """See fmcore.kernels."""
-        scores = score(matrix(batch, model.feature_dim), *(getattr(model, g).astype(float) for g in GROUPS))
-        return scores.astype(np.float32)
+        weights = {g: getattr(model, g).astype(float) for g in GROUPS}
+        return family_of(model.hyperparameters).score(matrix(batch, model.feature_dim), weights).astype(np.float32)
 
     def trainer(self, model):
         """See fmcore.kernels."""
@@ -96,6 +79,7 @@ class ReferenceTrainer:
 
     def __init__(self, model):
         self._model, self._h = model, model.hyperparameters
+        self._family = family_of(self._h)
         self._weights = {g: getattr(model, g).astype(float) for g in GROUPS}
         optimizer, state = self._h.optimizer, model.state
         self._state = {
@@ -117,7 +101,7 @@ class ReferenceTrainer:
 
     def score(self, batch):
         """See fmcore.kernels."""
-        return score(matrix(batch, self._model.feature_dim), *self._weights.values()).astype(np.float32)
+        return self._family.score(matrix(batch, self._model.feature_dim), self._weights).astype(np.float32)
 
     def snapshot(self):
         """See fmcore.kernels."""
@@ -131,10 +115,10 @@ class ReferenceTrainer:
     def _mini_batch(self, batch, lr):
         h, X = self._h, matrix(batch, self._model.feature_dim)
         self._updates += 1
-        scores = score(X, *self._weights.values())
+        scores = self._family.score(X, self._weights)
         losses, outer = loss_and_gradient(h.predictor_type, scores, batch.labels)
         weights = np.ones(len(batch)) if batch.weights is None else batch.weights
-        gradients = score_gradient(X, self._weights["factors"], weights * outer * (h.rescale_grad or 1 / len(batch)))
+        gradients = self._family.gradient(X, self._weights, weights * outer * (h.rescale_grad or 1 / len(batch)))
         present = {"bias": slice(None), "linear": np.unique(batch.indices), "factors": np.unique(batch.indices)}
         for group, rows in present.items():
             if h.uses(group):

@@ -6,7 +6,7 @@ from fmcore.errors import UsageError
 from fmcore.hyper.params import GROUPS, INIT_METHODS, INIT_NUMBERS, PARAMETERS, PREDICTOR_TYPES
 from fmcore.hyper.presets import resolve
 
-NOT_SEARCHED = ("predictor_type", "feature_dim", "seed", "batch_metrics_publish_interval")
+NOT_SEARCHED = ("predictor_type", "family", "feature_dim", "seed", "batch_metrics_publish_interval")
 RANGE_WORDS = ("log", "int")
 
 

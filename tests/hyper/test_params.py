@@ -220,7 +220,7 @@ def test_a_dict_without_newer_names_takes_their_defaults():
 
 def values_of(parameter):
     if parameter.choices:
-        return st.sampled_from(parameter.choices)
+        return st.sampled_from(sorted(parameter.choices))
     if parameter.kind is bool:
         return st.booleans()
     if parameter.kind is int:

@@ -25,6 +25,7 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcore.io",
     "fmcore.hyper",
     "fmcore.objectives",
+    "fmcore.families",
     "fmcore.rows",
     "fmcore.system",
     "fmcore.errors",
