@@ -10,9 +10,11 @@ import numpy as np
 
 from fmcore.distributed import deltas
 from fmcore.distributed.deltas import Delta
+from fmcore.families import family_of
 from fmcore.kernels._exchange import renumber
 from fmcore.kernels.prepared import Cells
 from fmcore.model.model import Model
+from fmcore.optimizers.state import state_table
 
 
 class Replica:
@@ -154,8 +156,9 @@ class Shard:
 def owned(model, worker, workers):
     """The Model of the features that a worker owns."""
     mine = slice(worker, None, workers)
+    table = _table(model)
     state = {
-        name: array[mine] if name.endswith((".linear", ".factors")) else array for name, array in model.state.items()
+        name: array[mine] if name in table and table[name].per_feature else array for name, array in model.state.items()
     }
     return Model(model.hyperparameters, model.bias, model.linear[mine], model.factors[mine], state, model.info)
 
@@ -171,14 +174,26 @@ def whole(models, feature_dim):
     """The Model of all features, given those that the workers own, in worker order."""
     first = models[0]
 
-    def join(name, arrays):
-        if not name.endswith(("linear", "factors")):
+    def join(arrays, *, per_feature):
+        if not per_feature:
             return arrays[0].copy()
         joint = np.empty((feature_dim, *arrays[0].shape[1:]), arrays[0].dtype)
         for worker, array in enumerate(arrays):
             joint[worker :: len(arrays)] = array
         return joint
 
-    linear, factors = (join(group, [getattr(model, group) for model in models]) for group in ("linear", "factors"))
-    state = {name: join(name, [model.state[name] for model in models]) for name in first.state}
-    return Model(first.hyperparameters, join("bias", [first.bias]), linear, factors, state, first.info)
+    weights = {
+        tensor.name: join([getattr(model, tensor.name) for model in models], per_feature=tensor.per_feature)
+        for tensor in family_of(first.hyperparameters).tensors
+    }
+    table = _table(first)
+    state = {
+        name: join([model.state[name] for model in models], per_feature=name in table and table[name].per_feature)
+        for name in first.state
+    }
+    return Model(first.hyperparameters, **weights, state=state, info=first.info)
+
+
+def _table(model):
+    h = model.hyperparameters
+    return state_table(h, family_of(h), model.feature_dim)

@@ -5,8 +5,9 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from fmcore.families import family_of
-from fmcore.hyper.optimizers import BETA1, BETA2, SLOTS, slot_shape, state_name, updates_in, updates_state
 from fmcore.model.model import Model
+from fmcore.optimizers import optimizer_of
+from fmcore.optimizers.state import slot_name, state_table, updates_in, updates_state
 
 GROUPS = ("bias", "linear", "factors")
 
@@ -16,43 +17,6 @@ def loss_and_gradient(predictor_type, scores, labels):
     if predictor_type == "regressor":
         return (scores - labels) ** 2, scores - labels
     return np.logaddexp(0, scores * (1 - 2 * labels)), expit(scores) - labels
-
-
-def sgd(weight, gradient, state, lr, eps, t):  # noqa: ARG001 - every rule is called alike
-    """Plain descent: w -= lr g."""
-    weight -= lr * gradient
-
-
-def adagrad(weight, gradient, state, lr, eps, t):  # noqa: ARG001 - every rule is called alike
-    """G += g^2; w -= lr g / (sqrt(G) + eps) (Duchi, Hazan, Singer 2011, figure 1, diagonal)."""
-    state["sum_of_squares"] += gradient**2
-    weight -= lr * gradient / (np.sqrt(state["sum_of_squares"]) + eps)
-
-
-def rowwise_adagrad(weight, gradient, state, lr, eps, t):  # noqa: ARG001 - every rule is called alike
-    """G += mean of g^2 over the factors of a feature; w -= lr g / (sqrt(G) + eps). All other weights as by adagrad.
-
-    Mudigere et al. 2022, Software-hardware co-design for fast and scalable training of deep learning recommendation
-    models (row-wise sparse AdaGrad); exact_rowwise_adagrad of FBGEMM.
-    """
-    squares = gradient**2
-    state["sum_of_squares"] += squares.mean(1, keepdims=True) if squares.ndim > 1 else squares
-    weight -= lr * gradient / (np.sqrt(state["sum_of_squares"]) + eps)
-
-
-def adam(weight, gradient, state, lr, eps, t):
-    """Moments: m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; step: w -= lr c m / (sqrt(v) + eps).
-
-    c = sqrt(1 - b2^t) / (1 - b1^t), where t counts the updates of the whole tensor, rows that were absent included
-    (Kingma, Ba 2015, Adam, the form at the end of section 2; lazy rows as in MXNet 1.3).
-    """
-    m, v = state["first_moment"], state["second_moment"]
-    m += (1 - BETA1) * (gradient - m)
-    v += (1 - BETA2) * (gradient**2 - v)
-    weight -= lr * np.sqrt(1 - BETA2**t) / (1 - BETA1**t) * m / (np.sqrt(v) + eps)
-
-
-RULES = {"adagrad": adagrad, "adam": adam, "rowwise_adagrad": rowwise_adagrad, "sgd": sgd}
 
 
 class ReferenceBackend:
@@ -75,21 +39,22 @@ class ReferenceBackend:
 
 
 class ReferenceTrainer:
-    """Parameters being trained, float64."""
+    """Parameters being trained, float64; rounded to a model's float32 after each call, as a checkpoint has them."""
 
     def __init__(self, model):
         self._model, self._h = model, model.hyperparameters
         self._family = family_of(self._h)
         self._weights = {g: getattr(model, g).astype(float) for g in GROUPS}
-        optimizer, state = self._h.optimizer, model.state
-        self._state = {
-            g: {
-                slot: np.array(state.get(state_name(slot, g), np.zeros(slot_shape(optimizer, w))), float)
-                for slot in SLOTS[optimizer]
-            }
-            for g, w in self._weights.items()
+        self._optimizer = optimizer_of(self._h)
+        table = state_table(self._h, self._family, model.feature_dim)
+        self._state = {  # of each tensor by the names of slots
+            tensor: {slot.name: self._kept(slot_name(slot, tensor), table) for slot in self._optimizer.slots}
+            for tensor in self._weights
         }
-        self._updates = updates_in(model.state)
+        self._updates = updates_in(self._optimizer, model.state)
+
+    def _kept(self, name, table):
+        return np.array(self._model.state.get(name, np.zeros(table[name].shape)), float)
 
     def train(self, block, order, lr=1.0):
         """See fmcore.kernels."""
@@ -97,6 +62,8 @@ class ReferenceTrainer:
         for m in order:
             rows = slice(block.starts[m], block.starts[m + 1])
             scores[rows], losses[rows] = self._mini_batch(block.batch.take(rows), lr)
+        for array in (*self._weights.values(), *(a for slots in self._state.values() for a in slots.values())):
+            array[...] = array.astype(np.float32)
         return scores, losses
 
     def score(self, batch):
@@ -107,9 +74,11 @@ class ReferenceTrainer:
         """See fmcore.kernels."""
         arrays = {g: w.astype(np.float32) for g, w in self._weights.items()}
         state = {
-            state_name(slot, g): array.astype(np.float32) for g in GROUPS for slot, array in self._state[g].items()
+            slot_name(slot, tensor): slots[slot.name].astype(slot.dtype)
+            for slot in self._optimizer.slots
+            for tensor, slots in self._state.items()
         }
-        state |= updates_state(self._h.optimizer, self._updates)
+        state |= updates_state(self._optimizer, self._updates)
         return Model(self._h, **arrays, state=state, info=dict(self._model.info))
 
     def _mini_batch(self, batch, lr):
@@ -131,7 +100,7 @@ class ReferenceTrainer:
         clip = np.inf if h.clip_gradient is None else h.clip_gradient
         gradient = np.clip(gradient + getattr(h, f"{group}_wd") * weight, -clip, clip)
         state = {slot: array[rows] for slot, array in self._state[group].items()}
-        RULES[h.optimizer](weight, gradient, state, lr * getattr(h, f"{group}_lr"), h.eps, self._updates)
+        self._optimizer.step(weight, gradient, state, lr * getattr(h, f"{group}_lr"), h.eps, self._updates)
         self._weights[group][rows] = weight
         for slot, array in state.items():
             self._state[group][slot][rows] = array

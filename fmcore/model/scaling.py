@@ -5,7 +5,8 @@ With x_i / s_i in place of x_i (see fmcore.rows.scaling), w_i = w'_i / s_i and v
 
 import numpy as np
 
-from fmcore.hyper.optimizers import DEGREES, state_name
+from fmcore.families import family_of
+from fmcore.optimizers.state import state_table
 
 NAME = "feature_scale"  # in a model's state
 
@@ -29,9 +30,13 @@ def rescaled(model, scale, known):
     if scale is not None:
         model.linear[:known] *= scale[:known]
         model.factors[:known] *= scale[:known, None]
-    for slot, degree in DEGREES.items():
-        for group, shape in (("linear", (-1,)), ("factors", (-1, 1))):
-            kept = model.state.get(state_name(slot, group))
-            if kept is not None:  # a feature's gradient has its scale below it
-                kept *= np.reshape(ratio**degree, shape)
+    h = model.hyperparameters
+    for name, spec in state_table(h, family_of(h), model.feature_dim).items():
+        if spec.degree and name in model.state:  # a feature's gradient has its scale below it
+            model.state[name] *= by_row(ratio**spec.degree, spec.shape)
     return model
+
+
+def by_row(scale, shape):
+    """Return a scale, a number or one for each feature, as it multiplies an array of that shape, a row per feature."""
+    return np.reshape(scale, (-1, *(1 for _ in shape[1:])))

@@ -1,8 +1,13 @@
 """How much memory training takes, told before it is taken."""
 
+import math
+
 from fmcore.errors import ResourceError
-from fmcore.hyper.optimizers import ROWWISE, SLOTS
+from fmcore.families import family_of
+from fmcore.families.contract import numbers_per_feature
 from fmcore.kernels.cpu import LANES
+from fmcore.optimizers import optimizer_of
+from fmcore.optimizers.state import state_table
 
 FLOAT = 4  # bytes
 
@@ -15,9 +20,9 @@ def parameter_bytes(hyperparameters, feature_dim):
     does going back where training diverges.
     """
     h = hyperparameters
-    rowwise, slots = h.optimizer in ROWWISE, len(SLOTS[h.optimizer])
-    plain = 1 + h.num_factors
-    model = plain + slots * (2 if rowwise else plain)
+    family = family_of(h)
+    plain = numbers_per_feature(family, h)
+    model = plain + sum(math.prod(spec.shape) for spec in state_table(h, family, 1).values() if spec.per_feature)
     copies = 1 + (h.early_stopping_patience is not None) + (h.on_divergence != "fail")
     return FLOAT * feature_dim * (plain + copies * model) + table_bytes(h, feature_dim)
 
@@ -25,9 +30,9 @@ def parameter_bytes(hyperparameters, feature_dim):
 def table_bytes(hyperparameters, feature_dim):
     """Bytes of what is trained itself, the optimizer's state and padding included."""
     h = hyperparameters
-    rowwise, slots = h.optimizer in ROWWISE, len(SLOTS[h.optimizer])
+    slots = optimizer_of(h).slots
     padded = -(-h.num_factors // LANES) * LANES
-    return FLOAT * feature_dim * (1 + slots + padded + (1 if rowwise else slots * padded))
+    return FLOAT * feature_dim * (1 + padded + sum(2 if slot.per_row else 1 + padded for slot in slots))
 
 
 def require_memory(hyperparameters, feature_dim, budget):

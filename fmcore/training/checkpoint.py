@@ -16,11 +16,12 @@ from time import monotonic
 import numpy as np
 
 from fmcore.errors import ModelError, PausedError, UsageError
-from fmcore.hyper.optimizers import COUNTED, SLOTS, SQUARES, UPDATES, slot_shape, state_name, updates_in
+from fmcore.families import family_of
 from fmcore.hyper.params import GROUPS
 from fmcore.model import file as modelfile
 from fmcore.model.info import require_records
 from fmcore.model.model import Model
+from fmcore.optimizers.state import state_table
 from fmcore.solvers.epoch import Progress
 from fmcore.system import publish
 from fmcore.training.loop import Observer
@@ -229,23 +230,14 @@ def _is_list_of_counts(told):
 
 
 def _require_state(model):
-    """The arrays of an optimizer must be its own and as large as it keeps them; sums of squares are not negative."""
-    optimizer = model.hyperparameters.optimizer
-    expected = {
-        state_name(slot, group): (np.float32, slot_shape(optimizer, getattr(model, group)))
-        for slot in SLOTS[optimizer]
-        for group in GROUPS
-    }
-    if optimizer == "adam":
-        expected[UPDATES] = np.int64, (1,)
-    found = {name: (array.dtype.type, array.shape) for name, array in model.state.items()}
-    if found != expected:
+    """Raise ModelError where the state's arrays are not those that a solver keeps, or hold what it never would."""
+    h = model.hyperparameters
+    table = state_table(h, family_of(h), model.feature_dim)
+    if model.state.keys() != table.keys() or not all(spec.fits(model.state[name]) for name, spec in table.items()):
         raise ModelError("its state is not its optimizer's")
-    for name, array in model.state.items():
-        if name.startswith((*SQUARES, UPDATES)) and array.min() < 0:
-            raise ModelError(f"{name} is negative")
-    if updates_in(model.state) > COUNTED:
-        raise ModelError(f"{UPDATES} is beyond what any training counts")
+    for name, spec in table.items():
+        if not spec.holds(model.state[name]):
+            raise ModelError(f"{name} is out of bounds")
 
 
 def decode(saved):

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from fmcore.hyper.optimizers import SUMS
+from fmcore.families import family_of
 from fmcore.model.model import Model
 from fmcore.objectives.metrics import metrics_for
+from fmcore.optimizers.state import state_table
 from fmcore.solvers.epoch import Progress
 
 TURNS = ("mini-batches", "rounds", "short rounds")
@@ -81,9 +80,10 @@ def shared_out(model, was, now):
     is as many times smaller than one worker's, who adds all of it, as there are workers.
     """
     if was != now:
-        for name, array in model.state.items():
-            if name.startswith(SUMS):
-                model.state[name] = array * np.float32(was / now)
+        h = model.hyperparameters
+        for name, spec in state_table(h, family_of(h), model.feature_dim).items():
+            if spec.combine == "sum" and name in model.state:
+                model.state[name] = model.state[name] * spec.dtype(was / now)
     return model
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 
 from fmcore.errors import ModelError, UsageError
-from fmcore.hyper.optimizers import SLOTS, UPDATES, slot_shape, state_name
+from fmcore.families import family_of
 from fmcore.hyper.params import GROUPS, Hyperparameters, layered
 from fmcore.model.model import initial
 from fmcore.model.scaling import NAME
+from fmcore.optimizers.state import Spec, state_table
 from fmcore.training.loop import trained_epochs
 
 FIXED = ("predictor_type", "num_factors", "use_bias", "use_linear", "optimizer")
@@ -83,24 +84,23 @@ def grown(model, hyperparameters):
     for group in GROUPS:
         old, new = getattr(model, group), getattr(larger, group)
         new[: len(old)] = old
-        shapes = [slot_shape(hyperparameters.optimizer, weights) for weights in (old, new)]
-        for slot in SLOTS[hyperparameters.optimizer]:
-            if (name := state_name(slot, group)) in model.state:
-                larger.state[name] = _extended(model.state, name, *shapes, 0)
-    if UPDATES in model.state:
-        larger.state[UPDATES] = model.state[UPDATES].copy()
+    family = family_of(hyperparameters)
+    was, now = (state_table(hyperparameters, family, part.feature_dim) for part in (model, larger))
+    for name, spec in now.items():
+        if name in model.state:
+            larger.state[name] = _extended(model.state[name], name, was[name], spec.shape, 0)
     if NAME in model.state:
-        larger.state[NAME] = _extended(model.state, NAME, model.linear.shape, larger.linear.shape, 1)
+        scales = Spec((model.feature_dim,), np.float32)
+        larger.state[NAME] = _extended(model.state[NAME], NAME, scales, (larger.feature_dim,), 1)
     larger.info["trained_epochs"] = trained_epochs(model)
     return larger
 
 
-def _extended(state, name, was, shape, rest):
-    """A float32 array of that shape: the state's, whose shape must be `was`, then `rest`."""
-    kept = state[name]
-    if (kept.shape, kept.dtype) != (was, np.float32):
+def _extended(kept, name, was, shape, rest):
+    """An array of that shape: the one kept, which must fit the Spec `was`, then `rest`."""
+    if not was.fits(kept):
         raise ModelError(f"the model to go on from is damaged: its {name} is {kept.dtype} {kept.shape}")
-    array = np.full(shape, rest, np.float32)
+    array = np.full(shape, rest, was.dtype)
     array[: len(kept)] = kept
     return array
 

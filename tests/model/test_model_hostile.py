@@ -25,12 +25,12 @@ from fmcli.server import Settings
 from fmcli.server.app import application
 from fmcore import api
 from fmcore.errors import DataError, ModelError, UsageError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.tables import vocabulary_file as vocabularyfile
 from fmcore.model import file as modelfile
 from fmcore.model import header as modelheader
 from fmcore.model.model import Model
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.training import checkpoint
 from fmcore.tuning import storage
 from fmcore.tuning.space import Choice, Range, search_space
@@ -321,7 +321,9 @@ def saved_checkpoint(path, optimizer, state, told=RECORDS, best=None):
 def state_of(optimizer, **changes):
     shapes = {**SHAPES, "factors": (5, 1)} if optimizer == "rowwise_adagrad" else SHAPES
     arrays = {
-        f"{slot}.{name}": np.ones(shape, np.float32) for slot in SLOTS[optimizer] for name, shape in shapes.items()
+        f"{slot.name}.{name}": np.ones(shape, np.float32)
+        for slot in OPTIMIZERS[optimizer].slots
+        for name, shape in shapes.items()
     }
     arrays |= {"adam.updates": np.array([3], np.int64)} if optimizer == "adam" else {}
     arrays |= {name.replace("__", "."): array for name, array in changes.items()}

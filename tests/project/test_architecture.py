@@ -24,7 +24,7 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcore.model",
     "fmcore.io",
     "fmcore.hyper",
-    "fmcore.objectives",
+    "fmcore.objectives fmcore.optimizers",
     "fmcore.families",
     "fmcore.rows",
     "fmcore.system",

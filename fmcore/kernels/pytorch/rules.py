@@ -1,4 +1,4 @@
-"""The optimizers over whole matrices of weights: the formulas of fmcore.kernels.reference, in place.
+"""The optimizers over whole matrices of weights: the formulas of fmcore.optimizers, in place, by their names.
 
 Each is called as rule(step) and moves step.weights. Rows of features that the mini-batch does not hold have a gradient
 of 0 and are not to change: with most rules that follows, adam asks step.present.
@@ -6,8 +6,8 @@ of 0 and are not to change: with most rules that follows, adam asks step.present
 
 from typing import NamedTuple
 
-from fmcore.hyper.optimizers import BETA1, BETA2
 from fmcore.kernels.pytorch.library import torch
+from fmcore.optimizers.adam import BETA1, BETA2
 
 
 class Step(NamedTuple):

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmcore.hyper.optimizers import BETA1, BETA2
 from fmcore.kernels.pytorch.library import torch
 from fmcore.kernels.pytorch.rules import RULES, Step
+from fmcore.optimizers.adam import BETA1, BETA2
 
 
 class MiniBatch(NamedTuple):
