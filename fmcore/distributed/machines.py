@@ -13,6 +13,7 @@ from fmcore.distributed.worker import Orders
 from fmcore.errors import DataError, UsageError
 from fmcore.io.sources import dealing
 from fmcore.io.tables.onehot import UNKNOWN
+from fmcore.objectives import objective_of
 from fmcore.rows.blocks import generator
 from fmcore.system.memory import LEAST, Budget, budget
 from fmcore.training.fit import Resources, first_model, least_scale
@@ -76,6 +77,11 @@ class Machines(Resources):
 
     def _require_files(self, job):
         data = job.data
+        if objective_of(job.hyperparameters).kernel is None:
+            raise UsageError(
+                f"predictor_type {job.hyperparameters.predictor_type} has no case in the kernels, which several "
+                "workers train with; leave out --distributed"
+            )
         if data.pipe is not None:
             raise UsageError(
                 "pipes are read by one process, and here each worker reads rows of its own; name files "

@@ -6,6 +6,7 @@ import numpy as np
 
 from fmcore.distributed import rounds
 from fmcore.errors import StoppedError
+from fmcore.objectives import objective_of
 from fmcore.solvers.epoch import Progress
 from fmcore.training.loop import Run, trained_epochs
 from fmcore.training.state import TURNS
@@ -51,7 +52,7 @@ class TeamRun(Run):
                     "rounds": len(bounds) - 1,
                     "rows": here.rows,
                     "rows_per_second": here.rows / (perf_counter() - begun),
-                    **here.metrics(self._hyperparameters.predictor_type),
+                    **here.metrics(objective_of(self._hyperparameters)),
                     "bytes_sent": sent,
                     "workers": self.workers,
                 }

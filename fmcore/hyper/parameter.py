@@ -21,8 +21,7 @@ class Parameter:
     kind: str, int, float or bool. optional: whether None is a value too.
     default: the value without a preset, or dataclasses.MISSING where one must be given.
     help: one sentence. group: the heading it stands under in a help page.
-    unset: the word for None in texts. choices: the valid texts, for kind str; a registry, whose
-    keys they are, is read anew at each check.
+    unset: the word for None in texts. choices: the valid texts, for kind str; a registry is read anew each time.
     low, high: closed bounds, or None. above: an open lower bound, or None.
     """
 

@@ -7,10 +7,10 @@ from fmcore.errors import UsageError
 from fmcore.families import DEFAULT as DEFAULT_FAMILY
 from fmcore.families import FAMILIES
 from fmcore.hyper.parameter import Parameter, about
+from fmcore.objectives import OBJECTIVES
 from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
-PREDICTOR_TYPES = ("binary_classifier", "regressor")
 INIT_METHODS = ("normal", "uniform", "constant")
 GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits
@@ -78,7 +78,7 @@ class Hyperparameters:
     """
 
     predictor_type: str = field(
-        metadata=about("What is predicted: one of two classes or a number.", "model", choices=PREDICTOR_TYPES)
+        metadata=about("What is predicted: one of two classes or a number.", "model", choices=OBJECTIVES)
     )
     family: str = field(
         default=DEFAULT_FAMILY,

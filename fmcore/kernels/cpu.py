@@ -16,10 +16,12 @@ from fmcore.kernels._features import level_3
 from fmcore.kernels.pace import Pace
 from fmcore.kernels.prepared import Cells, aligned_zeros, prepared
 from fmcore.model.model import Model
+from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
 from fmcore.optimizers.state import slot_name, state_table, updates_in, updates_state
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
+LOGISTIC = 1  # as _job.pxi: the objective's number; else the squared loss
 BUILDS = ("v3", "baseline")  # best first
 FIXED = 0  # as rules.h: the number of what moves no weight
 TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread is not worth a try
@@ -198,8 +200,13 @@ class Table:
 
 
 def settings(hyperparameters):
-    """A function from the learning rates' factor and the updates so far to what the kernels want to know."""
-    h, optimizer = hyperparameters, optimizer_of(hyperparameters)
+    """A function from the learning rates' factor and the updates so far to what the kernels want to know.
+
+    Raises ValueError for what the kernels have no case for; see fmcore.kernels.backend_of.
+    """
+    h, optimizer, objective = hyperparameters, optimizer_of(hyperparameters), objective_of(hyperparameters).kernel
+    if objective is None or optimizer.kernel is None:
+        raise ValueError(f"the kernels have no case for predictor_type {h.predictor_type} with {h.optimizer}")
     kernels = dict.fromkeys(GROUPS, optimizer.kernel)
     kernels["factors"] = optimizer.factors_kernel or optimizer.kernel
 
@@ -212,7 +219,8 @@ def settings(hyperparameters):
             eps=h.eps,
             share=1 / h.num_factors,
             rescale=h.rescale_grad or 0,
-            logistic=h.predictor_type == "binary_classifier",
+            objective=objective,
+            logistic=objective == LOGISTIC,
             updates=updates,
         )
 

@@ -2,27 +2,20 @@
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.special import expit
 
 from fmcore.families import family_of
 from fmcore.model.model import Model
+from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
 from fmcore.optimizers.state import slot_name, state_table, updates_in, updates_state
 
 GROUPS = ("bias", "linear", "factors")
 
 
-def loss_and_gradient(predictor_type, scores, labels):
-    """Losses and their derivatives by the raw score; squared error counts half in the derivative, as in MXNet."""
-    if predictor_type == "regressor":
-        return (scores - labels) ** 2, scores - labels
-    return np.logaddexp(0, scores * (1 - 2 * labels)), expit(scores) - labels
-
-
 class ReferenceBackend:
     """The contract of fmcore.kernels, slowly."""
 
-    name, note = "reference", None
+    name, note, threads = "reference", None, 1
 
     def prepare(self, block):
         """Nothing to add."""
@@ -44,6 +37,7 @@ class ReferenceTrainer:
     def __init__(self, model):
         self._model, self._h = model, model.hyperparameters
         self._family = family_of(self._h)
+        self._objective = objective_of(self._h)
         self._weights = {g: getattr(model, g).astype(float) for g in GROUPS}
         self._optimizer = optimizer_of(self._h)
         table = state_table(self._h, self._family, model.feature_dim)
@@ -85,7 +79,8 @@ class ReferenceTrainer:
         h, X = self._h, matrix(batch, self._model.feature_dim)
         self._updates += 1
         scores = self._family.score(X, self._weights)
-        losses, outer = loss_and_gradient(h.predictor_type, scores, batch.labels)
+        labels = batch.labels.astype(float)
+        losses, outer = self._objective.loss(np, scores, labels), self._objective.gradient(np, scores, labels)
         weights = np.ones(len(batch)) if batch.weights is None else batch.weights
         gradients = self._family.gradient(X, self._weights, weights * outer * (h.rescale_grad or 1 / len(batch)))
         present = {"bias": slice(None), "linear": np.unique(batch.indices), "factors": np.unique(batch.indices)}

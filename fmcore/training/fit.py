@@ -11,11 +11,12 @@ from fmcore.io.data import Data
 from fmcore.io.options import KEPT_OPTIONS
 from fmcore.io.sources import source as sources
 from fmcore.io.tables.vocabulary import open_encoder
-from fmcore.kernels import backend_for
+from fmcore.kernels import backend_of
 from fmcore.kernels.devices import settled
 from fmcore.model import file as modelfile
 from fmcore.model import scaling
 from fmcore.model.model import Model, initial
+from fmcore.objectives import objective_of
 from fmcore.rows.dataset import Dataset
 from fmcore.rows.fingerprint import FirstPass
 from fmcore.rows.piped import PipedDataset
@@ -127,7 +128,7 @@ def _dataset(data, hyperparameters, backend, limits, initial_model):
     least = least_scale(hyperparameters, initial_model)
 
     def rows(feature_dim=hyperparameters.feature_dim):
-        return data.checked(labels=True, feature_dim=feature_dim)[0]
+        return data.checked(labels=objective_of(hyperparameters), feature_dim=feature_dim)[0]
 
     def reserved(seen):
         feature_dim = data.feature_dim(seen, hyperparameters.feature_dim)
@@ -156,7 +157,7 @@ def least_scale(hyperparameters, initial_model):
 
 def _trained_here(job, resources, observer, control):
     data, hyperparameters, test, initial_model = job
-    backend = backend_for(resources.device, resources.threads)
+    backend = backend_of(hyperparameters, resources.device, resources.threads)
     limits = budget(resources.memory_limit)
     before = initial_model.feature_dim if initial_model else None
     require_memory(hyperparameters, max(before or 1, data.feature_dim(1, hyperparameters.feature_dim)), limits)
@@ -174,7 +175,7 @@ def _trained_here(job, resources, observer, control):
         dataset.widen(feature_dim)
         model = first_model(replace(hyperparameters, feature_dim=feature_dim), dataset, initial_model)
         each_epoch = test is None or test.pipe is None or hyperparameters.early_stopping_patience is not None
-        test_rows = rows_to_test(test, data, feature_dim, limits.rows, keep=each_epoch)
+        test_rows = rows_to_test(test, data, objective_of(hyperparameters), feature_dim, limits.rows, keep=each_epoch)
         observer.loaded(dataset, model, backend)
         return train_model(
             model, dataset, backend, test=test_rows, test_each_epoch=each_epoch, observer=observer, control=control
@@ -189,7 +190,7 @@ def first_model(hyperparameters, dataset, initial_model):
     return scaling.rescaled(larger, dataset.scale, initial_model.feature_dim)
 
 
-def rows_to_test(test, data, feature_dim, limit, *, keep, required=True):
+def rows_to_test(test, data, objective, feature_dim, limit, *, keep, required=True):
     """A function that gives the test rows anew each epoch, from memory where they fit or cannot be read again.
 
     A pipe is left alone until the function is first called; keep: whether it will be called again. required: whether no
@@ -200,7 +201,7 @@ def rows_to_test(test, data, feature_dim, limit, *, keep, required=True):
     test.encoder = data.encoder
 
     def rows():
-        batches, report = test.checked(labels=True)
+        batches, report = test.checked(labels=objective)
         return known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
 
     if test.pipe is not None:

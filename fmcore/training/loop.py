@@ -5,7 +5,7 @@ from time import perf_counter
 
 from fmcore.errors import DivergedError, StoppedError
 from fmcore.model.scaling import unscaled
-from fmcore.objectives.metrics import metrics_for
+from fmcore.objectives import objective_of
 from fmcore.rows.scaling import scaled
 from fmcore.solvers.epoch import Epoch, Progress, lr_factor, place, train_epoch
 from fmcore.training.state import TURNS, Control, shared_out
@@ -67,14 +67,14 @@ def train(model, dataset, backend, *, test=None, test_each_epoch=True, observer=
     return run.train(test, each_epoch=test_each_epoch)
 
 
-def evaluate(score, batches, predictor_type):
-    """All metrics of the rows of `batches`, given a function from a Batch to raw scores."""
-    return evaluated(((score(batch), batch.labels, batch.weights) for batch in batches), predictor_type)
+def evaluate(score, batches, objective):
+    """Return all metrics of an Objective for the rows of `batches`, given a function from a Batch to raw scores."""
+    return evaluated(((score(batch), batch.labels, batch.weights) for batch in batches), objective)
 
 
-def evaluated(judged, predictor_type):
-    """All metrics of rows as (raw scores, labels, weights or None), piece after piece."""
-    metrics = metrics_for(predictor_type)
+def evaluated(judged, objective):
+    """Return all metrics of an Objective for rows as (raw scores, labels, weights or None), piece after piece."""
+    metrics = objective.metrics()
     for scores, labels, weights in judged:
         metrics.update(scores, labels, weights)
     return metrics.result()
@@ -148,7 +148,7 @@ class Run:
         if self._control.stop() or not self._pass(epoch):
             return False
         seconds, rows = perf_counter() - started, state.progress.rows - before
-        record = {"epoch": state.epoch, "train": state.progress.metrics(h.predictor_type)}
+        record = {"epoch": state.epoch, "train": state.progress.metrics(objective_of(h))}
         if test is not None and not self._test(test, record):
             return False
         if self._halves:
@@ -206,7 +206,7 @@ class Run:
     def _test(self, test, record):
         """Put the metrics of the test rows into the record; False where control wants to stop and go on here later."""
         try:
-            record["test"] = evaluated(self._judged(test()), self._hyperparameters.predictor_type)
+            record["test"] = evaluated(self._judged(test()), objective_of(self._hyperparameters))
         except DivergedError as error:
             raise error.within(self.state.epoch) from None
         except StoppedError:  # which also ends a wait for the test rows

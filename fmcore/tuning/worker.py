@@ -15,12 +15,12 @@ from time import perf_counter
 import numpy as np
 
 from fmcore.errors import DivergedError, FMError
-from fmcore.kernels import backend_for
+from fmcore.kernels import backend_of
 from fmcore.model.model import initial
 from fmcore.rows.blocks import generator
 from fmcore.rows.dataset import Dataset
 from fmcore.training.loop import Observer, train
-from fmcore.tuning.objectives import STEPS, objective_of
+from fmcore.tuning.goals import STEPS, Goal
 from fmcore.tuning.shared import Shared
 
 REPORT, DONE, PRUNED, FAILED, ERROR = "report", "done", "pruned", "failed", "error"
@@ -32,14 +32,14 @@ class Job:
 
     feature_dim: of the rows and of what encodes them.
     train, test: Shared; without test rows, `folds` parts of the training rows take turns as such.
-    objective: a name of objectives.OBJECTIVES. threads: of each worker. memory_limit: bytes for its training rows.
+    goal: what is reported. threads: of each worker. memory_limit: bytes for its training rows.
     """
 
     feature_dim: int
     train: Shared
     test: Shared | None
     folds: int = 0
-    objective: str | None = None
+    goal: Goal | None = None
     threads: int = 1
     memory_limit: int = 0
 
@@ -68,14 +68,13 @@ class Trainer:
 
     def __init__(self, job, connection):
         self._job, self._connection = job, connection
-        self._backend = backend_for("cpu", job.threads)
-        self._objective = objective_of(job.objective)
-        self._prepared = (None, None)
+        self._backend, self._prepared = None, (None, None)
 
     def run(self, hyperparameters):
         """Train one trial; the message that ends it."""
         started, values = perf_counter(), []
         hyperparameters = replace(hyperparameters, feature_dim=self._job.feature_dim)
+        self._backend = backend_of(hyperparameters, "cpu", self._job.threads)
 
         def info(**more):
             return {"seconds": perf_counter() - started, **more}
@@ -97,12 +96,12 @@ class Trainer:
         """The objective of one fold, or of the test rows; `before` holds those of the folds before it."""
         dataset = self._dataset(hyperparameters, fold)
         model = initial(hyperparameters, dataset.mean_label)
-        watch = Observer() if self._job.folds else Watch(self._objective, hyperparameters.epochs, self._tell)
+        watch = Observer() if self._job.folds else Watch(self._job.goal, hyperparameters.epochs, self._tell)
         trained = train(
             model, dataset, self._backend, test=lambda: self._test_rows(fold, hyperparameters.seed), observer=watch
         )
         epoch = trained.info.get("best_epoch", len(trained.info["epochs"]))
-        value = self._objective(trained.info["epochs"][epoch - 1]["test"])
+        value = self._job.goal.value(trained.info["epochs"][epoch - 1]["test"])
         if self._job.folds and fold + 1 < self._job.folds:
             self._tell(fold + 1, float(np.mean([*before, value])))
         return value
@@ -113,7 +112,7 @@ class Trainer:
             raise Stopped
 
     def _dataset(self, h, fold):
-        key = (fold, h.mini_batch_size, h.shuffle, h.seed, h.feature_scaling)
+        key = (self._backend.name, fold, h.mini_batch_size, h.shuffle, h.seed, h.feature_scaling)
         if self._prepared[0] != key:
             self._prepared = (None, None)  # its memory is free before the next is prepared
             dataset = Dataset(lambda: self._train_rows(fold, h.seed), h, self._backend.prepare, self._job.memory_limit)
@@ -146,8 +145,8 @@ class Trainer:
 class Watch(Observer):
     """Tells the objective at the end of each part of a trial's way, where long and short trials can be compared."""
 
-    def __init__(self, objective, epochs, tell):
-        self._objective, self._epochs, self._tell = objective, epochs, tell
+    def __init__(self, goal, epochs, tell):
+        self._goal, self._epochs, self._tell = goal, epochs, tell
         self._step = 0
 
     def epoch(self, record):
@@ -155,4 +154,4 @@ class Watch(Observer):
         step = record["epoch"] * STEPS // self._epochs
         if self._step < step < STEPS:
             self._step = step
-            self._tell(step, self._objective(record["test"]))
+            self._tell(step, self._goal.value(record["test"]))

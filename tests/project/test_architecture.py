@@ -15,7 +15,7 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcli.training_logs",
     "fmcli.channels fmcli.server fmcli.teams",
     "fmcli.options fmcli.progress fmcli.stop",
-    "fmcli.console fmcli.exits",
+    "fmcli.console fmcli.exits fmcli.option_types",
     "fmcore.api",
     "fmcore.tuning fmcore.distributed",
     "fmcore.training fmcore.scoring",

@@ -18,6 +18,7 @@ from fmcore.io.options import ReadOptions
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources import pipes
 from fmcore.io.sources.streams import open_source
+from fmcore.objectives import objective_of
 from fmcore.rows import blocks
 from fmcore.rows.piped import PipedDataset
 
@@ -80,7 +81,7 @@ def test_only_the_first_block_is_known_before_training(feed):
     data, hyperparameters = pipe_data(), resolve(predictor_type="binary_classifier", mini_batch_size=16)
     prepared = []
     dataset = PipedDataset(
-        lambda limit: data.checked(labels=True, feature_dim=limit)[0],
+        lambda limit: data.checked(labels=objective_of(hyperparameters), feature_dim=limit)[0],
         hyperparameters,
         lambda block: prepared.append(block) or block,
         data.cancel,
