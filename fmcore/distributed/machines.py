@@ -13,7 +13,7 @@ from fmcore.distributed.worker import Orders
 from fmcore.errors import DataError, UsageError
 from fmcore.io.sources import dealing
 from fmcore.io.tables.onehot import UNKNOWN
-from fmcore.objectives import objective_of
+from fmcore.kernels import without_kernels
 from fmcore.rows.blocks import generator
 from fmcore.system.memory import LEAST, Budget, budget
 from fmcore.training.fit import Resources, first_model, least_scale
@@ -77,10 +77,9 @@ class Machines(Resources):
 
     def _require_files(self, job):
         data = job.data
-        if objective_of(job.hyperparameters).kernel is None:
+        if missing := without_kernels(job.hyperparameters):
             raise UsageError(
-                f"predictor_type {job.hyperparameters.predictor_type} has no case in the kernels, which several "
-                "workers train with; leave out --distributed"
+                f"{missing[0]} has no case in the kernels, which several workers train with; leave out --distributed"
             )
         if data.pipe is not None:
             raise UsageError(

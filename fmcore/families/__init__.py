@@ -6,10 +6,11 @@ One without kernels (`kernel` is None) is trained and scored by the NumPy refere
 
 from typing import Any
 
+from fmcore.errors import UsageError
 from fmcore.families.contract import Family, Tensor
 from fmcore.families.fm import FactorizationMachine
 
-__all__ = ["DEFAULT", "FAMILIES", "Family", "Tensor", "family_of"]
+__all__ = ["DEFAULT", "FAMILIES", "Family", "Tensor", "family_of", "require_fm"]
 
 DEFAULT = "fm"
 FAMILIES: dict[str, Family] = {family.name: family for family in (FactorizationMachine(),)}
@@ -18,3 +19,9 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (FactorizationM
 def family_of(hyperparameters: Any) -> Family:
     """Return the `Family` that Hyperparameters name."""
     return FAMILIES[hyperparameters.family]
+
+
+def require_fm(hyperparameters: Any, what: str) -> None:
+    """Raise UsageError where Hyperparameters are of another family than "fm", for `what` (plural) it alone has."""
+    if hyperparameters.family != DEFAULT:
+        raise UsageError(f"{what} are for models of family {DEFAULT} alone; this one is of {hyperparameters.family}")

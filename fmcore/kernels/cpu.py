@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 
 from fmcore.errors import UsageError
-from fmcore.families import family_of
 from fmcore.hyper.params import GROUPS
 from fmcore.kernels import blas
 from fmcore.kernels._exchange import move
@@ -18,7 +17,7 @@ from fmcore.kernels.prepared import Cells, aligned_zeros, prepared
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
-from fmcore.optimizers.state import slot_name, state_table, updates_in, updates_state
+from fmcore.optimizers.state import slot_name, updates_in, updates_state
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
 LOGISTIC = 1  # as _job.pxi: the objective's number; else the squared loss
@@ -115,7 +114,7 @@ class CpuTrainer:
 
 
 class Table:
-    """Weights with their optimizer state behind them.
+    """Weights of a model of family fm with their optimizer state behind them.
 
     bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
     where width is num_factors rounded up to LANES; the padding starts and stays 0. An optimizer that keeps a slot once
@@ -169,12 +168,9 @@ class Table:
 
     def model(self, like):
         """A Model with copies of what is here, otherwise like the given one."""
-        h = like.hyperparameters
-        table = state_table(h, family_of(h), like.feature_dim)
-        state = {name: np.empty(spec.shape, spec.dtype) for name, spec in table.items()}
-        model = Model(
-            h, np.empty_like(like.bias), np.empty_like(like.linear), np.empty_like(like.factors), state, dict(like.info)
-        )
+        state = {name: np.empty(spec.shape, spec.dtype) for name, spec in like.state_table().items()}
+        weights = {name: np.empty_like(array) for name, array in like.weights.items()}
+        model = Model(like.hyperparameters, weights, state, dict(like.info))
         self._exchange(model, lambda mine, theirs: np.copyto(theirs, mine))
         return model
 
@@ -187,7 +183,7 @@ class Table:
                 "factors": self._factors(part, model.num_factors),
             }
             for group, mine in views.items():
-                theirs = getattr(model, group) if slot is None else model.state.get(slot_name(slot, group))
+                theirs = model.weights[group] if slot is None else model.state.get(slot_name(slot, group))
                 if theirs is not None:  # a model without state starts with none
                     copy(mine, theirs)
 

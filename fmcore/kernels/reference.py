@@ -3,13 +3,10 @@
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from fmcore.families import family_of
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
-from fmcore.optimizers.state import slot_name, state_table, updates_in, updates_state
-
-GROUPS = ("bias", "linear", "factors")
+from fmcore.optimizers.state import slot_name, updates_in, updates_state
 
 
 class ReferenceBackend:
@@ -23,8 +20,8 @@ class ReferenceBackend:
 
     def score(self, batch, model):
         """See fmcore.kernels."""
-        weights = {g: getattr(model, g).astype(float) for g in GROUPS}
-        return family_of(model.hyperparameters).score(matrix(batch, model.feature_dim), weights).astype(np.float32)
+        weights = {name: array.astype(float) for name, array in model.weights.items()}
+        return model.family.score(matrix(batch, model.feature_dim), weights).astype(np.float32)
 
     def trainer(self, model):
         """See fmcore.kernels."""
@@ -36,11 +33,11 @@ class ReferenceTrainer:
 
     def __init__(self, model):
         self._model, self._h = model, model.hyperparameters
-        self._family = family_of(self._h)
+        self._family = model.family
         self._objective = objective_of(self._h)
-        self._weights = {g: getattr(model, g).astype(float) for g in GROUPS}
+        self._weights = {name: array.astype(float) for name, array in model.weights.items()}
         self._optimizer = optimizer_of(self._h)
-        table = state_table(self._h, self._family, model.feature_dim)
+        table = model.state_table()
         self._state = {  # of each tensor by the names of slots
             tensor: {slot.name: self._kept(slot_name(slot, tensor), table) for slot in self._optimizer.slots}
             for tensor in self._weights
@@ -66,14 +63,14 @@ class ReferenceTrainer:
 
     def snapshot(self):
         """See fmcore.kernels."""
-        arrays = {g: w.astype(np.float32) for g, w in self._weights.items()}
+        weights = {tensor.name: self._weights[tensor.name].astype(tensor.dtype) for tensor in self._family.tensors}
         state = {
             slot_name(slot, tensor): slots[slot.name].astype(slot.dtype)
             for slot in self._optimizer.slots
             for tensor, slots in self._state.items()
         }
         state |= updates_state(self._optimizer, self._updates)
-        return Model(self._h, **arrays, state=state, info=dict(self._model.info))
+        return Model(self._h, weights, state, info=dict(self._model.info))
 
     def _mini_batch(self, batch, lr):
         h, X = self._h, matrix(batch, self._model.feature_dim)
@@ -83,22 +80,23 @@ class ReferenceTrainer:
         losses, outer = self._objective.loss(np, scores, labels), self._objective.gradient(np, scores, labels)
         weights = np.ones(len(batch)) if batch.weights is None else batch.weights
         gradients = self._family.gradient(X, self._weights, weights * outer * (h.rescale_grad or 1 / len(batch)))
-        present = {"bias": slice(None), "linear": np.unique(batch.indices), "factors": np.unique(batch.indices)}
-        for group, rows in present.items():
-            if h.uses(group):
-                self._move(group, rows, gradients[group][rows], lr)
+        present = np.unique(batch.indices)
+        for tensor in self._family.tensors:
+            if h.uses(tensor.group):
+                self._step(tensor, present if tensor.per_feature else slice(None), gradients[tensor.name], lr)
         return scores, weights * losses
 
-    def _move(self, group, rows, gradient, lr):
-        """One step for the rows of a group that the mini-batch holds; the others are neither moved nor decayed."""
-        h, weight = self._h, self._weights[group][rows]
+    def _step(self, tensor, rows, gradient, lr):
+        """One step for the rows of a tensor that the mini-batch holds; the others are neither moved nor decayed."""
+        h, name, group = self._h, tensor.name, tensor.group
+        weight = self._weights[name][rows]
         clip = np.inf if h.clip_gradient is None else h.clip_gradient
-        gradient = np.clip(gradient + getattr(h, f"{group}_wd") * weight, -clip, clip)
-        state = {slot: array[rows] for slot, array in self._state[group].items()}
+        gradient = np.clip(gradient[rows] + getattr(h, f"{group}_wd") * weight, -clip, clip)
+        state = {slot: array[rows] for slot, array in self._state[name].items()}
         self._optimizer.step(weight, gradient, state, lr * getattr(h, f"{group}_lr"), h.eps, self._updates)
-        self._weights[group][rows] = weight
+        self._weights[name][rows] = weight
         for slot, array in state.items():
-            self._state[group][slot][rows] = array
+            self._state[name][slot][rows] = array
 
 
 def matrix(batch, feature_dim):

@@ -1,12 +1,12 @@
 """The weights of a model of scaled rows, and those of raw ones: each from the other, without rounding.
 
-With x_i / s_i in place of x_i (see fmcore.rows.scaling), w_i = w'_i / s_i and v_i = v'_i / s_i give the same scores.
+With x_i / s_i in place of x_i (see fmcore.rows.scaling), w_i = w'_i / s_i and v_i = v'_i / s_i give the same scores;
+which tensors of another family are like that, it says itself.
 """
 
 import numpy as np
 
-from fmcore.families import family_of
-from fmcore.optimizers.state import state_table
+from fmcore.families.contract import per_feature
 
 NAME = "feature_scale"  # in a model's state
 
@@ -14,8 +14,8 @@ NAME = "feature_scale"  # in a model's state
 def unscaled(model, scale):
     """Turn a model of scaled values into one of raw values, in place; the scale stays with the optimizer's state."""
     if scale is not None:
-        model.linear /= scale
-        model.factors /= scale[:, None]
+        for array in _scaled(model):
+            np.divide(array, by_row(scale, array.shape), out=array)
         model.state[NAME] = scale
     return model
 
@@ -28,13 +28,16 @@ def rescaled(model, scale, known):
     """
     ratio = model.state.pop(NAME, np.float32(1)) / (np.float32(1) if scale is None else scale)
     if scale is not None:
-        model.linear[:known] *= scale[:known]
-        model.factors[:known] *= scale[:known, None]
-    h = model.hyperparameters
-    for name, spec in state_table(h, family_of(h), model.feature_dim).items():
+        for array in _scaled(model):
+            array[:known] *= by_row(scale[:known], array.shape)
+    for name, spec in model.state_table().items():
         if spec.degree and name in model.state:  # a feature's gradient has its scale below it
             model.state[name] *= by_row(ratio**spec.degree, spec.shape)
     return model
+
+
+def _scaled(model):
+    return [model.weights[tensor.name] for tensor in per_feature(model.family) if tensor.scaled]
 
 
 def by_row(scale, shape):

@@ -16,12 +16,9 @@ from time import monotonic
 import numpy as np
 
 from fmcore.errors import ModelError, PausedError, UsageError
-from fmcore.families import family_of
-from fmcore.hyper.params import GROUPS
 from fmcore.model import file as modelfile
 from fmcore.model.info import require_records
 from fmcore.model.model import Model
-from fmcore.optimizers.state import state_table
 from fmcore.solvers.epoch import Progress
 from fmcore.system import publish
 from fmcore.training.loop import Observer
@@ -184,7 +181,7 @@ def encode(state, facts):
         "workers": state.workers,
         "turns": state.turns,
     }
-    return Model(model.hyperparameters, model.bias, model.linear, model.factors, {**model.state, **kept}, {KEY: info})
+    return Model(model.hyperparameters, model.weights, {**model.state, **kept}, {KEY: info})
 
 
 def load(path):
@@ -213,7 +210,7 @@ def _require_sound(state, facts):
         if not isinstance(state.best.value, (int, float)):
             raise TypeError
     for model in filter(None, (state.model, state.begun, state.best and state.best.model)):
-        if model.factors.shape != state.model.factors.shape:
+        if model.feature_dim != state.model.feature_dim:
             raise TypeError
         _require_state(model)
 
@@ -231,8 +228,7 @@ def _is_list_of_counts(told):
 
 def _require_state(model):
     """Raise ModelError where the state's arrays are not those that a solver keeps, or hold what it never would."""
-    h = model.hyperparameters
-    table = state_table(h, family_of(h), model.feature_dim)
+    table = model.state_table()
     if model.state.keys() != table.keys() or not all(spec.fits(model.state[name]) for name, spec in table.items()):
         raise ModelError("its state is not its optimizer's")
     for name, spec in table.items():
@@ -245,7 +241,7 @@ def decode(saved):
     h, info = saved.hyperparameters, saved.info[KEY]
     own = {name: array for name, array in saved.state.items() if not name.startswith((BEST, BEGUN))}
     state = State(
-        Model(h, saved.bias, saved.linear, saved.factors, own),
+        Model(h, saved.weights, own),
         info["epochs"],
         Progress(**info["progress"]),
         begun=_taken(BEGUN, saved),
@@ -281,6 +277,6 @@ def _taken(prefix, saved):
     }
     if not tensors:
         return None
-    groups = {group: tensors.pop(group) for group in GROUPS}
+    weights = {tensor.name: tensors.pop(tensor.name) for tensor in saved.family.tensors}
     state = {name.removeprefix(modelfile.PREFIX): array for name, array in tensors.items()}
-    return Model(saved.hyperparameters, **groups, state=state)
+    return Model(saved.hyperparameters, weights, state)

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from fmcore.families import family_of
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
-from fmcore.optimizers.state import state_table
 from fmcore.solvers.epoch import Progress
 
 TURNS = ("mini-batches", "rounds", "short rounds")
@@ -81,8 +79,7 @@ def shared_out(model, was, now):
     is as many times smaller than one worker's, who adds all of it, as there are workers.
     """
     if was != now:
-        h = model.hyperparameters
-        for name, spec in state_table(h, family_of(h), model.feature_dim).items():
+        for name, spec in model.state_table().items():
             if spec.combine == "sum" and name in model.state:
                 model.state[name] = model.state[name] * spec.dtype(was / now)
     return model

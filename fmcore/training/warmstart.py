@@ -3,14 +3,13 @@
 import numpy as np
 
 from fmcore.errors import ModelError, UsageError
-from fmcore.families import family_of
 from fmcore.hyper.params import GROUPS, Hyperparameters, layered
 from fmcore.model.model import initial
 from fmcore.model.scaling import NAME
-from fmcore.optimizers.state import Spec, state_table
+from fmcore.optimizers.state import Spec
 from fmcore.training.loop import trained_epochs
 
-FIXED = ("predictor_type", "num_factors", "use_bias", "use_linear", "optimizer")
+FIXED = ("predictor_type", "family", "num_factors", "use_bias", "use_linear", "optimizer")
 READ_FIXED = ("index_base", "positive")  # of ReadOptions: what decides which index and label a value has
 TABLE_FIXED = ("numeric", "categorical", "hash_bits")
 
@@ -22,7 +21,7 @@ def hyperparameters(model, given):
     open, for new features. Raises UsageError where a given value does not go with the model.
     """
     own = model.hyperparameters.as_dict()
-    _require_same([(name, own[name], given[name]) for name in FIXED if name in given])
+    _require_same([(name, getattr(model.hyperparameters, name), given[name]) for name in FIXED if name in given])
     for group in GROUPS:
         own[f"{group}_lr"] *= 0.5 ** len(model.info.get("halved", ()))
     chosen = Hyperparameters(**layered({**own, "feature_dim": None}, given))
@@ -81,11 +80,9 @@ def require_columns(known, data, stated):
 def grown(model, hyperparameters):
     """A copy of a model with hyperparameters.feature_dim features; new ones are as in a new model, without state."""
     larger = initial(hyperparameters)
-    for group in GROUPS:
-        old, new = getattr(model, group), getattr(larger, group)
-        new[: len(old)] = old
-    family = family_of(hyperparameters)
-    was, now = (state_table(hyperparameters, family, part.feature_dim) for part in (model, larger))
+    for name, array in larger.weights.items():
+        array[: len(model.weights[name])] = model.weights[name]
+    was, now = model.state_table(), larger.state_table()
     for name, spec in now.items():
         if name in model.state:
             larger.state[name] = _extended(model.state[name], name, was[name], spec.shape, 0)

@@ -42,7 +42,7 @@ class Table:
             if h.uses(group):
                 self._group(self.learning_rates, group).fill_(getattr(h, f"{group}_lr"))
                 self._group(self.decays, group).fill_(getattr(h, f"{group}_wd"))
-            self._group(self.weights, group).copy_(torch.tensor(getattr(model, group)))
+            self._group(self.weights, group).copy_(torch.tensor(model.weights[group]))
             for slot in self._kept:
                 if (kept := model.state.get(slot_name(slot, group))) is not None:
                     self._slot(slot, group).copy_(torch.tensor(kept))
@@ -59,7 +59,7 @@ class Table:
                 kept = _host(self._slot(slot, group))
                 state[slot_name(slot, group)] = kept if h.uses(group) else np.zeros_like(kept)
         weights = {group: _host(self._group(self.weights, group)) for group in GROUPS}
-        return Model(h, **weights, state=state, info=dict(self._like.info))
+        return Model(h, weights, state, info=dict(self._like.info))
 
     def _slot(self, slot, group):
         return self._group(self.slots[slot.name], group, 1 if slot.per_row else self.num_factors)
