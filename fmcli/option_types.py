@@ -26,7 +26,7 @@ class Parsed(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class Named(click.ParamType):
+class OneOf(click.ParamType):
     """An option that takes one of some names; names: a function to them, called when a value is checked."""
 
     def __init__(self, name, names):

@@ -7,7 +7,7 @@ import click
 
 from fmcli import options
 from fmcli.exits import INTERRUPTED
-from fmcli.option_types import Described, Named
+from fmcli.option_types import Described, OneOf
 from fmcli.options import spelled_options
 from fmcli.progress import byte_bar
 from fmcli.tuning_log import TuningLog
@@ -43,7 +43,7 @@ def first_goals():
 )
 @click.option(
     "--objective",
-    type=Named("objective", goal_names),
+    type=OneOf("objective", goal_names),
     metavar="NAME",
     cls=Described,
     help=lambda: f"What to make best: {', '.join(goal_names())}.  [default: {first_goals()}]",

@@ -82,7 +82,7 @@ class Objective(Protocol):
 OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in (Logistic(), Squared())}
 
 
-class Named(Protocol):
+class HasPredictorType(Protocol):
     """What names its objective, as `Hyperparameters` do."""
 
     @property
@@ -91,7 +91,7 @@ class Named(Protocol):
         ...
 
 
-def objective_of(what: Named | str) -> Objective:
+def objective_of(what: HasPredictorType | str) -> Objective:
     """Return the objective of hyperparameters, or of a name; raise UsageError where there is none of that name."""
     name = what if isinstance(what, str) else what.predictor_type
     if name not in OBJECTIVES:

@@ -1,7 +1,9 @@
 """The logistic loss: one of two classes is predicted, by the probability of label 1."""
 
 import math
-from types import MappingProxyType
+from collections.abc import Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +14,12 @@ class Logistic:
     """Classification of labels 0 and 1; the prediction is sigmoid(s), the probability of 1."""
 
     name, noun = "binary_classifier", "classifier"
-    kernel, outputs, binary = 1, 1, True
+    kernel: int | None = 1
+    outputs, binary = 1, True
     expected = "0 or 1"
-    defaults = MappingProxyType({})
-    search = MappingProxyType({"epochs": (3, 30), "wd": (1e-6, 1e-2)})
-    goals = MappingProxyType(
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    search: Mapping[str, tuple[float, float]] = MappingProxyType({"epochs": (3, 30), "wd": (1e-6, 1e-2)})
+    goals: Mapping[str, tuple[str, str]] = MappingProxyType(
         {
             "test:binary_classification_cross_entropy": ("logloss", "minimize"),
             "test:binary_classification_accuracy": ("accuracy", "maximize"),
@@ -25,39 +28,39 @@ class Logistic:
         }
     )
     primary = ("logloss", "minimize")
-    columns = ("score", "predicted_label")
+    columns: tuple[str, ...] = ("score", "predicted_label")
 
-    def accepts(self, labels):
+    def accepts(self, labels: np.ndarray) -> np.ndarray:
         """Return which labels are 0 or 1, bool (rows,)."""
         return (labels == 0) | (labels == 1)
 
-    def first_bias(self, mean_label):
+    def first_bias(self, mean_label: float) -> float:
         """Return the log-odds of the mean label; within +-10 where all labels are of one class."""
         return math.log(max(mean_label, 1e-4) / max(1 - mean_label, 1e-4))
 
-    def loss(self, xp, scores, labels):
+    def loss(self, xp: ModuleType, scores: Any, labels: Any) -> Any:
         """Return log(1 + e^-s) for label 1 and log(1 + e^s) for 0, without overflow at either end."""
         wrong = scores * (1 - 2 * labels)
         return xp.logaddexp(xp.zeros_like(wrong), wrong)
 
-    def gradient(self, xp, scores, labels):
+    def gradient(self, xp: ModuleType, scores: Any, labels: Any) -> Any:
         """Return sigmoid(s) - y."""
         return sigmoid(xp, scores) - labels
 
-    def predict(self, raw):
+    def predict(self, raw: np.ndarray) -> np.ndarray:
         """Return sigmoid(s), float32 by way of float64."""
         return sigmoid(np, raw.astype(np.float64)).astype(np.float32)
 
-    def metrics(self, *, auc=True):
+    def metrics(self, *, auc: bool = True) -> Metrics:
         """Return empty `Classification` metrics."""
         return Classification(auc=auc)
 
-    def epoch_metrics(self, mean_loss):
+    def epoch_metrics(self, mean_loss: float) -> dict[str, float]:
         """Return the log loss."""
         return {"logloss": mean_loss}
 
 
-def sigmoid(xp, scores):
+def sigmoid(xp: ModuleType, scores: Any) -> Any:
     """Return 1 / (1 + e^-s) without overflow, of the scores' dtype; xp: numpy or torch, which has it in one step."""
     if hasattr(xp, "sigmoid"):
         return xp.sigmoid(scores)
@@ -75,7 +78,7 @@ class Classification(Metrics):
     `result` runs. False leaves it out, and then nothing is kept.
     """
 
-    def __init__(self, *, auc=True):
+    def __init__(self, *, auc: bool = True) -> None:
         super().__init__()
         self._ranking = Ranking() if auc else None
 
@@ -94,7 +97,7 @@ class Classification(Metrics):
             ]
         )
 
-    def result(self):
+    def result(self) -> dict[str, float | None]:
         """As `Metrics.result`."""
         metrics = super().result()
         return metrics if self._ranking is None else {**metrics, "auc": self._ranking.auc(self._rest())}

@@ -19,14 +19,14 @@ class Metrics:
     first; `_metrics(*totals)` takes the sums of all blocks and returns metrics, name -> float.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rows = 0
         self._scores = np.empty(BLOCK, np.float32)
         self._labels = np.empty(BLOCK, np.float32)
         self._weights = np.empty(BLOCK, np.float32)
         self._totals = 0.0
 
-    def update(self, raw_scores, labels, weights=None):
+    def update(self, raw_scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
         """Take in rows: raw_scores, labels and weights (None: all 1), each float32 (rows,).
 
         Raises DivergedError for a score and DataError for a label or weight that is not finite, or a negative weight;
@@ -46,7 +46,7 @@ class Metrics:
                 self._totals = self._totals + self._sums(*self._block(BLOCK))
                 self._keep(*self._block(BLOCK))
 
-    def result(self):
+    def result(self) -> dict[str, float | None]:
         """The metrics of all rows so far, name -> float (or None); more rows may follow. DataError without rows."""
         if self.rows == 0:
             raise DataError("no rows")
@@ -61,6 +61,12 @@ class Metrics:
 
     def _block(self, rows):
         return self._scores[:rows], self._labels[:rows], self._weights[:rows]
+
+    def _sums(self, scores, labels, weights):
+        raise NotImplementedError
+
+    def _metrics(self, *totals):
+        raise NotImplementedError
 
     def _keep(self, scores, labels, weights):
         """Hold on to what a metric needs of each row; most need nothing."""
@@ -120,7 +126,7 @@ def _of_label(label, scores, labels, weights):
     return scores[mine], None if (weights == 1).all() else weights
 
 
-def sum_of(numbers):
+def sum_of(numbers: np.ndarray) -> np.float64:
     """Return the sum in float64."""
     return np.sum(numbers, dtype=np.float64)
 

@@ -1,7 +1,9 @@
 """The squared error: a number is predicted, its mean."""
 
 import math
-from types import MappingProxyType
+from collections.abc import Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -12,39 +14,40 @@ class Squared:
     """Regression by least squares; the prediction is the raw score."""
 
     name, noun = "regressor", "regressor"
-    kernel, outputs, binary = 0, 1, False
+    kernel: int | None = 0
+    outputs, binary = 1, False
     expected = "a finite number"
-    defaults = MappingProxyType({"linear_wd": 2e-3, "factors_wd": 2e-3})
-    search = MappingProxyType({"epochs": (5, 40), "wd": (1e-4, 3e-2)})
-    goals = MappingProxyType({"test:rmse": ("rmse", "minimize")})
+    defaults: Mapping[str, Any] = MappingProxyType({"linear_wd": 2e-3, "factors_wd": 2e-3})
+    search: Mapping[str, tuple[float, float]] = MappingProxyType({"epochs": (5, 40), "wd": (1e-4, 3e-2)})
+    goals: Mapping[str, tuple[str, str]] = MappingProxyType({"test:rmse": ("rmse", "minimize")})
     primary = ("rmse", "minimize")
-    columns = ("score",)
+    columns: tuple[str, ...] = ("score",)
 
-    def accepts(self, labels):
+    def accepts(self, labels: np.ndarray) -> np.ndarray:
         """Return which labels are finite, bool (rows,)."""
         return np.isfinite(labels)
 
-    def first_bias(self, mean_label):
+    def first_bias(self, mean_label: float) -> float:
         """Return the mean label."""
         return mean_label
 
-    def loss(self, xp, scores, labels):  # noqa: ARG002 - one interface for all objectives
+    def loss(self, xp: ModuleType, scores: Any, labels: Any) -> Any:  # noqa: ARG002 - one interface for all objectives
         """Return (s - y)^2."""
         return (scores - labels) ** 2
 
-    def gradient(self, xp, scores, labels):  # noqa: ARG002 - as above
+    def gradient(self, xp: ModuleType, scores: Any, labels: Any) -> Any:  # noqa: ARG002 - as above
         """Return s - y, the derivative of half the loss, as in MXNet."""
         return scores - labels
 
-    def predict(self, raw):
+    def predict(self, raw: np.ndarray) -> np.ndarray:
         """Return the raw scores."""
         return raw
 
-    def metrics(self, *, auc=True):  # noqa: ARG002 - none keeps the scores
+    def metrics(self, *, auc: bool = True) -> Metrics:  # noqa: ARG002 - none keeps the scores
         """Return empty `Regression` metrics."""
         return Regression()
 
-    def epoch_metrics(self, mean_loss):
+    def epoch_metrics(self, mean_loss: float) -> dict[str, float]:
         """Return the rmse."""
         return {"rmse": mean_loss**0.5}
 

@@ -74,12 +74,12 @@ class Trainer:
         """Train one trial; the message that ends it."""
         started, values = perf_counter(), []
         hyperparameters = replace(hyperparameters, feature_dim=self._job.feature_dim)
-        self._backend = backend_of(hyperparameters, "cpu", self._job.threads)
 
         def info(**more):
             return {"seconds": perf_counter() - started, **more}
 
         try:
+            self._backend = backend_of(hyperparameters, "cpu", self._job.threads)
             for fold in range(self._job.folds or 1):
                 values.append(self._value(hyperparameters, fold, values))
             return DONE, float(np.mean(values)), info()
