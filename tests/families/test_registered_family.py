@@ -16,7 +16,7 @@ from fmcore.errors import UsageError
 from fmcore.families import FAMILIES
 from fmcore.families.contract import numbers_per_feature, shapes
 from fmcore.hyper.presets import resolve
-from fmcore.kernels import backend_of, reference
+from fmcore.kernels import backend_for, backend_of, reference
 from fmcore.model.model import initial
 from fmcore.model.scaling import rescaled, unscaled
 from fmcore.rows import blocks
@@ -159,6 +159,15 @@ def test_the_reference_trains_and_scores_it_and_memory_is_estimated(run):
         assert chosen.note.startswith("family gated has no case in the kernels: ")
     plain, state = 5, 5
     assert parameter_bytes(h, 1000) == 4 * 1000 * (plain + plain + state) + 8 * 1000 * (plain + plain + state)
+
+
+def test_a_device_of_pytorch_refuses_another_family(run):
+    pytest.importorskip("torch")
+    model = run("a.fm", epochs=1)
+    with pytest.raises(
+        UsageError, match=r"^devices of PyTorch are for models of family fm alone; this one is of gated$"
+    ):
+        backend_for("torch:cpu").trainer(model)
 
 
 def test_export_and_inspection(run):

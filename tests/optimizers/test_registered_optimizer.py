@@ -6,12 +6,13 @@ from pathlib import Path
 import momentum
 import numpy as np
 import pytest
+from rows import small_model
 from shell import Shell, libsvm_rows
 
 from fmcore import api
 from fmcore.errors import UsageError
 from fmcore.hyper.presets import resolve
-from fmcore.kernels import backend_of, has_kernels
+from fmcore.kernels import backend_for, backend_of, has_kernels
 from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows import blocks
 from fmcore.training.loop import Observer
@@ -136,3 +137,11 @@ def test_the_command_line_trains_with_it(tmp_path):
     assert (
         "optimizer is 'momentum'; expected adagrad or adam" in Shell(tmp_path)("eval", "a.fm", "train.svm", code=4).err
     )
+
+
+def test_a_device_of_pytorch_refuses_what_it_has_no_formula_for(run):
+    pytest.importorskip("torch")
+    with pytest.raises(
+        UsageError, match=r"^optimizer momentum has no formula for devices of PyTorch; take --device cpu$"
+    ):
+        backend_for("torch:cpu").trainer(small_model(optimizer="momentum"))

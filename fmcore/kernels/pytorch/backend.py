@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fmcore.families import require_fm
 from fmcore.kernels.prepared import without_features
 from fmcore.kernels.pytorch import graphs, places
 from fmcore.kernels.pytorch.library import full_precision, out_of_memory, torch
@@ -54,6 +55,7 @@ class TorchTrainer:
     def __init__(self, backend, model, team=None):
         self._device, self._h, self._team = backend.device, model.hyperparameters, team
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        require_fm(self._h, "devices of PyTorch")
         require_memory(model, self._device)
         with self._at_work():
             self._table = Table(model, self._device)

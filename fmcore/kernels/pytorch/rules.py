@@ -6,6 +6,7 @@ of 0 and are not to change: with most rules that follows, adam asks step.present
 
 from typing import NamedTuple
 
+from fmcore.errors import UsageError
 from fmcore.kernels.pytorch.library import torch
 from fmcore.optimizers.adam import BETA1, BETA2
 
@@ -59,4 +60,14 @@ def adam(step):
     step.weights.addcdiv_(moved, second.sqrt().add_(step.eps), value=-1)
 
 
+# by the names of optimizers; one that is not here trains on the processor
 RULES = {"adagrad": adagrad, "adam": adam, "rowwise_adagrad": rowwise_adagrad, "sgd": sgd}
+
+
+def rule_of(hyperparameters):
+    """Return the formula of an optimizer; raise UsageError where there is none here."""
+    if hyperparameters.optimizer not in RULES:
+        raise UsageError(
+            f"optimizer {hyperparameters.optimizer} has no formula for devices of PyTorch; take --device cpu"
+        )
+    return RULES[hyperparameters.optimizer]
