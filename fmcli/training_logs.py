@@ -6,7 +6,7 @@ from fmcli.console import say
 from fmcli.progress import Bar, remarks
 from fmcore.objectives import objective_of
 from fmcore.solvers.estimate import parameter_bytes
-from fmcore.training.loop import Observer
+from fmcore.solvers.observer import Observer
 
 
 class TrainingLog(Observer):

@@ -15,7 +15,9 @@ INIT_METHODS = ("normal", "uniform", "constant")
 GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits
 MAX_SEED = 2**63 - 1
-LATER = ("family",)  # hyperparameters that a model's header names only where they are not the default
+LATER = ("family", "solver")  # hyperparameters that a model's header names only where they are not the default
+# name -> where its class is, as "module:class", or the class; see fmcore.solvers.Solver
+SOLVERS = {"gradient": "fmcore.solvers.descent:GradientDescent"}
 
 # The number that an init method takes, and its value for each group where none is given. Factors that are all alike
 # would move alike for ever, hence no zero among theirs.
@@ -96,6 +98,9 @@ class Hyperparameters:
     use_bias: bool = field(default=True, metadata=about("Have a bias; without, it stays 0.", "model"))
     use_linear: bool = field(default=True, metadata=about("Have linear weights; without, they stay 0.", "model"))
 
+    solver: str = field(
+        default="gradient", metadata=about("How the parameters are trained.", "training", choices=SOLVERS)
+    )
     epochs: int = field(default=10, metadata=about("Passes over the training rows.", "training", low=1))
     mini_batch_size: int | None = field(
         default=None,

@@ -12,7 +12,7 @@ from fmcore.families import FAMILIES
 from fmcore.hyper.params import Hyperparameters
 from fmcore.optimizers import OPTIMIZERS, optimizer_of
 from fmcore.optimizers.state import COUNTED, Spec, state_table, updates_in, updates_state
-from fmcore.training.state import shared_out
+from fmcore.training.state import converted
 
 # After two steps with gradients 3 and -1, learning rate 0.5 and eps 0.25, from weight 1.
 FIRST = 0.5 * np.sqrt(1 - 0.999) / (1 - 0.9) * 0.3 / (np.sqrt(9e-3) + 0.25)
@@ -97,7 +97,7 @@ def test_updates_are_counted_for_those_who_ask():
 def test_sums_alone_are_shared_among_workers(name):
     model = small_model(feature_dim=4, optimizer=name)
     model.state = {key: np.full(spec.shape, 6, spec.dtype) for key, spec in model.state_table().items()}
-    shared_out(model, 1, 3)
+    converted(model, 1, 3)
     for key, array in model.state.items():
         assert (array == (2 if key.startswith("sum_of_squares") else 6)).all()
         assert model.state_table()[key].fits(array)

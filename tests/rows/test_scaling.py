@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from fits import train
 from rows import random_rows, small_model
 
 from fmcore.hyper.params import Hyperparameters
@@ -10,7 +11,7 @@ from fmcore.objectives import objective_of
 from fmcore.rows.batch import concatenate
 from fmcore.rows.dataset import Dataset
 from fmcore.rows.scaling import FeatureScale, scaled
-from fmcore.training.loop import evaluate, train
+from fmcore.training.loop import evaluate
 
 
 def large_values(rows=300, *, weights=False):

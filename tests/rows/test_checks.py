@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from fmcore.errors import DataError
-from fmcore.io.checks import checked, known_features, largest_indices
 from fmcore.io.options import Report
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.checks import checked, known_features, largest_indices
 
 ANY = objective_of("regressor")  # takes any finite label
 
