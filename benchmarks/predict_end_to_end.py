@@ -29,7 +29,7 @@ def write_large_model(path, hyperparameters):
     """
     zeros = np.zeros(1, np.float32)
     shapes = {"bias": (1,), "linear": (LARGE_DIM,), "factors": (LARGE_DIM, FACTORS)}
-    table = modelheader.layout({name: np.broadcast_to(zeros, shape) for name, shape in shapes.items()})
+    table = modelheader.layout({name: np.broadcast_to(zeros, shape) for name, shape in shapes.items()}, "factors")
     head = modelheader.encode(
         table,
         {

@@ -97,7 +97,7 @@ def flag(name: str) -> str:
 
 def hyperparameter_option(name: str, parameter: Parameter) -> Callable[[Callable], Callable]:
     """Return the click option of one row of the table."""
-    described = {"cls": Described, "help": lambda: _help(name, parameter), "hidden": len(parameter.choices) == 1}
+    described = {"cls": Described, "help": lambda: _help(name, parameter), "hidden": parameter.hidden}
     if parameter.kind is bool:
         return click.option(f"{flag(name)}/{flag(f'no_{name}')}", default=None, **described)
     return click.option(flag(name), type=typed(name), **described)

@@ -44,7 +44,8 @@ def lines(found: dict) -> Iterator[str]:
     yield f"{h['predictor_type']}, feature_dim {found['feature_dim']:,}, num_factors {found['num_factors']}"
     if "verified" in found:
         yield "checksum: correct"
-    yield f"bias: {found['bias']:.6g}; norms: linear {norms['linear']:.6g}, factors {norms['factors']:.6g}"
+    bias = f"bias: {found['bias']:.6g}; " if "bias" in found else ""
+    yield f"{bias}norms: " + ", ".join(f"{name} {norm:.6g}" for name, norm in norms.items() if name != "bias")
     yield f"features with a weight: {found['non_zero']['either']:,}"
     yield from metric_lines(found["info"])
     yield "hyperparameters: " + ", ".join(f"{name} {value}" for name, value in h.items() if value is not None)
@@ -53,6 +54,8 @@ def lines(found: dict) -> Iterator[str]:
     yield "largest weights:"
     for weight in found["largest_weights"]:
         yield f"  {weight['weight']:+.6g}  {label(weight['feature'], weight['name'])}"
+    if "largest_pairs" not in found:  # of another family
+        return
     yield "largest factor pairs:" + ("" if found["largest_pairs_exact"] else " (among the longest factors only)")
     for pair in found["largest_pairs"]:
         names = " x ".join(map(label, pair["features"], pair["names"]))

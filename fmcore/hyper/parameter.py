@@ -32,7 +32,7 @@ class Parameter:
     help: str
     group: str
     unset: str = "none"
-    choices: Collection = ()
+    choices: Collection[str] = ()
     low: float | None = None
     high: float | None = None
     above: float | None = None
@@ -47,6 +47,11 @@ class Parameter:
     def required(self):
         """Whether it has no default."""
         return self.default is MISSING
+
+    @property
+    def hidden(self):
+        """Whether there is nothing to choose, so that help pages leave it out."""
+        return len(self.choices) == 1
 
     @property
     def valid(self):

@@ -11,9 +11,10 @@ the header's end, and `__metadata__` to texts. All that is ours is one text ther
     checksum         SHA-256 of all tensors' bytes in the order of the file
     header_checksum  SHA-256 of the JSON of all of the above and of the table of tensors
 
-The factors lie on cache lines: only numbers of 8 bytes stand before them, and the header is padded so that they begin
-at a multiple of 64 in the file. 16 factors are then one line instead of parts of two, and a mapped model is scored
-twice as fast. Files in the library's own order, bias before factors and a header padded to 8 bytes, are read, too.
+The largest tensor, of family fm the factors, lies on cache lines: only numbers of 8 bytes stand before it, and the
+header is padded so that it begins at a multiple of 64 in the file. 16 factors are then one line instead of parts of
+two, and a mapped model is scored twice as fast. Files in the library's own order, bias before factors and a header
+padded to 8 bytes, are read, too.
 
 The file is written here because the safetensors library wants all of it in memory or a path of its own, its calls
 differ between its versions, and it aligns nothing beyond 8 bytes; it is read here because its import and its copies of
@@ -32,8 +33,7 @@ from fmcore.errors import DivergedError, ModelError
 FORMAT_VERSION = 1
 KEY = "fmkit"
 METADATA = "__metadata__"
-ALIGNED = "factors"
-ALIGNMENT, CACHE_LINE = 8, 64  # bytes: of the header's length, of the factors in the file
+ALIGNMENT, CACHE_LINE = 8, 64  # bytes: of the header's length, of the first float32 in the file
 MAX_LENGTH = 1 << 24  # of a header, in bytes, which is 60,000 epochs; parsed, a hostile one takes 30 times as much
 MAX_DIMENSIONS = 8
 MAX_SIZE = 2**60  # numbers in a tensor: their bytes fit into an int64
@@ -52,11 +52,14 @@ class Tensor(NamedTuple):
     end: int
 
 
-def layout(tensors):
-    """The table name -> Tensor, in the order of the file, for a dict of arrays."""
+def layout(tensors, aligned):
+    """The table name -> Tensor, in the order of the file, for a dict of arrays.
+
+    aligned: the name of the one that comes first of its dtype.
+    """
 
     def rank(name):
-        return list(DTYPES).index(_dtype_of(name, tensors[name])), name != ALIGNED, name
+        return list(DTYPES).index(_dtype_of(name, tensors[name])), name != aligned, name
 
     table, end = {}, 0
     for name in sorted(tensors, key=rank):
@@ -103,7 +106,8 @@ def _text(table, content):
         name: {"dtype": t.dtype, "shape": t.shape, "data_offsets": (t.begin, t.end)} for name, t in table.items()
     }
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    behind = table[ALIGNED].begin // ALIGNMENT * ALIGNMENT if ALIGNED in table else 0
+    first = next((t.begin for t in table.values() if t.dtype == "F32"), 0)
+    behind = first // ALIGNMENT * ALIGNMENT
     return text + b" " * (-(8 + len(text) + behind) % CACHE_LINE)
 
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line, libsvm_rows
 
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.model import file as modelfile
+from fmcore.optimizers import OPTIMIZERS
 
 REGRESSOR = ("--predictor-type", "regressor")
 CLASSIFIER = ("--predictor-type", "binary_classifier")
@@ -20,7 +20,7 @@ def same_numbers(fm, one, other):
     return one.keys() == other.keys() and all(one[name].tolist() == other[name].tolist() for name in one)
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("more", [(), ("--memory-limit", 1, "--threads", 2)])
 def test_epochs_add_up(fm, world, optimizer, more):
     rates = ("--optimizer", optimizer, "--linear-lr", 0.01, "--factors-lr", 0.01)

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from shell import COMMAND, environment, last_line
 
 from fmcore.errors import ResourceError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.presets import resolve
 from fmcore.kernels import backend_for
 from fmcore.model.model import initial
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows.batch import Batch
 from fmcore.rows.dataset import Dataset
 from fmcore.solvers import estimate
@@ -33,7 +33,7 @@ ADVICE = "take fewer factors (--num-factors), hash into fewer features (--hash-b
 
 
 # ------------------------------------------------------------------------------------------------- the estimate
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(("num_factors", "patience"), [(8, None), (11, 1)])
 def test_the_estimate_is_what_training_takes(optimizer, num_factors, patience):
     h = resolve(

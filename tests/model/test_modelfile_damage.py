@@ -61,7 +61,7 @@ def content(**changes):
 
 def sealed(tensors, **changes):
     """A file of those tensors (name -> shape) whose header checksum is right."""
-    table = modelheader.layout({name: np.zeros(shape, np.float32) for name, shape in tensors.items()})
+    table = modelheader.layout({name: np.zeros(shape, np.float32) for name, shape in tensors.items()}, "factors")
     values = {"feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": "", **changes}
     return modelheader.encode(table, values) + bytes(sum(t.end - t.begin for t in table.values()))
 

@@ -48,7 +48,7 @@ def load(path, *, predictor_type=None, limit=None):
         told |= _dimensions(told, arrays["factors"].shape)
         model = Model(
             resolve(PRESET, **told),
-            **arrays,
+            arrays,
             info={
                 "imported": {"network": network, "ignored": ignored},
                 "input": {"index_base": "0", "binary": objective_of(told["predictor_type"]).binary},
