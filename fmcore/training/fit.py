@@ -8,7 +8,7 @@ from fmcore.errors import DataError, UsageError
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.checks import known_features
 from fmcore.io.data import Data
-from fmcore.io.options import KEPT_OPTIONS
+from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET
 from fmcore.io.sources import source as sources
 from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.kernels import backend_for
@@ -75,7 +75,7 @@ def train(data, hyperparameters, target, *, test=None, resources=None, initial_m
         handle = stack.enter_context(publish.whole(target))
         vocabulary = data.vocabulary_output(stack)
         kept = _kept(data.options)
-        facts = {**kept["table"], **{name: kept[name] for name in KEPT_OPTIONS}}
+        facts = {**kept["table"], **{name: value for name, value in kept.items() if name != "table"}}
         if initial_model is not None:
             facts["initial model"] = modelfile.digest(initial_model)
         control = checkpoint.control(**control, facts=facts, observer=observer, target=target)
@@ -254,4 +254,5 @@ def _kept(options):
     "auto" leaves indices as they stand, and what it has to say of the training rows' must not be said of a few others.
     """
     kept = {name: getattr(options, name) for name in KEPT_OPTIONS}
+    kept |= {name: True for name in KEPT_WHERE_SET if getattr(options, name)}
     return {**kept, "index_base": "1" if options.index_base == "1" else "0", "table": asdict(options.table)}

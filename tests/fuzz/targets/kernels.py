@@ -10,11 +10,13 @@ from fmcore.io.text import _text
 def libsvm(data):
     """Lines of libsvm."""
     _check_rows(_text.parse(data, False, 0, len(data) + 1))
+    _check_kept(data, fields=False)
 
 
 def libffm(data):
     """Lines of libffm, with indices from 1."""
     _check_rows(_text.parse(data, True, 1, len(data) + 1))
+    _check_kept(data, fields=True)
 
 
 def json(data):
@@ -52,3 +54,12 @@ def _check_rows(found):
         indptr, indices = found[:2]
         assert indptr[0] == 0
         assert indptr[-1] == len(indices)
+
+
+def _check_kept(data, *, fields):
+    found = _text.parse(data, fields, 0, len(data) + 1, True, True)
+    _check_rows(found)
+    indices, labels, of_non_zeros, of_rows = found[1], found[3], *found[-2:]
+    assert (len(of_non_zeros), len(of_rows)) == (len(indices), len(labels))
+    assert (of_non_zeros >= 0).all()
+    assert (of_rows >= -1).all()
