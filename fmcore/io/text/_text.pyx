@@ -27,10 +27,7 @@ cpdef enum Problem:
 
 cdef enum:
     MAX_INDEX = 2147483646
-    NO_GROUP = -1  # of a row without qid
     NO_ROW = -1  # a line that is blank or a comment
-
-cdef const int64_t MAX_GROUP = 9223372036854775807
 
 cdef struct Grammar:
     bint fields  # field:index:value
@@ -49,8 +46,6 @@ cdef struct Rows:
     float* labels
     float* weights
     int64_t* numbers
-    int32_t* fields_of  # of each non-zero; NULL where nobody asked
-    int64_t* groups  # likewise of each row
     int64_t lines
     int64_t count
     int64_t nonzeros
@@ -78,8 +73,6 @@ cdef inline int pair(Scan* s, Rows* out, const Grammar* grammar) noexcept nogil:
         if field < 0 or field > MAX_INDEX or s.at[0] != c':':
             return FIELD
         s.at += 1
-        if out.fields_of != NULL:
-            out.fields_of[out.nonzeros] = <int32_t> field
     index = integer(&s.at)
     if index >= 0 and ends_token(s.at[0]):
         return FIELD if grammar.fields else NO_VALUE
@@ -119,27 +112,11 @@ cdef inline bint has_qid(const Scan* s) noexcept nogil:
     return (s.field == 2 and s.at[0] == c'q' and s.at[1] == c'i' and s.at[2] == c'd' and s.at[3] == c':')
 
 
-cdef inline int64_t group(const char* at) noexcept nogil:
-    """Return the number that the digits at `at` give, -1 where it is no int64."""
-    cdef int64_t value = 0
-    while is_digit(at[0]):
-        if value > (MAX_GROUP - (at[0] - c'0')) // 10:
-            return -1
-        value = value * 10 + (at[0] - c'0')
-        at += 1
-    return value
-
-
 cdef inline int qid(Scan* s, Rows* out) noexcept nogil:
-    """Read qid:N, the row's group, which is checked for its size where it is wanted; 0 or a Problem."""
+    """Pass over qid:N; 0 or a Problem."""
     s.at += 4
-    cdef const char* begin = s.at
     if integer(&s.at) < 0 or not ends_token(s.at[0]):
         return QID
-    if out.groups != NULL:
-        out.groups[out.count] = group(begin)
-        if out.groups[out.count] < 0:
-            return GROUP_RANGE
     out.qids += 1
     return 0
 
@@ -178,8 +155,6 @@ cdef int64_t lines(const char* start, Scan* s, Rows* out, const Grammar* grammar
             out.indptr[out.count] = out.nonzeros
         elif problem != NO_ROW:
             out.nonzeros = out.indptr[out.count]
-            if out.groups != NULL:
-                out.groups[out.count] = NO_GROUP
             problems[4 * found] = problem
             problems[4 * found + 1] = out.lines
             problems[4 * found + 2] = s.field
@@ -210,15 +185,12 @@ cdef Marks count(const char* text, Py_ssize_t size) noexcept nogil:
     return marks
 
 
-def parse(bytes chunk not None, bint fields, int base, Py_ssize_t room, bint keep_fields=False,
-          bint keep_groups=False):
+def parse(bytes chunk not None, bint fields, int base, Py_ssize_t room):
     """Parse whole lines of libsvm (or, with fields, libffm) text.
 
     room: how many wrong lines are passed over before parsing stops; at least 1.
-    keep_fields, keep_groups: whether to give the two last arrays, which are None otherwise.
     Returns indptr, indices, values, labels, weights, numbers (1-based lines), lines read, problems (int64
-    (n, 4): Problem, line, field, offset of the token), largest field + 1, rows with a qid, fields (int32, of each
-    non-zero, 0 in libsvm text), groups (int64, the qid of each row, -1 where it has none).
+    (n, 4): Problem, line, field, offset of the token), largest field + 1, rows with a qid.
     """
     cdef const char* start = chunk
     cdef Py_ssize_t size = len(chunk)
@@ -233,21 +205,79 @@ def parse(bytes chunk not None, bint fields, int base, Py_ssize_t room, bint kee
     cdef float[::1] labels = np.empty(most_rows, np.float32)
     cdef float[::1] weights = np.empty(most_rows, np.float32)
     cdef int64_t[::1] numbers = np.empty(most_rows, np.int64)
-    cdef int32_t[::1] fields_of = np.zeros(most_nonzeros, np.int32) if keep_fields else None
-    cdef int64_t[::1] groups = np.full(most_rows, NO_GROUP, np.int64) if keep_groups else None
     cdef int64_t[:, ::1] problems = np.empty((room, 4), np.int64)
     cdef Grammar grammar = Grammar(fields, base)
     cdef Scan scan = Scan(start, start + size, start, 0)
-    cdef Rows rows = Rows(&indptr[0], &indices[0], &values[0], &labels[0], &weights[0], &numbers[0], NULL, NULL,
-                          0, 0, 0, 0, 0)
-    if keep_fields:
-        rows.fields_of = &fields_of[0]
-    if keep_groups:
-        rows.groups = &groups[0]
+    cdef Rows rows = Rows(&indptr[0], &indices[0], &values[0], &labels[0], &weights[0], &numbers[0], 0, 0, 0, 0, 0)
     cdef int64_t found
     with nogil:
         found = lines(start, &scan, &rows, &grammar, &problems[0, 0], room)
     n, nonzeros = rows.count, rows.nonzeros
     return (indptr.base[:n + 1], indices.base[:nonzeros], values.base[:nonzeros], labels.base[:n], weights.base[:n],
-            numbers.base[:n], rows.lines, problems.base[:found].copy(), rows.fields, rows.qids,
-            fields_of.base[:nonzeros] if keep_fields else None, groups.base[:n] if keep_groups else None)
+            numbers.base[:n], rows.lines, problems.base[:found].copy(), rows.fields, rows.qids)
+
+
+# ---------------------------------------------------------------------------- fields and groups, where they are wanted
+# They are read in a second pass over rows that are known to be sound, so that those who want neither, which is nearly
+# everybody, have the code above to themselves.
+cdef const int64_t MAX_GROUP = 9223372036854775807
+
+cdef enum:
+    NO_GROUP = -1
+    TOO_LARGE = -2
+
+
+cdef inline const char* next_token(const char* at) noexcept nogil:
+    while not ends_token(at[0]):
+        at += 1
+    while is_blank(at[0]):
+        at += 1
+    return at
+
+
+cdef inline int64_t digits_of(const char* at) noexcept nogil:
+    """Return the number that the digits at `at` make, TOO_LARGE where it is no int64."""
+    cdef int64_t value = 0
+    while is_digit(at[0]):
+        if value > (MAX_GROUP - (at[0] - c'0')) // 10:
+            return TOO_LARGE
+        value = value * 10 + (at[0] - c'0')
+        at += 1
+    return value
+
+
+cdef inline bint begins_qid(const char* at) noexcept nogil:
+    return at[0] == c'q' and at[1] == c'i' and at[2] == c'd' and at[3] == c':'
+
+
+def extras(bytes chunk not None, const int64_t[::1] numbers, const int64_t[::1] indptr, bint fields):
+    """Read the groups, and with `fields` (libffm only) the fields, of the rows that `parse` has found in a chunk.
+
+    numbers, indptr: as `parse` gives them.
+    Returns fields (int32, of each non-zero; None without), groups (int64, the qid of each row; -1 where it has none, -2
+    where it is beyond int64), offsets (int64, where in the chunk the second token of each row stands).
+    """
+    cdef const char* start = chunk
+    cdef const char* end = start + len(chunk)
+    cdef const char* at = start
+    cdef int64_t row, item, line = 1, rows = numbers.shape[0]
+    cdef int32_t[::1] fields_of = np.empty(indptr[rows] if fields else 0, np.int32)
+    cdef int64_t[::1] groups = np.full(rows, NO_GROUP, np.int64)
+    cdef int64_t[::1] offsets = np.empty(rows, np.int64)
+    with nogil:
+        for row in range(rows):
+            while line < numbers[row]:
+                at = <const char*> memchr(at, c'\n', end - at) + 1
+                line += 1
+            while is_blank(at[0]):
+                at += 1
+            at = next_token(at)  # behind the label
+            offsets[row] = at - start
+            if begins_qid(at):
+                groups[row] = digits_of(at + 4)
+                at = next_token(at)
+            if fields:
+                for item in range(indptr[row], indptr[row + 1]):
+                    fields_of[item] = <int32_t> digits_of(at)
+                    at = next_token(at)
+    return fields_of.base if fields else None, groups.base, offsets.base

@@ -19,6 +19,7 @@ import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.io.detect import BOM
+from fmcore.io.grouping import NO_GROUP
 from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.text import _text, _textout
@@ -111,27 +112,36 @@ def _decode(chunk, with_fields, index_base, on_error, *, fields=False, groups=Fa
     require_one_of("index base", index_base, ("auto", "0", "1"))
     require_one_of("on error", on_error, ("fail", "skip"))
     room = 1 if on_error == "fail" else len(chunk) + 1
-    parsed = _text.parse(chunk, with_fields, int(index_base == "1"), room, fields, groups)
-    indptr, indices, values, labels, weights, numbers, lines, found, count, qids, fields_of, groups_of = parsed
+    indptr, indices, values, labels, weights, numbers, lines, found, count, qids = _text.parse(
+        chunk, with_fields, int(index_base == "1"), room
+    )
+    origin = Origin(None, "line", numbers)
+    batch = Batch(indptr, indices, _unless_ones(values), labels, _unless_ones(weights), origin=origin)
+    if fields or groups:
+        batch, found = _with_extras(batch, chunk, found, fields=fields, groups=groups)
+    facts = []
+    if len(batch.indices):
+        facts += [("min_index", int(batch.indices.min())), ("max_index", int(batch.indices.max()))]
+    if qids:
+        facts.append(("qid", qids))
     wrong = WrongLines(chunk, found)
     if wrong and on_error == "fail":
         raise wrong[0]
-    batch = Batch(
-        indptr,
-        indices,
-        _unless_ones(values),
-        labels,
-        _unless_ones(weights),
-        origin=Origin(None, "line", numbers),
-        fields=fields_of,
-        groups=groups_of,
-    )
-    facts = []
-    if len(indices):
-        facts += [("min_index", int(indices.min())), ("max_index", int(indices.max()))]
-    if qids:
-        facts.append(("qid", qids))
     return Decoded(batch, lines, wrong, tuple(facts)), count
+
+
+def _with_extras(batch, chunk, found, *, fields, groups):
+    """Return the batch with its fields and groups, less rows whose qid is too large, and the problems with these."""
+    batch.fields, batch.groups, offsets = _text.extras(chunk, batch.origin.numbers, batch.indptr, fields)
+    if not groups:
+        batch.groups = None
+    elif len(large := np.flatnonzero(batch.groups < NO_GROUP)):
+        problem, second = np.full(len(large), Problem.GROUP_RANGE), np.full(len(large), 2)
+        more = np.column_stack([problem, batch.origin.numbers[large], second, offsets[large]])
+        found = np.concatenate([found, more])
+        found = found[np.argsort(found[:, 1])]  # by line, of which each has one problem
+        batch = batch.take(np.flatnonzero(batch.groups >= NO_GROUP))
+    return batch, found
 
 
 def _unless_ones(array):

@@ -57,9 +57,10 @@ def _check_rows(found):
 
 
 def _check_kept(data, *, fields):
-    found = _text.parse(data, fields, 0, len(data) + 1, True, True)
-    _check_rows(found)
-    indices, labels, of_non_zeros, of_rows = found[1], found[3], *found[-2:]
-    assert (len(of_non_zeros), len(of_rows)) == (len(indices), len(labels))
-    assert (of_non_zeros >= 0).all()
-    assert (of_rows >= -1).all()
+    indptr, indices, *_, numbers, _, _, _, qids = _text.parse(data, fields, 0, len(data) + 1)
+    of_non_zeros, of_rows, offsets = _text.extras(data, numbers, indptr, fields)
+    assert len(of_rows) == len(offsets) == len(numbers)
+    assert (of_rows != -1).sum() >= (of_rows >= 0).sum() <= qids
+    if fields:
+        assert len(of_non_zeros) == len(indices)
+        assert (of_non_zeros >= 0).all()
