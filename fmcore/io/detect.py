@@ -12,6 +12,7 @@ MAGICS = ((b"\x0a\x23\xd7\xce", "recordio"), (b"PAR1", "parquet"))
 _NUMBER = rb"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _HEAD = re.compile(_NUMBER + rb"(?::" + _NUMBER + rb")?")  # label[:weight]
 _PAIR = re.compile(rb"\d+:[^:]*|qid:\d+")
+_QID = re.compile(rb"qid:\d+")
 _TRIPLE = re.compile(rb"\d+:\d+:[^:]*")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
@@ -88,6 +89,8 @@ def _telling(lines):
 
 def _of_features(line, tokens):
     """Libsvm or libffm for the tokens after a label; None where there is none, or where it looks like a table."""
+    if len(tokens) > 1 and _QID.fullmatch(tokens[0]) and _TRIPLE.fullmatch(tokens[1]):
+        tokens = tokens[1:]  # both formats may begin with qid:
     tokens = tokens if b"," in line or b"\t" in line else tokens[:1]  # blanks alone: leave later errors to the decoder
     for name, pattern in (("libsvm", _PAIR), ("libffm", _TRIPLE)):
         if tokens and all(pattern.fullmatch(token) for token in tokens):

@@ -8,6 +8,7 @@ import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.io.detect import detect, enough
+from fmcore.io.grouping import Grouping
 from fmcore.io.labels import Labels
 from fmcore.io.options import FORMATS, Report, require_one_of
 from fmcore.io.parallel import Workers
@@ -34,13 +35,15 @@ class Codec(NamedTuple):
 def _libsvm(options):
     from fmcore.io.text import codec as text
 
-    return Codec(text.chunks, partial(text.decode_libsvm, index_base=options.index_base, on_error=options.on_error))
+    decode = partial(text.decode_libsvm, groups=options.groups)
+    return Codec(text.chunks, partial(decode, index_base=options.index_base, on_error=options.on_error))
 
 
 def _libffm(options):
     from fmcore.io.text import codec as text
 
-    return Codec(text.chunks, partial(text.decode_libffm, index_base=options.index_base, on_error=options.on_error))
+    decode = partial(text.decode_libffm, fields=options.fields, groups=options.groups)
+    return Codec(text.chunks, partial(decode, index_base=options.index_base, on_error=options.on_error))
 
 
 def _recordio(options):
@@ -63,9 +66,9 @@ CODECS = {
     "json": partial(_requests, name="json"),
     "jsonlines": partial(_requests, name="jsonlines"),
 }
-NOTES = {
-    "fields": "libffm fields are checked and dropped: a factorization machine has one vector a feature",
-    "qid": "qid: tokens are passed over: rows are not grouped by query",
+NOTES = {  # fact -> (the option of ReadOptions that makes use of it, what to say without that)
+    "fields": ("fields", "libffm fields are checked and dropped: a factorization machine has one vector a feature"),
+    "qid": ("groups", "qid: tokens are passed over: rows are not grouped by query"),
 }
 
 
@@ -87,7 +90,8 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
     sizes = [source.size for source in sources]
     total, done = None if None in sizes else sum(sizes), 0
     with nullcontext(workers) if workers else Workers(options.threads) as shared:
-        reading, silent = (_Reading(options, told, encoder, shared) for told in (report, Report()))
+        grouping = Grouping() if options.groups else None
+        reading, silent = (_Reading(options, told, encoder, shared, grouping) for told in (report, Report()))
         for source in sources:
             told = silent if isinstance(source, Share) and source.worker else reading
             with open_source(source) as stream, closing(told.batches(source, stream)) as batches:
@@ -105,8 +109,9 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
 class _Reading:
     """What one call of read_batches keeps from source to source."""
 
-    def __init__(self, options, report, encoder, workers):
+    def __init__(self, options, report, encoder, workers, grouping):
         self._options, self._report, self._encoder, self._workers = options, report, encoder, workers
+        self._grouping = grouping
         self._labels = Labels(binary=options.binary, positive=options.positive)
 
     def batches(self, source, stream):
@@ -126,9 +131,11 @@ class _Reading:
 
     def finish(self, sources):
         """Note what only the whole data shows."""
-        for fact, sentence in NOTES.items():
-            if fact in self._report.facts:
+        for fact, (option, sentence) in NOTES.items():
+            if fact in self._report.facts and not getattr(self._options, option):
                 self._report.note(sentence)
+        if self._grouping and self._grouping.grouped is False:
+            self._report.learn("no qid", 1)
         if self._labels.negative is not None:
             self._report.learn(f"label {self._labels.negative:g}", 1)
         if not any(isinstance(source, Range) for source in sources):
@@ -169,13 +176,18 @@ class _Reading:
         return self._workers.map(partial(_decode, codec), _cut(codec, source, stream))
 
     def _mapped(self, batch):
-        bad = self._labels.apply(batch)
+        for rule in (self._labels, self._grouping) if self._grouping else (self._labels,):
+            batch = self._held_to(rule, batch)
+        return batch
+
+    def _held_to(self, rule, batch):
+        bad = rule.apply(batch)
         if not len(bad):
             return batch
         if self._options.on_error == "fail":
-            raise self._labels.error(batch, bad[0])
+            raise rule.error(batch, bad[0])
         for row in bad:
-            self._report.skip(self._labels.error(batch, row))
+            self._report.skip(rule.error(batch, row))
         return batch.take(np.delete(np.arange(len(batch)), bad))
 
 

@@ -14,6 +14,7 @@ from fmcore.io.options import ReadOptions, Report
 from fmcore.io.parallel import Workers
 from fmcore.io.pieces import Decoded
 from fmcore.io.readers import Codec, read_batches
+from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources.source import Source, find
 from fmcore.io.text import codec as text
 from fmcore.rows.batch import Batch, Origin, concatenate
@@ -84,6 +85,67 @@ def test_notes_of_what_is_dropped(files):
     _, report = reading(["x.ffm", "q.svm"])
     assert [note.split(" ")[0] for note in report.notes] == ["libffm", "qid:"]
     assert report.facts == {"min_index": 0, "max_index": 0, "fields": 5, "qid": 1}
+
+
+def test_fields_and_groups_are_read_where_asked_and_then_nothing_is_said_to_be_dropped(files):
+    (files / "x.ffm").write_text("".join(f"1 qid:{n // 3} 4:{n}:1 {n}:7:1\n" for n in range(40)))
+    batches, report = reading(["x.ffm"], fields=True, groups=True)
+    assert len(batches) > 3
+    joined = concatenate(batches)
+    assert joined.fields.tolist() == [field for n in range(40) for field in (4, n)]
+    assert joined.groups.tolist() == [n // 3 for n in range(40)]
+    assert (report.notes, report.facts["fields"]) == ([], 40)
+    for batch in reading(["x.ffm"])[0]:
+        assert (batch.fields, batch.groups) == (None, None)
+
+
+def test_formats_without_fields_and_groups_have_none(files):
+    (files / "x.jsonl").write_text('{"features": [1, 2]}\n')
+    (files / "x.csv").write_text("a,b\n1,2\n")
+    (files / "x.rec").write_bytes(recordio.encode(text.decode_libsvm(b"1 1:1\n").batch, 2))
+    for batch in reading(["a.svm", "x.rec"], fields=True, groups=True)[0]:
+        assert (batch.fields, batch.groups) == (None, None)
+    (csv,) = reading(["x.csv"], fields=True, groups=True)[0]
+    (json,) = reading(["x.jsonl"], fields=True, groups=True)[0]
+    assert (csv.fields.tolist(), csv.groups, json.fields, json.groups) == ([0, 1], None, None, None)
+
+
+NO_QID = "the row has no qid:, which other rows have; each row of the data must have one, or none"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("lacking", [1, 2, 30, 49])
+def test_a_row_without_qid_where_the_first_has_one_is_refused_by_its_line(files, lacking, threads):
+    lines = [f"# {n}\n1 {'' if n == lacking else 'qid:3 '}{n}:1\n" for n in range(50)]
+    (files / "q.svm").write_text("".join(lines))
+    with pytest.raises(DataError) as caught:
+        reading(["q.svm"], groups=True, threads=threads)
+    assert str(caught.value) == f"q.svm, line {2 * lacking + 2}: {NO_QID}"
+    batches, report = reading(["q.svm"], groups=True, threads=threads, on_error="skip")
+    joined = concatenate(batches)
+    assert joined.groups.tolist() == [3] * 49
+    assert joined.indices.tolist() == [n for n in range(50) if n != lacking]
+    assert (report.counts, [error.number for error in report.errors]) == ({"rows skipped": 1}, [2 * lacking + 2])
+    assert len(concatenate(reading(["q.svm"], threads=threads)[0])) == 50
+
+
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_a_qid_after_rows_without_is_refused_by_the_line_of_the_first_row_without(files, on_error):
+    (files / "q.svm").write_text("1 qid:1 0:1\n")
+    (files / "c.svm").write_text("# c\n" + "".join(LINES))
+    with pytest.raises(DataError) as caught:
+        reading(["c.svm", "q.svm"], groups=True, on_error=on_error)
+    assert str(caught.value) == f"c.svm, line 2: {NO_QID}"
+    with pytest.raises(DataError) as caught:
+        reading(["q.svm", "c.svm"], groups=True)
+    assert str(caught.value) == f"c.svm, line 2: {NO_QID}"
+    assert len(concatenate(reading(["q.svm", "c.svm"], groups=True, on_error="skip")[0])) == 1
+
+
+def test_rows_without_any_qid_have_no_groups(files):
+    batches, report = reading(["a.svm"], groups=True)
+    assert {type(batch.groups) for batch in batches} == {type(None)}
+    assert report.facts["no qid"] == 1
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -24,7 +24,7 @@ from fmcore.rows.batch import concatenate
 
 DATA = ROOT.parent / "shared" / "data"
 ADULT = {"label": "14", "categorical": ("1", "3", "5", "6", "7", "8", "9", "13")}
-READ_OPTIONS = {"on_error", "binary", "positive"}
+READ_OPTIONS = {"on_error", "binary", "positive", "fields"}
 
 
 def batches(data, format_name="csv", encoder=None, report=None, path=None, **options):
@@ -593,3 +593,58 @@ def test_restaurant_ratings():
         f"{name}={line[name]}" for line in lines for name in ("userID", "placeID")
     ]
     assert encoder.feature_dim == 138 + 130
+
+
+TYPED = "n,color,y,shape,m\n1,red,1,disc,0\n2,,0,cube,5\n0,blue,1,,\n,red,0,disc,7\n"
+TYPED_OPTIONS = {"label": "y", "categorical": ("color", "shape"), "fields": True}
+
+
+def parquet_of(text, path):
+    """The table as Parquet, in a file."""
+    header, *lines = csv.reader(io.StringIO(text))
+    columns = {
+        name: [line[n] or None if name in ("color", "shape") else float(line[n] or "nan") for line in lines]
+        for n, name in enumerate(header)
+    }
+    parquet.write_table(pa.table(columns), path)
+
+
+@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(10)])
+def test_a_column_is_a_field_in_all_three_formats(tmp_path, encoder):
+    path = tmp_path / "t.parquet"
+    parquet_of(TYPED, path)
+    made = [
+        rows(TYPED.encode(), encoder=encoder(), **TYPED_OPTIONS),
+        rows(TYPED.replace(",", "\t").encode(), "tsv", encoder=encoder(), **TYPED_OPTIONS),
+        rows(None, "parquet", encoder=encoder(), path=path, **TYPED_OPTIONS),
+    ]
+    for batch in made:
+        assert batch.fields.tolist() == [0, 1, 2, 0, 2, 3, 1, 1, 2, 3]  # n color shape m, zeros and missing left out
+        assert batch.fields.dtype == np.int32
+        np.testing.assert_array_equal(batch.indices, made[0].indices)
+        np.testing.assert_array_equal(batch.indptr, [0, 3, 6, 7, 10])
+
+
+def test_numeric_columns_are_fields():
+    batch = rows(b"a,y,b,c\n1,1,0,3\n0,0,5,6\n", label="y", fields=True)
+    assert (batch.fields.tolist(), batch.indices.tolist()) == ([0, 2, 1, 2], [0, 2, 1, 2])
+
+
+def test_tables_have_no_fields_where_nobody_asks():
+    assert rows(TYPED.encode(), **{**TYPED_OPTIONS, "fields": False}).fields is None
+
+
+@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(10)])
+def test_a_column_keeps_its_field_where_a_later_table_has_another_order(encoder):
+    encoder, report = encoder(), Report()
+    rows(b"a,c,d\n1,x,y\n", encoder=encoder, categorical=("c", "d"), fields=True, report=report)
+    later = rows(b"d,e,a,c\ny,z,1,x\n", encoder=encoder, categorical=("c", "d", "e"), fields=True, report=report)
+    assert later.fields.tolist() == [2, 3, 0, 1]
+    assert report.facts["fields"] == 4
+
+
+def test_rows_that_are_left_out_take_their_fields_with_them():
+    report = Report()
+    batch = rows(b"a,y,b\n1,1,2\nx,1,2\n0,0,4\n", label="y", fields=True, on_error="skip", report=report)
+    assert (batch.fields.tolist(), batch.values.tolist()) == ([0, 1, 1], [1, 2, 4])
+    assert report.counts == {"rows skipped": 1}

@@ -14,7 +14,7 @@ from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 from fmcore.errors import DataError, UsageError
 from fmcore.io.text import codec as text
 from fmcore.io.text.codec import chunks, decode_libffm, decode_libsvm, encode_libsvm
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch, Origin, concatenate
 
 DATA = Path(os.environ.get("FMKIT_DATA", ROOT.parent / "shared" / "data"))
 F32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -96,6 +96,73 @@ def test_libffm_drops_and_counts_fields():
     decoded = decode_libffm(b"1 0:3:1 17:5:0.5\n0:2 2:3:1\n")
     assert rows(decoded) == [(1, 1, 1, [(3, 1), (5, 0.5)]), (0, 2, 2, [(3, 1)])]
     assert dict(decoded.facts) == {"min_index": 3, "max_index": 5, "fields": 18}
+
+
+def test_libffm_gives_the_field_of_each_non_zero_where_asked():
+    chunk = b"1 0:3:1 17:5:0.5\n\n0:2 2147483646:3:1 # 4:4:1\n1\n"
+    assert (decode_libffm(chunk).batch.fields, decode_libffm(chunk).batch.groups) == (None, None)
+    decoded = decode_libffm(chunk, fields=True)
+    assert (decoded.batch.fields.tolist(), decoded.batch.fields.dtype) == ([0, 17, 2147483646], np.int32)
+    assert rows(decoded) == rows(decode_libffm(chunk))
+    assert decoded.facts == decode_libffm(chunk).facts
+    assert decoded.batch.groups is None
+
+
+def test_fields_of_wrong_lines_are_left_out():
+    chunk = b"1 5:1:1 6:2:1\n1 7:1:1 8:2:x\n1 9:1:1 2147483647:2:1\n0 3:4:1\n"
+    decoded = decode_libffm(chunk, fields=True, on_error="skip")
+    assert (decoded.batch.fields.tolist(), decoded.batch.indices.tolist()) == ([5, 6, 3], [1, 2, 4])
+    assert [(error.number, error.field) for error in decoded.skipped] == [(2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("token", ["2147483647:1:1", "-1:1:1", "a:1:1", ":1:1", "1.0:1:1"])
+def test_a_field_that_is_none_is_refused_with_its_place(token):
+    error = fails(f"1 0:1:1\n1 1:2:1 {token}\n".encode(), decode=decode_libffm, fields=True)
+    assert (error.number, error.field) == (2, 3)
+    assert (
+        error.problem == f"found {token!r}; expected field:index:value, field and index decimal integers of 0 or more"
+    )
+
+
+@pytest.mark.parametrize("decode", [decode_libsvm, decode_libffm])
+def test_qid_gives_the_group_of_each_row_where_asked(decode):
+    pair = "3:1" if decode is decode_libsvm else "0:3:1"
+    largest = 2**63 - 1
+    chunk = f"1 qid:7 {pair}\n0 {pair}\n# x\n2 qid:00{largest}\n1 qid:10000000001\n1 qid:0 {pair}\n".encode()
+    assert decode(chunk).batch.groups is None
+    decoded = decode(chunk, groups=True)
+    assert decoded.batch.groups.tolist() == [7, -1, largest, 10000000001, 0]
+    assert (decoded.batch.groups.dtype, decoded.batch.fields) == (np.int64, None)
+    assert (rows(decoded), decoded.facts) == (rows(decode(chunk)), decode(chunk).facts)
+
+
+def test_groups_of_wrong_lines_are_not_taken_for_those_of_later_ones():
+    decoded = decode_libsvm(b"1 qid:7 1:x\n0 1:1\n1 qid:8\n", groups=True, on_error="skip")
+    assert decoded.batch.groups.tolist() == [-1, 8]
+
+
+@pytest.mark.parametrize("number", [2**63, 10**19, 2**64 + 5, 10**30])
+def test_a_qid_too_large_for_a_group_is_refused_where_groups_are_asked_for(number):
+    chunk = f"1 qid:1 1:1\n1 qid:{number} 1:1\n".encode()
+    assert len(decode_libsvm(chunk).batch) == 2
+    error = fails(chunk, groups=True)
+    assert (error.number, error.field) == (2, 2)
+    assert error.problem == f"found 'qid:{number}'; the largest qid allowed is 9223372036854775807"
+
+
+FIELDED = st.lists(st.tuples(st.integers(0, 2**31 - 2), st.integers(0, 2**31 - 2)), max_size=5)
+
+
+@given(st.lists(st.tuples(FIELDED, st.integers(0, 2**63 - 1)), min_size=1, max_size=8), st.integers(1, 60))
+def test_fields_and_groups_come_back_however_the_text_is_cut(written, size):
+    lines = [" ".join(["1", f"qid:{group}", *(f"{f}:{i}:0.5" for f, i in pairs)]) + "\n" for pairs, group in written]
+    pieces = [
+        decode_libffm(p, fields=True, groups=True).batch for p in chunks(io.BytesIO("".join(lines).encode()), size)
+    ]
+    batch = concatenate(pieces)
+    assert batch.fields.tolist() == [f for pairs, _ in written for f, _ in pairs]
+    assert batch.indices.tolist() == [i for pairs, _ in written for _, i in pairs]
+    assert batch.groups.tolist() == [group for _, group in written]
 
 
 @pytest.mark.parametrize(

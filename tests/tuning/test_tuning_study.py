@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from fmcore.errors import UsageError
-from fmcore.rows.batch import Batch
+from fmcore.rows.batch import ARRAYS, Batch
 from fmcore.tuning import runs, storage
 from fmcore.tuning.shared import share
 from fmcore.tuning.space import Choice, Range, search_space
@@ -187,19 +187,24 @@ def test_a_process_is_told_from_a_later_one_of_its_number():
     assert runs.lives({**mark, "process": 2**22 + 1, "host": "elsewhere"})
 
 
-@pytest.mark.parametrize(("values", "weights"), [(None, None), ([1.5, 2], [1, 0.5, 0])])
-def test_shared_rows_come_back(tmp_path, values, weights):
+@pytest.mark.parametrize(
+    ("values", "weights", "fields", "groups"),
+    [(None, None, None, None), ([1.5, 2], [1, 0.5, 0], [0, 7], [3, 3, 2**40])],
+)
+def test_shared_rows_come_back(tmp_path, values, weights, fields, groups):
     batch = Batch(
         np.array([0, 2, 2, 2]),
         np.array([3, 1], np.int32),
         values and np.array(values, np.float32),
         np.array([1, 0, 1], np.float32),
         weights and np.array(weights, np.float32),
+        fields=fields and np.array(fields, np.int32),
+        groups=groups and np.array(groups),
     )
     shared = share([batch], tmp_path / "rows")
     (back,) = shared.batches()
     assert (shared.rows, shared.feature_dim) == (3, 4)
-    for name in ("indptr", "indices", "values", "labels", "weights"):
+    for name in ARRAYS:
         mine, its = getattr(batch, name), getattr(back, name)
         assert (mine is None and its is None) or (mine.dtype == its.dtype and np.array_equal(mine, its))
     assert share([batch], tmp_path / "again").checksum == shared.checksum

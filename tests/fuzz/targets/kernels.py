@@ -10,11 +10,13 @@ from fmcore.io.text import _text
 def libsvm(data):
     """Lines of libsvm."""
     _check_rows(_text.parse(data, False, 0, len(data) + 1))
+    _check_kept(data, fields=False)
 
 
 def libffm(data):
     """Lines of libffm, with indices from 1."""
     _check_rows(_text.parse(data, True, 1, len(data) + 1))
+    _check_kept(data, fields=True)
 
 
 def json(data):
@@ -52,3 +54,13 @@ def _check_rows(found):
         indptr, indices = found[:2]
         assert indptr[0] == 0
         assert indptr[-1] == len(indices)
+
+
+def _check_kept(data, *, fields):
+    indptr, indices, *_, numbers, _, _, _, qids = _text.parse(data, fields, 0, len(data) + 1)
+    of_non_zeros, of_rows, offsets = _text.extras(data, numbers, indptr, fields)
+    assert len(of_rows) == len(offsets) == len(numbers)
+    assert (of_rows != -1).sum() >= (of_rows >= 0).sum() <= qids
+    if fields:
+        assert len(of_non_zeros) == len(indices)
+        assert (of_non_zeros >= 0).all()

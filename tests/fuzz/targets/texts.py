@@ -32,9 +32,12 @@ def _check(data, decode, *, fields):
     check_batch(decoded.batch)
     agree(outcome(DataError, decode, data), decoded)
     _check_base(data, decode, decoded)
+    kept = decode(data, on_error="skip", groups=True, **({"fields": True} if fields else {}))
+    _check_kept(decoded, kept, fields)
     assert all(map(str, decoded.skipped))
     if len(data) <= MANY:
         _check_lines(data, decoded, fields)
+        _check_fields(data, kept, fields)
         _check_pieces(data, decode, decoded)
     written = text.encode_libsvm(decoded.batch)
     assert rows_of([text.decode_libsvm(written).batch]) == rows_of([decoded.batch])
@@ -46,6 +49,29 @@ def _check_base(data, decode, decoded):
     check_batch(shifted.batch)
     if numbers_of(shifted.batch).tolist() == numbers_of(decoded.batch).tolist():
         assert (shifted.batch.indices + 1 == decoded.batch.indices).all()
+
+
+def _check_kept(decoded, kept, fields):
+    """Fields and groups come beside the same rows, less those whose qid is no int64."""
+    plain, batch = decoded.batch, kept.batch
+    assert (plain.fields, plain.groups) == (None, None)
+    assert len(batch.groups) == len(batch)
+    assert (len(batch.fields) == len(batch.indices)) if fields else batch.fields is None
+    rows = np.flatnonzero(np.isin(numbers_of(plain), numbers_of(batch)))
+    assert rows_of([plain.take(rows)]) == rows_of([batch])
+    assert len(plain) - len(batch) == len(kept.skipped) - len(decoded.skipped)
+
+
+def _check_fields(data, kept, fields):
+    """The qid and the fields of each row are those of its line."""
+    batch, lines = kept.batch, data.split(b"\n")
+    for row, number in enumerate(numbers_of(batch).tolist()):
+        tokens = [token for token in re.split(rb"[ \t\r\v\f]+", lines[number - 1].split(b"#")[0]) if token][1:]
+        has = bool(tokens) and tokens[0].startswith(b"qid:")
+        assert batch.groups[row] == (int(tokens.pop(0)[4:]) if has else -1)
+        if fields:
+            found = batch.fields[batch.indptr[row] : batch.indptr[row + 1]]
+            assert found.tolist() == [int(token.split(b":")[0]) for token in tokens]
 
 
 def _check_lines(data, decoded, fields):
