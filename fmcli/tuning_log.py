@@ -7,12 +7,12 @@ from fmcli.exits import listen, settled
 from fmcli.options import text_of
 from fmcli.progress import Bar, remarks
 from fmcore.hyper.params import PARAMETERS
-from fmcore.tuning.tune import Follower
+from fmcore.tuning.tune import TuningObserver
 
 BEST_SHOWN = 10
 
 
-class TuningLog(Follower):
+class TuningLog(TuningObserver):
     """Says how a search goes, and writes what it found.
 
     data: of whose reports to say what reading had to tell. bar: shown while they are read. trials: how many may end.

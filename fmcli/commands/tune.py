@@ -146,7 +146,7 @@ def command(context, output, report, quiet, **values):
         )
         try:
             result = tune(
-                data, test, space, output, plan, follower=log, resources=api.Resources(threads, values["memory_limit"])
+                data, test, space, output, plan, observer=log, resources=api.Resources(threads, values["memory_limit"])
             )
         finally:
             log.close()

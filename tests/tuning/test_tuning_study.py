@@ -127,7 +127,7 @@ def test_studies_of_another_search_are_refused(tmp_path):
     with opened(tmp_path / "x.db", settings={**SETTINGS, "--cv": 3}):
         pass
     other = {**SETTINGS, "--cv": 5}
-    with pytest.raises(UsageError, match="--cv is 3, here 5"), opened(tmp_path / "x.db", settings=other):
+    with pytest.raises(UsageError, match="its --cv is 3, but here --cv is 5"), opened(tmp_path / "x.db", settings=other):
         pass
 
 
@@ -137,12 +137,12 @@ def test_files_that_are_no_studies_stay_as_they_are(tmp_path):
         connection.execute("CREATE TABLE cities (name TEXT)")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="no study that fm tune made"), opened(path):
+    with pytest.raises(UsageError, match="not a study made by fm tune"), opened(path):
         pass
     assert path.read_bytes() == before
     other = tmp_path / "other.db"
     storage.close(optuna.create_study(storage=f"sqlite:///{other}", study_name="mine"))
-    with pytest.raises(UsageError, match="no study that fm tune made"), opened(other):
+    with pytest.raises(UsageError, match="not a study made by fm tune"), opened(other):
         pass
     path.write_text("a text")
     with pytest.raises(UsageError, match="not an SQLite file"), opened(path):
