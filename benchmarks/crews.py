@@ -109,7 +109,7 @@ class Crew:
             open_encoder(options.table),
             h,
             1,
-            Budget(NO_LIMIT, NO_LIMIT, told=True),
+            Budget(NO_LIMIT, NO_LIMIT, given=True),
             "sharded" if sharded else "replica",
         )
         learned = engine.all("read", orders)

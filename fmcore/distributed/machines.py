@@ -124,7 +124,7 @@ class Machines(Resources):
         places = engine.all("where")
         on = Counter(host for host, *_ in places)
         least = max(LEAST, min(free // on[host] for host, free, _ in places))
-        return Budget(least, least // 2, told=False)
+        return Budget(least, least // 2, given=False)
 
 
 def _require_known_values(data):

@@ -14,7 +14,7 @@ from fmcore.distributed.states import Replica, Shard
 from fmcore.errors import DivergedError
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.options import Report
-from fmcore.io.sources.ranges import Range
+from fmcore.io.sources.ranges import ByteRange
 from fmcore.kernels import backend_for
 from fmcore.rows.blocks import cut
 from fmcore.rows.dataset import Dataset
@@ -27,7 +27,7 @@ from fmcore.training import warmstart
 from fmcore.training.fit import rows_to_test
 from fmcore.training.loop import Observer
 
-NOTHING = Range(os.devnull, start=0, stop=0, format="libsvm")
+NOTHING = ByteRange(os.devnull, start=0, stop=0, format="libsvm")
 SHUFFLES = 1 << 32  # blocks of one worker at the most, each of which is shuffled in a way of its own
 
 

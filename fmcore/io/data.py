@@ -1,4 +1,4 @@
-"""`Data`: the rows that a command reads, pass after pass, from files or from named pipes."""
+"""`Data`: the rows that a command reads, in one or more passes, from files or named pipes."""
 
 import itertools
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ from fmcore.system import publish
 
 @dataclass
 class Data:
-    """Rows that a command reads: the names the user gave, how to read them, and what reading has to tell.
+    """Rows that a command reads: the names the user gave, how to read them, and the report on reading them.
 
-    report: what the first pass over the rows tells; later ones find the same, and counts must not add up. Pipes may
-    give other rows each time, so they have one report for all passes.
-    on_bytes: see read_batches. Categorical columns are encoded alike wherever `encoder` is shared.
+    report: filled by the first pass over the rows; later passes find the same, and counts must not add up. Pipes may
+    give other rows each time, so all their passes fill this one report.
+    on_bytes: see read_batches. Data that share an `encoder` encode categorical columns alike.
     pipe: a PipeMode where names holds the prefix of pipes, of which pass i (from 0) reads the i-th; else None.
-    stopped: a function that is asked while a pipe is waited for; once it says True, that ends with a StoppedError.
+    stopped: a function called while a pipe is waited for; once it returns True, waiting ends with a StoppedError.
     sources: of all passes, or the pipe of the last pass begun.
     """
 
@@ -43,11 +43,11 @@ class Data:
 
     @property
     def rereadable(self):
-        """Whether all of it can be read more than once."""
+        """Return whether all of it can be read more than once."""
         return self.pipe is None and all(source.rereadable for source in self.sources)
 
     def batches(self, workers=None):
-        """A new pass over the rows, and the Report that it fills; workers: see read_batches."""
+        """Begin a new pass; return its batches and the Report that it fills; workers: see read_batches."""
         if self.pipe is not None:
             self.sources = [replace(next(self._pipes), stopped=self.stopped)]
         report = next(self._reports)
@@ -57,29 +57,29 @@ class Data:
         return rows, report
 
     def checked(self, workers=None, **demands):
-        """A new pass over the rows that meet the demands of fmcore.io.checks.checked, and the Report that it fills."""
+        """Begin a new pass whose rows meet the demands of fmcore.io.checks.checked; return them and their Report."""
         batches, report = self.batches(workers)
         return checked(batches, report, on_error=self.options.on_error, **demands), report
 
     def feature_dim(self, seen, stated=None):
-        """The stated feature_dim, else the largest of what rows, records and vocabulary show."""
+        """Return the stated feature_dim, else the largest that rows, records and vocabulary show."""
         return stated or max(seen, self.report.facts.get("feature_dim", 0), self.encoder.feature_dim or 0)
 
     def vocabulary_output(self, stack):
-        """A handle, held by an ExitStack, for the vocabulary that reading builds; None where it builds none."""
+        """Return a handle, held by an ExitStack, for the vocabulary that reading builds; None if it builds none."""
         if not self.encoder.is_new:
             return None
         return stack.enter_context(publish.whole(self.options.table.vocabulary))
 
     def cancel(self):
-        """Let the last pass begun, which another thread reads, end where it waits for a pipe."""
+        """End the pass begun last, which another thread reads, where it waits for a pipe."""
         if self.pipe is not None:
             for source in self.sources:
                 source.cancelled.set()
 
     @contextmanager
     def named(self):
-        """Let an error about the rows as a whole say where they come from."""
+        """Add the names of the sources to an error about the rows as a whole."""
         try:
             yield
         except DataError as error:

@@ -11,7 +11,7 @@ from fmcore.rows._rows import gather
 MAX_FEATURE_DIM = 2**31 - 1  # indices are int32
 
 
-class Origin(NamedTuple):
+class RowOrigin(NamedTuple):
     """Where the rows of a batch come from, so that a later check can name a row's place."""
 
     source: str
@@ -37,7 +37,7 @@ class Batch:
     labels: np.ndarray
     weights: np.ndarray | None = None
     ids: list | None = None
-    origin: Origin | None = None
+    origin: RowOrigin | None = None
 
     def __len__(self):
         return len(self.labels)

@@ -53,7 +53,7 @@ def test_every_format_to_records_and_back(fm, name):
 
 def test_fields_of_libffm_are_dropped_and_it_says_so(fm):
     fm.write("rows.ffm", ROWS["rows.ffm"][0])
-    assert fm("convert", "rows.ffm", "-o", "rows.svm").err.startswith("note: libffm fields are checked and dropped: ")
+    assert fm("convert", "rows.ffm", "-o", "rows.svm").err.startswith("note: libffm fields are checked and ignored: ")
     fm.write("bad.ffm", "1 0:0:1 0:1\n")
     said = fm("convert", "bad.ffm", "-o", "rows.svm", "--format", "libffm", code=3).err
     assert said.startswith("fm: bad.ffm, line 1, field 3: found '0:1'; expected field:index:value, ")
@@ -227,7 +227,7 @@ def test_index_base(fm):
     auto = fm("convert", "-", "-o", "-", "--to", "libsvm", stdin=rows)
     assert auto.out == rows
     assert auto.err.startswith(
-        "note: lowest index is 1 in stdin: indices look 1-based and are kept as they stand; "
+        "note: lowest index is 1 in stdin: indices look 1-based and are kept as they are; "
         "--index-base 1 would shift them to 0\n"
     )
     assert fm("convert", "-", "-o", "-", "--to", "libsvm", "-q", stdin=rows) == (0, rows, "")

@@ -33,7 +33,7 @@ UNEXPECTED = "from fmcore import api\ndef load(*_, **__): raise KeyError('of a b
         (
             OSError(errno.ENOSPC, "x"),
             6,
-            "the output cannot be written: the disk is full; make room on it, or name a place on another",
+            "the output cannot be written: the disk is full; free some space on it, or write to another disk",
         ),
         (
             OSError(errno.ENOMEM, "x"),
@@ -109,9 +109,9 @@ def test_the_unexpected_tells_no_more_than_it_must_unless_asked(fm):
         (("convert", "-", "-o", ""), "fm: the name of an output is empty; is a variable of the shell not set?"),
         (
             ("train", "-", "--predictor-type", "regressor", "-o", "y", "--metrics-out", "./y"),
-            "fm: y is named for two outputs, of which one would replace the other",
+            "fm: y is named for two outputs, and one would replace the other",
         ),
-        (("convert", "s3://bucket/x", "-o", "y"), "fm: s3://bucket/x is on S3, which is not read from here; copy it"),
+        (("convert", "s3://bucket/x", "-o", "y"), "fm: s3://bucket/x is on S3, which cannot be read directly; copy it"),
     ],
 )
 def test_usage(fm, arguments, message):
@@ -232,7 +232,7 @@ def test_a_full_disk_downstream(fm, world, arguments):
         said = process.stderr.read().decode()
         process.stderr.close()
     assert process.wait(30) == 6
-    assert last_line(said).startswith("fm: standard output cannot be written: the disk is full; make room")
+    assert last_line(said).startswith("fm: standard output cannot be written: the disk is full; free some space")
 
 
 @pytest.mark.parametrize(("descriptor", "code"), [(1, 2), (2, 0)])

@@ -311,7 +311,7 @@ def test_hyperparameters_in_either_spelling_end_up_in_the_model(fm, world):
         ),
         (
             (*REGRESSOR, "--memory-limit", "lots"),
-            "Error: Invalid value for '--memory-limit': size 'lots' is not understood; expected a number of bytes, or one",
+            "Error: Invalid value for '--memory-limit': size 'lots' is invalid; expected a number of bytes, or one",
         ),
         ((*REGRESSOR, "--epoch", 3), "Error: No such option '--epoch'"),
         ((*REGRESSOR, "-o", "no/x.fm"), "fm: no/x.fm cannot be written: there is no folder "),

@@ -10,7 +10,7 @@ import pytest
 from faults import CLASSIFIER, LINUX, Old, ended, mounted, names, remounted, temporary
 from shell import last_line, libsvm_rows
 
-FULL = "cannot be written: the disk is full; make room on it, or name a place on another"
+FULL = "cannot be written: the disk is full; free some space on it, or write to another disk"
 TABLE = ("--label-column", "y", "--categorical", "c")
 
 
@@ -212,9 +212,9 @@ run(['predict', {model!r}, {rows!r}, '-o', 'old'])
 @pytest.mark.parametrize(
     ("number", "code", "why"),
     [
-        ("ENOSPC", 6, "the disk is full; make room on it, or name a place on another"),
-        ("EDQUOT", 6, "the disk quota is used up; make room, or name a place on another disk"),
-        ("EIO", 6, "the disk reports an error; look at the system's log, or name a place on another"),
+        ("ENOSPC", 6, "the disk is full; free some space on it, or write to another disk"),
+        ("EDQUOT", 6, "the disk quota is used up; free some space, or write to another disk"),
+        ("EIO", 6, "the disk reports an error; look at the system's log, or write to another disk"),
         ("EROFS", 2, os.strerror(30)),
     ],
 )

@@ -55,7 +55,7 @@ def test_cut_off_between_epochs(fm, rows, name):
     said = ended(process, 3, said=said)
     assert said.startswith(f"fm: {path}: ")
     if name in ("svm", "csv", "rec"):  # nothing in their bytes shows that rows are missing
-        assert "cut off or replaced meanwhile; run this again on a file that stays as it is" in said
+        assert "cut off or replaced meanwhile; run this again on a file that does not change" in said
     assert old.unharmed()
     assert fm.files() == sorted(["x.fm", f"x.{name}"])
 
@@ -159,7 +159,7 @@ def test_cut_off_while_it_is_read(fm, slow):
     assert lines < 30_000
     assert said == (
         f"fm: {path}: it ends after {29_000 * len(line):,} bytes, but had {30_000 * len(line):,} when the "
-        "command began: it was cut off or replaced meanwhile; run this again on a file that stays as it is"
+        "command began: it was cut off or replaced meanwhile; run this again on a file that does not change"
     )
 
 

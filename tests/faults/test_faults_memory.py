@@ -75,7 +75,7 @@ def test_rows_never_have_more_than_the_model_leaves(limit, needed):
 
 def test_without_a_limit_rows_have_half_of_what_is_free(monkeypatch):
     monkeypatch.setattr(memory, "free", lambda *_: 1 << 30)
-    assert budget() == Budget(1 << 30, 1 << 29, told=False)
+    assert budget() == Budget(1 << 30, 1 << 29, given=False)
     assert budget().reserved(1 << 29) == 0
     assert budget().reserved(3 << 28) == 1 << 28
     h = resolve(predictor_type="regressor")

@@ -11,7 +11,7 @@ from shell import COMMAND
 WITHIN = 10  # seconds from a death to the end of the job
 
 
-class Job:
+class MpiJob:
     """Commands in a folder with rows, and the file that tells workers when to die."""
 
     def __init__(self, folder):
@@ -72,7 +72,7 @@ class Job:
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    return Job(tmp_path_factory.mktemp("mpi"))
+    return MpiJob(tmp_path_factory.mktemp("mpi"))
 
 
 @pytest.mark.parametrize(("method", "rank"), [("train", 1), ("merge", 2), ("apply", 0)])

@@ -4,7 +4,7 @@ import pytest
 from fmcore.errors import DataError
 from fmcore.io.checks import checked, known_features, largest_indices
 from fmcore.io.options import Report
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch, RowOrigin
 
 
 def rows(*features, labels=None):
@@ -16,7 +16,7 @@ def rows(*features, labels=None):
         np.array([i for row in features for i in row], np.int32),
         None,
         np.array(labels, np.float32),
-        origin=Origin("x", "line", range(11, 11 + len(features))),
+        origin=RowOrigin("x", "line", range(11, 11 + len(features))),
     )
 
 

@@ -17,8 +17,8 @@ from fmcore.errors import DataError, UsageError
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.readers import read_batches
 from fmcore.io.recordio import codec as recordio
-from fmcore.io.sources.dealing import SMALLEST, Share, cuttable, deal, in_order, row_bytes, share
-from fmcore.io.sources.ranges import Range, cut
+from fmcore.io.sources.dealing import SMALLEST, ShardedFile, cuttable, deal, in_order, row_bytes, shard
+from fmcore.io.sources.ranges import ByteRange, cut
 from fmcore.io.sources.source import Source, find
 from fmcore.rows.blocks import generator
 
@@ -136,7 +136,7 @@ def test_files_that_cannot_be_cut_are_dealt_where_they_are_many(count):
         Path(f"{n}.gz").write_bytes(gzip.compress(b"%d 1:1\n" % n))
     sources = [*find(["*.gz"]), numbered("a.svm", 2000, 100)]
     parts, notes = deal(sources, AUTO, 2, generator(0, "pieces"))
-    dealt = [[piece.path for piece in part if not isinstance(piece, Range)] for part in parts]
+    dealt = [[piece.path for piece in part if not isinstance(piece, ByteRange)] for part in parts]
     assert sorted(labels([*itertools.chain(*parts)])) == [*range(count), *range(100, 2100)]
     if count == 8:
         assert notes == []
@@ -147,7 +147,7 @@ def test_files_that_cannot_be_cut_are_dealt_where_they_are_many(count):
         (note,) = notes
         assert note == (
             "gzip files cannot be cut, so every worker reads all of 0.gz and the 6 after it and keeps its "
-            "share of the rows; make recordIO of them with fm convert, or name 8 or more of about one size"
+            "shard of the rows; convert them to recordIO with fm convert, or name 8 or more of about one size"
         )
 
 
@@ -158,7 +158,7 @@ def test_a_large_file_among_many_is_read_by_all():
     sources = find(["*.csv", "x.gz"])
     parts, notes = deal(sources, AUTO, 2)
     assert parts == [
-        [Share(source.path, source.size, (worker + n) % 2, 2) for n, source in enumerate(sources)]
+        [ShardedFile(source.path, source.size, (worker + n) % 2, 2) for n, source in enumerate(sources)]
         for worker in range(2)
     ]
     assert notes[0].startswith("csv and gzip files cannot be cut")
@@ -188,13 +188,13 @@ def test_rows_that_are_shared_are_each_with_one_worker():
     rows.labels[:] = numbers
     for edges in ([0, 1000], [0, 1, 64, 65, 400, 999, 1000]):
         batches = [rows.take(slice(*pair)) for pair in itertools.pairwise(edges)]
-        kept = [list(share(batches, worker, 3)) for worker in range(3)]
+        kept = [list(shard(batches, worker, 3)) for worker in range(3)]
         assert all(len(batch) for part in kept for batch in part)
         for worker, part in enumerate(kept):
             got = np.concatenate([batch.labels for batch in part])
             np.testing.assert_array_equal(got, numbers[numbers // 64 % 3 == worker])
-    assert sum(len(batch) for batch in share([rows], 0, 1)) == 1000
-    assert list(share([rows.take(slice(0, 64))], 1, 2)) == []
+    assert sum(len(batch) for batch in shard([rows], 0, 1)) == 1000
+    assert list(shard([rows.take(slice(0, 64))], 1, 2)) == []
 
 
 @pytest.mark.parametrize("how", [deal, in_order])

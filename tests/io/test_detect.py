@@ -83,7 +83,7 @@ def test_what_is_none_of_them(head):
         detect(head, "x.bin")
     assert str(caught.value) == (
         "x.bin: the content is of no known format (libsvm, libffm, csv, tsv, parquet, recordio, json, jsonlines); "
-        "if it is one of these, name it with --format"
+        "if it is one of these, choose it with --format"
     )
 
 

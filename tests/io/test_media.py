@@ -24,7 +24,7 @@ def test_types_of_requests(header, found):
 
 @pytest.mark.parametrize("header", [None, "", ";", "text/csv", "application/*", "json", "application/json, text/csv"])
 def test_unknown_types_of_requests(header):
-    with pytest.raises(ContentTypeError, match=f"known are {KNOWN}"):
+    with pytest.raises(ContentTypeError, match=f"expected {KNOWN}"):
         request_type(header)
 
 
@@ -58,7 +58,7 @@ def test_answers(accept, own, found):
 
 @pytest.mark.parametrize("accept", ["text/csv", "text/*", "*/*;q=0", "application/*;q=0.0", "json", "*/json"])
 def test_nothing_acceptable(accept):
-    with pytest.raises(AcceptError, match=f"allows nothing that can be given; predictions are given as {KNOWN}"):
+    with pytest.raises(AcceptError, match=f"allows no supported type; predictions are given as {KNOWN}"):
         answer_type(accept, JSON)
 
 

@@ -16,7 +16,7 @@ from fmcore.io.options import ReadOptions, Report
 from fmcore.io.readers import read_batches
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources import ranges
-from fmcore.io.sources.ranges import Range, boundary, cut
+from fmcore.io.sources.ranges import ByteRange, boundary, cut
 from fmcore.io.sources.source import Source, find
 from fmcore.io.sources.streams import open_source
 from fmcore.io.text import codec as text
@@ -61,13 +61,13 @@ def records(draw):
 
 
 def pieces(path, points, name):
-    """The Ranges of a file between these points."""
+    """The ByteRanges of a file between these points."""
     ends = [0, *sorted(points), path.stat().st_size]
-    return [Range(str(path), start=start, stop=stop, format=name) for start, stop in itertools.pairwise(ends)]
+    return [ByteRange(str(path), start=start, stop=stop, format=name) for start, stop in itertools.pairwise(ends)]
 
 
 def begun(source, starts):
-    """How many units begin in a Range, of those that begin at these bytes of the file."""
+    """How many units begin in a ByteRange, of those that begin at these bytes of the file."""
     return sum(source.start <= at < source.stop for at in starts)
 
 
@@ -166,7 +166,7 @@ def test_a_range_for_each_byte(tmp_path, monkeypatch, name):
 
 
 def test_a_range_says_what_it_is():
-    source = Range("a.svm", start=10, stop=25, format="libsvm")
+    source = ByteRange("a.svm", start=10, stop=25, format="libsvm")
     assert (source.name, source.size, source.rereadable) == ("a.svm[10:25]", 15, True)
     assert cut(Source("a", 0), "libsvm", 5) == []
     assert [(r.start, r.stop) for r in cut(Source("a", 11), "libsvm", 5)] == [(0, 5), (5, 10), (10, 11)]
@@ -176,7 +176,7 @@ def test_what_a_range_begins_with_is_neither_compression_nor_a_format(tmp_path):
     first, second = b"1 2:1\n", b"BZh,\x1f\x8b 1:1\n"
     path = tmp_path / "x.gz"
     path.write_bytes(first + second)
-    source = Range(str(path), start=6, stop=7, format="libsvm")
+    source = ByteRange(str(path), start=6, stop=7, format="libsvm")
     assert opened(source) == second
     with pytest.raises(DataError, match=r"^.*x.gz\[6:7\], line 1, field 1: found 'BZh,"):
         rows([source], "auto")
@@ -254,7 +254,7 @@ def test_a_record_is_not_looked_for_without_end(monkeypatch, tmp_path):
     path.write_bytes(frame(b"") + bytes(1 << 20) + frame(b""))
     for name in ("recordio", "libsvm"):
         with pytest.raises(DataError, match=rf"x\[9:99\]: nothing that is {name} begins in the 0 MiB behind byte 9"):
-            opened(Range(str(path), start=9, stop=99, format=name))
+            opened(ByteRange(str(path), start=9, stop=99, format=name))
 
 
 def test_a_payload_that_holds_records_is_refused_not_misread(tmp_path):
@@ -286,5 +286,5 @@ def test_a_boundary_reads_no_more_than_it_needs():
 
 def test_what_cannot_be_opened(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\[0:5\]: cannot be opened: No such file"):
-        opened(Range(str(tmp_path / "nowhere"), start=0, stop=5, format="libsvm"))
+        opened(ByteRange(str(tmp_path / "nowhere"), start=0, stop=5, format="libsvm"))
     assert not Path(tmp_path / "nowhere").exists()

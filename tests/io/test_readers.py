@@ -16,7 +16,7 @@ from fmcore.io.pieces import Decoded
 from fmcore.io.readers import Codec, read_batches
 from fmcore.io.sources.source import Source, find
 from fmcore.io.text import codec as text
-from fmcore.rows.batch import Batch, Origin, concatenate
+from fmcore.rows.batch import Batch, RowOrigin, concatenate
 
 LINES = [f"{n % 2} {n + 1}:1 {n * 7 + 2}:{n / 4}\n" for n in range(50)]
 
@@ -56,7 +56,7 @@ def test_sources_in_order_with_every_rows_place(files, threads):
     assert report.facts == {"min_index": 1, "max_index": 345}
     (note,) = report.notes
     assert note == (
-        "lowest index is 1 in a.svm and the 1 after it: indices look 1-based and are kept as they stand; "
+        "lowest index is 1 in a.svm and the 1 after it: indices look 1-based and are kept as they are; "
         "--index-base 1 would shift them to 0"
     )
 
@@ -152,7 +152,7 @@ def test_parquet_wants_a_plain_regular_file(files):
     os.mkfifo("pipe")
     writer = threading.Thread(target=lambda: (files / "pipe").write_bytes(b"PAR1"))
     writer.start()
-    with pytest.raises(DataError, match=r"^pipe: Parquet is read from its end"):
+    with pytest.raises(DataError, match=r"^pipe: Parquet can only be read from an uncompressed regular file"):
         reading(["pipe"])
     writer.join()
     (files / "x.parquet.gz").write_bytes(gzip.compress(b"PAR1"))
@@ -227,7 +227,7 @@ def test_a_codec_counts_units_and_offsets_from_its_piece(files, monkeypatch):
             np.empty(0, np.int32),
             None,
             np.zeros(len(good), np.float32),
-            origin=Origin(None, "record", good),
+            origin=RowOrigin(None, "record", good),
         )
         return Decoded(batch, len(records), tuple(bad), (("feature_dim", len(good)),))
 

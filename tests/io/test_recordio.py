@@ -149,7 +149,7 @@ def test_every_flipped_bit_gives_rows_or_a_data_error():
         (frame(b"", 4), "part flag 4"),
         (frame(b"", 7), "part flag 7"),
         (MAGIC, "4 bytes of a frame's 8-byte header"),
-        (MAGIC + struct.pack("<I", 100) + b"abc", "the header says 100 bytes (and padding to 4), 3 are there"),
+        (MAGIC + struct.pack("<I", 100) + b"abc", "the header says 100 bytes (and padding to 4), but 3 follow"),
     ],
 )
 def test_wrong_framing_comes_after_the_rows_before_it_with_its_place(bad, problem):
@@ -302,7 +302,9 @@ def test_an_unpatched_file_is_not_taken_for_a_good_one(tmp_path):
     pieces = [recordio.encode(some_batch(1), feature_dim) for feature_dim in (None, 1000)]
     for sizes in ([sum(map(len, pieces))], [*map(len, pieces)]):
         path.write_bytes(b"".join(pieces))
-        with pytest.raises(DataError, match=rf"known.rec, record 2, byte {len(pieces[0])}: no room for a feature_dim"):
+        with pytest.raises(
+            DataError, match=rf"known.rec, record 2, byte {len(pieces[0])}: there is no space for a feature_dim"
+        ):
             recordio.patch_feature_dim(path, 5, sizes, workers)
     recordio.patch_feature_dim(path, 5, [], workers)
     with pytest.raises(UsageError, match="feature_dim is 2147483648"):

@@ -82,7 +82,7 @@ def test_a_prefix_may_end_within_a_name(folder):
         ([{"prefix": 3}, "a"], "expected a JSON list"),
         ([{"prefix": ""}, ["a"]], "expected a JSON list"),
         ([{"prefix": ""}], "the manifest lists no file"),
-        ([{"prefix": "s3://bucket/x/"}, "a"], "its prefix s3://bucket/x/ is on S3, which is not read from here"),
+        ([{"prefix": "s3://bucket/x/"}, "a"], "its prefix s3://bucket/x/ is on S3, which cannot be read directly"),
         ([{"prefix": ""}, "nowhere"], "it lists nowhere, but there is no such file"),
         ([{"prefix": ""}, "sub"], "it lists sub, which is a folder"),
         ("\xff\xfe", "expected a JSON list"),

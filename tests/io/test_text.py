@@ -14,7 +14,7 @@ from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 from fmcore.errors import DataError, UsageError
 from fmcore.io.text import codec as text
 from fmcore.io.text.codec import chunks, decode_libffm, decode_libsvm, encode_libsvm
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch, RowOrigin
 
 DATA = Path(os.environ.get("FMKIT_DATA", ROOT.parent / "shared" / "data"))
 F32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -310,7 +310,7 @@ WRITTEN = Batch(
     np.array([0, -1.5, 1e7], np.float32),
     np.array([1, 0.25, 3], np.float32),
     ["a", None, "c"],
-    Origin("x.csv", "row", np.array([4, 5, 9])),
+    RowOrigin("x.csv", "row", np.array([4, 5, 9])),
 )
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fmcore.rows.batch import Batch, Origin, concatenate
+from fmcore.rows.batch import Batch, RowOrigin, concatenate
 
 
 def batch(**changes):
@@ -12,7 +12,7 @@ def batch(**changes):
         "labels": np.array([0, 1, 2], np.float32),
         "weights": np.array([1, 2, 3], np.float32),
         "ids": ["a", None, "c"],
-        "origin": Origin("x.svm", "line", np.array([3, 7, 8])),
+        "origin": RowOrigin("x.svm", "line", np.array([3, 7, 8])),
     }
     return Batch(**{**fields, **changes})
 

@@ -11,7 +11,7 @@ from shell import Shell
 
 JSON, LINES, RECORDS = "application/json", "application/jsonlines", "application/x-recordio-protobuf"
 KNOWN = "application/json, application/jsonlines and application/x-recordio-protobuf"
-PATHS = "there are POST /invocations, GET /ping and GET /execution-parameters"
+PATHS = "expected POST /invocations, GET /ping and GET /execution-parameters"
 GOOD = b'{"instances": [{"features": [1.5, 0, 2]}]}'
 PAYLOAD, TIMEOUT = 100 << 10, 2
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -39,14 +39,14 @@ def test_ping_and_execution_parameters(server):
 @pytest.mark.parametrize(
     ("body", "content_type", "accept", "status", "sentence"),
     [
-        (GOOD, None, None, 415, f"the request has no Content-Type; known are {KNOWN}"),
-        (GOOD, "text/csv; header=absent", None, 415, f"Content-Type text/csv is not known; known are {KNOWN}"),
+        (GOOD, None, None, 415, f"the request has no Content-Type; expected {KNOWN}"),
+        (GOOD, "text/csv; header=absent", None, 415, f"Content-Type text/csv is not known; expected {KNOWN}"),
         (
             GOOD,
             JSON,
             "text/csv, image/*",
             406,
-            f"Accept text/csv, image/* allows nothing that can be given; predictions are given as {KNOWN}",
+            f"Accept text/csv, image/* allows no supported type; predictions are given as {KNOWN}",
         ),
         (b"[", JSON, None, 400, "request: not JSON: Expecting value: line 1 column 2 (char 1)"),
         (
@@ -77,7 +77,7 @@ def test_ping_and_execution_parameters(server):
             400,
             "request, record 1, byte 0: truncated: 4 bytes of a frame's 8-byte header, then the end",
         ),
-        (b"x" * (PAYLOAD + 1), JSON, None, 413, "the body has 102,401 bytes; at most 102,400 are taken"),
+        (b"x" * (PAYLOAD + 1), JSON, None, 413, "the body has 102,401 bytes; at most 102,400 are accepted"),
     ],
 )
 def test_wrong_requests_are_told_what_is_wrong(server, body, content_type, accept, status, sentence):
@@ -93,7 +93,7 @@ def test_a_compressed_body(server):
 
 def test_wrong_paths_and_methods(server):
     answer = server.ask("GET", "/invocation")
-    assert (answer.status, answer.body.decode()) == (404, f"there is no /invocation here; {PATHS}")
+    assert (answer.status, answer.body.decode()) == (404, f"unknown path /invocation; {PATHS}")
     answer = server.ask("GET", "/invocations")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert answer.body.decode() == f"GET /invocations is not allowed; {PATHS}"
@@ -117,7 +117,10 @@ def test_a_body_in_chunks(server):
     assert (chunked(GOOD).body, chunked(fits).status) == (server.post(GOOD).body, 200)
     for beyond in (1, 20 * PAYLOAD):
         answer = chunked(fits + b" " * beyond)
-        assert (answer.status, answer.body) == (413, b"the body has more than 102,400 bytes, the most that are taken")
+        assert (answer.status, answer.body) == (
+            413,
+            b"the body has more than 102,400 bytes, the most that are accepted",
+        )
 
 
 def test_a_client_that_waits_for_leave_is_refused_before_it_sends(server):

@@ -33,7 +33,7 @@ def test_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["", "G", "-1", "1e9", "5 apples", "1.G", "٣", "nan", "9" * 400])
 def test_what_is_no_size(text):
-    with pytest.raises(UsageError, match="is not understood; expected a number of bytes, or one with K, M, G or T"):
+    with pytest.raises(UsageError, match="is invalid; expected a number of bytes, or one with K, M, G or T"):
         parse_size(text)
 
 

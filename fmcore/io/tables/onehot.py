@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fmcore.errors import DataError
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch, RowOrigin
 
 UNKNOWN = "unknown values"  # what a report counts them as, column by column
 
@@ -80,7 +80,7 @@ class OneHot:
             labels,
             None if weight is None else block.numbers[weight].astype(np.float32),
             None if row_id is None else _strings(block.texts[row_id]),
-            Origin(self._source, "row", block.rows),
+            RowOrigin(self._source, "row", block.rows),
         )
 
     def _keep(self, block, faults):

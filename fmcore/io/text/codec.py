@@ -21,7 +21,7 @@ from fmcore.io.detect import BOM
 from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.text import _text, _textout
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch, RowOrigin
 
 CHUNK = 2 << 20  # bytes
 LONGEST_LINE = 256 << 20  # bytes; a file without line ends must not fill the memory
@@ -111,7 +111,7 @@ def _decode(chunk, with_fields, index_base, on_error):
     wrong = WrongLines(chunk, found)
     if wrong and on_error == "fail":
         raise wrong[0]
-    origin = Origin(None, "line", numbers)
+    origin = RowOrigin(None, "line", numbers)
     batch = Batch(indptr, indices, _unless_ones(values), labels, _unless_ones(weights), origin=origin)
     facts = []
     if len(indices):
