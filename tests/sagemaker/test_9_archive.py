@@ -73,7 +73,7 @@ def test_arrays_of_older_versions_which_mxnet_still_reads(fm):
     for name, array in newer.tensors().items():
         assert np.array_equal(model.tensors()[name], array)
     said = fm("import", GOLDEN / "older.params", "-o", "x.fm", code=2).err
-    assert said.endswith(" does not say what it predicts; say --predictor-type binary_classifier or regressor\n")
+    assert said.endswith(" does not state its predictor type; set --predictor-type binary_classifier or regressor\n")
     assert fm.files() == []
 
 
@@ -159,7 +159,7 @@ def test_a_predictor_type_that_nothing_tells_or_two_things_tell_differently(path
         b'{"nodes": [1, {}, {"op": []}, {"op": "Activation", "attrs": 1}]}',
         symbol("Activation relu"),
     ):
-        with pytest.raises(UsageError, match="does not say what it predicts; say --predictor-type"):
+        with pytest.raises(UsageError, match="does not state its predictor type; set --predictor-type"):
             loaded(path, zipped({"params": PARAMS, "symbol.json": text}), None)
     both = zipped(
         {
@@ -168,7 +168,7 @@ def test_a_predictor_type_that_nothing_tells_or_two_things_tell_differently(path
             "meta.json": '{"training_parameters": {"predictor_type": "regressor"}}',
         }
     )
-    assert "settle it with --predictor-type" in refused(path, both, predictor_type=None)
+    assert "choose one with --predictor-type" in refused(path, both, predictor_type=None)
     assert loaded(path, both).hyperparameters.predictor_type == "regressor"
 
 
@@ -188,5 +188,5 @@ def test_hyperparameters_that_are_not_legal_here_are_left_out(path):
     assert (h.init("factors"), h.seed, h.clip_gradient) == (("uniform", 0.5), 0, None)
     meta = json.dumps({"training_parameters": {"feature_dim": "5"}})
     assert refused(path, zipped({"params": PARAMS, "meta.json": meta})) == (
-        "meta.json says feature_dim 5, but the arrays have 4"
+        "meta.json states feature_dim 5, but the arrays have 4"
     )

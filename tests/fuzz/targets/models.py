@@ -14,7 +14,7 @@ from fmcore.hyper.params import Hyperparameters
 from fmcore.hyper.presets import PRESETS, resolve
 from fmcore.model import file as modelfile
 from fmcore.model import header as modelheader
-from fmcore.model.header import ALIGNMENT, KEY, METADATA, Tensor
+from fmcore.model.header import ALIGNMENT, KEY, METADATA, TensorEntry
 
 
 def model(data):
@@ -64,7 +64,9 @@ def _signed(data):
         header, end = json.JSONDecoder().raw_decode(text)
         content = json.loads(header.pop(METADATA)[KEY])
         content.pop("header_checksum")
-        table = {name: Tensor(entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in header.items()}
+        table = {
+            name: TensorEntry(entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in header.items()
+        }
         tensors = data[8 + -(-end // ALIGNMENT) * ALIGNMENT :]
         content["checksum"] = hashlib.sha256(tensors).hexdigest()
         return modelheader.encode(table, content) + tensors
