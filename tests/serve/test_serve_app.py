@@ -82,7 +82,7 @@ def test_a_body_is_not_read_beyond_the_limit(parts):
         return await ask(application(Slow(), Settings(max_payload=50)), "POST", "/invocations", *parts, more=True)
 
     status, _, body = asyncio.run(scenario())
-    assert (status, body) == (413, b"the body has more than 50 bytes, the most that are taken")
+    assert (status, body) == (413, b"the body has more than 50 bytes, the most that are accepted")
 
 
 def test_what_a_batch_transform_is_told():

@@ -11,8 +11,8 @@ from uvicorn.server import ServerState
 
 from fmcli.server import Settings, guard
 from fmcli.server.app import LARGE_AT_ONCE, SMALL, application
+from fmcli.server.budget import ByteBudget
 from fmcli.server.guard import Guard, affordable
-from fmcli.server.room import Room
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 CHUNKED = HEAD[: -len(b"Content-Length: %d\r\n\r\n")] + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -105,7 +105,7 @@ def test_where_all_connections_wait_for_the_server_a_new_one_is_refused():
 
     found, answered = asyncio.run(scenario())
     assert found.startswith(b"HTTP/1.1 503 ")
-    assert found.endswith(b"there are as many connections as can be held; try again")
+    assert found.endswith(b"the server has too many connections; try again")
     assert answered == [b"HTTP/1.1 200 OK\r\n"] * 3
 
 
@@ -129,7 +129,7 @@ def test_threads_that_nobody_waits_for_keep_their_places():
 
 
 def test_bodies_beyond_the_room_are_refused_until_there_is_some(monkeypatch):
-    monkeypatch.setattr("fmcli.server.app.ROOM", 0)
+    monkeypatch.setattr("fmcli.server.app.BUDGET", 0)
 
     async def scenario(scorer):
         async with guarded(scorer, max_payload=SMALL + 1) as (port, _):
@@ -145,7 +145,7 @@ def test_bodies_beyond_the_room_are_refused_until_there_is_some(monkeypatch):
 
     refused, small, first, again = asyncio.run(scenario(Slow()))
     assert refused.startswith(b"HTTP/1.1 503 ")
-    assert refused.endswith(b"the requests under way take all the memory that there is for them; try again")
+    assert refused.endswith(b"other requests use all the memory set aside for requests; try again")
     assert small.startswith(b"HTTP/1.1 200 ")
     assert first == [b"HTTP/1.1 200 OK\r\n"] * 2
     assert again.startswith(b"HTTP/1.1 200 ")
@@ -169,7 +169,7 @@ def test_an_answer_that_nobody_takes_holds_little_and_not_for_long(monkeypatch):
 
 def test_the_rest_of_a_refused_body_is_passed_over_for_a_while(monkeypatch):
     monkeypatch.setattr(guard, "GRACE", 0.2)
-    monkeypatch.setattr(guard, "PASSED_OVER", 1 << 20)
+    monkeypatch.setattr(guard, "DISCARDED", 1 << 20)
 
     async def scenario(piece):
         async with guarded(Slow(), max_payload=10, timeout=30) as (port, state):
@@ -204,25 +204,25 @@ def test_a_connection_has_the_time_of_a_head_again_after_each_answer():
 
 
 # ------------------------------------------------------------------------------------------------------------ parts
-def test_a_room_gives_what_it_has():
-    room = Room(10)
-    assert room.take(10)
-    assert not room.take(1)
-    room.give_back(4)
-    with room.lent(100):
-        assert not room.take(0)
-    assert room.take(4)
-    room.give_back(10)
-    with room.taking() as taking:
-        assert taking.up_to(6)
-        assert taking.up_to(8)
-        assert not taking.up_to(11)
-        assert room.free == 2
-    assert room.free == 10
-    with room.taking() as taking:
-        assert taking.up_to(3)
-        taking.keep()
-    assert room.free == 7
+def test_byte_budget_reserves_no_more_than_is_free():
+    budget = ByteBudget(10)
+    assert budget.reserve(10)
+    assert not budget.reserve(1)
+    budget.release(4)
+    with budget.occupied(100):
+        assert not budget.reserve(0)
+    assert budget.reserve(4)
+    budget.release(10)
+    with budget.reservation() as reservation:
+        assert reservation.grow_to(6)
+        assert reservation.grow_to(8)
+        assert not reservation.grow_to(11)
+        assert budget.free == 2
+    assert budget.free == 10
+    with budget.reservation() as reservation:
+        assert reservation.grow_to(3)
+        reservation.keep()
+    assert budget.free == 7
 
 
 def test_connections_are_no_more_than_files_may_be_open(monkeypatch):

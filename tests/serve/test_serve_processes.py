@@ -54,7 +54,7 @@ def test_a_worker_that_dies_is_replaced(fm, world):
         after = wait_for(lambda: (now := server.workers()) and len(now) == 2 and before[0] not in now and now)
         assert before[1] in after
         assert all(server.post(GOOD).status == 200 for _ in range(20))
-        assert re.fullmatch(r"fm: worker \d+ has ended; \d+ takes its place\n", server.stop())
+        assert re.fullmatch(r"fm: worker \d+ has ended; \d+ replaces it\n", server.stop())
 
 
 @needs_proc
@@ -76,7 +76,7 @@ def test_a_model_that_was_renamed_to_its_place(fm, world):
         assert b"predicted_label" in server.post(GOOD).body
         server.process.send_signal(signal.SIGHUP)
         said = server.process.stderr.readline()
-        assert said == b"fm: 2 workers of 2 replaced, with the model as it is now\n"
+        assert said == b"fm: 2 workers of 2 replaced, serving the current model file\n"
         assert all(b"predicted_label" not in server.post(GOOD).body for _ in range(10))
 
 
@@ -90,7 +90,7 @@ def test_a_broken_model_in_its_place_is_not_taken(fm, world):
         said = [server.process.stderr.readline().decode() for _ in range(3)]
         assert re.fullmatch(r"fm: worker \d+: m\.fm: not a safetensors file; expected a model .*\n", said[0])
         assert "keeping worker" in said[1]
-        assert said[2] == "fm: 0 workers of 1 replaced, with the model as it is now\n"
+        assert said[2] == "fm: 0 workers of 1 replaced, serving the current model file\n"
         assert server.post(GOOD).body == want.body
 
 
@@ -104,7 +104,7 @@ def test_a_worker_that_cannot_be_replaced_ends_the_server(fm, world):
         said = server.process.stderr.read().decode()
     assert server.code == 1
     assert "m.fm: No such file or directory\n" in said
-    assert last_line(said) == "fm: a worker could not start, so the server has stopped; its reason stands above"
+    assert last_line(said) == "fm: a worker could not start, so the server has stopped; the reason is printed above"
 
 
 @needs_proc
@@ -177,7 +177,7 @@ def test_without_the_extra(fm, world, package):
     )
     said = fm.python(source, code=2).err
     assert said.startswith(f"fm: serving needs {package}")
-    assert said.endswith("which is not installed; pip install 'fmkit[serve]' does that\n")
+    assert said.endswith("which is not installed; install it with: pip install 'fmkit[serve]'\n")
 
 
 def test_help_imports_no_server(fm):
