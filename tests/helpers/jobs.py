@@ -22,7 +22,7 @@ TRAIN, SERVE = ([sys.executable, "-m", f"fmcli.container.{name}"] for name in ("
 STARTED = []  # processes
 
 
-class Job:
+class ContainerJob:
     """A tree, and the processes over it. Any warning is an error, as in the tests themselves."""
 
     def __init__(self, folder, **hyperparameters):

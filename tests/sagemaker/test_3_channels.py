@@ -207,14 +207,14 @@ def test_a_damaged_pipe_is_bad_data(rows, fault, epoch):
     [
         (
             "true",
-            "train_0: no such pipe has appeared within 1 s; start whoever feeds it, or wait longer with --pipe-time",
+            "train_0: no such pipe has appeared within 1 s; start its writer, or wait longer with --pipe-time",
         ),
-        ("mkfifo train_0", "train_0: the pipe is there, but nothing was written to it within 1 s; start "),
-        ("mkfifo train_0; sleep 9 > train_0", "train_0: the pipe is there, but nothing was written to it within 1 s; "),
+        ("mkfifo train_0", "train_0: the pipe exists, but nothing was written to it within 1 s; start "),
+        ("mkfifo train_0; sleep 9 > train_0", "train_0: the pipe exists, but nothing was written to it within 1 s; "),
         ("mkfifo train_0; cat x.rec > train_0", "train_1: no such pipe has appeared within 1 s; start "),
         (
             "mkfifo train_0 train_1; cat x.rec > train_0",
-            "train_1: the pipe is there, but nothing was written to it within",
+            "train_1: the pipe exists, but nothing was written to it within",
         ),
         ("mkdir train_0", "train_0: cannot be opened: Is a directory"),
     ],
@@ -335,7 +335,7 @@ def test_an_empty_test_channel(rows):
             ("--input-mode", "pipe", "--train", "-"),
             "'-' is no prefix of named pipes; it is train where they are train_0, ",
         ),
-        (("--input-mode", "pipe", "--train", "s3://b/t"), "s3://b/t is on S3, which is not read from here; "),
+        (("--input-mode", "pipe", "--train", "s3://b/t"), "s3://b/t is on S3, which cannot be read directly; "),
         (("a", "--pipe-timeout", 5), "--pipe-timeout is for --input-mode pipe, which is not given"),
         (
             (*PIPES, "--categorical", "a", "--vocabulary", "v"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import BASICS, CLASSES, FEATURES, TRAIN, Job, fed, read_until, stopped
+from jobs import BASICS, CLASSES, FEATURES, TRAIN, ContainerJob, fed, read_until, stopped
 from shell import last_line, libsvm_rows, wait_for
 
 import fmcli.container.train
@@ -26,7 +26,7 @@ RECORDIO = "application/x-recordio-protobuf"
 @pytest.fixture
 def job(tmp_path):
     """A job whose rows are there in File mode."""
-    job = Job(tmp_path)
+    job = ContainerJob(tmp_path)
     job.write("input/data/train/rows.svm", CLASSES)
     return job
 
@@ -115,7 +115,7 @@ def test_a_job_with_pipes(job, records, tmp_path_factory, configured):
     hyperparameters = {"epochs": 3, "mini_batch_size": 50}
     job.config("hyperparameters", {**BASICS, **hyperparameters})
     job.train()
-    piped = Job(tmp_path_factory.mktemp("piped"), **hyperparameters)
+    piped = ContainerJob(tmp_path_factory.mktemp("piped"), **hyperparameters)
     entry = {"TrainingInputMode": "Pipe", "ContentType": RECORDIO, "RecordWrapperType": "None"}
     if configured:
         piped.config("inputdataconfig", {"train": entry, "test": entry})
@@ -208,7 +208,7 @@ def strings(**changes):
             "inputdataconfig",
             {"train": {}, "validation": {}},
             2,
-            "there is a channel 'validation'; expected train, and test",
+            "unknown channel 'validation'; expected train, and test",
         ),
         ("inputdataconfig", {"train": "File"}, 3, "inputdataconfig.json, field train: is a string; expected an object"),
         (
@@ -285,7 +285,7 @@ def test_a_bad_job_is_the_clients_error(job, name, content, code, sentence):
     ],
 )
 def test_bad_rows_are_the_clients_error(tmp_path, content, sentence):
-    job = Job(tmp_path)
+    job = ContainerJob(tmp_path)
     if content is not None:
         job.write("input/data/train/rows.svm", content)
     said = last_line(job.train(code=2 if content is None else 3).err)
@@ -296,7 +296,7 @@ def test_bad_rows_are_the_clients_error(tmp_path, content, sentence):
 def test_a_channel_that_nobody_configured(job):
     job.write("input/data/train/rows.svm", CLASSES)
     job.write("input/data/validation/rows.svm", CLASSES)
-    assert job.train(code=2).err.startswith("ClientError: there is a channel 'validation'; expected train")
+    assert job.train(code=2).err.startswith("ClientError: unknown channel 'validation'; expected train")
 
 
 def test_divergence_is_the_algorithms_error(job):
@@ -311,7 +311,7 @@ def test_divergence_is_the_algorithms_error(job):
     ("error", "code", "sentence"),
     [
         (KeyError("of a bug"), 1, "AlgorithmError: unexpected KeyError: 'of a bug' (the log shows where)"),
-        (MemoryError(), 6, "AlgorithmError: out of memory; take an instance with more memory"),
+        (MemoryError(), 6, "AlgorithmError: out of memory; use an instance with more memory"),
         (OSError(28, "No space left"), 6, "AlgorithmError: the output cannot be written: the disk is full"),
     ],
 )
@@ -336,7 +336,7 @@ def test_a_long_reason_fits_where_it_is_shown(job):
 
 @pytest.mark.parametrize("place", ["output/failure/in_the_way", "output"])
 def test_the_exit_code_tells_where_no_reason_can_be_written(tmp_path, place):
-    job = Job(tmp_path, epochs="many")
+    job = ContainerJob(tmp_path, epochs="many")
     if place == "output":
         (tmp_path / "output/data").rmdir()
         (tmp_path / "output").rmdir()
@@ -352,44 +352,44 @@ def test_a_signal_publishes_what_is_trained(job, number, code, name, again):
     process = job.start()
     read_until(process, "#progress_metric")
     found, said = stopped(process, number, again=again)
-    assert (found, last_line(said)) == (code, f"stopped by {name}; the model as it was by then is in {job.model_file}")
+    assert (found, last_line(said)) == (code, f"stopped by {name}; the model trained so far is in {job.model_file}")
     assert job.model().info["stopped"]["epoch"] > 1
     assert (job.root / "output/data/metrics.jsonl").stat().st_size
     assert job.failure() is None
 
 
 def test_a_signal_while_the_next_epochs_pipe_is_waited_for(tmp_path, records):
-    job = Job(tmp_path, epochs=5)
+    job = ContainerJob(tmp_path, epochs=5)
     fed(job.pipe("train_0"), data=records)
     process = job.start()
     read_until(process, "#progress_metric")
     found, said = stopped(process)
-    assert (found, last_line(said)) == (143, f"stopped by SIGTERM; the model as it was by then is in {job.model_file}")
+    assert (found, last_line(said)) == (143, f"stopped by SIGTERM; the model trained so far is in {job.model_file}")
     assert len(job.model().info["epochs"]) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where else to see what a process has open?")
 def test_a_signal_while_the_test_rows_are_waited_for(tmp_path, records):
-    job = Job(tmp_path)
+    job = ContainerJob(tmp_path)
     job.pipe("test_0")
     fed(job.pipe("train_0"), data=records)
     process = job.start()
     read_until(process, "batch=0 train binary_f_1")
     wait_for(lambda: "test_0" in {Path(f.readlink()).name for f in Path(f"/proc/{process.pid}/fd").iterdir()})
     found, said = stopped(process)
-    assert (found, last_line(said)) == (143, f"stopped by SIGTERM; the model as it was by then is in {job.model_file}")
+    assert (found, last_line(said)) == (143, f"stopped by SIGTERM; the model trained so far is in {job.model_file}")
     assert [set(record) for record in job.model().info["epochs"]] == [{"epoch", "train"}]
 
 
 def test_a_signal_before_anything_is_trained(tmp_path):
-    job = Job(tmp_path)
+    job = ContainerJob(tmp_path)
     job.pipe("train_0")
     process = job.start()
     wait_for(lambda: list(tmp_path.glob("model/.*.tmp")))  # from here on it waits for the pipe's writer
     found, said = stopped(process, again=True)
     assert (found, last_line(said)) == (
         143,
-        "stopped by SIGTERM before anything was trained: there is no model to publish",
+        "stopped by SIGTERM before anything was trained: no model is published",
     )
     assert (list((tmp_path / "model").iterdir()), job.failure()) == ([], None)
 
@@ -399,7 +399,7 @@ def test_a_killed_job_goes_on_to_the_same_model(job, tmp_path_factory):
     hyperparameters = {"epochs": 300, "mini_batch_size": 20, "seed": 3}
     job.config("hyperparameters", {**BASICS, **hyperparameters})
     job.train()
-    killed = Job(tmp_path_factory.mktemp("killed"), **hyperparameters)
+    killed = ContainerJob(tmp_path_factory.mktemp("killed"), **hyperparameters)
     killed.write("input/data/train/rows.svm", CLASSES)
     (killed.root / "checkpoints").mkdir()
     for _ in range(3):
@@ -414,10 +414,10 @@ def test_a_killed_job_goes_on_to_the_same_model(job, tmp_path_factory):
 
 
 def test_a_killed_job_reads_its_pipes_from_the_first_again(tmp_path, tmp_path_factory, records):
-    whole = Job(tmp_path_factory.mktemp("whole"), epochs=3)
+    whole = ContainerJob(tmp_path_factory.mktemp("whole"), epochs=3)
     fed(*(whole.pipe(f"train_{epoch}") for epoch in range(3)), data=records)
     whole.train()
-    job = Job(tmp_path, epochs=3)
+    job = ContainerJob(tmp_path, epochs=3)
     (tmp_path / "checkpoints").mkdir()
     pipes = [job.pipe(f"train_{epoch}") for epoch in range(3)]
     fed(pipes[0], data=records)

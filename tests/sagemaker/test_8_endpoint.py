@@ -7,7 +7,7 @@ import tarfile
 import urllib.request
 
 import pytest
-from jobs import CLASSES, FEATURES, SERVE, Job, ended, read_until, stopped
+from jobs import CLASSES, FEATURES, SERVE, ContainerJob, ended, read_until, stopped
 from shell import ROOT, last_line
 
 from fmcli.container.serve import settings
@@ -19,7 +19,7 @@ GOLDEN, MODEL = ROOT / "tests/golden", "sparse-classifier"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A tree after its training job."""
-    job = Job(tmp_path_factory.mktemp("trained"))
+    job = ContainerJob(tmp_path_factory.mktemp("trained"))
     job.write("input/data/train/rows.svm", CLASSES)
     job.train()
     return job
@@ -72,7 +72,7 @@ def test_an_endpoint_after_its_job(trained):
 
 
 def test_sagemakers_own_model(tmp_path):
-    job = Job(tmp_path)
+    job = ContainerJob(tmp_path)
     with tarfile.open(GOLDEN / f"{MODEL}.tar.gz") as archive:
         job.write("model/model_algo-1", archive.extractfile("model_algo-1").read())
     judged = json.loads((GOLDEN / "scores.json").read_text())  # by MXNet
@@ -86,7 +86,7 @@ def test_sagemakers_own_model(tmp_path):
 
 
 def test_a_model_of_another_name(trained, tmp_path):
-    job = Job(tmp_path)
+    job = ContainerJob(tmp_path)
     shutil.copy(trained.model_file, tmp_path / "model/clicks.fm")
     with Endpoint(job) as endpoint:
         assert endpoint.ask("/ping")[0] == 200
@@ -102,7 +102,7 @@ def test_a_model_of_another_name(trained, tmp_path):
     ],
 )
 def test_no_model(tmp_path, files, code, sentence):
-    job = Job(tmp_path)
+    job = ContainerJob(tmp_path)
     for name, content in files.items():
         job.write(f"model/{name}", content)
     found, said = ended(job.start(SERVE))
