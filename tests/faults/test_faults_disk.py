@@ -59,7 +59,7 @@ def test_an_output_that_does_not_fit(fm, inputs, disk, wide, command):
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".zst"])
-def test_a_compressed_output_that_does_not_fit(fm, inputs, disk, suffix):
+def test_a_compressed_output_that_does_not_fit_is_an_error(fm, inputs, disk, suffix):
     old = Old(disk / f"out.svm{suffix}")
     said = fm("convert", inputs / "big.svm", "--to", "libsvm", "-o", old.path, code=6).err
     assert last_line(said) == f"fm: {old.path} {FULL}"
@@ -67,7 +67,7 @@ def test_a_compressed_output_that_does_not_fit(fm, inputs, disk, suffix):
     assert names(disk) == [old.path.name]
 
 
-def test_of_several_files_none_appears_where_one_does_not_fit(fm, inputs, disk):
+def test_no_shard_appears_where_one_does_not_fit(fm, inputs, disk):
     old = Old(disk / "out-00001-of-00003.rec")
     said = fm("convert", inputs / "big.svm", "-o", disk / "out.rec", "--shards", 3, code=6).err
     assert last_line(said).startswith(f"fm: {disk}/out-0000")
@@ -102,7 +102,7 @@ def test_a_model_appears_with_its_vocabulary_and_metrics_or_not_at_all(fm, input
     assert not temporary(disk)
 
 
-def test_a_report_that_does_not_fit(fm, disk):
+def test_a_report_that_does_not_fit_is_an_error(fm, disk):
     pytest.importorskip("optuna")
     fm.write("x.svm", libsvm_rows(60, 1))
     old, page = Old(fm.folder / "best.fm"), Old(disk / "page.html")
@@ -142,7 +142,7 @@ def test_a_temporary_folder_that_is_full_is_named(fm, disk):
     assert fm.files() == ["disk", "x.svm"]
 
 
-def test_no_more_files(fm, world, tmp_path):
+def test_a_disk_without_free_inodes_is_an_error(fm, world, tmp_path):
     with mounted(tmp_path / "disk", "size=1m,nr_inodes=2") as disk:
         old = Old(disk / "old")
         for name in ("old", "new"):
@@ -152,7 +152,7 @@ def test_no_more_files(fm, world, tmp_path):
         assert names(disk) == ["old"]
 
 
-def test_a_disk_that_takes_no_changes(fm, world, disk):
+def test_a_read_only_disk_is_refused(fm, world, disk):
     old = Old(disk / "old")
     remounted(disk, "ro")
     said = last_line(fm("predict", world.classifier, world.test, "-o", disk / "new", code=2).err)
@@ -163,7 +163,7 @@ def test_a_disk_that_takes_no_changes(fm, world, disk):
 
 
 @LINUX
-def test_a_file_beyond_the_limit_of_sizes(fm, inputs):
+def test_a_file_beyond_the_size_limit_is_an_error(fm, inputs):
     old = Old(fm.folder / "out.rec")
     process = fm.start(
         "convert",
@@ -182,7 +182,7 @@ def test_a_file_beyond_the_limit_of_sizes(fm, inputs):
 
 
 @LINUX
-def test_too_many_open_files(fm, inputs):
+def test_too_many_open_files_is_a_resource_error(fm, inputs):
     process = fm.start(
         "convert",
         inputs / "big.svm",
@@ -218,7 +218,7 @@ run(['predict', {model!r}, {rows!r}, '-o', 'old'])
         ("EROFS", 2, os.strerror(30)),
     ],
 )
-def test_a_disk_that_fails_at_the_very_end(fm, world, number, code, why):
+def test_a_disk_that_fails_at_the_last_flush_leaves_the_old_file(fm, world, number, code, why):
     old = Old(fm.folder / "old")
     source = FAILING.format(number=number, model=str(world.classifier), rows=str(world.test))
     assert last_line(fm.python(source, code=code).err) == f"fm: old cannot be written: {why}"
@@ -227,7 +227,7 @@ def test_a_disk_that_fails_at_the_very_end(fm, world, number, code, why):
 
 
 @LINUX
-def test_standard_output_on_a_full_disk_takes_no_model_along(fm, world):
+def test_a_model_is_kept_unpublished_where_standard_output_is_on_a_full_disk(fm, world):
     with Path("/dev/full").open("wb") as full:
         process = fm.start(
             "train",
@@ -245,7 +245,7 @@ def test_standard_output_on_a_full_disk_takes_no_model_along(fm, world):
     assert fm.files() == []
 
 
-def test_a_reader_who_leaves_takes_no_model_along(fm, world):
+def test_a_model_appears_though_the_reader_of_standard_output_left(fm, world):
     process = fm.start(
         "train",
         world.train,

@@ -47,7 +47,7 @@ def _made(folder, text, half, table):
 
 
 @pytest.mark.parametrize("name", ["svm", "csv", "rec", "parquet", "svm.gz"])
-def test_cut_off_between_epochs(fm, rows, name):
+def test_streamed_rows_cut_off_between_epochs_are_an_error(fm, rows, name):
     whole, half, options = rows[name]
     path, old = fm.write(f"x.{name}", whole), Old(fm.folder / "x.fm")
     process, said = training(fm, path, *options, *STREAMED, "-o", old.path, lines=4)
@@ -61,7 +61,7 @@ def test_cut_off_between_epochs(fm, rows, name):
 
 
 @pytest.mark.parametrize("name", ["svm", "csv", "rec"])
-def test_grown_between_epochs(fm, rows, name):
+def test_streamed_rows_that_grow_between_epochs_are_an_error(fm, rows, name):
     whole, half, options = rows[name]
     path, old = fm.write(f"x.{name}", half), Old(fm.folder / "x.fm")
     process, said = training(fm, path, *options, *STREAMED, "-o", old.path, lines=4)
@@ -91,7 +91,7 @@ def test_other_rows_of_the_same_size(fm, rows):
     assert "rows 1 to 300 are not what the first pass found there" in ended(process, 3, said=said)
 
 
-def test_test_rows_that_change(fm, rows):
+def test_test_rows_that_change_between_epochs_are_an_error(fm, rows):
     whole, half, _ = rows["svm"]
     fm.write("x.svm", whole)
     path = fm.write("test.svm", half)
@@ -102,7 +102,7 @@ def test_test_rows_that_change(fm, rows):
     assert said.startswith(f"fm: {path}: there are more rows than the")
 
 
-def test_rows_kept_in_memory_need_their_file_no_more(fm, rows):
+def test_rows_kept_in_memory_do_not_need_their_file(fm, rows):
     path = fm.write("x.svm", rows["svm"][0])
     fm("train", path, *CLASSIFIER, "--epochs", 400, "-o", "a.fm", "-q")
     process = fm.start("train", path, *CLASSIFIER, "--epochs", 400, "-o", "b.fm", stdin=subprocess.DEVNULL)
@@ -163,7 +163,7 @@ def test_cut_off_while_it_is_read(fm, slow):
     )
 
 
-def test_deleted_while_it_is_read(fm, slow):
+def test_an_input_deleted_while_it_is_read_is_read_to_its_end(fm, slow):
     process, path, _, opened = slow
     path.unlink()
     lines = drain(fm, opened)
@@ -201,7 +201,7 @@ def test_a_model_that_changes_while_it_is_read(fm, world, change):
 
 
 @pytest.mark.parametrize("name", ["socket", "folder", "/dev/null", "gone"])
-def test_what_is_no_model_and_no_rows(fm, world, name):
+def test_files_that_are_no_model_and_no_rows_are_refused(fm, world, name):
     (fm.folder / "folder").mkdir()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.relpath(fm.folder / "socket"))  # the name of a socket has 108 bytes at the most

@@ -95,7 +95,7 @@ def test_a_rank_is_killed_and_the_same_command_goes_on(job, method, rank):
 
 
 @pytest.mark.parametrize(("method", "rank"), [("read", 1), ("split", 0), ("apply", 2)])
-def test_an_exception_on_one_rank_ends_all_and_is_said_once(job, method, rank):
+def test_an_exception_on_one_rank_ends_all_ranks_and_is_printed_once(job, method, rank):
     job.death.write_text(f"{method} {rank} 1 raise")
     code, said = job.run()
     assert code == 1
@@ -105,7 +105,7 @@ def test_an_exception_on_one_rank_ends_all_and_is_said_once(job, method, rank):
     job.checkpoint.unlink(missing_ok=True)
 
 
-def test_a_signal_saves_and_the_same_command_goes_on_at_another_number(job):
+def test_a_signal_saves_and_another_number_of_ranks_resumes(job):
     job.death.write_text(f"apply 0 30 {signal.SIGINT:d}")
     code, said = job.run()
     assert code != 0

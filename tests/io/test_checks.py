@@ -20,13 +20,13 @@ def rows(*features, labels=None):
     )
 
 
-def test_largest_indices_of_rows_some_of_them_empty():
+def test_largest_index_of_each_row_also_of_empty_ones():
     assert largest_indices(rows([], [3, 1], [], [], [0], [5, 9, 2], [])).tolist() == [-1, 3, -1, -1, 0, 9, -1]
     assert largest_indices(rows([], [])).tolist() == [-1, -1]
     assert largest_indices(rows()).tolist() == []
 
 
-def test_rows_that_meet_the_demands_pass_as_they_are():
+def test_rows_that_meet_the_demands_pass_unchanged():
     batch = rows([0], [4], labels=[1, np.nan])
     report = Report()
     assert next(checked([batch], report, on_error="fail")) is batch
@@ -42,7 +42,7 @@ def test_rows_that_meet_the_demands_pass_as_they_are():
         ({"feature_dim": 4, "labels": True}, "x, line 12: the row has no label", [11]),
     ],
 )
-def test_other_rows_are_refused_or_left_out(demands, message, left):
+def test_rows_that_violate_the_demands_are_refused_or_skipped(demands, message, left):
     batch = rows([0], [1, 2], [7, 3], labels=[1, np.nan, 0])
     with pytest.raises(DataError) as caught:
         next(checked([batch], Report(), on_error="fail", **demands))

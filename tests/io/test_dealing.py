@@ -62,12 +62,12 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_what_can_be_cut(name):
+def test_cuttable_names_the_format_of_files_that_can_be_cut(name):
     Path(name).write_bytes(CONTENTS[name][0])
     assert cuttable(*find([name]), AUTO) == CONTENTS[name][1]
 
 
-def test_what_can_be_cut_goes_by_the_format_told():
+def test_cuttable_follows_the_given_format_and_needs_a_plain_file():
     Path("a").write_bytes(b"1,2\n")
     (source,) = find(["a"])
     assert [cuttable(source, ReadOptions(format=name)) for name in ("csv", "libffm")] == [None, "libffm"]
@@ -82,7 +82,7 @@ def test_what_can_be_cut_goes_by_the_format_told():
         cuttable(source, AUTO)
 
 
-def test_bytes_of_a_row():
+def test_row_bytes_estimates_the_size_of_a_row():
     def measured(content, name):
         Path("x").write_bytes(content)
         return row_bytes(*find(["x"]), name)
@@ -97,7 +97,7 @@ def test_bytes_of_a_row():
 
 @folder_kept
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=5), st.integers(1, 7), st.booleans())
-def test_dealt_pieces_cover_every_byte_once_and_weigh_alike(rows, workers, shuffle):
+def test_dealt_pieces_cover_every_byte_once_and_balance_the_workers(rows, workers, shuffle):
     sources = [numbered(f"{n}.svm", count, 10_000 * n) for n, count in enumerate(rows)]
     parts, notes = deal(sources, AUTO, workers, generator(3, "pieces") if shuffle else None)
     assert (len(parts), notes) == (workers, [])
@@ -113,7 +113,7 @@ def test_dealt_pieces_cover_every_byte_once_and_weigh_alike(rows, workers, shuff
         assert all(part == sorted(part, key=lambda piece: (piece.path, piece.start)) for part in parts)
 
 
-def test_pieces_are_shuffled_alike_for_everyone_and_mix_the_files():
+def test_pieces_are_shuffled_by_the_seed_and_mix_the_files():
     sources = [numbered("a.svm", 30_000), numbered("b.svm", 30_000)]
     first, again, other = (deal(sources, AUTO, 3, generator(seed, "pieces")).parts for seed in (1, 1, 2))
     assert first == again != other
@@ -123,7 +123,7 @@ def test_pieces_are_shuffled_alike_for_everyone_and_mix_the_files():
         assert part != sorted(part, key=lambda piece: (piece.path, piece.start))
 
 
-def test_pieces_of_large_files_hold_some_thousand_rows(monkeypatch):
+def test_pieces_of_large_files_hold_a_few_thousand_rows(monkeypatch):
     monkeypatch.setattr("fmcore.io.sources.dealing.ROWS", 1000)
     source = numbered("a.svm", 60_000)
     (part,), _ = deal([source], AUTO, 1)
@@ -131,7 +131,7 @@ def test_pieces_of_large_files_hold_some_thousand_rows(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [7, 8])
-def test_files_that_cannot_be_cut_are_dealt_where_they_are_many(count):
+def test_many_files_that_cannot_be_cut_are_assigned_whole(count):
     for n in range(count):
         Path(f"{n}.gz").write_bytes(gzip.compress(b"%d 1:1\n" % n))
     sources = [*find(["*.gz"]), numbered("a.svm", 2000, 100)]
@@ -151,7 +151,7 @@ def test_files_that_cannot_be_cut_are_dealt_where_they_are_many(count):
         )
 
 
-def test_a_large_file_among_many_is_read_by_all():
+def test_a_large_uncuttable_file_among_many_is_read_by_all_workers():
     for n in range(9):
         Path(f"{n}.csv").write_bytes(b"label,x\n" + b"1,2\n" * (90 if n == 5 else 10))
     Path("x.gz").write_bytes(gzip.compress(b"0 1:1\n"))
@@ -166,7 +166,7 @@ def test_a_large_file_among_many_is_read_by_all():
 
 @folder_kept
 @given(st.data(), st.integers(1, 6))
-def test_in_order_the_workers_rows_are_those_of_the_sources(data, workers):
+def test_in_order_joins_to_the_rows_of_the_sources_in_order(data, workers):
     sources = []
     for n, (rows, packed) in enumerate(data.draw(st.lists(st.tuples(st.integers(0, 60), st.booleans()), max_size=5))):
         source = numbered(f"{n}.svm", rows, 100 * n, data.draw(st.sampled_from([b"\n", b"\r\n"])))
@@ -182,7 +182,7 @@ def test_in_order_the_workers_rows_are_those_of_the_sources(data, workers):
         assert max(sizes(parts)) - min(sizes(parts)) <= 1
 
 
-def test_rows_that_are_shared_are_each_with_one_worker():
+def test_rows_of_a_sharded_file_go_to_one_worker_each():
     numbers = np.arange(1000)
     rows = random_rows(1000)
     rows.labels[:] = numbers
@@ -198,7 +198,7 @@ def test_rows_that_are_shared_are_each_with_one_worker():
 
 
 @pytest.mark.parametrize("how", [deal, in_order])
-def test_what_can_be_read_once_is_refused(how, monkeypatch):
+def test_sources_that_can_be_read_once_are_refused(how, monkeypatch):
     os.mkfifo("pipe")
     monkeypatch.setattr("sys.stdin", io.StringIO())
     for name, said in (("-", "stdin"), ("pipe", "pipe")):
@@ -207,7 +207,7 @@ def test_what_can_be_read_once_is_refused(how, monkeypatch):
 
 
 @pytest.mark.parametrize("how", [lambda *told: deal(*told).parts, in_order])
-def test_nothing_to_deal(how):
+def test_no_sources_give_each_worker_an_empty_list(how):
     assert how([numbered("a.svm", 0)], AUTO, 2) == [[], []]
     assert how([numbered("a.svm", 0), numbered("b.svm", 0)], AUTO, 1) == [[]]
     assert labels([]) == []

@@ -95,7 +95,7 @@ def records(draw):
 
 @settings(max_examples=400)
 @given(records())
-def test_random_records(record):
+def test_random_records_decode_as_google_protobuf_reads_them(record):
     payload = record.SerializeToString()
     assert by_codec(payload) == by_google(payload)
 
@@ -112,7 +112,7 @@ def edited(draw):
 
 @settings(max_examples=600)
 @given(edited() | st.binary(max_size=40))
-def test_random_bytes(payload):
+def test_random_payloads_decode_as_google_protobuf_reads_them(payload):
     assert by_codec(payload) == by_google(payload)
 
 
@@ -160,13 +160,13 @@ def composed(draw):
 
 @settings(max_examples=600)
 @given(composed())
-def test_every_legal_order_and_repetition(payload):
+def test_fields_in_every_legal_order_and_repetition_decode_alike(payload):
     assert by_codec(payload) == by_google(payload)
 
 
 @pytest.mark.parametrize("kind", TENSORS)
 @pytest.mark.parametrize("keys", [[], [3, 200, 40_000, 3_000_000, 2**31 - 2]])
-def test_the_common_form_takes_the_fast_road(kind, keys):
+def test_records_in_the_common_form_take_the_fast_path(kind, keys):
     record = Record(uid="id 1", metadata="m", configuration="{}")
     getattr(record.features["values"], kind).values.extend([1, -2, 0, 4, 5])
     getattr(record.features["values"], kind).keys.extend(keys)
@@ -210,7 +210,7 @@ def test_the_common_form_takes_the_fast_road(kind, keys):
         (b"\x0a", None, "no protobuf message of a Record"),
     ],
 )
-def test_bad_records_are_named(payload, field_name, problem):
+def test_errors_of_bad_records_give_number_and_field(payload, field_name, problem):
     with pytest.raises(DataError) as caught:
         recordio.decode(frame(sparse([], [])) + frame(payload))
     error = caught.value
@@ -242,7 +242,7 @@ def batches(draw):
 
 @settings(max_examples=300)
 @given(batches(), st.booleans())
-def test_what_is_encoded_reads_back_here_and_in_google_protobuf(batch, is_wide):
+def test_encoded_rows_read_back_here_and_by_google_protobuf(batch, is_wide):
     feature_dim = 2**31 - 1 if is_wide else batch.feature_dim
     data = recordio.encode(batch, feature_dim)
     assert numbers(recordio.decode(data).batch) == numbers(batch)

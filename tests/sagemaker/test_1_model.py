@@ -102,7 +102,7 @@ def test_the_predicted_label_at_one_half_exactly(fm, bias, label):
     assert answer == {"score": pytest.approx(0.5, abs=1e-6), "predicted_label": label}
 
 
-def test_scikit_learn_finds_the_same_test_metrics(trained):
+def test_test_metrics_are_those_of_scikit_learn(trained):
     fm, predictor_type, rows, model = trained
     labels, raw = np.array([label for label, _ in rows]), np.array([formula(model, row)[0] for _, row in rows])
     found = json.loads(fm("eval", "x.fm", "test.svm", "--json").out)
@@ -115,7 +115,7 @@ def test_scikit_learn_finds_the_same_test_metrics(trained):
         assert found["f1"] == pytest.approx(metrics.f1_score(labels, probabilities >= 0.5))
 
 
-def test_it_is_the_right_loss_that_falls(trained):
+def test_training_lowers_the_loss_of_its_predictor_type(trained):
     """The train metric of the epochs is the root of the mean squared error, or the log loss, and training lowers it."""
     _, predictor_type, _, model = trained
     losses = [

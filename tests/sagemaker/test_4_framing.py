@@ -40,16 +40,16 @@ def test_every_legal_framing_gives_the_row(fm, case):
     assert convert(fm, b"".join(frames)).out == TEXT * len(frames)
 
 
-def test_the_text_holds_the_magic():
+def test_a_text_in_the_records_holds_the_magic():
     assert np.float32(TEXT.rpartition(":")[2]).tobytes() == MAGIC
 
 
-def test_some_record_above_was_really_split_at_its_magic():
+def test_some_record_of_the_framings_was_split_at_its_magic():
     split = [split_as_dmlc(padded(size)) for size in range(4)]
     assert [data[7] >> 5 for data in split].count(1) == 1
 
 
-def test_no_bytes_are_no_records(fm):
+def test_an_empty_file_has_no_records(fm):
     assert convert(fm, b"").out == ""
 
 
@@ -76,14 +76,14 @@ def test_wrong_framing_is_an_error_with_file_record_and_byte(fm, case):
     assert problem in said.err
 
 
-def test_wrong_framing_is_no_bad_row_that_may_be_skipped(fm):
+def test_wrong_framing_is_not_skipped_as_a_bad_row(fm):
     fm.write("rows.rec", GOOD + BAD["no magic"][0])
     said = fm("train", "rows.rec", "-o", "m.fm", "--predictor-type", "regressor", "--on-error", "skip", code=3)
     assert f"rows.rec, record 2, byte {len(GOOD)}: " in said.err
     assert fm.files() == ["rows.rec"]
 
 
-def test_what_is_written_is_whole_records_padded_with_zeros(fm):
+def test_written_records_are_whole_and_padded_with_zeros(fm):
     fm.write("rows.csv", "id,y,a\n" + "".join(f"{'x' * size},1,{size}.5\n" for size in range(1, 9)))
     data = fm(
         "convert", "rows.csv", "-o", "-", "--feature-dim", 1, "--label-column", "y", "--id-column", "id", binary=True

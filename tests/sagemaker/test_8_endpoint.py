@@ -58,7 +58,7 @@ class Endpoint:
             return answer.status, answer.read()
 
 
-def test_an_endpoint_after_its_job(trained):
+def test_an_endpoint_serves_the_model_of_its_job(trained):
     with Endpoint(trained) as endpoint:
         assert endpoint.ask("/ping") == (200, b"")
         rows = [
@@ -71,7 +71,7 @@ def test_an_endpoint_after_its_job(trained):
         assert "MaxPayloadInMB" in json.loads(endpoint.ask("/execution-parameters")[1])
 
 
-def test_sagemakers_own_model(tmp_path):
+def test_an_endpoint_serves_sagemakers_own_model(tmp_path):
     job = ContainerJob(tmp_path)
     with tarfile.open(GOLDEN / f"{MODEL}.tar.gz") as archive:
         job.write("model/model_algo-1", archive.extractfile("model_algo-1").read())
@@ -85,7 +85,7 @@ def test_sagemakers_own_model(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["input", "model", "output"]  # TMPDIR is tidied up
 
 
-def test_a_model_of_another_name(trained, tmp_path):
+def test_an_endpoint_serves_a_model_of_another_name(trained, tmp_path):
     job = ContainerJob(tmp_path)
     shutil.copy(trained.model_file, tmp_path / "model/clicks.fm")
     with Endpoint(job) as endpoint:
@@ -101,7 +101,7 @@ def test_a_model_of_another_name(trained, tmp_path):
         ({"model_algo-1": "1 0:1\n"}, 4, "model_algo-1: "),
     ],
 )
-def test_no_model(tmp_path, files, code, sentence):
+def test_an_endpoint_without_a_model_is_refused(tmp_path, files, code, sentence):
     job = ContainerJob(tmp_path)
     for name, content in files.items():
         job.write(f"model/{name}", content)
@@ -111,7 +111,7 @@ def test_no_model(tmp_path, files, code, sentence):
     assert sentence in last_line(said)
 
 
-def test_what_the_environment_says():
+def test_endpoint_settings_come_from_the_environment():
     told = settings({})
     assert (told.host, told.port, told.timeout, told.max_payload) == ("0.0.0.0", 8080, 60, 6 << 20)
     told = settings(
@@ -137,6 +137,6 @@ def test_what_the_environment_says():
         ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "1.5"),
     ],
 )
-def test_a_variable_that_is_no_number(name, text):
+def test_an_environment_variable_that_is_no_number_is_refused(name, text):
     with pytest.raises(UsageError, match=f"the variable {name} is '{text}'; expected an integer from 1 to "):
         settings({name: text})

@@ -51,7 +51,7 @@ def path(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------ arrays that are refused
-def test_every_truncation_of_the_arrays(path):
+def test_every_truncation_of_the_arrays_is_refused(path):
     for name in (SPARSE, DENSE):
         data = members_of(name)["params"]
         for size in range(len(data)):
@@ -170,7 +170,7 @@ def test_any_damage_to_the_arrays_is_refused_or_harmless(name, drawn):
         ),
     ],
 )
-def test_arrays_that_are_no_factorization_machine(path, arrays, problem):
+def test_arrays_of_other_models_are_refused(path, arrays, problem):
     assert problem in refused(path, params(arrays))
 
 
@@ -195,11 +195,11 @@ def test_arrays_that_are_no_factorization_machine(path, arrays, problem):
         ((GOLDEN / "model-v1.fm").read_bytes(), "not a model archive"),
     ],
 )
-def test_files_that_hold_no_arrays(path, data, problem):
+def test_params_without_valid_arrays_are_refused(path, data, problem):
     assert problem in refused(path, data)
 
 
-def test_a_limit_can_be_lifted(path):
+def test_the_limit_of_unpacked_bytes_can_be_raised(path):
     data = params(
         {
             "w0_weight": B,
@@ -210,7 +210,9 @@ def test_a_limit_can_be_lifted(path):
     assert "its arrays take 72,036,004 bytes in memory, more than 67,108,864" in refused(path, data)
     assert loaded(path, data, limit=1 << 27).factors.sum() == 2000
     packed = gzip.compress(tarred(("model_algo-1", zipped({"params": PARAMS}))))
-    assert "bytes of gzip unpack to more than 100; raise the limit with --memory-limit" in refused(path, packed, limit=100)
+    assert "bytes of gzip unpack to more than 100; raise the limit with --memory-limit" in refused(
+        path, packed, limit=100
+    )
     assert "of gzip unpack to more than 0" in refused(path, packed, limit=0)
 
 
@@ -226,14 +228,14 @@ def test_a_limit_can_be_lifted(path):
         (tarfile.GNUTYPE_SPARSE, "of type b'S'"),
     ],
 )
-def test_members_of_a_tar_that_are_no_files(path, kind, said):
+def test_tar_members_other_than_files_are_refused(path, kind, said):
     inner = ("model_algo-1", zipped({"params": PARAMS}))
     for entries in ((entry("params", kind), inner), (inner, entry("x", kind))):
         assert f" of the tar is {said}; expected only files" in refused(path, tarred(*entries))
 
 
 @pytest.mark.parametrize("name", ["../params", "/params", "a/../../params", "..", "a\\..\\params", "\\x", "C:params"])
-def test_names_that_lead_out_of_an_archive(fm, path, name):
+def test_member_names_that_lead_out_of_an_archive_are_refused(fm, path, name):
     for data in (
         tarred((name, PARAMS), form=tarfile.USTAR_FORMAT),
         zipped({name: PARAMS}),
@@ -247,13 +249,13 @@ def test_names_that_lead_out_of_an_archive(fm, path, name):
     assert [found.name for found in (fm.folder / "in").iterdir()] == ["x.tar.gz"]
 
 
-def test_names_that_are_empty(path):
+def test_empty_member_names_are_refused(path):
     nameless = zipped({"params": PARAMS}).replace(b"params", b"\0arams")
     for data in (nameless, tarred(("", PARAMS), form=tarfile.USTAR_FORMAT)):
         assert "member '' has a name that leads" in refused(path, data)
 
 
-def test_every_truncation_of_the_containers(path):
+def test_every_truncation_of_the_containers_is_refused(path):
     inner = zipped(members_of(SPARSE))
     plain = tarred(("model_algo-1", inner))
     end = len(plain.rstrip(b"\0"))
@@ -313,11 +315,11 @@ def test_any_damage_to_the_containers_is_refused_or_harmless(tmp_path_factory, k
         (b"\x1f\x8b\x07" + bytes(20), "damaged gzip data: Unknown compression method"),
     ],
 )
-def test_containers_that_are_refused(path, data, problem):
+def test_containers_without_one_valid_model_are_refused(path, data, problem):
     assert problem in refused(path, data, predictor_type=None)
 
 
-def test_a_zip_with_an_encrypted_member_or_a_link(path):
+def test_a_zip_with_an_encrypted_member_or_a_link_is_refused(path):
     data = bytearray(zipped({"params": PARAMS}))
     for at in (6, data.index(b"PK\x01\x02") + 8):
         data[at] |= 1
@@ -327,7 +329,7 @@ def test_a_zip_with_an_encrypted_member_or_a_link(path):
     assert "'params' of the ZIP is a link or a device" in refused(path, zipped([(link, "/etc/passwd")]))
 
 
-def test_zips_that_would_unpack_to_too_much(path):
+def test_zips_that_would_unpack_beyond_the_limit_are_refused(path):
     bomb = zipped({"params": bytes(70 << 20)})
     assert len(bomb) < 100_000
     assert "the ZIP would unpack to 73,400,320 bytes, more than 67,108,864" in refused(path, bomb)
@@ -341,7 +343,7 @@ def test_zips_that_would_unpack_to_too_much(path):
         refused(path, lies)
 
 
-def test_what_is_no_file(tmp_path, fm):
+def test_an_archive_path_that_is_no_file_is_refused(tmp_path, fm):
     for make in (os.mkfifo, Path.mkdir, lambda path: None):
         path = tmp_path / "x"
         make(path)
@@ -357,7 +359,7 @@ def test_what_is_no_file(tmp_path, fm):
 @pytest.mark.parametrize(
     "field", [b"\xff" * 12, b"\x80" + b"\xff" * 11, b"777777777777", b"-1\0", b"1_0\0", b"\0" * 12]
 )
-def test_hostile_sizes_in_a_tar(path, field):
+def test_hostile_sizes_in_a_tar_are_refused(path, field):
     data = bytearray(tarred(("params", PARAMS), form=tarfile.USTAR_FORMAT))
     data[124:136] = field.ljust(12, b"\0")
     data[148:156] = b"%06o\0 " % (sum(data[:148]) + 8 * 32 + sum(data[156:512]))
@@ -367,7 +369,7 @@ def test_hostile_sizes_in_a_tar(path, field):
     )
 
 
-def test_names_and_sizes_in_a_tar_are_what_the_standard_library_writes():
+def test_tar_names_and_sizes_written_by_the_standard_library_are_read():
     long = "a" * 90 + "/" + "b" * 90
     for form in (tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         data = tarred(("one", b"1"), ("deep/two", b"2" * 513), ("none", b""), form=form)
@@ -380,7 +382,7 @@ def test_names_and_sizes_in_a_tar_are_what_the_standard_library_writes():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to a limit")
-def test_a_small_hostile_file_takes_little_memory(fm):
+def test_a_small_hostile_archive_takes_little_memory(fm):
     """With 400 MB of memory each ends with exit 4, and not for lack of memory."""
     empty = np.empty((0, 1))
     bombs = {

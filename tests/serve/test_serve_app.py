@@ -39,7 +39,7 @@ def slow():
         scorer.released.set()
 
 
-def test_an_answer_that_is_not_ready_in_time():
+def test_an_answer_that_is_not_ready_in_time_is_a_504():
     async def scenario(scorer):
         return await ask(application(scorer, Settings(timeout=0.05)), "POST", "/invocations", LARGE)
 
@@ -49,7 +49,7 @@ def test_an_answer_that_is_not_ready_in_time():
     assert body == b"the answer was not ready within 0.05 seconds"
 
 
-def test_a_body_that_does_not_arrive_in_time():
+def test_a_body_that_does_not_arrive_in_time_is_a_408():
     async def scenario(scorer):
         return await ask(application(scorer, Settings(timeout=0.05)), "POST", "/invocations", b"{", more=True)
 
@@ -85,7 +85,7 @@ def test_a_body_is_not_read_beyond_the_limit(parts):
     assert (status, body) == (413, b"the body has more than 50 bytes, the most that are accepted")
 
 
-def test_what_a_batch_transform_is_told():
+def test_execution_parameters_follow_the_settings():
     async def scenario(settings):
         return (await ask(application(Slow(), settings), "GET", "/execution-parameters"))[2]
 

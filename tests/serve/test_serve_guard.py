@@ -90,7 +90,7 @@ async def until(condition):
         await asyncio.sleep(0.01)
 
 
-def test_where_all_connections_wait_for_the_server_a_new_one_is_refused():
+def test_a_new_connection_is_refused_where_all_others_wait_for_the_server():
     async def scenario():
         scorer = Slow()
         async with guarded(scorer, connections=3) as (port, _):
@@ -109,7 +109,7 @@ def test_where_all_connections_wait_for_the_server_a_new_one_is_refused():
     assert answered == [b"HTTP/1.1 200 OK\r\n"] * 3
 
 
-def test_threads_that_nobody_waits_for_keep_their_places():
+def test_threads_of_requests_given_up_keep_their_places():
     async def scenario(scorer):
         async with guarded(scorer, timeout=0.4) as (port, _):
             found = [
@@ -128,7 +128,7 @@ def test_threads_that_nobody_waits_for_keep_their_places():
     assert pinged.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_bodies_beyond_the_room_are_refused_until_there_is_some(monkeypatch):
+def test_bodies_beyond_the_byte_budget_are_refused_until_bytes_are_free(monkeypatch):
     monkeypatch.setattr("fmcli.server.app.BUDGET", 0)
 
     async def scenario(scorer):
@@ -151,7 +151,7 @@ def test_bodies_beyond_the_room_are_refused_until_there_is_some(monkeypatch):
     assert again.startswith(b"HTTP/1.1 200 ")
 
 
-def test_an_answer_that_nobody_takes_holds_little_and_not_for_long(monkeypatch):
+def test_an_answer_that_no_client_reads_is_dropped_and_takes_little_memory(monkeypatch):
     monkeypatch.setattr(guard, "GRACE", 0.1)
 
     async def scenario():
@@ -167,7 +167,7 @@ def test_an_answer_that_nobody_takes_holds_little_and_not_for_long(monkeypatch):
     assert max(asyncio.run(scenario())) < 1 << 20
 
 
-def test_the_rest_of_a_refused_body_is_passed_over_for_a_while(monkeypatch):
+def test_the_rest_of_a_refused_body_is_discarded_within_limits(monkeypatch):
     monkeypatch.setattr(guard, "GRACE", 0.2)
     monkeypatch.setattr(guard, "DISCARDED", 1 << 20)
 
@@ -188,7 +188,7 @@ def test_the_rest_of_a_refused_body_is_passed_over_for_a_while(monkeypatch):
     assert asyncio.run(scenario(b"x" * 20)) == 0
 
 
-def test_a_connection_has_the_time_of_a_head_again_after_each_answer():
+def test_the_time_limit_of_a_head_begins_again_after_each_answer():
     async def scenario():
         async with guarded(Slow(), timeout=0.2) as (port, state):
             reader, writer = await sent(port, PING)
@@ -225,7 +225,7 @@ def test_byte_budget_reserves_no_more_than_is_free():
     assert budget.free == 7
 
 
-def test_connections_are_no_more_than_files_may_be_open(monkeypatch):
+def test_connections_are_limited_by_the_number_of_open_files(monkeypatch):
     limits = {"now": (256, 4096)}
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
     monkeypatch.setattr(resource, "setrlimit", lambda _, new: limits.update(now=new))
