@@ -35,7 +35,7 @@ def application(scorer, settings):
         exception_handlers={
             404: no_such_path,
             405: no_such_method,
-            ClientDisconnect: nobody_waits,
+            ClientDisconnect: client_gone,
             **dict.fromkeys(STATUS, refusal),
         },
     )
@@ -169,6 +169,6 @@ async def no_such_method(request, error):
     )
 
 
-async def nobody_waits(_request, _error):
+async def client_gone(_request, _error):
     """Return a response that nobody receives, as the client has gone."""
     return Response(status_code=400)

@@ -14,7 +14,7 @@ from fmcore.tuning.study import PROBLEM
 from fmcore.tuning.worker import ERROR, PRUNED, REPORT
 
 DEATHS = 3  # workers in a row that die during a trial before the search gives up
-POLL = 0.5  # seconds between two looks at the trials of other runs
+POLL = 0.5  # seconds between two checks of the trials of other runs
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RAISED_AGAIN = signal.SIGALRM  # used by a program to raise an ending signal's exception again where it was swallowed
 

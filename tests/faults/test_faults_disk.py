@@ -1,4 +1,4 @@
-"""Disks that are full, run out of files or take no changes: exit code 6 or 2, a sentence, and nothing old is harmed."""
+"""Disks that are full, without free inodes or read-only: exit code 6 or 2, a sentence, and old files unchanged."""
 
 import os
 import resource
@@ -16,7 +16,7 @@ TABLE = ("--label-column", "y", "--categorical", "c")
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """Rows whose outputs are larger than a small disk: libsvm text, and a table of many categories."""
+    """Return rows whose outputs are larger than a small disk: libsvm text, and a table of many categories."""
     folder = tmp_path_factory.mktemp("inputs")
     (folder / "big.svm").write_text(libsvm_rows(16_000, 1, features=400))
     rows = "".join(f"{n % 2},{'v' * 20}{n}\n" for n in range(3000))
@@ -26,14 +26,14 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 64 KiB."""
+    """Return a disk of 64 KiB."""
     with mounted(tmp_path / "disk") as folder:
         yield folder
 
 
 @pytest.fixture
 def wide(fm, inputs):
-    """A model that does not fit on the disk as text."""
+    """Return a model that does not fit on the disk as text."""
     fm("train", inputs / "big.svm", *CLASSIFIER, "--epochs", 1, "--num-factors", 32, "-o", "wide.fm", "-q")
     return "wide.fm"
 

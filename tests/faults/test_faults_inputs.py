@@ -1,4 +1,4 @@
-"""Inputs that are cut off, grow or vanish while they are read: no smaller epoch no shorter result without a word."""
+"""Inputs that are cut off, grow or vanish while they are read: no incomplete result without an error."""
 
 import gzip
 import os
@@ -16,7 +16,7 @@ TABLE = ("--label-column", "y")
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    """300 rows in each format, and where a cut leaves whole rows: name -> (bytes, bytes of the cut one, options)."""
+    """Return 300 rows in each format, and a cut that leaves whole rows: name -> (bytes, bytes of the cut one, options)."""
     folder = tmp_path_factory.mktemp("rows")
     text = libsvm_rows(300, 1).encode()
     half = text[: text.index(b"\n", len(text) // 2) + 1]
@@ -114,7 +114,7 @@ def test_rows_kept_in_memory_do_not_need_their_file(fm, rows):
 
 
 def drained(path, found):
-    """A thread that reads a named pipe to its end."""
+    """Start a thread that reads a named pipe to its end."""
     thread = threading.Thread(target=lambda: found.append(path.read_bytes()))
     thread.start()
     return thread
@@ -122,7 +122,7 @@ def drained(path, found):
 
 @pytest.fixture
 def slow(fm, world):
-    """A prediction that has read the beginning of a long file and waits for whoever reads its output."""
+    """Start a prediction that has read the beginning of a long file and waits for the reader of its output."""
     line = b"1" + b" 1:1" * 200 + b"\n"
     path = fm.write("long.svm", line * 30_000)
     os.mkfifo(fm.folder / "out")
@@ -144,7 +144,7 @@ def _readable(descriptor):
 
 
 def drain(fm, opened):
-    """Read the pipe to its end; lines."""
+    """Read the pipe to its end; return the number of lines."""
     found = []
     reader = drained(fm.folder / "out", found)
     reader.join(30)

@@ -1,4 +1,4 @@
-"""Memory and processors: what is too large is refused before it is taken, what runs out is said."""
+"""Memory and processors: requests that are too large are refused before allocation, exhaustion is reported."""
 
 import os
 import re
@@ -187,7 +187,7 @@ def group(root, name, **files):
 
 @pytest.fixture
 def places(tmp_path):
-    """A root of cgroups, /proc/meminfo with 4 GiB free, and /proc/self/cgroup of a service of systemd."""
+    """Return a root of cgroups, /proc/meminfo with 4 GiB free, and /proc/self/cgroup of a service of systemd."""
     (tmp_path / "meminfo").write_text("MemAvailable:    4194304 kB\n")
     (tmp_path / "membership").write_text("0::/system.slice/night.service\n")
     return tmp_path / "cgroup", tmp_path / "meminfo", tmp_path / "membership"

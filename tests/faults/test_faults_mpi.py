@@ -1,4 +1,4 @@
-"""Ranks of MPI that die or fail: nothing hangs, and the same command goes on to the same bytes."""
+"""Ranks of MPI that die or fail: nothing hangs, and the same command resumes to the same bytes."""
 
 import signal
 import subprocess
@@ -12,7 +12,7 @@ WITHIN = 10  # seconds from a death to the end of the job
 
 
 class MpiJob:
-    """Commands in a folder with rows, and the file that tells workers when to die."""
+    """Commands in a folder with rows, and the file that makes workers die."""
 
     def __init__(self, folder):
         self.folder, self.death = folder, folder / "death"
@@ -20,7 +20,7 @@ class MpiJob:
         self.model, self.checkpoint = folder / "mpi.fm", folder / "ck"
 
     def local(self, workers):
-        """The bytes of the model that so many workers in one process train."""
+        """Return the bytes of the model that so many workers in one process train."""
         subprocess.run(
             [
                 *COMMAND,
@@ -64,7 +64,7 @@ class MpiJob:
         )
 
     def run(self, *options, **how):
-        """Run it to its end: its exit code and what it said, both streams."""
+        """Run it to its end; return its exit code and both output streams."""
         process = self.start(*options, **how)
         out, err = process.communicate(timeout=60)
         return process.returncode, (out + err).decode()

@@ -1,4 +1,4 @@
-"""Workers, machines and drivers of Ray that die: the same bytes, or an exit code that says to run the same again."""
+"""Workers, machines and drivers of Ray that die: the same bytes, or an exit code that asks for the same command."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ class Cluster:
         self.add("--head", "--port", self.address.rpartition(":")[2], "--include-dashboard=false", "--temp-dir", room)
 
     def add(self, *options):
-        """Start a node, and wait until it is there."""
+        """Start a node, and wait until it has joined."""
         command = [
             RAY,
             "start",
@@ -94,14 +94,14 @@ class Cluster:
         )
 
     def run(self, *options, code=0, timeout=90, **how):
-        """Run it to its end, of which the exit code is told; what it said, nothing of it on standard output."""
+        """Run it to its end with the expected exit code; return its standard error, with nothing on standard output."""
         process = self.start(*options, **how)
         out, err = process.communicate(timeout=timeout)
         assert (process.returncode, out) == (code, b""), err.decode()
         return err.decode()
 
     def expected(self, workers=3):
-        """The bytes of the model that so many workers in one process train."""
+        """Return the bytes of the model that so many workers in one process train."""
         if workers not in self.models:
             subprocess.run(
                 [
@@ -125,7 +125,7 @@ class Cluster:
         return self.models[workers]
 
     def took(self):
-        """The bytes of the model that was published, which is removed."""
+        """Return the bytes of the published model, and remove it."""
         content = self.model.read_bytes()
         self.model.unlink()
         return content
@@ -274,6 +274,6 @@ def test_a_missing_cluster_is_an_error(fm):
 
 @pytest.mark.parametrize(("cpus", "workers", "threads"), [([], 2, 1), ([0], 2, 1), ([0, 8, 6], 2, 6), ([4, 4], 4, 2)])
 def test_threads_of_a_cluster_are_divided_among_workers(cpus, workers, threads):
-    """A head without CPUs counts for nothing; where workers are still to come each has one."""
+    """A head without CPUs counts for nothing; with workers still to come, each has one thread."""
     ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": {"CPU": number}} for number in cpus])
     assert on_ray._fair_threads(ray, workers) == threads

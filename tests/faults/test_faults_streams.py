@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 def words(world, name):
-    """The command line."""
+    """Return the command line."""
     return [str(word).format(model=world.classifier, rows=world.test) for word in COMMANDS[name]]
 
 

@@ -8,7 +8,7 @@ from fmcore.rows.batch import Batch, RowOrigin
 
 
 def rows(*features, labels=None):
-    """A Batch of rows of one feature list each, from lines 11, 12, ... of x."""
+    """Return a Batch of rows of one feature list each, from lines 11, 12, ... of x."""
     indptr = np.cumsum([0, *map(len, features)]).astype(np.int64)
     labels = np.zeros(len(features)) if labels is None else labels
     return Batch(

@@ -19,7 +19,7 @@ from fmcore.rows.batch import Batch, concatenate
 
 
 def labelled(labels):
-    """Rows without features."""
+    """Return rows without features."""
     return Batch(np.zeros(len(labels) + 1, np.int64), np.empty(0, np.int32), None, np.array(labels, np.float32))
 
 

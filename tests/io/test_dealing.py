@@ -33,13 +33,13 @@ def folder(tmp_path, monkeypatch):
 
 
 def numbered(path, rows, first=0, ending=b"\n"):
-    """A libsvm file whose rows have the labels first, first + 1, ...; its Source."""
+    """Write a libsvm file whose rows have the labels first, first + 1, ...; return its Source."""
     Path(path).write_bytes(b"".join(b"%d %d:1%b" % (first + n, n % 50, ending) for n in range(rows)))
     return find([path])[0]
 
 
 def labels(sources, options=AUTO):
-    """Labels of all rows, in order."""
+    """Return labels of all rows, in order."""
     return [int(label) for batch in read_batches(sources, options, Report()) for label in batch.labels]
 
 

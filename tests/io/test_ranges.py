@@ -61,13 +61,13 @@ def records(draw):
 
 
 def pieces(path, points, name):
-    """The ByteRanges of a file between these points."""
+    """Return the ByteRanges of a file between these points."""
     ends = [0, *sorted(points), path.stat().st_size]
     return [ByteRange(str(path), start=start, stop=stop, format=name) for start, stop in itertools.pairwise(ends)]
 
 
 def begun(source, starts):
-    """How many units begin in a ByteRange, of those that begin at these bytes of the file."""
+    """Return how many units begin in a ByteRange, of those that begin at these bytes of the file."""
     return sum(source.start <= at < source.stop for at in starts)
 
 
@@ -77,7 +77,7 @@ def opened(source):
 
 
 def rows(sources, name, report=None, **options):
-    """All that a reader gives of each row but its place."""
+    """Return everything that a reader gives of each row except its place."""
     found = []
     for batch in read_batches(sources, ReadOptions(format=name, **options), report or Report()):
         values = np.ones(len(batch.indices)) if batch.values is None else batch.values

@@ -27,7 +27,7 @@ def small_chunks(monkeypatch):
 
 
 def reading(names, **options):
-    """(batches, report) of everything that the names give."""
+    """Return (batches, report) of all sources that the names give."""
     report = Report()
     return list(read_batches(find(names), ReadOptions(**options), report)), report
 
@@ -277,7 +277,7 @@ def test_workers_keep_order_and_raise_in_order(threads):
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_nested_maps_share_their_workers(threads):
-    """What one map yields is the items of the next, with no more threads; an error passes through both in its place."""
+    """The results of one map are the items of the next, with no more threads; errors pass through both in place."""
     used, got = set(), []
 
     def seen(item):

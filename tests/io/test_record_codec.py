@@ -1,4 +1,4 @@
-"""The record codec against google protobuf: whatever the bytes, both say the same."""
+"""The record codec against google protobuf: whatever the bytes, both read alike."""
 
 import math
 
@@ -24,7 +24,7 @@ some = st.sampled_from
 
 
 def numbers(batch):
-    """Everything in a batch, comparable; NaN equals NaN."""
+    """Return everything in a batch, comparable; NaN equals NaN."""
     values = np.ones(len(batch.indices), np.float32) if batch.values is None else batch.values
     weights = np.ones(len(batch), np.float32) if batch.weights is None else batch.weights
     return (
@@ -38,7 +38,7 @@ def numbers(batch):
 
 
 def by_codec(payload):
-    """The row or the error of one record, as the decoder says it."""
+    """Return the row or the error of one record by the decoder."""
     try:
         return numbers(recordio.decode(frame(payload)).batch)
     except DataError as error:
@@ -46,7 +46,7 @@ def by_codec(payload):
 
 
 def by_google(payload):
-    """The same by google protobuf alone."""
+    """Return the same by google protobuf alone."""
     record = record_message.parse(payload)
     place = {"unit": "record", "number": 1, "offset": 0}
     if record is None:
@@ -66,7 +66,7 @@ def by_google(payload):
 
 
 def is_fast(payload):
-    """Whether the fast decoder takes the record."""
+    """Return whether the fast decoder accepts the record."""
     return _record.Rows(frame(payload), 1).fill() is None
 
 

@@ -49,7 +49,7 @@ GOLDEN_ROWS = [  # indices, values, label, weight, id
 
 
 def rows(batch):
-    """The batch's rows as tuples (indices, values, label, weight, id)."""
+    """Return the batch's rows as tuples (indices, values, label, weight, id)."""
     values = np.ones(len(batch.indices), np.float32) if batch.values is None else batch.values
     weights = np.ones(len(batch)) if batch.weights is None else batch.weights
     parts = [slice(*pair) for pair in itertools.pairwise(batch.indptr)]
@@ -66,7 +66,7 @@ def rows(batch):
 
 
 def read(data, size=recordio.CHUNK):
-    """Every row of a file."""
+    """Return every row of a file."""
     return [row for chunk in recordio.chunks(io.BytesIO(data), size) for row in rows(recordio.decode(chunk).batch)]
 
 

@@ -1,4 +1,4 @@
-"""The fast road of JSON requests against the slow one: what it takes reads alike, and it takes what clients send."""
+"""The fast path of JSON requests against the slow one: both read alike, and requests of clients take the fast one."""
 
 import json
 import random
@@ -66,13 +66,13 @@ PIECES = [
 
 
 def chunk(instances, form):
-    """The bytes of a request with these instances, given as text."""
+    """Return the bytes of a request with these instances, given as text."""
     text = '{"instances": [' + ", ".join(instances) + "]}" if form == "json" else "\n".join(instances)
     return text.encode()
 
 
 def same(data, form):
-    """Whether the fast road takes it; if so, it must read as the slow one, which must not find anything wrong."""
+    """Return whether the fast path accepts it; if so, the slow one must read it alike and find no error."""
     if _requests.parse(data, form == "jsonlines") is None:
         return False
     fast, slow = decode(data, form), _uncommon(data, form, "fail")

@@ -37,7 +37,7 @@ def read(path):
 
 @contextmanager
 def pipe(tmp_path, *writes):
-    """A named pipe that a thread feeds, write by write; a threading.Event among them is waited for."""
+    """Make a named pipe that a thread feeds, write by write; a threading.Event among them is waited for."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
 

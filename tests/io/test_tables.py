@@ -536,7 +536,7 @@ def test_parquet_needs_a_regular_and_sound_file(tmp_path):
 
 
 def judge(lines, numeric, categorical):
-    """Dense rows by scikit-learn: numeric columns, then one-hot; and the one-hot names."""
+    """Return dense rows by scikit-learn: numeric columns, then one-hot; and the one-hot names."""
     encoder = OneHotEncoder(sparse_output=False)
     one_hot = encoder.fit_transform([[line[p] for p in categorical] for line in lines])
     names = [f"{p}={value}" for p, values in zip(categorical, encoder.categories_, strict=True) for value in values]

@@ -21,7 +21,7 @@ F32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 def rows(decoded):
-    """Comparable rows: (label, weight, line, [(index, value)...])."""
+    """Return comparable rows: (label, weight, line, [(index, value)...])."""
     batch = decoded.batch
     values = np.ones(len(batch.indices)) if batch.values is None else batch.values
     weights = np.ones(len(batch)) if batch.weights is None else batch.weights
@@ -254,7 +254,7 @@ def test_numbers_that_are_hard_to_round_are_read_right(token):
 
 
 def judged(chunk, **options):
-    """scikit-learn's reading of the same bytes, features in the order of indices."""
+    """Return scikit-learn's reading of the same bytes, features in the order of indices."""
     matrix, labels = load_svmlight_file(io.BytesIO(chunk), dtype=np.float64, **options)
     matrix.sort_indices()
     return matrix, labels

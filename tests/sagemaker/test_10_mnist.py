@@ -1,4 +1,4 @@
-"""SageMaker's contract, section 10: the published result on MNIST, surpassed with the same hyperparameters."""
+"""SageMaker's contract, section 10: the published result on MNIST, exceeded with the same hyperparameters."""
 
 import importlib.util
 import os
@@ -28,7 +28,7 @@ PUBLISHED = {"accuracy": 0.9806, "f1": 0.907}
 
 
 def prepare():
-    """The script that makes the channels."""
+    """Return the script that makes the channels."""
     spec = importlib.util.spec_from_file_location("prepare", ROOT / "examples" / "mnist" / "prepare.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -37,7 +37,7 @@ def prepare():
 
 @pytest.fixture(scope="module")
 def data():
-    """The folder of the IDX files."""
+    """Return the folder of the IDX files."""
     if not DATA.is_dir():
         pytest.skip(f"{DATA} is not here (set FMKIT_DATA to the folder of data sets)")
     return DATA
@@ -45,7 +45,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def channels(data):
-    """The folder of both channels; 190 MB, so that it does not outlive the tests."""
+    """Provide the folder of both channels; 190 MB, removed after the tests."""
     with tempfile.TemporaryDirectory() as folder:
         prepare().main(data, folder)
         yield Path(folder)

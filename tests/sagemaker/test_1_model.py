@@ -27,7 +27,7 @@ ZEROS = {f"{group}_init_method": "constant" for group in ("bias", "linear", "fac
 
 @pytest.fixture(scope="module", params=TYPES)
 def trained(request, tmp_path_factory):
-    """(the command in its folder, predictor type, rows as pairs of label and dict, the model) after training."""
+    """Return (the command in its folder, predictor type, rows as pairs of label and dict, the trained model)."""
     fm, classes = Shell(tmp_path_factory.mktemp("model")), request.param == "binary_classifier"
     fm.write("train.svm", libsvm_rows(200, 1, classes=classes))
     path = fm.write("test.svm", libsvm_rows(100, 2, classes=classes))
@@ -44,7 +44,7 @@ def rows_of(text):
 
 
 def formula(model, row):
-    """y(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j, pair by pair; and what the pairs make of it."""
+    """Return y(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j, pair by pair; and the pairs' part of it."""
     w, v = model.linear.astype(float), model.factors.astype(float)
     pairs = sum(float(v[i] @ v[j]) * row[i] * row[j] for i, j in itertools.combinations(row, 2))
     return float(model.bias[0]) + sum(w[i] * x for i, x in row.items()) + pairs, pairs

@@ -65,7 +65,7 @@ GROUPS = ("bias", "linear", "factors")
 
 @pytest.fixture
 def train(fm):
-    """A function that trains on the same few rows: (hyperparameters of the model, what the command said)."""
+    """Return a function that trains on the same few rows: (hyperparameters of the model, the command's output)."""
     fm.write("train.svm", libsvm_rows(30, 1, classes=False))
 
     def train(*options, file=None, code=0):

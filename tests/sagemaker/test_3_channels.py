@@ -29,7 +29,7 @@ with open(sys.argv[1], "wb", 0) as pipe:
 
 @pytest.fixture(scope="module")
 def made_once(world, tmp_path_factory):
-    """Name -> bytes of the files of a job: x.rec to train on, whose records have shapes, and y.rec to test on."""
+    """Return name -> bytes of a job's files: x.rec to train on, whose records have shapes, and y.rec to test on."""
     fm = Shell(tmp_path_factory.mktemp("channels"))
     fm("convert", world.train, "-o", "x.rec")
     fm("convert", world.test, "-o", "y.rec")
@@ -38,7 +38,7 @@ def made_once(world, tmp_path_factory):
 
 @pytest.fixture
 def rows(fm, made_once):
-    """The command in the folder of a job."""
+    """Return the command in the folder of a job."""
     for name, content in made_once.items():
         fm.write(name, content)
     return fm
@@ -46,7 +46,7 @@ def rows(fm, made_once):
 
 @contextmanager
 def fed(fm, script):
-    """Another process that feeds the pipes by a shell script, and is ended where it has not ended by itself."""
+    """Start another process that feeds the pipes by a shell script, killed where it has not ended by itself."""
     feeder = subprocess.Popen(["sh", "-c", script], cwd=fm.folder, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         yield feeder
@@ -57,12 +57,12 @@ def fed(fm, script):
 
 
 def trained(fm, *options, epochs=3, name="piped.fm", **run):
-    """What `fm train` in pipe mode says."""
+    """Return the output of `fm train` in pipe mode."""
     return fm("train", *PIPES, *CLASSIFIER, "--epochs", epochs, "-o", name, "--pipe-timeout", 20, *options, **run).err
 
 
 def in_file_mode(fm, *data, epochs=3):
-    """The bytes of the model that file mode gives."""
+    """Return the bytes of the model that file mode gives."""
     fm("train", *data, *CLASSIFIER, "--epochs", epochs, "-o", "whole.fm", "-q")
     return fm.read("whole.fm")
 

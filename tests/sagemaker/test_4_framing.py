@@ -14,13 +14,13 @@ GOOD = frame(sparse([0], [2], 5) + label(0))
 
 
 def convert(fm, data, **expected):
-    """What `fm convert` makes of recordIO bytes."""
+    """Return the output of `fm convert` for recordIO bytes."""
     fm.write("rows.rec", data)
     return fm("convert", "rows.rec", "-o", "-", "--to", "libsvm", "--format", "recordio", "-q", **expected)
 
 
 def padded(size):
-    """ROW with an id of that many letters in front, so that the magic in it stands at any alignment."""
+    """Return ROW with an id of that many letters in front, so that its magic has any alignment."""
     return field(3, b"x" * size) + ROW
 
 

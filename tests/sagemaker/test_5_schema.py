@@ -43,7 +43,7 @@ SCHEMA = {  # message -> {field: (number, type, whether repeated, whether packed
 
 
 def fields(file):
-    """A FileDescriptorProto in the form of SCHEMA."""
+    """Return a FileDescriptorProto in the form of SCHEMA."""
     found = {}
     for message in file.message_type:
         found[message.name] = _fields(message)
@@ -80,7 +80,7 @@ def test_the_record_schema_is_that_of_the_sdk(record_sdk):
 
 # ------------------------------------------------------------------------------------------------------ what is read
 def record(values=(), keys=(), shape=(), *, kind="float32", label=1, label_kind="float32", **more):
-    """A framed Record, made by google protobuf. more: uid, metadata, configuration, weight."""
+    """Return a framed Record, made by google protobuf. more: uid, metadata, configuration, weight."""
     made = Record()
     tensor = getattr(made.features["values"], f"{kind}_tensor")
     tensor.values.extend(values)
@@ -97,7 +97,7 @@ def record(values=(), keys=(), shape=(), *, kind="float32", label=1, label_kind=
 
 
 def text(fm, data, **expected):
-    """The records as libsvm text."""
+    """Return the records as libsvm text."""
     return fm("convert", "-", "-o", "-", "--to", "libsvm", "-q", "--format", "recordio", stdin=data, **expected)
 
 

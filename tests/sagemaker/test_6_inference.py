@@ -26,7 +26,7 @@ MIXED_ROWS = "0 0:1.5 1:16\n" * 3 + "0 6:1 18:1\n" + "0 0:1 1:16\n" + "0\n" + "0
 
 @pytest.fixture(scope="module", params=["predict", "http"])
 def endpoint(request, world, tmp_path_factory):
-    """A function (predictor type, body, content type, accept) -> bytes of the answer, by both roads."""
+    """Return a function (predictor type, body, content type, accept) -> bytes of the answer, in both ways."""
     fm = Shell(tmp_path_factory.mktemp("endpoint"))
     models = {"binary_classifier": world.classifier, "regressor": world.regressor}
 
@@ -53,7 +53,7 @@ def endpoint(request, world, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(world, tmp_path_factory):
-    """The scores of MIXED_ROWS as text rows, by predictor type."""
+    """Return the scores of MIXED_ROWS as text rows, by predictor type."""
     fm = Shell(tmp_path_factory.mktemp("expected"))
     return {
         kind: [np.float32(line) for line in fm("predict", model, stdin=MIXED_ROWS).out.split()]
@@ -68,7 +68,7 @@ def body_of(instances, content_type):
 
 
 def answers(kind, scores):
-    """What the documents show, as parsed JSON; the score has the digits of its float32."""
+    """Return the documented answers, as parsed JSON; the score has the digits of its float32."""
     rows = [{"score": float(str(score))} for score in scores]
     if kind == "binary_classifier":
         rows = [{**row, "predicted_label": int(row["score"] >= 0.5)} for row in rows]
@@ -76,7 +76,7 @@ def answers(kind, scores):
 
 
 def read(body, content_type):
-    """The rows of an answer, by what is not ours."""
+    """Return the rows of an answer, read by other libraries."""
     if content_type == JSON:
         document = json.loads(body)
         assert list(document) == ["predictions"]
@@ -125,7 +125,7 @@ def test_record_requests_with_and_without_labels_are_answered(endpoint, expected
 
 
 def dense_records(rows):
-    """Records as the official library writes them: dense values of 20 features, and nothing else."""
+    """Return records as the official library writes them: dense values of 20 features, and nothing else."""
     out = []
     for row in rows:
         record = record_class()()

@@ -29,7 +29,7 @@ TRAIN, BATCHES, SIZE, INTERVAL = 150, 16, 10, 3  # rows; mini-batches in blocks 
 
 
 def expressions(name, kind):
-    """The expressions of the contract for one metric, as a metric definition holds them."""
+    """Return the expressions of the contract for one metric, as a metric definition holds them."""
     name = re.escape(name)
     return {
         "test": rf"#quality_metric: host=\S+, test {name} <{kind}>=(\S+)",
@@ -43,7 +43,7 @@ THROUGHPUT = r"#throughput_metric: host=\S+, train throughput=(\S+) records/seco
 
 
 def judged(name, labels, scores, weights=None):
-    """What scikit-learn makes of raw scores."""
+    """Return scikit-learn's metrics of raw scores."""
     labels, scores = np.float64(labels), np.float64(scores)
     said = {
         "rmse": lambda: judge.mean_squared_error(labels, scores, sample_weight=weights) ** 0.5,
@@ -59,7 +59,7 @@ def judged(name, labels, scores, weights=None):
 
 
 class Spied(SageMakerLog):
-    """The log, and for each epoch the rows that it was told of, in the order of training."""
+    """The log, and for each epoch the rows that it was called with, in the order of training."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -73,13 +73,13 @@ class Spied(SageMakerLog):
             self.seen.setdefault(epoch, []).append((block.batch.labels[rows], scores[rows], weights[rows]))
 
     def until(self, epoch, batch):
-        """Labels, scores and weights of an epoch's rows, up to the end of a mini-batch."""
+        """Return labels, scores and weights of an epoch's rows, up to the end of a mini-batch."""
         return [np.concatenate(arrays) for arrays in zip(*self.seen[epoch][: batch + 1], strict=True)]
 
 
 @pytest.fixture(params=KINDS)
 def logged(request, monkeypatch, capsys):
-    """A training of two epochs over three blocks: its predictor type, the log, the model and the lines."""
+    """Train two epochs over three blocks; return its predictor type, the log, the model and the lines."""
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 64)
     classes = request.param == "binary_classifier"
     rows, test = (random_rows(n, seed=n, classes=classes, weights=True) for n in (TRAIN, 40))
@@ -95,7 +95,7 @@ def logged(request, monkeypatch, capsys):
 
 
 def found(lines, expression):
-    """Numbers that an expression finds in the lines."""
+    """Return the numbers that an expression finds in the lines."""
     return [float(match[1]) for line in lines if (match := re.search(expression, line))]
 
 
@@ -152,7 +152,7 @@ def test_all_log_lines_have_the_documented_order_and_punctuation(logged):
 
 
 def check_metrics(epochs, times, *, epochs_done):
-    """The lines that are JSON."""
+    """Check the lines that are JSON."""
     first, second = (json.loads(line.removeprefix("#metrics ")) for line in (epochs, times))
     assert list(first) == ["StartTime", "EndTime", "Dimensions", "Metrics"]
     assert re.fullmatch(r"algo-\d", first["Dimensions"].pop("Host"))
@@ -184,7 +184,7 @@ def test_log_intervals_span_blocks_and_rows_of_weight_0_do_not_count(monkeypatch
 
 # ----------------------------------------------------------------------------------------------- on the command line
 def kinds_of(said):
-    """What the lines are about, each run of the same once."""
+    """Return the subjects of the lines, each run of the same once."""
     words = {
         PREFIX + r"#quality_metric: host=algo-1, epoch=\d+, batch=": "batch",
         PREFIX + r"#quality_metric: host=algo-1, epoch=\d+, train": "epoch",

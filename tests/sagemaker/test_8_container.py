@@ -25,7 +25,7 @@ RECORDIO = "application/x-recordio-protobuf"
 
 @pytest.fixture
 def job(tmp_path):
-    """A job whose rows are there in File mode."""
+    """Return a job with its rows in File mode."""
     job = ContainerJob(tmp_path)
     job.write("input/data/train/rows.svm", CLASSES)
     return job
@@ -33,7 +33,7 @@ def job(tmp_path):
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """The rows of `job` as recordIO-protobuf."""
+    """Return the rows of `job` as recordIO-protobuf."""
     folder = tmp_path_factory.mktemp("records")
     (folder / "rows.svm").write_text(CLASSES)
     api.convert(api.Data([folder / "rows.svm"]), folder / "rows.pbr", to="recordio", feature_dim=FEATURES)
@@ -165,7 +165,7 @@ def test_the_console_scripts_train_and_serve_run(job, name):
 
 # -------------------------------------------------------------------------------------------------- how it fails
 def strings(**changes):
-    """hyperparameters.json: the basics with changes; what is changed to None is left out."""
+    """Return hyperparameters.json: the basics with changes; names changed to None are left out."""
     return {name: str(value) for name, value in {**BASICS, **changes}.items() if value is not None}
 
 

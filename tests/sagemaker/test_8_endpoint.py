@@ -18,7 +18,7 @@ GOLDEN, MODEL = ROOT / "tests/golden", "sparse-classifier"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A tree after its training job."""
+    """Return a tree after its training job."""
     job = ContainerJob(tmp_path_factory.mktemp("trained"))
     job.write("input/data/train/rows.svm", CLASSES)
     job.train()
@@ -52,7 +52,7 @@ class Endpoint:
         assert stopped(self.process)[0] == 0
 
     def ask(self, path, body=None, kind="application/json"):
-        """(status, body) of the answer."""
+        """Return (status, body) of the answer."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, {"Content-Type": kind})
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.read()

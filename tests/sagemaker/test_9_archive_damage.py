@@ -1,4 +1,4 @@
-"""SageMaker's contract, section 9: archives that are cut, changed or hostile; each is refused, whatever it says."""
+"""SageMaker's contract, section 9: archives that are cut, changed or hostile are all refused."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""The official SageMaker SDK as judge: what it writes is trained on, what is written here it reads."""
+"""The official SageMaker SDK as judge: its output is trained on, and it reads our output."""
 
 import json
 
@@ -14,14 +14,14 @@ TRAIN = ("--predictor-type", "binary_classifier", "--epochs", 2, "--quiet")
 
 
 def trained(fm, name, *options):
-    """The bytes of the model that is trained on a file or folder."""
+    """Return the bytes of the model that is trained on a file or folder."""
     fm("train", name, "-o", "model.fm", *TRAIN, *options)
     return fm.read("model.fm")
 
 
 @pytest.fixture
 def expected(fm):
-    """The model of the rows as libsvm text."""
+    """Return the model of the rows as libsvm text."""
     fm.write("rows.svm", libsvm(DENSE / 4, LABELS))
     return trained(fm, "rows.svm")
 

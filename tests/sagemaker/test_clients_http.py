@@ -13,7 +13,7 @@ READY = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 @pytest.fixture(scope="module")
 def endpoints(models):
-    """The port of a server of each model, by predictor type."""
+    """Return the port of a server of each model, by predictor type."""
     pytest.importorskip("uvicorn", reason="fm serve needs the extra `serve`")
     fm, running, ports = Shell(models), [], {}
     try:

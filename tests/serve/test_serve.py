@@ -1,4 +1,4 @@
-"""`fm serve` as clients meet it: what it answers to right and wrong requests, and to many at once."""
+"""`fm serve` from a client's view: answers to right and wrong requests, and to many at once."""
 
 import http.client
 import json

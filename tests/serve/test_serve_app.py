@@ -1,4 +1,4 @@
-"""The ASGI application by itself: what depends on how long an answer takes."""
+"""The ASGI application by itself: behaviour that depends on how long an answer takes."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ class Slow:
 
 @contextmanager
 def slow():
-    """One that is released at the end, whatever happens."""
+    """Return a Slow scorer that is released at the end, whatever happens."""
     scorer = Slow()
     try:
         yield scorer

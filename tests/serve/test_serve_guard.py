@@ -1,4 +1,4 @@
-"""The limits of a server's connections and memory, where it depends on how long an answer takes or on many at once."""
+"""The limits of a server's connections and memory, where they depend on slow answers or many requests at once."""
 
 import asyncio
 import resource
@@ -21,7 +21,7 @@ PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Slow:
-    """A scorer that answers large bodies when it is released, with as many bytes as it is told."""
+    """A scorer that answers large bodies when it is released, with a given number of bytes."""
 
     def __init__(self, size=10):
         self.released, self.running, self.most, self.size = Event(), [], 0, size
@@ -37,7 +37,7 @@ class Slow:
 
 @asynccontextmanager
 async def guarded(scorer, **settings):
-    """The port of a server in this process, and what it holds."""
+    """Provide the port of a server in this process, and its state."""
     settings = Settings(**settings)
     config = Config(
         application(scorer, settings),
@@ -63,7 +63,7 @@ async def guarded(scorer, **settings):
 
 
 async def sent(port, *parts):
-    """The streams of a connection to which these bytes were sent."""
+    """Return the streams of a connection to which these bytes were sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"".join(parts))
     await writer.drain()
@@ -71,7 +71,7 @@ async def sent(port, *parts):
 
 
 async def whole(port, *parts):
-    """All that is answered until the connection ends."""
+    """Return all answers until the connection ends."""
     reader, writer = await sent(port, *parts)
     try:
         return await asyncio.wait_for(reader.read(), 20)
@@ -80,12 +80,12 @@ async def whole(port, *parts):
 
 
 def last(request):
-    """The request as the last one of its connection."""
+    """Return the request as the last one of its connection."""
     return request.replace(b"Host: x", b"Host: x\r\nConnection: close")
 
 
 async def until(condition):
-    """Go on once it holds."""
+    """Wait until the condition holds."""
     while not condition():  # noqa: ASYNC110 - what is waited for sets no event
         await asyncio.sleep(0.01)
 

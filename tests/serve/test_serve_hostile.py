@@ -1,4 +1,4 @@
-"""`fm serve` under requests that nobody means well: each costs what is bounded, and others are answered meanwhile."""
+"""`fm serve` under hostile requests: the cost of each is bounded, and others are answered meanwhile."""
 
 import resource
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ CONNECTIONS, PAYLOAD, TIMEOUT = 40, 1 << 20, 1
 
 @pytest.fixture(scope="module")
 def server(world, tmp_path_factory):
-    """A server that must have had nothing to say when it is stopped."""
+    """Provide a server that must not have printed anything when it is stopped."""
     fm = Shell(tmp_path_factory.mktemp("hostile"))
     with serving(
         fm, world.classifier, "--max-payload", PAYLOAD, "--timeout", TIMEOUT, "--max-connections", CONNECTIONS
@@ -35,7 +35,7 @@ def server(world, tmp_path_factory):
 
 
 def answers(client):
-    """All that comes until the connection ends."""
+    """Return all bytes received until the connection ends."""
     found = b""
     with client, suppress(ConnectionError):
         while piece := client.recv(1 << 16):
@@ -44,7 +44,7 @@ def answers(client):
 
 
 def flood(client, piece, most):
-    """Send a piece again and again; the bytes sent until the other side had enough."""
+    """Send a piece again and again; return the bytes sent until the other side closed."""
     sent = 0
     with suppress(ConnectionError):
         while sent < most:
@@ -56,7 +56,7 @@ def flood(client, piece, most):
 # ------------------------------------------------------------------------------------------------ heads and framing
 @pytest.mark.parametrize("parts", [[b"GET /ping HT"], [PING[:-2]], [HEAD[:60]], [PING, b"GET"]])
 def test_a_head_without_end_gets_408(server, parts):
-    """After some requests as well as at first."""
+    """Both as the first request and after others."""
     found = answers(server.raw(b"".join(parts)))
     assert found.count(b"HTTP/1.1 200") == len(parts) - 1
     assert b"HTTP/1.1 408 " in found
@@ -82,7 +82,7 @@ def test_a_client_that_sends_nothing_is_disconnected(server):
     ],
 )
 def test_heads_and_trailers_without_end_are_cut_off(server, begin, piece):
-    """Its client sends until the connection is closed, which must be long before it has sent 50 MB."""
+    """The client sends until the connection is closed, long before it has sent 50 MB."""
     with server.raw(begin) as client:
         assert flood(client, piece * 8, 50 << 20) < 50 << 20
     assert server.post(GOOD).status == 200
@@ -246,7 +246,7 @@ def test_silent_connections_are_closed_for_new_ones(server):
 
 @needs_proc
 def test_a_thousand_hostile_connections_and_good_ones_beside_them(server):
-    """None of the good ones goes without an answer, and the worker is not much larger afterwards."""
+    """Each good one is answered, and the worker is not much larger afterwards."""
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4096:
         pytest.skip("a process may not open as many files")
     worker = server.workers()[0]
@@ -284,5 +284,5 @@ def test_a_thousand_hostile_connections_and_good_ones_beside_them(server):
 
 
 def resident(process):
-    """Bytes of memory that a process holds."""
+    """Return the bytes of resident memory of a process."""
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()

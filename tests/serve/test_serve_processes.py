@@ -1,4 +1,4 @@
-"""`fm serve` as its operators meet it: starting, stopping, workers that die, models that are replaced."""
+"""`fm serve` from an operator's view: starting, stopping, workers that die, models that are replaced."""
 
 import os
 import re
@@ -131,7 +131,7 @@ def test_workers_share_one_map_of_the_model(fm):
 
 
 def mapped(pid, name):
-    """Bytes by kind that a process has of a mapped file: Rss, Pss, Private_Dirty, ..."""
+    """Return the bytes by kind that a process has of a mapped file: Rss, Pss, Private_Dirty, ..."""
     found, inside = {}, False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):

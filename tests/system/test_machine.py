@@ -1,4 +1,4 @@
-"""What the machine has to give: memory and processors, with containers' limits; sizes as people write them."""
+"""The machine's resources: memory and processors, with containers' limits; sizes as people write them."""
 
 import os
 import platform

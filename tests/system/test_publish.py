@@ -23,7 +23,7 @@ def target(tmp_path):
 
 
 def left(path):
-    """Names in the folder and the content of the file."""
+    """Return the names in the folder and the content of the file."""
     return sorted(p.name for p in path.parent.iterdir()), path.read_bytes()
 
 
@@ -39,7 +39,7 @@ def write_and_raise(path, error):
 
 
 def failing_file(monkeypatch, error):
-    """Let every file fail so when it is opened."""
+    """Make every file raise the error when it is opened."""
 
     class Failing(publish._File):
         def __init__(self, file, mode, shown):
@@ -78,7 +78,7 @@ def test_a_new_file_that_fails_never_appears(tmp_path):
 
 
 def writer(target):
-    """A process that has begun to write to the target, and ends when a line comes."""
+    """Start a process that begins to write to the target, and ends when a line comes."""
     code = (
         "import sys\nfrom fmcore.system import publish\nwith publish.whole(sys.argv[1]) as handle:\n"
         "    handle.write(b'its own'); handle.flush(); print('ready', flush=True); input()"
@@ -91,7 +91,7 @@ def writer(target):
 
 
 def remains(target):
-    """Names in its folder that no reader of the folder sees."""
+    """Return names in the target's folder that readers of the folder ignore."""
     return {path.name for path in target.parent.iterdir() if path.name.startswith(".")}
 
 

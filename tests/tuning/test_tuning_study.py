@@ -1,4 +1,4 @@
-"""Studies, with optuna as itself: places, what counts, runs that ended, files that are none, and shared rows."""
+"""Studies, with optuna itself: places, trials that count, runs that ended, other files, and shared rows."""
 
 import sqlite3
 
@@ -26,7 +26,7 @@ def opened(path, space=None, settings=SETTINGS, **options):
 
 
 def search(study, value=lambda values: values["factors_lr"]):
-    """Ask and tell to the end; the values tried."""
+    """Ask and tell to the end; return the values tried."""
     seen = []
     while (trial := study.ask()) is not None:
         seen.append(trial.values)

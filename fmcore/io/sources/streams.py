@@ -63,7 +63,7 @@ class ByteStream(io.BufferedIOBase):
         return data or (self._pull(size) if size else b"")
 
     def read(self, size=-1):
-        """Return as many bytes as size says, or all to the end; fewer at the end alone."""
+        """Return `size` bytes, or all to the end; fewer only at the end."""
         if size is None or size < 0:
             return b"".join(iter(self.read1, b""))
         parts = []

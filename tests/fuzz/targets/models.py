@@ -1,4 +1,4 @@
-"""Model files, as they come and with their checksums made right again; files of hyperparameters."""
+"""Model files, as they are and with their checksums corrected; files of hyperparameters."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from fmcore.model.header import ALIGNMENT, KEY, METADATA, TensorEntry
 
 
 def model(data):
-    """A file is refused, or is a model that is the same once written and read again."""
+    """Check that a file is refused, or gives a model that is the same once written and read again."""
     _load(data)
     signed = _signed(data)
     if signed is not None:
@@ -26,7 +26,7 @@ def model(data):
 
 
 def hyperparameters(data):
-    """A file is refused, or gives values that a run can be made of or that are refused together."""
+    """Check that a file is refused, or gives values that are valid together or refused together."""
     read, error = outcome((DataError, UsageError), hyperfile.read_file, written("hyperparameters.json", data))
     if error is not None:
         return
@@ -58,7 +58,7 @@ def _load(data):
 
 
 def _signed(data):
-    """The file with right checksums; None where nothing can be made of its header."""
+    """Return the file with right checksums; None where its header cannot be used."""
     text = data[8:].decode("latin-1")
     try:
         header, end = json.JSONDecoder().raw_decode(text)

@@ -31,7 +31,7 @@ class Trickle(io.BytesIO):
 
 
 def csv(data):
-    """The first byte chooses the options, the rest is the file."""
+    """Check a file; the first byte chooses the options."""
     form, table, more = OPTIONS[data[0] % len(OPTIONS) if data else 0]
     batches, _, error = _read(data[1:], form, ReadOptions(table=table, **more))
     skipping = ReadOptions(table=table, on_error="skip", **more)
@@ -51,7 +51,7 @@ def csv(data):
 
 
 def vocabulary(data):
-    """A vocabulary that is read is written again in the same words."""
+    """Check that a vocabulary that was read is written again alike."""
     path = written("vocabulary.tsv", data)
     found, error = outcome(DataError, Vocabulary.read, path)
     if error is None:
@@ -62,7 +62,7 @@ def vocabulary(data):
 
 
 def _read(data, form, options, stream=io.BytesIO):
-    """(batches, report, the error that ends them or None)."""
+    """Return (batches, report, the error that ends them or None)."""
     report = Report()
     encoder = Vocabulary() if options.table.vocabulary else open_encoder(options.table)
     batches = tables.read(Source("a.csv"), stream(data), options, report, form, encoder=encoder)
