@@ -111,8 +111,8 @@ def test_a_model_beyond_the_limit(fm, world):
             f"of memory, more than the {allowed}; {ADVICE}give more with --memory-limit"
         )
         assert old.unharmed()
-    told = fm("train", world.train, *options, "--memory-limit", "90M", "--epochs", 1).err
-    assert "in memory; mini-batches of 16; model of 18.0 MB, 90.0 MB while it trains; " in told
+    said = fm("train", world.train, *options, "--memory-limit", "90M", "--epochs", 1).err
+    assert "in memory; mini-batches of 16; model of 18.0 MB, 90.0 MB while it trains; " in said
 
 
 def test_rows_that_do_not_fit_beside_the_model_are_streamed(fm, world):

@@ -73,7 +73,7 @@ def ended(process, code, *, said=b""):
 def training(fm, *arguments, lines=3):
     """Start a training that would not end by itself; return the process, and its output until an epoch was done.
 
-    Rows that are streamed are read in each epoch, as the folder that would keep them is not there.
+    Rows that are streamed are read in each epoch, as the folder for their spill file does not exist.
     """
     process = fm.start("train", *arguments, *FOREVER, stdin=subprocess.DEVNULL, env=interruptible(TMPDIR="/no/folder"))
     said = b"".join(process.stderr.readline() for _ in range(lines))

@@ -206,7 +206,7 @@ def test_sources_that_can_be_read_once_are_refused(how, monkeypatch):
             how([numbered("a.svm", 3), *find([name])], AUTO, 3)
 
 
-@pytest.mark.parametrize("how", [lambda *told: deal(*told).parts, in_order])
+@pytest.mark.parametrize("how", [lambda *arguments: deal(*arguments).parts, in_order])
 def test_no_sources_give_each_worker_an_empty_list(how):
     assert how([numbered("a.svm", 0)], AUTO, 2) == [[], []]
     assert how([numbered("a.svm", 0), numbered("b.svm", 0)], AUTO, 1) == [[]]

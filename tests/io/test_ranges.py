@@ -209,11 +209,11 @@ def test_errors_name_the_range_and_count_from_its_start(tmp_path):
 def test_an_empty_range_gives_no_rows_and_no_error(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"0 1:1 2:1 3:1\n")
-    found, report, told = pieces(path, [3, 3, 9], "libsvm"), Report(), []
-    batches = list(read_batches(found, ReadOptions(), report, on_bytes=lambda *place: told.append(place)))
+    found, report, progress = pieces(path, [3, 3, 9], "libsvm"), Report(), []
+    batches = list(read_batches(found, ReadOptions(), report, on_bytes=lambda *place: progress.append(place)))
     assert [len(batch) for batch in batches] == [1]
     assert list(report.units.values()) == [1, 0, 0, 0]
-    assert told[-1] == (14, 14)
+    assert progress[-1] == (14, 14)
     assert rows(found[1:], "auto") == []
 
 
@@ -258,7 +258,7 @@ def test_the_search_for_a_record_ends_at_the_longest_unit(monkeypatch, tmp_path)
 
 
 def test_a_payload_that_holds_records_is_refused_not_misread(tmp_path):
-    """Whole frames within a frame cannot be told from others; the range before is cut off then."""
+    """Whole frames within a frame cannot be distinguished from others; the range before is cut off then."""
     path = tmp_path / "x"
     inner = frame(sparse([1], [1.0], 9)) * 10
     path.write_bytes(frame(inner) + frame(sparse([2], [1.0], 9)) * 10)

@@ -342,7 +342,7 @@ def test_a_ragged_row_that_is_not_utf8_is_named(capfd):
         "t.csv, row 3: 1 fields, expected 2 as in the first line",
     ]
     assert failure(b"a,b\n\xff,3,4\n") == "t.csv, row 1: 3 fields, expected 2 as in the first line"
-    assert capfd.readouterr().err == ""  # where pyarrow complains of what its callback could not be told
+    assert capfd.readouterr().err == ""  # where pyarrow reports an argument that it could not pass to its callback
 
 
 @given(

@@ -91,7 +91,7 @@ def test_a_manifest_of_the_sdk_is_a_channel(rows):
 
 # ----------------------------------------------------------------------------------------------------- pipe mode
 SAME_EACH_TIME = {
-    "pipes that are there": "mkfifo train_0 train_1 train_2; for n in 0 1 2; do cat x.rec > train_$n; done",
+    "pipes that exist already": "mkfifo train_0 train_1 train_2; for n in 0 1 2; do cat x.rec > train_$n; done",
     "pipes that come later": "for n in 0 1 2; do sleep 0.2; mkfifo train_$n; sleep 0.2; cat x.rec > train_$n; done",
     "gzip": "mkfifo train_0 train_1 train_2; gzip -c x.rec > train_0; cat x.rec > train_1; "
     "(head -c 999 x.rec | gzip -c; tail -c +1000 x.rec | gzip -c) > train_2",

@@ -112,9 +112,9 @@ def test_an_endpoint_without_a_model_is_refused(tmp_path, files, code, sentence)
 
 
 def test_endpoint_settings_come_from_the_environment():
-    told = settings({})
-    assert (told.host, told.port, told.timeout, told.max_payload) == ("0.0.0.0", 8080, 60, 6 << 20)
-    told = settings(
+    taken = settings({})
+    assert (taken.host, taken.port, taken.timeout, taken.max_payload) == ("0.0.0.0", 8080, 60, 6 << 20)
+    taken = settings(
         {
             "SAGEMAKER_BIND_TO_PORT": "81",
             "MODEL_SERVER_WORKERS": "3",
@@ -122,7 +122,7 @@ def test_endpoint_settings_come_from_the_environment():
             "SAGEMAKER_MAX_PAYLOAD_IN_MB": "20",
         }
     )
-    assert (told.port, told.workers, told.timeout, told.max_payload) == (81, 3, 9, 20 << 20)
+    assert (taken.port, taken.workers, taken.timeout, taken.max_payload) == (81, 3, 9, 20 << 20)
     assert settings({"SAGEMAKER_MODEL_SERVER_WORKERS": "2", "MODEL_SERVER_WORKERS": "3"}).workers == 2
     assert settings({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}).max_payload == 1 << 30
 

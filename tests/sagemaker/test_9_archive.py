@@ -173,7 +173,7 @@ def test_a_missing_or_contradictory_predictor_type_is_refused(path):
 
 
 def test_hyperparameters_of_an_archive_that_are_invalid_here_are_left_out(path):
-    told = {
+    stated = {
         "epochs": "-3",
         "eps": float("nan"),
         "bias_init_value": 3,
@@ -184,7 +184,9 @@ def test_hyperparameters_of_an_archive_that_are_invalid_here_are_left_out(path):
         "no_such": 1,
         "seed": [1],
     }
-    h = loaded(path, zipped({"params": PARAMS, "meta.json": json.dumps({"training_parameters": told})})).hyperparameters
+    h = loaded(
+        path, zipped({"params": PARAMS, "meta.json": json.dumps({"training_parameters": stated})})
+    ).hyperparameters
     assert (h.init("factors"), h.seed, h.clip_gradient) == (("uniform", 0.5), 0, None)
     meta = json.dumps({"training_parameters": {"feature_dim": "5"}})
     assert refused(path, zipped({"params": PARAMS, "meta.json": meta})) == (

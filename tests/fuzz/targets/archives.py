@@ -25,8 +25,8 @@ def params(data):
 
 def meta(data):
     """Check symbol and meta in an otherwise sound archive, a NUL between the two."""
-    symbol, _, told = data.partition(b"\0")
-    _load(zipped({"params": PARAMS, "symbol.json": symbol, "meta.json": told}, 0))
+    symbol, _, meta_json = data.partition(b"\0")
+    _load(zipped({"params": PARAMS, "symbol.json": symbol, "meta.json": meta_json}, 0))
 
 
 def _load(data):

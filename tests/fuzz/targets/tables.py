@@ -43,11 +43,11 @@ def csv(data):
         assert rows_of(kept) == rows_of(batches)
     else:
         assert refused is not None or skipped.errors
-    slow, told, late = _read(Trickle(data[1:]).getvalue(), form, skipping, Trickle)
+    slow, slow_report, late = _read(Trickle(data[1:]).getvalue(), form, skipping, Trickle)
     assert (late and str(late)) == (refused and str(refused))
     assert rows_of(slow) == rows_of(kept)
     assert [numbers_of(b).tolist() for b in slow] == [numbers_of(b).tolist() for b in kept]
-    assert [str(bad) for bad in told.errors] == [str(bad) for bad in skipped.errors]
+    assert [str(bad) for bad in slow_report.errors] == [str(bad) for bad in skipped.errors]
 
 
 def vocabulary(data):
