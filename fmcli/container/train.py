@@ -22,7 +22,7 @@ from fmcore.system.threads import default_threads
 @click.command("train", context_settings={"help_option_names": ["-h", "--help"]})
 @root_option
 def command(root):
-    """Train as a job of Amazon SageMaker does; `docker run IMAGE train` is its way to call this.
+    """Train as a job of Amazon SageMaker, which calls this by `docker run IMAGE train`.
 
     \b
     input/config/   hyperparameters.json, inputdataconfig.json, resourceconfig.json

@@ -156,7 +156,7 @@ def test_parquet_from_a_pipe_or_compressed_file_is_refused(files):
         reading(["pipe"])
     writer.join()
     (files / "x.parquet.gz").write_bytes(gzip.compress(b"PAR1"))
-    with pytest.raises(DataError, match=r"^x.parquet.gz: Parquet is read from its end"):
+    with pytest.raises(DataError, match=r"^x.parquet.gz: Parquet can only be read from an uncompressed regular file"):
         reading(["x.parquet.gz"])
 
 

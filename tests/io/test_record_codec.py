@@ -67,7 +67,7 @@ def by_google(payload):
 
 def is_fast(payload):
     """Return whether the fast decoder accepts the record."""
-    return _record.Rows(frame(payload), 1).fill() is None
+    return _record.RecordDecoder(frame(payload), 1).fill() is None
 
 
 @st.composite

@@ -20,7 +20,7 @@ LARGE = HEAD % (SMALL + 1) + b" " * (SMALL + 1)
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-class Slow:
+class SizedSlowScorer:
     """A scorer that answers large bodies when it is released, with a given number of bytes."""
 
     def __init__(self, size=10):
@@ -92,7 +92,7 @@ async def until(condition):
 
 def test_a_new_connection_is_refused_where_all_others_wait_for_the_server():
     async def scenario():
-        scorer = Slow()
+        scorer = SizedSlowScorer()
         async with guarded(scorer, connections=3) as (port, _):
             busy = [await sent(port, LARGE) for _ in range(3)]
             await until(lambda: len(scorer.running) == 3)
@@ -121,7 +121,7 @@ def test_threads_of_requests_given_up_keep_their_places():
             scorer.released.set()
             return found, running, pinged
 
-    scorer = Slow()
+    scorer = SizedSlowScorer()
     found, running, pinged = asyncio.run(scenario(scorer))
     assert {answer[:13] for answer in found} == {b"HTTP/1.1 504 "}
     assert (running, scorer.most) == (LARGE_AT_ONCE, LARGE_AT_ONCE)
@@ -143,7 +143,7 @@ def test_bodies_beyond_the_byte_budget_are_refused_until_bytes_are_free(monkeypa
             again = await whole(port, last(LARGE))
             return refused, small, first, again
 
-    refused, small, first, again = asyncio.run(scenario(Slow()))
+    refused, small, first, again = asyncio.run(scenario(SizedSlowScorer()))
     assert refused.startswith(b"HTTP/1.1 503 ")
     assert refused.endswith(b"other requests use all the memory set aside for requests; try again")
     assert small.startswith(b"HTTP/1.1 200 ")
@@ -155,7 +155,7 @@ def test_an_answer_that_no_client_reads_is_dropped_and_takes_little_memory(monke
     monkeypatch.setattr(guard, "GRACE", 0.1)
 
     async def scenario():
-        async with guarded(Slow(100 << 20), timeout=0.3) as (port, state):
+        async with guarded(SizedSlowScorer(100 << 20), timeout=0.3) as (port, state):
             reader, writer = await sent(port, HEAD % 2, b"{}")
             reader._transport.pause_reading()
             await asyncio.sleep(0.1)
@@ -172,7 +172,7 @@ def test_the_rest_of_a_refused_body_is_discarded_within_limits(monkeypatch):
     monkeypatch.setattr(guard, "DISCARDED", 1 << 20)
 
     async def scenario(piece):
-        async with guarded(Slow(), max_payload=10, timeout=30) as (port, state):
+        async with guarded(SizedSlowScorer(), max_payload=10, timeout=30) as (port, state):
             reader, writer = await sent(port, CHUNKED)
             with suppress(ConnectionError):
                 for _ in range(10_000):
@@ -190,7 +190,7 @@ def test_the_rest_of_a_refused_body_is_discarded_within_limits(monkeypatch):
 
 def test_the_time_limit_of_a_head_begins_again_after_each_answer():
     async def scenario():
-        async with guarded(Slow(), timeout=0.2) as (port, state):
+        async with guarded(SizedSlowScorer(), timeout=0.2) as (port, state):
             reader, writer = await sent(port, PING)
             await reader.readline()
             writer.write(PING[:5])

@@ -87,8 +87,8 @@ cdef inline bint is_weight(float value) noexcept nogil:
 
 
 @cython.final
-cdef class Rows:
-    """The rows of one piece while they are decoded: call `fill` until it returns None, then `finish`.
+cdef class RecordDecoder:
+    """A decoder of the rows of one piece: call `fill` until it returns None, then `finish`.
 
     data: whole records, not changed meanwhile. records: how many, as `split` counts them.
     """

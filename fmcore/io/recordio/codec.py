@@ -46,17 +46,17 @@ def decode(chunk, on_error="fail"):
     consumed, units, fault, at = _record.split(chunk)
     if consumed < len(chunk):
         raise _framing_error(chunk, fault, at).moved(None, units)
-    rows = _record.Rows(chunk, units)
+    decoder = _record.RecordDecoder(chunk, units)
     skipped = []
-    while (declined := rows.fill()) is not None:
+    while (declined := decoder.fill()) is not None:
         number, start, stop = declined
         try:
-            rows.append(_row(chunk[start:stop], {"unit": "record", "number": number, "offset": start}))
+            decoder.append(_row(chunk[start:stop], {"unit": "record", "number": number, "offset": start}))
         except DataError as error:
             if on_error != "skip":
                 raise
             skipped.append(error.with_traceback(None))  # the traceback keeps far more than the error in memory
-    *arrays, feature_dim = rows.finish()
+    *arrays, feature_dim = decoder.finish()
     numbers = np.delete(np.arange(1, units + 1), [error.number - 1 for error in skipped])
     facts = (("feature_dim", feature_dim),) if feature_dim >= 0 else ()
     return Decoded(Batch(*arrays, RowOrigin(None, "record", numbers)), units, tuple(skipped), facts)

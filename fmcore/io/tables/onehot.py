@@ -26,7 +26,7 @@ class Fault(NamedTuple):
     problem: str
 
 
-class Block(NamedTuple):
+class ColumnBlock(NamedTuple):
     """Some rows of a table, by column position.
 
     rows: int64 (rows,), their numbers within the file, from 1.
@@ -41,7 +41,7 @@ class Block(NamedTuple):
 
     def take(self, keep):
         """The rows where keep (bool, (rows,)) holds, with their faults left behind."""
-        return Block(
+        return ColumnBlock(
             self.rows[keep],
             {p: column[keep] for p, column in self.numbers.items()},
             {p: Texts(t.codes[keep], t.values) for p, t in self.texts.items()},

@@ -35,7 +35,7 @@ def record(payload):
 def recordio(data):
     """Scan a stream of frames: the records in the common form, then shapes overwritten."""
     read, records, *_ = _record.split(data)
-    rows = _record.Rows(data[:read], records)
+    rows = _record.RecordDecoder(data[:read], records)
     while rows.fill() is not None:
         pass
     _check_rows(rows.finish())

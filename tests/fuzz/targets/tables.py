@@ -23,7 +23,7 @@ OPTIONS = (  # by the first byte of the input: separator, table options, others
 )
 
 
-class Trickle(io.BytesIO):
+class TrickleFile(io.BytesIO):
     """A stream that gives five bytes at a time, as a slow pipe may."""
 
     def read(self, size=-1):
@@ -43,7 +43,7 @@ def csv(data):
         assert rows_of(kept) == rows_of(batches)
     else:
         assert refused is not None or skipped.errors
-    slow, slow_report, late = _read(Trickle(data[1:]).getvalue(), form, skipping, Trickle)
+    slow, slow_report, late = _read(TrickleFile(data[1:]).getvalue(), form, skipping, TrickleFile)
     assert (late and str(late)) == (refused and str(refused))
     assert rows_of(slow) == rows_of(kept)
     assert [numbers_of(b).tolist() for b in slow] == [numbers_of(b).tolist() for b in kept]
