@@ -16,7 +16,10 @@ def slice_size(rows, non_zeros, mini_batch_size, num_factors):
 
 
 def slices(order, size, first=0):
-    """Yield the mini-batches of `order` from the `first` on, `size` at a time: (how many of all are then trained, the slice)."""
+    """Yield the mini-batches of `order` from the `first` on, `size` at a time.
+
+    Each time: (how many of all are then trained, the slice).
+    """
     for begin in range(first, len(order), size):
         yield min(begin + size, len(order)), order[begin : begin + size]
 

@@ -73,7 +73,7 @@ def test_arrays_of_older_mxnet_versions_are_read(fm):
     for name, array in newer.tensors().items():
         assert np.array_equal(model.tensors()[name], array)
     said = fm("import", GOLDEN / "older.params", "-o", "x.fm", code=2).err
-    assert said.endswith(" does not state its predictor type; set --predictor-type binary_classifier or regressor\n")
+    assert said.endswith(" states no predictor type; set --predictor-type binary_classifier or regressor\n")
     assert fm.files() == []
 
 
@@ -159,7 +159,7 @@ def test_a_missing_or_contradictory_predictor_type_is_refused(path):
         b'{"nodes": [1, {}, {"op": []}, {"op": "Activation", "attrs": 1}]}',
         symbol("Activation relu"),
     ):
-        with pytest.raises(UsageError, match="does not state its predictor type; set --predictor-type"):
+        with pytest.raises(UsageError, match="states no predictor type; set --predictor-type"):
             loaded(path, zipped({"params": PARAMS, "symbol.json": text}), None)
     both = zipped(
         {

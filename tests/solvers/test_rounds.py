@@ -12,7 +12,7 @@ from fmcore.kernels import backend_for
 from fmcore.kernels.prepared import Cells
 from fmcore.rows import blocks
 from fmcore.rows.dataset import Dataset
-from fmcore.solvers.epoch import Epoch, turns_of
+from fmcore.solvers.epoch import Epoch, order_of
 from fmcore.solvers.team import rounds
 from fmcore.solvers.team.feed import Feed, touched
 
@@ -79,7 +79,7 @@ def whole_epoch(dataset, number):
     found = []
     with dataset.epoch() as prepared:
         for place, block in enumerate(prepared, dataset.first_block):
-            found += trained([(block, turns_of(block, place, epoch_of(dataset, number)), 0)])
+            found += trained([(block, order_of(block, place, epoch_of(dataset, number)), 0)])
     return found
 
 

@@ -284,4 +284,4 @@ def test_workers_shuffle_in_ways_of_their_own():
         blocks.append(worker._parts[0])
     assert sorted(blocks[0].block.batch.labels) == sorted(blocks[1].block.batch.labels)
     assert (blocks[0].block.batch.labels != blocks[1].block.batch.labels).any()
-    assert blocks[0].turns.tolist() != blocks[1].turns.tolist()
+    assert blocks[0].order.tolist() != blocks[1].order.tolist()

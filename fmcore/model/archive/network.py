@@ -7,11 +7,12 @@ from itertools import islice
 import numpy as np
 
 from fmcore.errors import ModelError, UsageError
-from fmcore.hyper.params import GROUPS, INIT_NUMBERS, MAX_NUM_FACTORS, PARAMETERS, PREDICTOR_TYPES
+from fmcore.hyper.params import GROUPS, INIT_NUMBERS, MAX_NUM_FACTORS, PARAMETERS
 from fmcore.hyper.presets import resolve
 from fmcore.model.archive import ndarrays
 from fmcore.model.archive.containers import META, PARAMS, SYMBOL, WITHIN, unpack
 from fmcore.model.model import Model
+from fmcore.objectives import OBJECTIVES, objective_of
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
 PRESET = "sagemaker"  # for hyperparameters that the archive does not hold
@@ -44,16 +45,14 @@ def load(path, *, predictor_type=None, limit=None):
         stated = values.get("predictor_type")
         values["predictor_type"] = predictor_type or _predictor_type(stated, _object(members, SYMBOL))
         if values["predictor_type"] is None:
-            raise UsageError(
-                f"{path} does not state its predictor type; set --predictor-type {' or '.join(PREDICTOR_TYPES)}"
-            )
+            raise UsageError(f"{path} states no predictor type; set --predictor-type {' or '.join(OBJECTIVES)}")
         values |= _dimensions(values, arrays["factors"].shape)
         model = Model(
             resolve(PRESET, **values),
             **arrays,
             info={
                 "imported": {"network": network, "ignored": ignored},
-                "input": {"index_base": "0", "binary": values["predictor_type"] == "binary_classifier"},
+                "input": {"index_base": "0", "binary": objective_of(values["predictor_type"]).binary},
             },
         )
         model.require_finite()
@@ -151,7 +150,7 @@ def _predictor_type(stated, symbol):
     answers = {answer for answer in (stated, *shown) if answer}
     if len(answers) > 1:
         raise ModelError(
-            "meta.json and symbol.json disagree: one is of a binary_classifier, the other of a regressor; choose one "
+            f"meta.json and symbol.json disagree: one is of a {', the other of a '.join(sorted(answers))}; choose one "
             "with --predictor-type"
         )
     return answers.pop() if answers else None
@@ -161,6 +160,6 @@ def _shown(node):
     """Return the predictor type that only such an operator has, or None."""
     attributes = node.get("attrs")
     if node.get("op") == "Activation" and isinstance(attributes, dict) and attributes.get("act_type") == "sigmoid":
-        return "binary_classifier"
+        return OPERATORS["sigmoid"]
     op = node.get("op")
     return OPERATORS.get(op) if isinstance(op, str) else None
