@@ -105,10 +105,9 @@ class _Reader:
     """A named pipe opened without blocking.
 
     By POSIX such a read returns no bytes where no process has the pipe open for writing, whether the writer has left or
-    none has come yet, and fails with EAGAIN where a writer has the pipe open but has written nothing new. To tell the
-    two
-    meanings of an empty read apart, it is recorded whether a writer was ever noticed: by a byte, by EAGAIN, or on Linux
-    by POLLHUP.
+    none has come yet, and fails with EAGAIN where a writer has the pipe open but has written nothing new. To know which
+    of the two an empty read means, the reader records whether it ever noticed a writer: by a byte, by EAGAIN, or on
+    Linux by POLLHUP.
     """
 
     def __init__(self, pipe, descriptor, end):
