@@ -7,12 +7,12 @@ from fmcli.exits import handled, listen
 from fmcli.hyperparameters import text_of
 from fmcli.progress import Bar, remarks
 from fmcore.hyper.params import PARAMETERS
-from fmcore.tuning.tune import Follower
+from fmcore.tuning.tune import TuningObserver
 
 BEST_SHOWN = 10
 
 
-class TuningLog(Follower):
+class TuningLog(TuningObserver):
     """The log of a search, which also writes what it found.
 
     data: the Data whose reports are printed. bar: shown while they are read. trials: how many may end.

@@ -255,7 +255,7 @@ def command(
         )
         try:
             resources = api.Resources(threads, limits.memory_limit)
-            result = tune(data, test, space, files.output, plan, follower=log, resources=resources)
+            result = tune(data, test, space, files.output, plan, observer=log, resources=resources)
         finally:
             log.close()
     return INTERRUPTED if result.interrupted else 0

@@ -70,7 +70,7 @@ class Report:
     errors: the first few errors that on_error="skip" passed over.
     facts: name -> number, what was seen of the data as a whole: "min_index" is the smallest over all pieces, every
     other ("max_index", "feature_dim", ...) the largest.
-    units: name of a Range that was read to its end -> lines or records that it holds, rows or not.
+    units: name of a ByteRange that was read to its end -> lines or records that it holds, rows or not.
     """
 
     notes: list = field(default_factory=list)

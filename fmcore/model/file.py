@@ -22,7 +22,7 @@ PREFIX = "state."  # of the optimizer's tensors
 CHUNK = 1 << 24  # bytes written at once
 
 
-class Origin(NamedTuple):
+class MappedFile(NamedTuple):
     """The file that a model's arrays are mapped from, and its size and time of change as they were then."""
 
     path: str
@@ -61,7 +61,7 @@ def load(path, *, verify=False, finite=False):
         mapping, state = _mapped(path)
         view, content, table = _content(mapping)
         model = _model(view, content, table)
-        model.origin = Origin(os.fspath(path), mapping, state)
+        model.origin = MappedFile(os.fspath(path), mapping, state)
         if verify:
             _verify(model, table, content["checksum"])
         if verify or finite:
@@ -163,7 +163,7 @@ def _header_length(prefix, first, size):
     if first != b"{" or not 2 <= length <= modelheader.MAX_LENGTH:
         raise ModelError("not a safetensors file; expected a model written by fmkit")
     if length > size - 8:
-        raise ModelError(f"cut off: its header takes {length} bytes, but {size - 8} are there")
+        raise ModelError(f"cut off: its header takes {length} bytes, but only {size - 8} follow")
     return length
 
 

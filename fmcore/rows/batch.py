@@ -14,7 +14,7 @@ ARRAYS = ("indptr", "indices", "values", "labels", "weights", "fields", "groups"
 DTYPES = {"fields": np.int32, "groups": np.int64}
 
 
-class Origin(NamedTuple):
+class RowOrigin(NamedTuple):
     """Where the rows of a batch come from, so that a later check can name a row's place."""
 
     source: str
@@ -42,7 +42,7 @@ class Batch:
     labels: np.ndarray
     weights: np.ndarray | None = None
     ids: list | None = None
-    origin: Origin | None = None
+    origin: RowOrigin | None = None
     fields: np.ndarray | None = None
     groups: np.ndarray | None = None
 

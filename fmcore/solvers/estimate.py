@@ -55,7 +55,7 @@ def require_memory(hyperparameters, feature_dim, budget):
         least = ", however small," if budget.rows < budget.total else ""  # where a limit is told
         than, more = (
             (f"--memory-limit{least} allows", "give more with --memory-limit")
-            if budget.told
+            if budget.given
             else ("are free", "say with --memory-limit that there is more")
         )
         raise ResourceError(

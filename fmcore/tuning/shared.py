@@ -21,7 +21,7 @@ class Shared:
     checksum: int
 
     def batches(self):
-        """An iterator over the batches, their arrays mapped and read-only; ids, of no use in training, are left out."""
+        """Yield the batches, their arrays mapped and read-only; ids, of no use in training, are left out."""
         for part in range(self.parts):
             arrays = {name: _mapped(Path(self.folder, f"{part}.{name}.npy")) for name in ARRAYS}
             yield Batch(**arrays, ids=None, origin=None)

@@ -44,7 +44,7 @@ INFO = {"epochs": 3, "rows": 1000, "metrics": {"test": {"logloss": 0.25, "auc": 
 
 
 def small_model():
-    """A model of 5 features and 3 factors; its arrays are new at each call."""
+    """Return a model of 5 features and 3 factors; its arrays are new at each call."""
     return Model(
         Hyperparameters.from_dict(HYPERPARAMETERS),
         {

@@ -149,7 +149,7 @@ def test_headers_that_disagree_with_themselves(run, tmp_path, tensors, changes, 
 def test_an_empty_tensor_of_an_impossible_shape(run, tmp_path, shape):
     table = modelheader.layout({name: np.zeros(size, np.float32) for name, size in SHAPES.items()}, "factors")
     end = max(tensor.end for tensor in table.values())
-    table["state.x"] = modelheader.Tensor("F32", shape, end, end)
+    table["state.x"] = modelheader.TensorEntry("F32", shape, end, end)
     told = {"feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": ""}
     (tmp_path / "m.fm").write_bytes(modelheader.encode(table, told) + bytes(end))
     refuses(run, "which no file can hold")
@@ -452,7 +452,7 @@ def test_trials_that_no_search_has_left(study, statement):
     with opened(path) as again:
         assert len(again.tried()) == 1
     change(statement)
-    with pytest.raises(UsageError, match="damaged: it holds a trial that is none of this search"), opened(path):
+    with pytest.raises(UsageError, match="damaged: it holds a trial that is not of this search"), opened(path):
         pass
 
 

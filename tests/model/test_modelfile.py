@@ -213,7 +213,7 @@ def test_scoring_from_a_large_file_does_not_read_it_whole(tmp_path):
         table, end = {}, 0
         for name, shape in tensors.items():
             begin, end = end, end + 4 * int(np.prod(shape))
-            table[name] = modelheader.Tensor("F32", shape, begin, end)
+            table[name] = modelheader.TensorEntry("F32", shape, begin, end)
         h = resolve(predictor_type="regressor", num_factors=k)
         head = modelheader.encode(table, {"feature_dim": d, "hyperparameters": h.as_dict(), "info": {}, "checksum": ""})
         file.write(head)

@@ -11,7 +11,7 @@ from fmcore.errors import DataError
 from fmcore.hyper.params import Hyperparameters
 from fmcore.kernels import backend_for
 from fmcore.rows import blocks
-from fmcore.rows.batch import ARRAYS, Batch, Origin, concatenate
+from fmcore.rows.batch import ARRAYS, Batch, RowOrigin, concatenate
 from fmcore.rows.fingerprint import checksum
 from fmcore.rows.scaling import scaled
 
@@ -24,7 +24,7 @@ def batch(**changes):
         "labels": np.array([0, 1, 2], np.float32),
         "weights": np.array([1, 2, 3], np.float32),
         "ids": ["a", None, "c"],
-        "origin": Origin("x.svm", "line", np.array([3, 7, 8])),
+        "origin": RowOrigin("x.svm", "line", np.array([3, 7, 8])),
     }
     return Batch(**{**fields, **changes})
 

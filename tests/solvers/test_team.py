@@ -272,7 +272,7 @@ def test_workers_shuffle_in_ways_of_their_own():
         open_encoder(options.table),
         h,
         1,
-        Budget(1 << 40, 1 << 40, told=True),
+        Budget(1 << 40, 1 << 40, given=True),
         "replica",
     )
     blocks = []

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fmcore.errors import DataError
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch, RowOrigin
 
 UNKNOWN = "unknown values"  # what a report counts them as, column by column
 
@@ -26,7 +26,7 @@ class Fault(NamedTuple):
     problem: str
 
 
-class Block(NamedTuple):
+class ColumnBlock(NamedTuple):
     """Some rows of a table, by column position.
 
     rows: int64 (rows,), their numbers within the file, from 1.
@@ -41,7 +41,7 @@ class Block(NamedTuple):
 
     def take(self, keep):
         """The rows where keep (bool, (rows,)) holds, with their faults left behind."""
-        return Block(
+        return ColumnBlock(
             self.rows[keep],
             {p: column[keep] for p, column in self.numbers.items()},
             {p: Texts(t.codes[keep], t.values) for p, t in self.texts.items()},
@@ -87,7 +87,7 @@ class OneHot:
             labels,
             None if weight is None else block.numbers[weight].astype(np.float32),
             None if row_id is None else _strings(block.texts[row_id]),
-            Origin(self._source, "row", block.rows),
+            RowOrigin(self._source, "row", block.rows),
             fields,
         )
 

@@ -23,7 +23,7 @@ from fmcore.io.grouping import NO_GROUP
 from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.text import _text, _textout
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch
 
 CHUNK = 2 << 20  # bytes
 LONGEST_LINE = 256 << 20  # bytes; a file without line ends must not fill the memory
@@ -115,7 +115,7 @@ def _decode(chunk, with_fields, index_base, on_error, *, fields=False, groups=Fa
     indptr, indices, values, labels, weights, numbers, lines, found, count, qids = _text.parse(
         chunk, with_fields, int(index_base == "1"), room
     )
-    origin = Origin(None, "line", numbers)
+    origin = RowOrigin(None, "line", numbers)
     batch = Batch(indptr, indices, _unless_ones(values), labels, _unless_ones(weights), origin=origin)
     if fields or groups:
         batch, found = _with_extras(batch, chunk, found, fields=fields, groups=groups)

@@ -241,7 +241,7 @@ def _budget(engine: object, resources: Resources) -> Budget:
     places = engine.all("where")
     on = Counter(host for host, *_ in places)
     least = max(LEAST, min(free // on[host] for host, free, _ in places))
-    return Budget(least, least // 2, told=False)
+    return Budget(least, least // 2, given=False)
 
 
 def absolute(sources: list[Source]) -> list[Source]:

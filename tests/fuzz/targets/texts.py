@@ -18,12 +18,12 @@ MANY = 300  # bytes from which the slow comparisons are left out
 
 
 def libsvm(data):
-    """Lines of libsvm."""
+    """Check lines of libsvm."""
     _check(data, text.decode_libsvm, fields=False)
 
 
 def libffm(data):
-    """Lines of libffm."""
+    """Check lines of libffm."""
     _check(data, text.decode_libffm, fields=True)
 
 
@@ -44,7 +44,7 @@ def _check(data, decode, *, fields):
 
 
 def _check_base(data, decode, decoded):
-    """With indices that count from 1, rows are the same but for a line with an index of 0 or one above the largest."""
+    """Check that with indices from 1, rows are the same except those with index 0 or one above the largest."""
     shifted = decode(data, index_base="1", on_error="skip")
     check_batch(shifted.batch)
     if numbers_of(shifted.batch).tolist() == numbers_of(decoded.batch).tolist():
@@ -95,7 +95,7 @@ def _check_lines(data, decoded, fields):
 
 
 def _row(line, fields):
-    """(label, weight, indices, values) of a line, () where it holds no row, None where it is wrong."""
+    """Return (label, weight, indices, values) of a line, () where it holds no row, None where it is wrong."""
     head, *tokens = [token for token in re.split(rb"[ \t\r\v\f]+", line.split(b"#")[0]) if token] or [None]
     if head is None:
         return ()
