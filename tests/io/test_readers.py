@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from shell import ROOT
+from shell import LIMIT, ROOT
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io import readers
@@ -298,7 +298,7 @@ def test_leaving_workers_drops_what_was_not_begun():
 
     def wait(item):
         begun.append(item)
-        release.wait(10)
+        release.wait(LIMIT)
 
     with Workers(2) as workers:
         results = workers.map(wait, range(50))
@@ -317,7 +317,7 @@ def test_workers_look_no_further_ahead_than_told():
             yield n
 
     def wait(item):
-        release.wait(10)
+        release.wait(LIMIT)
         return item
 
     with Workers(2) as workers:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rows import random_rows, small_model
+from shell import LIMIT
 
 from fmcore.errors import DataError, DivergedError, ResourceError, StoppedError
 from fmcore.hyper.optimizers import SLOTS
@@ -236,7 +237,7 @@ def test_ahead_wakes_up_what_may_wait_for_ever():
 
     def waiting():
         yield 0
-        woken.wait(30)
+        woken.wait(LIMIT)
 
     with ahead(waiting(), cancel=woken.set) as items:
         assert next(items) == 0
