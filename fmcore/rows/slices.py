@@ -3,25 +3,31 @@
 Where a slice ends depends on the block alone, never on where training was stopped.
 """
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:  # blocks import this module
+    from fmcore.rows.blocks import Block
 
 ROWS = 1 << 14
 WORK = 1 << 23  # multiplications by a factor in one pass: some tens of milliseconds on one processor
 
 
-def slice_size(rows, non_zeros, mini_batch_size, num_factors):
+def slice_size(rows: int, non_zeros: int, mini_batch_size: int, num_factors: int) -> int:
     """How many mini-batches make a slice of a block of so many rows and non-zeros."""
     work = max(1, non_zeros * num_factors // rows)
     return max(1, min(ROWS, WORK // work) // mini_batch_size)
 
 
-def slices(turns, size, first=0):
+def slices(turns: np.ndarray, size: int, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
     """The mini-batches `turns` from the `first` on, `size` at a time: (how many of all are then trained, the slice)."""
     for begin in range(first, len(turns), size):
         yield min(begin + size, len(turns)), turns[begin : begin + size]
 
 
-def rows_of(block, turns):
+def rows_of(block: "Block", turns: np.ndarray) -> np.ndarray:
     """The rows of these mini-batches, one after the other, int64."""
     starts = block.starts[turns]
     lengths = block.starts[turns + 1] - starts

@@ -24,24 +24,24 @@ class Budget(NamedTuple):
     rows: int
     told: bool
 
-    def reserved(self, needed):
+    def reserved(self, needed: int) -> int:
         """Bytes of `rows` that are not for rows, where the model needs so many of the total."""
         return max(0, needed - (self.total - self.rows))
 
 
-def budget(limit=None):
+def budget(limit: int | None = None) -> Budget:
     """The Budget that a limit means: all of it for either; without one, what is free, and half of it for rows."""
     if limit is not None:
         return Budget(max(limit, LEAST), limit, told=True)
     return Budget(max(LEAST, free()), default_limit(), told=False)
 
 
-def default_limit(cgroup=ROOT, meminfo=MEMINFO, membership=MEMBERSHIP):
+def default_limit(cgroup: Path = ROOT, meminfo: Path = MEMINFO, membership: Path = MEMBERSHIP) -> int:
     """Half of the memory that this process may still take; see `free`."""
     return max(LEAST, free(cgroup, meminfo, membership) // 2)
 
 
-def parse_size(text):
+def parse_size(text: object) -> int:
     """Bytes of "500M", "8G", "1.5GiB" or a plain number of bytes."""
     found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.ASCII | re.IGNORECASE)
     if not found:
@@ -49,7 +49,7 @@ def parse_size(text):
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
-def free(cgroup=ROOT, meminfo=MEMINFO, membership=MEMBERSHIP):
+def free(cgroup: Path = ROOT, meminfo: Path = MEMINFO, membership: Path = MEMBERSHIP) -> int:
     """Bytes that this process may still take: of the machine, its cgroups (containers, services) and its address space.
 
     2 GiB where the system does not tell.
@@ -58,7 +58,7 @@ def free(cgroup=ROOT, meminfo=MEMINFO, membership=MEMBERSHIP):
     return max(0, min([_available(meminfo), _address_space(), *left]))
 
 
-def keep_freed():
+def keep_freed() -> None:
     """Keep freed blocks of up to 31 MiB for the next ones, where the C library is glibc; elsewhere nothing happens.
 
     It hands free memory back to the system at 128 KiB or, in time, at twice the largest block that was freed before. A
@@ -68,14 +68,14 @@ def keep_freed():
     bytes(31 << 20)
 
 
-def give_back():
+def give_back() -> None:
     """Give the system back what is kept freed, where the C library is glibc: before work that has no use for it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
-def _available(meminfo):
+def _available(meminfo: Path) -> int:
     try:
         found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
     except OSError:
@@ -88,7 +88,7 @@ def _available(meminfo):
         return 2 << 30
 
 
-def _address_space():
+def _address_space() -> int:
     """Bytes below the limit of the process (ulimit -v)."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
@@ -98,7 +98,7 @@ def _address_space():
     return limit
 
 
-def _left(folder):
+def _left(folder: Path) -> int:
     """Bytes below the limit of one cgroup; what the system keeps of files in memory makes room where it is needed."""
     for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         with suppress(OSError, ValueError):  # no such file, or "max"
@@ -106,7 +106,7 @@ def _left(folder):
     return NO_LIMIT
 
 
-def _files(folder):
+def _files(folder: Path) -> int:
     """Bytes of files that a cgroup has in memory."""
     with suppress(OSError):
         text = (folder / "memory.stat").read_text()

@@ -3,13 +3,14 @@
 import math
 import os
 import resource
+from pathlib import Path
 
 from fmcore.system.cgroups import MEMBERSHIP, ROOT, folders
 
 SPACE = 256 << 20  # bytes of address space that a thread may reserve: its stack, and what malloc keeps for it
 
 
-def default_threads(cgroup=ROOT, membership=MEMBERSHIP):
+def default_threads(cgroup: Path = ROOT, membership: Path = MEMBERSHIP) -> int:
     """Processors in the affinity mask, at least 1.
 
     They are further limited by the quotas of cgroups (containers, services), and where the address space is limited
@@ -24,7 +25,7 @@ def default_threads(cgroup=ROOT, membership=MEMBERSHIP):
     return max(1, min([allowed, room, *quotas]))
 
 
-def _quota(folder):
+def _quota(folder: Path) -> float | None:
     """Processors granted to one group by cgroup v2, else v1, else None."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
