@@ -5,7 +5,7 @@ import json
 from fmcli.console import say
 from fmcli.progress import Bar, remarks
 from fmcore.solvers.estimate import parameter_bytes
-from fmcore.training.loop import Observer
+from fmcore.solvers.observer import Observer
 
 
 class TrainingLog(Observer):

@@ -85,8 +85,8 @@ def make_block(batch: Batch, number: int, mini_batch_size: int, hyperparameters:
     return Block(batch, starts, slice_size=size)
 
 
-def order(block: Block, number: int, epoch: int, hyperparameters: Ordered) -> np.ndarray:
-    """The order of a block's mini-batches in an epoch (both from 0), int64."""
+def mini_batch_order(block: Block, number: int, epoch: int, hyperparameters: Ordered) -> np.ndarray:
+    """Return the order of a block's mini-batches in an epoch (both from 0), int64."""
     batches = len(block.starts) - 1
     if not hyperparameters.shuffle:
         return np.arange(batches)

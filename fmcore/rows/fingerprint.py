@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from typing import cast
 
 import numpy as np
 
@@ -28,13 +29,13 @@ class FirstPass:
         self._seen.append((len(batch), checksum(batch)))
         self._rows += len(batch)
 
-    def again(self, batches: Generator[Batch, None, None]) -> Iterator[Batch]:
+    def again(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches of a later pass (a generator), each given out only once it is found to be the same.
 
         Raises DataError where one is another, and where there are more or fewer.
         """
         rows = count = 0
-        with closing(batches):
+        with closing(cast("Generator[Batch, None, None]", batches)):
             for batch in batches:
                 expected = self._seen[count] if count < len(self._seen) else None
                 if (len(batch), checksum(batch)) != expected:

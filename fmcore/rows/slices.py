@@ -21,15 +21,15 @@ def slice_size(rows: int, non_zeros: int, mini_batch_size: int, num_factors: int
     return max(1, min(ROWS, WORK // work) // mini_batch_size)
 
 
-def slices(turns: np.ndarray, size: int, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-    """The mini-batches `turns` from the `first` on, `size` at a time: (how many of all are then trained, the slice)."""
-    for begin in range(first, len(turns), size):
-        yield min(begin + size, len(turns)), turns[begin : begin + size]
+def slices(order: np.ndarray, size: int, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield mini-batches of `order` from the `first` on, `size` at a time: (how many are then trained, the slice)."""
+    for begin in range(first, len(order), size):
+        yield min(begin + size, len(order)), order[begin : begin + size]
 
 
-def rows_of(block: "Block", turns: np.ndarray) -> np.ndarray:
-    """The rows of these mini-batches, one after the other, int64."""
-    starts = block.starts[turns]
-    lengths = block.starts[turns + 1] - starts
+def rows_of(block: "Block", order: np.ndarray) -> np.ndarray:
+    """Return the rows of these mini-batches, one after the other, int64."""
+    starts = block.starts[order]
+    lengths = block.starts[order + 1] - starts
     ends = np.cumsum(lengths)
     return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1])

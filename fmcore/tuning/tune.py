@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
-from fmcore.io.checks import known_features
+from fmcore.io.options import Report
 from fmcore.io.sources import source as sources
 from fmcore.io.tables.vocabulary import open_encoder
+from fmcore.solvers import Resources
 from fmcore.system import publish
 from fmcore.system.memory import default_limit
-from fmcore.training.fit import Resources, train
+from fmcore.training.files import train
 from fmcore.tuning.objectives import checked_objective
 from fmcore.tuning.search import Follower as SearchFollower
 from fmcore.tuning.search import search
@@ -92,7 +93,8 @@ def tune(data, test, space, target, plan, *, resources=None, follower=None):
             best = _best(study, plan)
             follower.best_again(best, interrupted=interrupted)
             hyperparameters = space.hyperparameters(best.values)
-            model = train(data, hyperparameters, target, test=test, resources=resources)
+            again = [part and replace(part, report=Report()) for part in (data, test)]  # whose first passes are over
+            model = train(again[0], hyperparameters, target, test=again[1], resources=resources)
             result = Result(model, best, hyperparameters, interrupted)
             follower.done(study, result)
     return result
@@ -141,21 +143,19 @@ def _fits(folder):
 
 def _shared(data, test, space, folder):
     """A Job with the rows decoded into files of the folder."""
-    data.encoder = open_encoder(data.options.table)
-    if data.encoder.is_new:
+    encoder = open_encoder(data.options.table)
+    reader = data.reader(encoder)
+    if encoder.is_new:
         publish.prepare(data.options.table.vocabulary)
-    with data.named():
-        rows = share(data.checked(labels=True, feature_dim=space.fixed.get("feature_dim"))[0], Path(folder, "train"))
+    with reader.named():
+        rows = share(reader.read(space.fixed.get("feature_dim")), Path(folder, "train"))
         if not rows.rows:
             raise DataError("no rows to train on")
-    data.encoder.freeze()
-    feature_dim = max(1, data.feature_dim(rows.feature_dim, space.fixed.get("feature_dim")))
+    encoder.freeze()
+    feature_dim = max(1, reader.feature_dim(rows.feature_dim, space.fixed.get("feature_dim")))
     test_rows = None
     if test is not None:
-        test.encoder = data.encoder
-        batches, report = test.checked(labels=True)
-        known = known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
-        test_rows = share(known, Path(folder, "test"))
+        test_rows = share(test.reader(encoder).read_known(feature_dim), Path(folder, "test"))
         if not test_rows.rows:
             raise DataError("no rows to test on", source=sources.title(test.sources))
     return Job(feature_dim, rows, test_rows)

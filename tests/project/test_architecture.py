@@ -17,7 +17,7 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcli.options fmcli.progress fmcli.stop",
     "fmcli.console fmcli.exits",
     "fmcore.api",
-    "fmcore.tuning fmcore.distributed",
+    "fmcore.tuning fmcore.solvers.team",
     "fmcore.training fmcore.scoring",
     "fmcore.solvers",
     "fmcore.kernels",

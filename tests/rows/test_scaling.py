@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from fits import train
 from rows import random_rows, small_model
 
 from fmcore.hyper.params import Hyperparameters
@@ -9,7 +10,7 @@ from fmcore.model.scaling import unscaled
 from fmcore.rows.batch import concatenate
 from fmcore.rows.dataset import Dataset
 from fmcore.rows.scaling import FeatureScale, scaled
-from fmcore.training.loop import evaluate, train
+from fmcore.training.loop import evaluate
 
 
 def large_values(rows=300, *, weights=False):

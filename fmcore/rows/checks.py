@@ -1,11 +1,22 @@
 """What training and scoring ask of rows beyond their format; a row that fails is refused or left out."""
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
 import numpy as np
 
 from fmcore.errors import DataError
+from fmcore.rows.batch import Batch
 
 
-def checked(batches, report, *, on_error, labels=False, feature_dim=None):
+def checked(
+    batches: Iterable[Batch],
+    report: Any,
+    *,
+    on_error: str,
+    labels: bool = False,
+    feature_dim: int | Callable[[], int | None] | None = None,
+) -> Iterator[Batch]:
     """Pass batches on, refusing rows without a label (where labels are needed) or with an index beyond feature_dim.
 
     on_error: "fail" raises the first row's DataError, "skip" leaves such rows out and counts them in the report.
@@ -20,14 +31,14 @@ def checked(batches, report, *, on_error, labels=False, feature_dim=None):
             yield batch
             continue
         for row in np.flatnonzero(bad):
-            error = _error(batch, row, limit)
+            error = _error(batch, int(row), limit)
             if on_error == "fail":
                 raise error
             report.skip(error)
         yield batch.take(np.flatnonzero(~bad))
 
 
-def largest_indices(batch):
+def largest_indices(batch: Batch) -> np.ndarray:
     """The largest index of each row, -1 where it has none."""
     largest = np.full(len(batch), -1, np.int64)
     filled = np.flatnonzero(np.diff(batch.indptr))
@@ -36,7 +47,7 @@ def largest_indices(batch):
     return largest
 
 
-def _error(batch, row, feature_dim):
+def _error(batch: Batch, row: int, feature_dim: int | None) -> DataError:
     if np.isnan(batch.labels[row]):
         return DataError(
             "the row has no label, which training and metrics need; in a table, name its column with --label-column",
@@ -48,7 +59,7 @@ def _error(batch, row, feature_dim):
     )
 
 
-def known_features(batches, report, *, feature_dim, unseen):
+def known_features(batches: Iterable[Batch], report: Any, *, feature_dim: int, unseen: str) -> Iterator[Batch]:
     """Pass batches on without the non-zeros whose feature the model has not seen, counted in the report.
 
     unseen: "ignore", or "error" to raise DataError at the first row that holds one.

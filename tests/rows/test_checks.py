@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from fmcore.errors import DataError
-from fmcore.io.checks import checked, known_features, largest_indices
 from fmcore.io.options import Report
 from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.checks import checked, known_features, largest_indices
 
 
 def rows(*features, labels=None):
