@@ -16,7 +16,7 @@ from fmcore.model import file as modelfile
 from fmcore.model import info as modelinfo
 from fmcore.model import inspection
 from fmcore.model.info import read_options
-from fmcore.objectives.metrics import metrics_for
+from fmcore.objectives import objective_of
 from fmcore.rows.batch import counted
 from fmcore.rows.checks import known_features
 from fmcore.scoring import Scorer
@@ -103,13 +103,13 @@ def continued(model, given, read):
     """
     warmstart.require_same_reading(model, read)
     chosen = warmstart.hyperparameters(model, given)
-    binary = chosen.predictor_type == "binary_classifier"
-    return chosen, replace(read_options(model, **read), binary=binary)
+    return chosen, replace(read_options(model, **read), binary=objective_of(chosen).binary)
 
 
 def evaluate(model, data, *, threads=1, unseen="ignore"):
     """All metrics of the model on the rows, and how many rows those are."""
-    scorer, metrics = Scorer(model), metrics_for(model.hyperparameters.predictor_type)
+    scorer, objective = Scorer(model), objective_of(model.hyperparameters)
+    metrics = objective.metrics()
     encoder = open_encoder(data.options.table, build=False)
     reader = data.reader(encoder, options=replace(data.options, unseen=unseen))
 
@@ -117,7 +117,7 @@ def evaluate(model, data, *, threads=1, unseen="ignore"):
         return scorer.raw(batch), batch.labels, batch.weights
 
     with Workers(threads) as workers, reader.named():
-        batches, report = reader.checked(workers, labels=True)
+        batches, report = reader.checked(workers, labels=objective)
         rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
         for judgement in workers.map(judged, rows):
             metrics.update(*judgement)
@@ -132,7 +132,7 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     # any label will do, or none: with a positive label named, every other one is legal
     encoder = open_encoder(data.options.table, build=False)
     reader = data.reader(encoder, options=replace(data.options, binary=False, positive="1", unseen=unseen))
-    writer = writer_for(to, model.hyperparameters.predictor_type)
+    writer = writer_for(to, objective_of(model.hyperparameters).columns)
 
     def predictions(item):
         first, batch = item

@@ -8,9 +8,9 @@ from typing import Any
 from fmcore.errors import UsageError
 from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.parameter import Parameter, Value, about
+from fmcore.objectives import OBJECTIVES
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
-PREDICTOR_TYPES = ("binary_classifier", "regressor")
 OPTIMIZERS = tuple(SLOTS)
 INIT_METHODS = ("normal", "uniform", "constant")
 GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
@@ -84,7 +84,7 @@ class Hyperparameters:
     """
 
     predictor_type: str = field(
-        metadata=about("What is predicted: one of two classes or a number.", "model", choices=PREDICTOR_TYPES)
+        metadata=about("What is predicted: one of two classes or a number.", "model", choices=OBJECTIVES)
     )
     feature_dim: int | None = field(
         default=None,

@@ -1,4 +1,4 @@
-"""Rows that a command reads: `Data` describes them, a `Reader` reads them pass after pass, from files or named pipes."""
+"""Rows that a command reads: `Data` describes them, a `Reader` reads them pass after pass, from files or pipes."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from fmcore.io.sources.pipes import PipeMode, never, pipes
 from fmcore.io.sources.source import Source
 from fmcore.rows.batch import Batch
 from fmcore.rows.checks import checked, known_features
-from fmcore.rows.source import Limit
+from fmcore.rows.source import Labels, Limit
 from fmcore.system import publish
 
 
@@ -111,13 +111,13 @@ class Reader:
         batches, report = self.batches(workers)
         return checked(batches, report, on_error=self.options.on_error, **demands), report
 
-    def read(self, feature_dim: Limit = None) -> Iterator[Batch]:
+    def read(self, labels: Labels, feature_dim: Limit = None) -> Iterator[Batch]:
         """See Rows."""
-        return self.checked(labels=True, feature_dim=feature_dim)[0]
+        return self.checked(labels=labels, feature_dim=feature_dim)[0]
 
-    def read_known(self, feature_dim: int) -> Iterator[Batch]:
+    def read_known(self, labels: Labels, feature_dim: int) -> Iterator[Batch]:
         """See Rows; the non-zeros left out are counted in the report."""
-        batches, report = self.checked(labels=True)
+        batches, report = self.checked(labels=labels)
         return known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
 
     def feature_dim(self, seen: int, stated: int | None = None) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fmcore.errors import DataError
 from fmcore.rows.batch import Batch
 from fmcore.rows.fingerprint import FirstPass
-from fmcore.rows.source import Rows
+from fmcore.rows.source import Labels, Rows
 
 
 class HeldRows:
@@ -13,13 +13,15 @@ class HeldRows:
 
     Rows of a stream are left alone until the first pass, and kept where `again` says that there will be another.
 
-    rows: the source. feature_dim: of the model. limit: bytes that may be held; what cannot be read again is held
-    whatever it takes.
+    rows: the source. labels: which they must have, see Rows. feature_dim: of the model.
+    limit: bytes that may be held; what cannot be read again is held whatever it takes.
     Raises DataError where there are no rows; with required=False `empty` says so instead.
     """
 
-    def __init__(self, rows: Rows, feature_dim: int, limit: int, *, again: bool = True, required: bool = True) -> None:
-        self._rows, self._feature_dim, self._again = rows, feature_dim, again
+    def __init__(
+        self, rows: Rows, labels: Labels, feature_dim: int, limit: int, *, again: bool = True, required: bool = True
+    ) -> None:
+        self._rows, self._again, self._known = rows, again, (labels, feature_dim)
         self._held: list[Batch] | None = []
         self._first_pass, self._read, self.empty = FirstPass(), False, False
         if not rows.streaming:
@@ -35,7 +37,7 @@ class HeldRows:
 
     def _hold(self, limit: int) -> None:
         rows = size = 0
-        for batch in self._rows.read_known(self._feature_dim):
+        for batch in self._rows.read_known(*self._known):
             self._first_pass.add(batch)
             rows += len(batch)
             size += batch.nbytes
@@ -47,11 +49,11 @@ class HeldRows:
 
     def _reread(self) -> Iterator[Batch]:
         with self._rows.named():
-            yield from self._first_pass.again(self._rows.read_known(self._feature_dim))
+            yield from self._first_pass.again(self._rows.read_known(*self._known))
 
     def _stream(self) -> Iterator[Batch]:
         empty, self._held = True, []
-        for batch in self._rows.read_known(self._feature_dim):
+        for batch in self._rows.read_known(*self._known):
             empty = False
             if self._again:
                 self._held.append(batch)

@@ -22,7 +22,10 @@ def slice_size(rows: int, non_zeros: int, mini_batch_size: int, num_factors: int
 
 
 def slices(order: np.ndarray, size: int, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield mini-batches of `order` from the `first` on, `size` at a time: (how many are then trained, the slice)."""
+    """Yield the mini-batches of `order` from the `first` on, `size` at a time.
+
+    Each time: (how many of all are then trained, the slice).
+    """
     for begin in range(first, len(order), size):
         yield min(begin + size, len(order)), order[begin : begin + size]
 

@@ -13,6 +13,19 @@ from fmcore.rows.checks import checked
 Limit = int | Callable[[], int | None] | None
 
 
+class Labels(Protocol):
+    """Which labels rows may have: `accepts` gives a bool array (rows,) for labels, float32 (rows,).
+
+    expected: those, in words that follow "expected".
+    """
+
+    expected: str
+
+    def accepts(self, labels: np.ndarray) -> np.ndarray:
+        """Return which of the labels may stand."""
+        ...
+
+
 class Rows(Protocol):
     """Labelled rows that can be read pass after pass.
 
@@ -24,15 +37,16 @@ class Rows(Protocol):
     rereadable: bool
     streaming: bool
 
-    def read(self, feature_dim: Limit = None) -> Iterator[Batch]:
+    def read(self, labels: Labels, feature_dim: Limit = None) -> Iterator[Batch]:
         """Return the batches of a new pass.
 
+        labels: which a row must have, such as an Objective.
         feature_dim: below which every index must lie, or a function that gives it when a batch has been read; None for
         any index. Raises DataError for a row without a label, or with an index beyond.
         """
         ...
 
-    def read_known(self, feature_dim: int) -> Iterator[Batch]:
+    def read_known(self, labels: Labels, feature_dim: int) -> Iterator[Batch]:
         """Return the batches of a new pass without the non-zeros of features from feature_dim on."""
         ...
 
@@ -70,14 +84,14 @@ class MemoryRows:
             batches = tuple(batches)
         self._batches = batches
 
-    def read(self, feature_dim: Limit = None) -> Iterator[Batch]:
+    def read(self, labels: Labels, feature_dim: Limit = None) -> Iterator[Batch]:
         """See Rows."""
         batches = self._batches() if callable(self._batches) else self._batches
-        return checked(batches, None, on_error="fail", labels=True, feature_dim=feature_dim)
+        return checked(batches, None, on_error="fail", labels=labels, feature_dim=feature_dim)
 
-    def read_known(self, feature_dim: int) -> Iterator[Batch]:
+    def read_known(self, labels: Labels, feature_dim: int) -> Iterator[Batch]:
         """See Rows."""
-        return (batch.within(feature_dim)[0] for batch in self.read())
+        return (batch.within(feature_dim)[0] for batch in self.read(labels))
 
     def feature_dim(self, seen: int, stated: int | None = None) -> int:
         """See Rows."""

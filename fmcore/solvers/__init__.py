@@ -1,7 +1,8 @@
 """Solvers: each is a way to train the parameters of a model on rows, sweep after sweep.
 
-A solver is one file (or a folder) here, with a class as `Solver` below describes, and its name in SOLVERS of fmcore.hyper.params. The loop over
-epochs, tests, early stopping, checkpoints and resuming (fmcore.training.loop) is the same for all of them.
+A solver is one file (or a folder) here with a class as `Solver` below describes; its name stands in SOLVERS of
+fmcore.hyper.params. The loop over epochs, with tests, early stopping, checkpoints and resuming (fmcore.training.loop),
+is the same for all of them.
 
     descent.py   gradient descent over mini-batches: epochs, slices and optimizers
     team/        the same by several workers, each on its own rows, that merge their parameters after every round
@@ -83,7 +84,9 @@ class Placed(Protocol):
     complete: bool
 
     @property
-    def memory(self) -> int: ...
+    def memory(self) -> int:
+        """Return the bytes that the rows take."""
+        ...
 
 
 Judged = tuple[np.ndarray, np.ndarray, np.ndarray | None]

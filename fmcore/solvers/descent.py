@@ -1,16 +1,18 @@
-"""Gradient descent over mini-batches: epochs in slices, on a backend, with an optimizer; the solver named "gradient"."""
+"""Gradient descent over mini-batches, in slices of an epoch, on a backend: the solver named "gradient"."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
-from fmcore.kernels import backend_for
+from fmcore.kernels import backend_of
 from fmcore.kernels.devices import settled
 from fmcore.model import scaling
 from fmcore.model.model import Model
+from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
 from fmcore.rows.dataset import Dataset
 from fmcore.rows.held import HeldRows
@@ -42,7 +44,7 @@ class GradientDescent:
         observer: Observer | None = None,
         task: Task | None = None,
     ) -> None:
-        self._backend, self.placed, self._test, self._task = backend, placed, test, task
+        self.backend, self.placed, self.test, self._task = backend, placed, test, task
         self._observer = observer or Observer()
         self._trainer = None
         self.name, self.note, self.threads = backend.name, backend.note, getattr(backend, "threads", 1)
@@ -62,7 +64,7 @@ class GradientDescent:
         """See fmcore.solvers.Solver."""
         with task.rows.named():
             if previous is not None and previous.fits(task):
-                yield cls(previous._backend, previous.placed, previous._test, observer, task)
+                yield cls(previous.backend, previous.placed, previous.test, observer, task)
                 return
             limits = budget(resources.memory_limit)
             backend, dataset = _loaded(task, resources, limits)
@@ -86,7 +88,7 @@ class GradientDescent:
     def begin(self, model: Model) -> None:
         """See fmcore.solvers.Solver."""
         self._trainer = None  # its memory is free before the next one takes as much
-        self._trainer = self._backend.trainer(model)
+        self._trainer = self.backend.trainer(model)
 
     def position(self, epoch: Epoch, rows: int) -> Progress:  # noqa: ARG002 - for those whose steps depend on it
         """See fmcore.solvers.Solver."""
@@ -102,7 +104,7 @@ class GradientDescent:
 
     def judge(self) -> Iterator[Judged]:
         """See fmcore.solvers.Solver."""
-        return ((self.score(batch), batch.labels, batch.weights) for batch in self._test.batches())
+        return ((self.score(batch), batch.labels, batch.weights) for batch in self.test.batches())
 
     def snapshot(self) -> Model:
         """See fmcore.solvers.Solver."""
@@ -120,7 +122,7 @@ def _loaded(task: Task, resources: Resources, limits: Budget) -> tuple[object, D
     """Return the backend and the loaded Dataset of a task."""
     rows, h, _, initial_model = task
     known = initial_model.feature_dim if initial_model else None
-    backend = backend_for(resources.device, resources.threads)
+    backend = backend_of(h, resources.device, resources.threads)
     require_memory(h, max(known or 1, rows.feature_dim(1, h.feature_dim)), limits)
     dataset = _dataset(task, backend, limits)
     dataset.load()
@@ -134,6 +136,7 @@ def _loaded(task: Task, resources: Resources, limits: Budget) -> tuple[object, D
 
 def _dataset(task: Task, backend: object, limits: Budget) -> Dataset:
     rows, h = task.rows, task.hyperparameters
+    objective = objective_of(h)
 
     def reserved(seen: int) -> int:
         feature_dim = rows.feature_dim(seen, h.feature_dim)
@@ -142,9 +145,14 @@ def _dataset(task: Task, backend: object, limits: Budget) -> Dataset:
 
     options = {"reserved": reserved, "least_scale": least_scale(task)}
     if rows.streaming:
-        return PipedDataset(rows.read, h, backend.prepare, rows.cancel, **options)
+        return PipedDataset(partial(rows.read, objective), h, backend.prepare, rows.cancel, **options)
     return Dataset(
-        lambda: rows.read(h.feature_dim), h, backend.prepare, limits.rows, rereadable=rows.rereadable, **options
+        lambda: rows.read(objective, h.feature_dim),
+        h,
+        backend.prepare,
+        limits.rows,
+        rereadable=rows.rereadable,
+        **options,
     )
 
 
@@ -152,4 +160,4 @@ def _test_rows(task: Task, feature_dim: int, limits: Budget) -> HeldRows | None:
     if task.test is None:
         return None
     again = not task.test.streaming or task.hyperparameters.early_stopping_patience is not None
-    return HeldRows(task.test, feature_dim, limits.rows, again=again)
+    return HeldRows(task.test, objective_of(task.hyperparameters), feature_dim, limits.rows, again=again)

@@ -42,10 +42,9 @@ class Progress:
     loss: float = 0.0
     weight: float = 0.0
 
-    def metrics(self, predictor_type):
-        """Return the primary metric alone, of the loss of each row as it was before its own mini-batch."""
-        mean = self.loss / self.weight if self.weight else 0.0
-        return {"rmse": mean**0.5} if predictor_type == "regressor" else {"logloss": mean}
+    def metrics(self, objective):
+        """Return the one metric that an Objective makes of the mean loss, each row's as before its own mini-batch."""
+        return objective.epoch_metrics(self.loss / self.weight if self.weight else 0.0)
 
 
 def lr_factor(hyperparameters, epoch):

@@ -2,18 +2,16 @@
 
 import numpy as np
 
-from fmcore.objectives.metrics import metrics_for
-
 
 class BatchMetrics:
     """Metrics of an epoch, exact, each row as it was scored just before its own mini-batch moved anything.
 
+    metrics: empty ones (see fmcore.objectives.metrics).
     interval: mini-batches from one result to the next; the first is due after the epoch's first mini-batch.
     """
 
-    def __init__(self, predictor_type, interval):
-        self._metrics = metrics_for(predictor_type, auc=False)
-        self._interval = interval
+    def __init__(self, metrics, interval):
+        self._metrics, self._interval = metrics, interval
         self._batches, self._weight = 0, 0.0
 
     def add(self, block, order, scores):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from os import PathLike
+from typing import TYPE_CHECKING, TypedDict
 
 from fmcore.errors import UsageError
 from fmcore.hyper.params import Hyperparameters
@@ -20,6 +21,22 @@ from fmcore.system import publish
 from fmcore.training import checkpoint as checkpoints
 from fmcore.training.fit import Fitting, require_testable
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Interruption(TypedDict, total=False):
+    """How a training is saved and stopped.
+
+    checkpoint: a path; training is saved there after each epoch, and resumed from it where it exists. Or a Saving, for
+    more to choose.
+    stop: asked wherever a sweep can pause, and while a pipe is waited for, whether to end with what is trained; the
+    model's info then has "stopped".
+    """
+
+    checkpoint: str | PathLike | checkpoints.Saving | None
+    stop: Callable[[], bool] | None
+
 
 def train(
     data: Data,
@@ -30,29 +47,25 @@ def train(
     resources: Resources | None = None,
     initial_model: Model | None = None,
     observer: Observer | None = None,
-    checkpoint: str | PathLike | checkpoints.Saving | None = None,
-    stop: Callable[[], bool] | None = None,
+    **interruption: Unpack[Interruption],
 ) -> Model:
     """Train on `data`, publish the model at `target`, and return it.
 
     initial_model: a trained Model to start from, with its optimizer's state; for hyperparameters and data.options that
     go with it see fmcore.training.warmstart. A vocabulary then takes in new values.
-    checkpoint: a path; training is saved there after each epoch, and resumed from it where it exists. Or a Saving, for
-    more to choose.
-    stop: asked wherever a sweep can pause, and while a pipe is waited for, whether to end with what is trained; the
-    model's info then has "stopped".
+    interruption: see Interruption.
     Raises as fmcore.training.fit.fit; UsageError also where an output cannot be written, ModelError for a checkpoint
     that is damaged.
     """
-    observer = observer or Observer()
+    observer, stop = observer or Observer(), interruption.get("stop") or _never
     encoder = open_encoder(
         data.options.table,
         build=initial_model is None,
         grow=initial_model is not None and data.pipe is None,
     )
     _require_stdin_once(data, test)
-    rows = data.reader(encoder, stopped=stop or _never)
-    test_rows = None if test is None else test.reader(encoder, stopped=stop or _never)
+    rows = data.reader(encoder, stopped=stop)
+    test_rows = None if test is None else test.reader(encoder, stopped=stop)
     task = Task(rows, hyperparameters, test_rows, initial_model)
     require_testable(task)
     _require_known_columns(rows)
@@ -61,9 +74,8 @@ def train(
         handle = stack.enter_context(publish.whole(target))
         vocabulary = rows.vocabulary_output(stack)
         kept = _kept(data.options)
-        control = checkpoints.control(
-            checkpoint, stop, facts=_facts(kept, initial_model), observer=observer, target=target
-        )
+        facts = _facts(kept, initial_model)
+        control = checkpoints.control(**interruption, facts=facts, observer=observer, target=target)
         model = Fitting(resources).fit(task, observer, control)
         model.info["input"] = kept
         file.dump(model, handle)

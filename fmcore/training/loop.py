@@ -5,7 +5,7 @@ from time import perf_counter
 
 from fmcore.errors import DivergedError, StoppedError
 from fmcore.model.scaling import unscaled
-from fmcore.objectives.metrics import metrics_for
+from fmcore.objectives import objective_of
 from fmcore.solvers.epoch import Epoch, Progress, lr_factor
 from fmcore.solvers.observer import Observer
 from fmcore.training.state import Control, converted
@@ -28,14 +28,14 @@ def train(model, solver, *, test_each_epoch=True, observer=None, control=None):
     return Run(model, solver, observer or Observer(), control or Control()).train(each_epoch=test_each_epoch)
 
 
-def evaluate(score, batches, predictor_type):
-    """Return all metrics of the rows of `batches`, given a function from a Batch to raw scores."""
-    return evaluated(((score(batch), batch.labels, batch.weights) for batch in batches), predictor_type)
+def evaluate(score, batches, objective):
+    """Return all metrics of an Objective for the rows of `batches`, given a function from a Batch to raw scores."""
+    return evaluated(((score(batch), batch.labels, batch.weights) for batch in batches), objective)
 
 
-def evaluated(judged, predictor_type):
-    """Return all metrics of rows as (raw scores, labels, weights or None), piece after piece."""
-    metrics = metrics_for(predictor_type)
+def evaluated(judged, objective):
+    """Return all metrics of an Objective for rows as (raw scores, labels, weights or None), piece after piece."""
+    metrics = objective.metrics()
     for scores, labels, weights in judged:
         metrics.update(scores, labels, weights)
     return metrics.result()
@@ -94,7 +94,7 @@ class Run:
         if self._control.stop() or not self._solver.sweep(self._at(), state.progress, self._pause):
             return False
         seconds, rows = perf_counter() - started, state.progress.rows - before
-        record = {"epoch": state.epoch, "train": state.progress.metrics(h.predictor_type)}
+        record = {"epoch": state.epoch, "train": state.progress.metrics(objective_of(h))}
         if test and not self._test(record):
             return False
         if self._halves:
@@ -111,7 +111,7 @@ class Run:
     def _test(self, record):
         """Put the metrics of the test rows into the record; return False where control stops to resume here later."""
         try:
-            record["test"] = evaluated(self._judged(), self._hyperparameters.predictor_type)
+            record["test"] = evaluated(self._judged(), objective_of(self._hyperparameters))
         except DivergedError as error:
             raise error.within(self.state.epoch) from None
         except StoppedError:  # which also ends a wait for the test rows

@@ -6,7 +6,7 @@ import numpy as np
 
 from fmcore.hyper.optimizers import SUMS
 from fmcore.model.model import Model
-from fmcore.objectives.metrics import metrics_for
+from fmcore.objectives import objective_of
 from fmcore.solvers.epoch import UNITS, Progress
 
 
@@ -54,8 +54,9 @@ class State:
         h = self.model.hyperparameters
         if h.early_stopping_patience is None or "test" not in record:
             return
-        value = record["test"][metrics_for(h.predictor_type).primary[0]]
-        if self.best is None or value < self.best.value:
+        metric, direction = objective_of(h).primary
+        value = record["test"][metric]
+        if self.best is None or (value < self.best.value if direction == "minimize" else value > self.best.value):
             self.best = Best(record["epoch"], value, snapshot())
 
     def ended(self):

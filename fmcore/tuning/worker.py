@@ -19,7 +19,7 @@ from fmcore.rows.source import Fold, MemoryRows
 from fmcore.solvers import Resources, Task
 from fmcore.solvers.observer import Observer
 from fmcore.training.fit import Fitting
-from fmcore.tuning.objectives import STEPS, objective_of
+from fmcore.tuning.goals import STEPS, Goal
 from fmcore.tuning.shared import Shared
 
 REPORT, DONE, PRUNED, FAILED, ERROR = "report", "done", "pruned", "failed", "error"
@@ -31,14 +31,14 @@ class Job:
 
     feature_dim: of the rows and of what encodes them.
     train, test: Shared; without test rows, `folds` parts of the training rows take turns as such.
-    objective: a name of objectives.OBJECTIVES. threads: of each worker. memory_limit: bytes for its training rows.
+    goal: what is reported. threads: of each worker. memory_limit: bytes for its training rows.
     """
 
     feature_dim: int
     train: Shared
     test: Shared | None
     folds: int = 0
-    objective: str | None = None
+    goal: Goal | None = None
     threads: int = 1
     memory_limit: int = 0
 
@@ -68,7 +68,6 @@ class Trainer:
     def __init__(self, job, connection):
         self._job, self._connection = job, connection
         self._fitting = Fitting(Resources(job.threads, job.memory_limit))
-        self._objective = objective_of(job.objective)
         self._rows = {}  # (fold, seed) -> training and test rows
 
     def run(self, hyperparameters):
@@ -95,10 +94,10 @@ class Trainer:
     def _value(self, hyperparameters, fold, before):
         """Return the objective of one fold, or of the test rows; `before` holds those of the folds before it."""
         rows, test = self._placed(fold, hyperparameters.seed)
-        watch = Observer() if self._job.folds else Watch(self._objective, hyperparameters.epochs, self._report)
+        watch = Observer() if self._job.folds else Watch(self._job.goal, hyperparameters.epochs, self._report)
         trained = self._fitting.fit(Task(rows, hyperparameters, test), watch)
         epoch = trained.info.get("best_epoch", len(trained.info["epochs"]))
-        value = self._objective(trained.info["epochs"][epoch - 1]["test"])
+        value = self._job.goal.value(trained.info["epochs"][epoch - 1]["test"])
         if self._job.folds and fold + 1 < self._job.folds:
             self._report(fold + 1, float(np.mean([*before, value])))
         return value
@@ -124,8 +123,8 @@ class Trainer:
 class Watch(Observer):
     """Tells the objective at the end of each part of a trial's way, where long and short trials can be compared."""
 
-    def __init__(self, objective, epochs, tell):
-        self._objective, self._epochs, self._tell = objective, epochs, tell
+    def __init__(self, goal, epochs, report):
+        self._goal, self._epochs, self._report = goal, epochs, report
         self._step = 0
 
     def epoch(self, record):
@@ -133,4 +132,4 @@ class Watch(Observer):
         step = record["epoch"] * STEPS // self._epochs
         if self._step < step < STEPS:
             self._step = step
-            self._tell(step, self._objective(record["test"]))
+            self._report(step, self._goal.value(record["test"]))

@@ -20,6 +20,7 @@ from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources import pipes
 from fmcore.io.sources.streams import open_source
 from fmcore.io.tables.vocabulary import Encoder
+from fmcore.objectives import objective_of
 from fmcore.rows import blocks
 from fmcore.rows.piped import PipedDataset
 
@@ -82,7 +83,7 @@ def test_only_the_first_block_is_known_before_training(feed):
     data, hyperparameters = pipe_data(), resolve(predictor_type="binary_classifier", mini_batch_size=16)
     rows, prepared = data.reader(Encoder()), []
     dataset = PipedDataset(
-        rows.read,
+        partial(rows.read, objective_of(hyperparameters)),
         hyperparameters,
         lambda block: prepared.append(block) or block,
         rows.cancel,

@@ -88,7 +88,7 @@ def placed(data, **demands):
             ) from None
         if isinstance(source, Range):
             whole = Data([Source(source.path, Path(source.path).stat().st_size)], data.options)
-            for _ in whole.reader(data.encoder).checked(labels=True, **demands)[0]:
+            for _ in whole.reader(data.encoder).checked(**demands)[0]:
                 pass  # until the same row is met again, or a worse one
             before = Range(source.path, start=0, stop=source.start, format=source.format)
             skipping = Data([before], replace(data.options, on_error="skip")).reader(None)

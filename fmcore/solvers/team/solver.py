@@ -18,6 +18,7 @@ from fmcore.io.sources.source import Source
 from fmcore.io.tables.onehot import UNKNOWN
 from fmcore.kernels import backend_for
 from fmcore.model.model import Model
+from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import generator
 from fmcore.rows.scaling import scaled
@@ -116,7 +117,7 @@ class TeamDescent:
                     "rounds": len(bounds) - 1,
                     "rows": here.rows,
                     "rows_per_second": here.rows / (perf_counter() - begun),
-                    **here.metrics(epoch.hyperparameters.predictor_type),
+                    **here.metrics(objective_of(epoch.hyperparameters)),
                     "bytes_sent": sent,
                     "workers": self.workers,
                 }
@@ -175,6 +176,11 @@ def _require_files(task: Task) -> None:
             raise UsageError(
                 "each worker reads rows of its own, and these are in the memory of one process; name files"
             )
+    if objective_of(task.hyperparameters).kernel is None:
+        raise UsageError(
+            f"predictor_type {task.hyperparameters.predictor_type} has no case in the kernels, which several "
+            "workers train with; leave out --distributed"
+        )
     if task.rows.streaming:
         raise UsageError(
             "pipes are read by one process, and here each worker reads rows of its own; name files "

@@ -12,6 +12,7 @@ from fmcore.hyper.params import Hyperparameters
 from fmcore.io.options import Report
 from fmcore.io.sources.ranges import Range
 from fmcore.kernels import backend_for
+from fmcore.objectives import objective_of
 from fmcore.rows.blocks import cut
 from fmcore.rows.dataset import Dataset
 from fmcore.rows.held import HeldRows
@@ -116,8 +117,8 @@ class Worker:
     def read(self, orders):
         """Read the rows that are this worker's, once; gives Learned."""
         if self._learned is None:
-            h, self._orders = orders.hyperparameters, orders
-            self._backend = backend_for("cpu", orders.threads)
+            h, self._orders, self._backend = orders.hyperparameters, orders, backend_for("cpu", orders.threads)
+            self._objective = objective_of(h)
             self._data = orders.parts.data(self._number, NOTHING, orders.encoder)
             dataset = self._dataset = Dataset(
                 self._rows,
@@ -127,7 +128,7 @@ class Worker:
                 reserved=self._reserved,
                 least_scale=orders.least_scale,
             )
-            with placed(self._data, feature_dim=h.feature_dim):
+            with placed(self._data, labels=self._objective, feature_dim=h.feature_dim):
                 dataset.read()
             memory.give_back()
             if orders.known is not None and dataset.rows:
@@ -145,11 +146,10 @@ class Worker:
         return self._learned
 
     def _rows(self):
-        return self._data.read(self._orders.hyperparameters.feature_dim)
+        return self._data.read(self._objective, self._orders.hyperparameters.feature_dim)
 
     def _reserved(self, seen):
-        orders = self._orders
-        h, budget = orders.hyperparameters, orders.budget
+        orders, h, budget = self._orders, self._orders.hyperparameters, self._orders.budget
         feature_dim = max(orders.known or 1, self._data.feature_dim(seen, h.feature_dim))
         sharded = sizes.is_sharded(orders.dist_state, h, feature_dim, budget.total)
         return budget.reserved(sizes.worker_bytes(h, feature_dim, orders.workers, sharded=sharded))
@@ -182,8 +182,8 @@ class Worker:
 
     def _place_test(self, feature_dim):
         test = self._orders.tests.data(self._number, NOTHING, self._data.encoder)
-        with placed(test):
-            return test, HeldRows(test, feature_dim, self._orders.budget.rows, required=False)
+        with placed(test, labels=self._objective):
+            return test, HeldRows(test, self._objective, feature_dim, self._orders.budget.rows, required=False)
 
     # ------------------------------------------------------------------------------------------------- training
     def begin(self, model, age=0):
