@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from measure import ROOT
+from measure import ROOT, rates
+from peers import NAMES
 
 from fmcore import __version__
 from fmcore.kernels.cpu import CpuBackend
@@ -61,6 +62,36 @@ class Figure:
     def median(self):
         """Return the median of the values."""
         return statistics.median(self.values)
+
+
+class Found:
+    """Figures of all scripts, by script and name; KeyError where a script did not give them."""
+
+    def __init__(self, found):
+        self._found = found
+
+    def values(self, script, name):
+        """A value a run."""
+        return self._found[script, name].values
+
+    def median(self, script, name):
+        """Of these."""
+        return statistics.median(self.values(script, name))
+
+    def ratio(self, script, name, other):
+        """One median in another's."""
+        return self.median(script, name) / self.median(script, other)
+
+    def rates(self, script, name, count="rows"):
+        """Millions of rows a second; count: the figure that says how many rows."""
+        return rates(self.median(script, count), self.values(script, name))
+
+    def __contains__(self, at):
+        return at in self._found
+
+    def peers(self, script, form):
+        """By peer the median of the figure that `form` names with the peer's name in it."""
+        return {peer: self.median(script, form.format(peer)) for peer in NAMES if (script, form.format(peer)) in self}
 
 
 def read(path):

@@ -1,6 +1,6 @@
 """The marks that fmkit's speed is held to, each beside its measurement: a table of the figures of all scripts.
 
-python benchmarks/marks.py [FILE]      figures saved by suite.py; without FILE, the scripts concerned are run
+    python benchmarks/marks.py FILE      figures saved by suite.py; `suite.py --marks` runs the scripts concerned
 
 Where xLearn is not installed, its seconds are estimated as 0.32 of modern-fm's, else 0.65 of Vowpal Wabbit's, all on
 one thread, as measured at k = 8 with all three.
@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import clicks
 import figures
-from measure import rates, spread, threads_word
+from figures import Found
+from measure import spread, threads_word
 
 from fmcore.io.text import codec as text
 
 EPOCH = {8: 4, 16: 3.5, 64: 2.5}  # number of factors -> times xLearn's rows a second
 XLEARN_OF = {"modern_fm": 0.32, "vowpalwabbit": 0.65}
-PEERS = ("xlearn", *XLEARN_OF, "myfm")
 THREADS = (1, 2)
 PREDICTED = ("many.rec, 2", "predict, 2")  # names of the figure of all rows, whichever there is
 SAMPLE = 20_000  # rows whose text is measured
@@ -46,36 +46,6 @@ class Mark(NamedTuple):
             return "not compared"
         met = self.ratio >= self.least if self.most is None else self.ratio <= self.most
         return "met" if met else "NOT MET"
-
-
-class Found:
-    """Figures of all scripts, by script and name; KeyError where a script did not give them."""
-
-    def __init__(self, found):
-        self._found = found
-
-    def values(self, script, name):
-        """Return a value a run."""
-        return self._found[script, name].values
-
-    def median(self, script, name):
-        """Return the median of the values."""
-        return statistics.median(self.values(script, name))
-
-    def ratio(self, script, name, other):
-        """Return the ratio of one median to another."""
-        return self.median(script, name) / self.median(script, other)
-
-    def rates(self, script, name, count="rows"):
-        """Return millions of rows a second; count: the figure that holds the number of rows."""
-        return rates(self.median(script, count), self.values(script, name))
-
-    def __contains__(self, at):
-        return at in self._found
-
-    def peers(self, script, form):
-        """Return for each peer the median of the figure that `form` names with the peer's name in it."""
-        return {peer: self.median(script, form.format(peer)) for peer in PEERS if (script, form.format(peer)) in self}
 
 
 @cache
@@ -305,16 +275,13 @@ def second_processor(found, scripts):
     return ["", f"Two busy processes did {min(ratios):.2f} to {max(ratios):.2f} times the work of one."]
 
 
-def main(paths):
-    """Print the table of a file, or of all scripts concerned."""
-    if paths:
-        _, _, found = figures.load(paths[0])
-    else:
-        import suite
-
-        found = suite.run(suite.chosen(scripts(), "quick"))
+def main(path):
+    """Print the table of a file."""
+    _, _, found = figures.load(path)
     print("\n".join(table(found)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if len(sys.argv) != 2:
+        sys.exit("which figures? python benchmarks/marks.py bench.json")
+    main(sys.argv[1])

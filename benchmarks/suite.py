@@ -1,6 +1,6 @@
 """All benchmarks one after the other, then the table of marks; figures kept, or compared with some that were.
 
-    python benchmarks/suite.py [--full] [--save FILE | --base FILE] [SCRIPT...]
+    python benchmarks/suite.py [--full] [--save FILE | --base FILE] [--marks | SCRIPT...]
 
 Without --full the scripts that take longest do less, and all of them take a quarter of an hour. --base runs again what
 the file holds, in the way that it was measured, and exits with 1 where a figure has become worse.
@@ -85,8 +85,11 @@ def arguments():
     )
     made.add_argument("--save", metavar="FILE", help="keep the figures there as JSON")
     made.add_argument("--base", metavar="FILE", help="figures to compare with")
+    made.add_argument("--marks", action="store_true", help="run only the scripts that the marks take figures from")
     made.add_argument("scripts", nargs="*", metavar="SCRIPT", help=f"those to run (all): {', '.join(SCRIPTS)}")
     options = made.parse_args()
+    if options.marks:
+        options.scripts += marks.scripts()
     if unknown := set(options.scripts) - set(SCRIPTS):
         made.error(f"there is no script {', '.join(sorted(unknown))}")
     return options

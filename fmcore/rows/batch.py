@@ -1,8 +1,8 @@
 """`Batch`, the one shape that rows have between a reader and everything that uses them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,27 +46,27 @@ class Batch:
     fields: np.ndarray | None = None
     groups: np.ndarray | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def feature_dim(self):
+    def feature_dim(self) -> int:
         """One more than the largest index; 0 without any."""
         return int(self.indices.max()) + 1 if len(self.indices) else 0
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes held by the arrays."""
         arrays = (getattr(self, name) for name in ARRAYS)
         return sum(a.nbytes for a in arrays if a is not None)
 
-    def place(self, row):
+    def place(self, row: int) -> dict[str, Any]:
         """Keyword arguments for a `DataError` about that row."""
         if self.origin is None:
             return {"unit": "row", "number": row + 1}
         return {"source": self.origin.source, "unit": self.origin.unit, "number": int(self.origin.numbers[row])}
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray | slice) -> "Batch":
         """The given rows (int array or slice), in that order, as a new batch."""
         rows = np.ascontiguousarray(np.arange(len(self), dtype=np.int64)[rows])
         indptr = np.zeros(len(rows) + 1, np.int64)
@@ -90,7 +90,7 @@ class Batch:
             None if self.groups is None else self.groups[rows],
         )
 
-    def within(self, feature_dim):
+    def within(self, feature_dim: int) -> tuple["Batch", int]:
         """The batch without the non-zeros whose index is feature_dim or more, and how many those were."""
         if self.feature_dim <= feature_dim:
             return self, 0
@@ -106,7 +106,7 @@ class Batch:
         return batch, int(len(known) - kept[-1])
 
 
-def counted(batches):
+def counted(batches: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
     """(rows before it, batch) for each batch."""
     rows = 0
     for batch in batches:
@@ -114,7 +114,7 @@ def counted(batches):
         rows += len(batch)
 
 
-def concatenate(batches):
+def concatenate(batches: Sequence[Batch]) -> Batch:
     """Return one batch of all rows, in order; values and weights appear where any batch has them.
 
     Origins are dropped. Raises DataError where some batches have fields, or groups, and others have none.
@@ -122,7 +122,7 @@ def concatenate(batches):
     starts = np.cumsum([0, *(len(b.indices) for b in batches)])
     indptr = [np.zeros(1, np.int64), *(b.indptr[1:] + start for b, start in zip(batches, starts, strict=False))]
 
-    def join(name, size, fill):
+    def join(name: str, size: Callable[[Batch], int], fill: Callable[[str, int], np.ndarray]) -> np.ndarray | None:
         arrays = [getattr(b, name) for b in batches]
         if all(a is None for a in arrays):
             return None

@@ -5,7 +5,7 @@ from pathlib import Path
 ROOT, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
-def folders(controller, root=ROOT, membership=MEMBERSHIP):
+def folders(controller: str, root: Path = ROOT, membership: Path = MEMBERSHIP) -> list[Path]:
     """Return the folders of the groups that hold this process, from its own up to the root, of cgroup v2 and then v1.
 
     controller: "memory" or "cpu". A folder may be missing: within a container, the names that the host uses do not
@@ -18,7 +18,7 @@ def folders(controller, root=ROOT, membership=MEMBERSHIP):
     return groups
 
 
-def _own(controller, root, membership):
+def _own(controller: str, root: Path, membership: Path) -> tuple[tuple[Path, str], tuple[Path, str]]:
     """Return (folder of the hierarchy, path in it) for v2 and v1."""
     paths = {"": "/", controller: "/"}
     try:

@@ -27,24 +27,24 @@ class Budget(NamedTuple):
     rows: int
     given: bool
 
-    def reserved(self, needed):
+    def reserved(self, needed: int) -> int:
         """Return the bytes of `rows` that cannot hold rows where the model needs `needed` bytes of the total."""
         return max(0, needed - (self.total - self.rows))
 
 
-def budget(limit=None):
+def budget(limit: int | None = None) -> Budget:
     """Return the Budget for a limit: all of it for either; without a limit, the free memory, half of it for rows."""
     if limit is not None:
         return Budget(max(limit, LEAST), limit, given=True)
     return Budget(max(LEAST, free()), default_limit(), given=False)
 
 
-def default_limit(cgroup=ROOT, meminfo=MEMINFO, membership=MEMBERSHIP):
+def default_limit(cgroup: Path = ROOT, meminfo: Path = MEMINFO, membership: Path = MEMBERSHIP) -> int:
     """Return half of the memory that this process may still take; see `free`."""
     return max(LEAST, free(cgroup, meminfo, membership) // 2)
 
 
-def parse_size(text):
+def parse_size(text: object) -> int:
     """Return the number of bytes in "500M", "8G", "1.5GiB" or a plain number of bytes."""
     found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.ASCII | re.IGNORECASE)
     if not found:
@@ -52,7 +52,7 @@ def parse_size(text):
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
-def free(cgroup=ROOT, meminfo=MEMINFO, membership=MEMBERSHIP):
+def free(cgroup: Path = ROOT, meminfo: Path = MEMINFO, membership: Path = MEMBERSHIP) -> int:
     """Return the bytes that this process may still take: of the machine, its cgroups and its address space.
 
     The cgroups are those of containers and services. 2 GiB where the system does not report it.
@@ -61,7 +61,7 @@ def free(cgroup=ROOT, meminfo=MEMINFO, membership=MEMBERSHIP):
     return max(0, min([_available(meminfo), _address_space(), *left]))
 
 
-def keep_freed():
+def keep_freed() -> None:
     """Keep freed blocks of up to 31 MiB for reuse, where the C library is glibc; do nothing elsewhere.
 
     By default glibc returns free memory to the system at 128 KiB or, in time, at twice the largest block freed before.
@@ -71,14 +71,14 @@ def keep_freed():
     bytes(31 << 20)
 
 
-def give_back():
+def give_back() -> None:
     """Return kept freed memory to the system, where the C library is glibc: before work that would not reuse it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
-def _available(meminfo):
+def _available(meminfo: Path) -> int:
     try:
         found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
     except OSError:
@@ -91,7 +91,7 @@ def _available(meminfo):
         return 2 << 30
 
 
-def _address_space():
+def _address_space() -> int:
     """Return the bytes left below the address space limit of the process (ulimit -v)."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
@@ -101,7 +101,7 @@ def _address_space():
     return limit
 
 
-def _left(folder):
+def _left(folder: Path) -> int:
     """Return the bytes left below the limit of one cgroup; the page cache counts as free, as the system reclaims it."""
     for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         with suppress(OSError, ValueError):  # no such file, or "max"
@@ -109,7 +109,7 @@ def _left(folder):
     return NO_LIMIT
 
 
-def _files(folder):
+def _files(folder: Path) -> int:
     """Return the bytes of cached files that count as memory of a cgroup."""
     with suppress(OSError):
         text = (folder / "memory.stat").read_text()

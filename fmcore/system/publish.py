@@ -11,9 +11,11 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import IO, Any
 
 from fmcore.errors import FMError, ResourceError, UsageError
 
@@ -33,7 +35,7 @@ _group = ContextVar("group", default=None)  # complete targets that wait for the
 
 
 @contextmanager
-def whole(path, *, at_once=False):
+def whole(path: str | os.PathLike[str], *, at_once: bool = False) -> Iterator[IO[bytes]]:
     """Provide a binary file handle whose content becomes the file `path` when the block ends without an exception.
 
     Otherwise the old file, if any, stays as it was. "-" is standard output; an existing path that is no regular file (a
@@ -46,7 +48,7 @@ def whole(path, *, at_once=False):
 
 
 @contextmanager
-def together(*paths, at_once=False):
+def together(*paths: str | os.PathLike[str], at_once: bool = False) -> Iterator[tuple[IO[bytes], ...]]:
     """Provide handles for several files, renamed only after all are complete, in the order given; else as `whole`."""
     targets, group = [], None if at_once else _group.get()
     try:
@@ -67,7 +69,7 @@ def together(*paths, at_once=False):
 
 
 @contextmanager
-def all_or_none():
+def all_or_none() -> Iterator[None]:
     """Publish the files of `whole` and `together` when the block ends without an exception, and none if it fails.
 
     So a file that does not fit on its disk keeps the others from appearing. Blocks may be nested; the outermost one
@@ -76,7 +78,7 @@ def all_or_none():
     if _group.get() is not None:
         yield
         return
-    complete = []
+    complete: list[_Straight | _Beside] = []
     token = _group.set(complete)
     try:
         try:
@@ -91,12 +93,12 @@ def all_or_none():
             target.discard()
 
 
-def renamed():
+def renamed() -> list[str]:
     """Return the names of the files that this process has written so far."""
     return list(_RENAMED)
 
 
-def _publish(targets):
+def _publish(targets: "list[_Straight | _Beside]") -> None:
     for target in targets:
         target.require()
     for target in targets:
@@ -105,7 +107,7 @@ def _publish(targets):
         target.sync_folder()
 
 
-def prepare(path):
+def prepare(path: str | os.PathLike[str]) -> None:
     """Check that a file that is written again and again can be written, and remove temporary files left beside it.
 
     Raises UsageError where `whole` would, and where the path is not a regular file.
@@ -120,19 +122,19 @@ def prepare(path):
 class _File(io.FileIO):
     """An open file; errors on writing to it call it `shown`."""
 
-    def __init__(self, file, mode, shown, **options):
+    def __init__(self, file: str | int | Path, mode: str, shown: str, **options: Any) -> None:
         with explained(shown):
             super().__init__(file, mode, **options)
         self._shown = shown
 
-    def write(self, data):
+    def write(self, data: Any) -> int:
         """Write like io.FileIO, with errors that name the file."""
         with explained(self._shown):
             return super().write(data)
 
 
 @contextmanager
-def explained(shown):
+def explained(shown: str) -> Iterator[None]:
     """Turn a failure to write into an error that names the file and the cause; a broken pipe passes unchanged."""
     try:
         yield
@@ -144,7 +146,7 @@ def explained(shown):
         raise kind(f"{shown} cannot be written: {cause or error.strerror or error}") from error
 
 
-def _target(path, *, renamed=False):
+def _target(path: str, *, renamed: bool = False) -> "_Straight | _Beside":
     """Return the target for an output `path`; renamed: raise UsageError where it cannot be replaced by a rename."""
     if renamed and path in STDOUT:
         raise UsageError("standard output cannot be written again and again; name a file")
@@ -175,25 +177,25 @@ def _target(path, *, renamed=False):
 class _Straight:
     """A target that cannot be replaced by a rename."""
 
-    def __init__(self, file):
+    def __init__(self, file: _File) -> None:
         self.handle = io.BufferedWriter(file)
 
-    def open(self):
+    def open(self) -> None:
         """Do nothing: the file is open already."""
 
-    def complete(self):
+    def complete(self) -> None:
         self.handle.close()
 
-    def require(self):
+    def require(self) -> None:
         """Do nothing: no file can be missing."""
 
-    def rename(self):
+    def rename(self) -> None:
         """Do nothing: the bytes are already in place."""
 
-    def sync_folder(self):
+    def sync_folder(self) -> None:
         """Do nothing: there was no rename."""
 
-    def discard(self):
+    def discard(self) -> None:
         with suppress(OSError, FMError):  # bytes still buffered cannot be written
             self.handle.close()
 
@@ -201,17 +203,19 @@ class _Straight:
 class _Beside:
     """A regular file, written under a hidden temporary name in the same folder; mode: that of the file it replaces."""
 
-    def __init__(self, path, mode):
+    def __init__(self, path: str, mode: int | None) -> None:
         self._target = Path(os.path.realpath(path))  # through a link, so that the link stays one
         if self._target in _BEING_WRITTEN:
             raise UsageError(f"{path} is named for two outputs, and one would replace the other")
         self._temporary = self._target.with_name(self._temporary_name(os.urandom(6).hex()))
-        self._path, self._mode, self.handle, self._lock = path, mode, None, None
+        self._path, self._mode = path, mode
+        self.handle: Any = None
+        self._lock: int | None = None
 
-    def _temporary_name(self, word):
+    def _temporary_name(self, word: str) -> str:
         return f".{self._target.name[:LONGEST]}.{word}.tmp"
 
-    def _tidy(self):
+    def _tidy(self) -> None:
         """Remove the files that killed processes left for the same target, as far as their names show the target."""
         if len(self._target.name) <= LONGEST:
             left = re.compile(re.escape(self._temporary_name("WORD")).replace("WORD", "[0-9a-f]{12}"))
@@ -220,7 +224,7 @@ class _Beside:
                     if left.fullmatch(entry.name):
                         _remove_unless_locked(entry.path)
 
-    def _create(self):
+    def _create(self) -> None:
         # The handle's name is a path, so that a writer can open the file again.
         self.handle = io.BufferedWriter(_File(self._temporary, "xb", self._path))
         with explained(self._path):
@@ -231,24 +235,23 @@ class _Beside:
             self._close()
             self._create()
 
-    def open(self):
+    def open(self) -> None:
         _BEING_WRITTEN.add(self._target)
-        folder = self._target.parent
-        if not folder.exists():
-            raise UsageError(f"{self._path} cannot be written: there is no folder {folder}")
+        if not self._target.parent.exists():
+            raise UsageError(f"{self._path} cannot be written: there is no folder {self._target.parent}")
         self._tidy()
         self._create()
         if self._mode is not None:
             with explained(self._path):
                 os.fchmod(self.handle.fileno(), self._mode)
 
-    def complete(self):
+    def complete(self) -> None:
         with explained(self._path):
             self.handle.flush()
             os.fsync(self.handle.fileno())
             self.handle.close()
 
-    def require(self):
+    def require(self) -> None:
         """Raise UsageError where the temporary file no longer exists."""
         with explained(self._path):
             exists = self._temporary.exists()
@@ -256,12 +259,12 @@ class _Beside:
             missing = "its folder" if not self._target.parent.is_dir() else "the temporary file beside it"
             raise UsageError(f"{self._path} cannot be written: {missing} was removed meanwhile")
 
-    def rename(self):
+    def rename(self) -> None:
         with explained(self._path):
             self._temporary.replace(self._target)
         _RENAMED[self._path] = None
 
-    def sync_folder(self):
+    def sync_folder(self) -> None:
         """Flush the folder to disk, so that the rename survives a crash."""
         with suppress(OSError):  # some file systems do not sync folders; the rename itself is done
             folder = os.open(self._target.parent, os.O_RDONLY)
@@ -270,13 +273,13 @@ class _Beside:
             finally:
                 os.close(folder)
 
-    def discard(self):
+    def discard(self) -> None:
         _BEING_WRITTEN.discard(self._target)
         with suppress(OSError):  # the disk or folder accepts no more changes
             self._temporary.unlink(missing_ok=True)
         self._close()
 
-    def _close(self):
+    def _close(self) -> None:
         if self.handle is not None:
             with suppress(OSError, FMError):  # bytes still buffered cannot be written
                 self.handle.close()
@@ -285,7 +288,7 @@ class _Beside:
             self._lock = None
 
 
-def _remove_unless_locked(path):
+def _remove_unless_locked(path: str) -> None:
     """Remove a temporary file that no process writes any more."""
     with suppress(OSError):  # also raised where another process holds the lock
         descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)

@@ -3,13 +3,14 @@
 import math
 import os
 import resource
+from pathlib import Path
 
 from fmcore.system.cgroups import MEMBERSHIP, ROOT, folders
 
 SPACE = 256 << 20  # bytes of address space that a thread may reserve: its stack, and its arena of malloc
 
 
-def default_threads(cgroup=ROOT, membership=MEMBERSHIP):
+def default_threads(cgroup: Path = ROOT, membership: Path = MEMBERSHIP) -> int:
     """Return the number of processors in the affinity mask, at least 1.
 
     It is further limited by the quotas of cgroups (containers, services), and where the address space is limited
@@ -24,7 +25,7 @@ def default_threads(cgroup=ROOT, membership=MEMBERSHIP):
     return max(1, min([allowed, affordable, *quotas]))
 
 
-def _quota(folder):
+def _quota(folder: Path) -> float | None:
     """Return the processors granted to one group by cgroup v2, else v1, else None."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()

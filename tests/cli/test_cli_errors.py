@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-from shell import COMMAND, environment, last_line
+from shell import COMMAND, LIMIT, environment, last_line
 
 from fmcli.exits import HungUp, Terminated
 from fmcli.main import DownstreamClosed, failed
@@ -231,7 +231,7 @@ def test_a_full_disk_behind_standard_output_ends_with_6(fm, world, arguments):
         )
         said = process.stderr.read().decode()
         process.stderr.close()
-    assert process.wait(30) == 6
+    assert process.wait(LIMIT) == 6
     assert last_line(said).startswith("fm: standard output cannot be written: the disk is full; free some space")
 
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from rows import random_rows
-from shell import last_line, libsvm_rows, wait_for
+from shell import LIMIT, last_line, libsvm_rows, wait_for
 
 from fmcore import api
 from fmcore.hyper.presets import resolve
@@ -28,7 +28,7 @@ LONG = ("train", "x.svm", *REGRESSOR, "--epochs", 10**6, "--lr-schedule", "const
 def stopped(process, number):
     """Send the signal; the exit code and the last line that was said."""
     process.send_signal(number)
-    said = process.communicate(timeout=30)[1].decode()
+    said = process.communicate(timeout=LIMIT)[1].decode()
     return process.returncode, last_line(said)
 
 
@@ -76,7 +76,7 @@ def test_a_signal_before_training_leaves_no_checkpoint(fm, start, number, code, 
     process.stdin.flush()
     wait_for(fm.writes)
     process.send_signal(number)
-    assert process.wait(30) == code
+    assert process.wait(LIMIT) == code
     assert last_line(process.stderr.read().decode()) == f"fm: {word}; no file was written or replaced"
     assert fm.files() == []
 
@@ -177,7 +177,7 @@ def test_a_pipe_cannot_be_resumed_within_an_epoch(fm, start):
         with (fm.folder / "p_2").open("wb") as pipe:
             pipe.write(content[:2000])
             pipe.flush()
-            done.wait(30)
+            done.wait(LIMIT)
 
     threading.Thread(target=feed, daemon=True).start()
     process = start(

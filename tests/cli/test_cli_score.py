@@ -8,7 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from shell import TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, last_line, records
+from shell import LIMIT, TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, last_line, records
 from sklearn import metrics
 
 CLASSES = {
@@ -259,7 +259,7 @@ def test_a_reader_that_leaves_ends_predict_quietly(fm, world, arguments):
     assert process.stdout.read(4)
     process.stdout.close()
     assert process.stderr.read() == b""
-    assert process.wait(30) == 0
+    assert process.wait(LIMIT) == 0
     process.stderr.close()
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line, wait_for
+from shell import LIMIT, TABLE_OPTIONS, TRAIN_TABLE, last_line, wait_for
 
 from fmcli import exits
 
@@ -24,7 +24,7 @@ def stopped(fm, process, number, text=b""):
     """Send the signal; the exit code and what was said."""
     process.send_signal(number)
     try:
-        found = process.wait(30), (text + process.stderr.read()).decode()
+        found = process.wait(LIMIT), (text + process.stderr.read()).decode()
     finally:
         process.kill()  # one that did not end must not train for ever once its input closes
         for stream in (process.stdin, process.stdout, process.stderr):
@@ -106,13 +106,13 @@ def test_a_second_signal_does_not_interrupt_the_cleanup():
 
 @pytest.mark.usefixtures("handlers")
 def test_a_swallowed_signal_exception_is_raised_again(monkeypatch):
-    monkeypatch.setattr(exits, "AGAIN", 0.05)
+    monkeypatch.setattr(exits, "AGAIN", 1)
     with pytest.raises(KeyboardInterrupt):
         exits.interrupt(signal.SIGINT, None)
     with pytest.raises(KeyboardInterrupt):  # as if the first had been dropped
-        time.sleep(30)
+        time.sleep(LIMIT)
     exits.handled()
-    time.sleep(0.2)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_a_closed_standard_error_does_not_stop_the_work(fm):
@@ -121,7 +121,7 @@ def test_a_closed_standard_error_does_not_stop_the_work(fm):
         "train", "x.svm", "--predictor-type", "regressor", "--epochs", 200, "-o", "x.fm", stdin=subprocess.DEVNULL
     )
     process.stderr.close()
-    assert process.wait(30) == 0
+    assert process.wait(LIMIT) == 0
     process.stdout.close()
     assert fm.files() == ["x.fm", "x.svm"]
 

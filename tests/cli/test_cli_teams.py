@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from mortals import mpirun
-from shell import ROOT, Done, environment, last_line, libsvm_rows
+from shell import LIMIT, ROOT, Done, environment, last_line, libsvm_rows
 
 from fmcore import api
 
@@ -50,7 +50,7 @@ def ranks(fm, *arguments, code=0):
         env=environment(),
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=LIMIT,
         stdin=subprocess.DEVNULL,
         text=True,
     )

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from faults import CLASSIFIER, Old, ended, training
-from shell import last_line, libsvm_rows, wait_for
+from shell import LIMIT, last_line, libsvm_rows, wait_for
 
 STREAMED = ("--memory-limit", 1)
 TABLE = ("--label-column", "y")
@@ -147,7 +147,7 @@ def drain(fm, opened):
     """Read the pipe to its end; return the number of lines."""
     found = []
     reader = drained(fm.folder / "out", found)
-    reader.join(30)
+    reader.join(LIMIT)
     return found[0].count(b"\n")
 
 

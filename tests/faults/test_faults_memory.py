@@ -14,7 +14,7 @@ from faults import CLASSIFIER, LINUX, Old, ended
 from fits import train
 from hypothesis import given
 from hypothesis import strategies as st
-from shell import COMMAND, environment, last_line
+from shell import COMMAND, LIMIT, environment, last_line
 
 from fmcore.errors import ResourceError
 from fmcore.hyper.presets import resolve
@@ -156,7 +156,12 @@ def test_an_address_space_that_runs_out_is_a_resource_error(fm, world, room):
         old = Old(fm.folder / name)
         source = TIGHT.format(room=room, arguments=[*arguments, "--threads", "1"])
         process = subprocess.run(
-            [COMMAND[0], "-c", source], cwd=fm.folder, capture_output=True, check=False, timeout=30, env=environment()
+            [COMMAND[0], "-c", source],
+            cwd=fm.folder,
+            capture_output=True,
+            check=False,
+            timeout=LIMIT,
+            env=environment(),
         )
         said = process.stderr.decode()
         assert process.returncode in (0, 6), said

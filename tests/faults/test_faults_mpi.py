@@ -6,9 +6,7 @@ import time
 
 import pytest
 from mortals import TRAINING, mortal, mpirun, rows_for
-from shell import COMMAND
-
-WITHIN = 10  # seconds from a death to the end of the job
+from shell import COMMAND, LIMIT
 
 
 class MpiJob:
@@ -37,7 +35,7 @@ class MpiJob:
             ],
             cwd=self.folder,
             check=True,
-            timeout=60,
+            timeout=LIMIT,
         )
         return (self.folder / "local.fm").read_bytes()
 
@@ -66,7 +64,7 @@ class MpiJob:
     def run(self, *options, **how):
         """Run it to its end; return its exit code and both output streams."""
         process = self.start(*options, **how)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LIMIT)
         return process.returncode, (out + err).decode()
 
 
@@ -82,7 +80,7 @@ def test_a_rank_is_killed_and_the_same_command_goes_on(job, method, rank):
     while job.death.exists():
         assert process.poll() is None
         time.sleep(0.01)
-    process.communicate(timeout=WITHIN)
+    process.communicate(timeout=LIMIT)
     assert process.returncode != 0
     assert not job.model.exists()
     assert job.checkpoint.exists()

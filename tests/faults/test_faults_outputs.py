@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from faults import CLASSIFIER, ROOT, Old, being_written, ended, mounted, names, remounted, temporary, training
-from shell import last_line
+from shell import LIMIT, last_line
 
 LONG = "x" * 300
 
@@ -39,7 +39,7 @@ def test_what_cannot_be_an_output(fm, world, name, why):
 @pytest.mark.parametrize("path", ["/proc/out", "/sys/out", "/proc/version"])
 def test_files_of_the_system(fm, world, path):
     process = fm.start("predict", world.classifier, world.test, "-o", path, stdin=subprocess.DEVNULL)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=LIMIT)
     assert process.returncode in (2, 6)
     assert last_line(err.decode()).startswith(f"fm: {path} cannot be written: ")
     assert out == b""

@@ -12,12 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 from mortals import TRAINING, mortal, rows_for
-from shell import COMMAND, wait_for
+from shell import COMMAND, LIMIT, wait_for
 
 from fmcore.solvers.team import on_ray
 
 RAY = str(Path(sys.executable).with_name("ray"))
-WITHIN = 10  # seconds from a death that ends a training to its end
 
 
 class Cluster:
@@ -60,7 +59,7 @@ class Cluster:
                     command, env=self.environment, start_new_session=True, stdout=handle, stderr=subprocess.STDOUT
                 )
             )
-        wait_for(lambda: b"Ray runtime started" in log.read_bytes() or self.nodes[-1].poll() is not None, 90)
+        wait_for(lambda: b"Ray runtime started" in log.read_bytes() or self.nodes[-1].poll() is not None)
         assert self.nodes[-1].poll() is None, log.read_text()
 
     def kill(self, number):
@@ -93,7 +92,7 @@ class Cluster:
             stderr=subprocess.PIPE,
         )
 
-    def run(self, *options, code=0, timeout=90, **how):
+    def run(self, *options, code=0, timeout=LIMIT, **how):
         """Run it to its end with the expected exit code; return its standard error, with nothing on standard output."""
         process = self.start(*options, **how)
         out, err = process.communicate(timeout=timeout)
@@ -119,7 +118,7 @@ class Cluster:
                 ],
                 cwd=self.folder,
                 check=True,
-                timeout=60,
+                timeout=LIMIT,
             )
             self.models[workers] = (self.folder / "local.fm").read_bytes()
         return self.models[workers]
@@ -157,7 +156,7 @@ def test_killing_the_only_holder_of_parameters_ends_the_run_which_resumes(cluste
     while cluster.death.exists():
         assert process.poll() is None
         time.sleep(0.01)
-    _, err = process.communicate(timeout=WITHIN)
+    _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 75, err.decode()
     assert err.decode().strip().endswith("ck holds what was trained before: run the same command again with --resume")
     assert not cluster.model.exists()
@@ -185,7 +184,7 @@ def test_a_signal_to_the_driver_saves_and_the_same_command_resumes(cluster, numb
     while b"epoch 1, round 5 " not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(number)
-    _, err = process.communicate(timeout=WITHIN)
+    _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == code, err.decode()
     assert b"saved to ck; run the same command with --resume" in err
     assert "resuming in epoch" in cluster.run(*saving, "--resume")
@@ -204,7 +203,7 @@ def test_a_machine_is_killed_and_the_model_is_the_same(cluster):
     while b"epoch 2, round 1 " not in process.stderr.readline():
         assert process.poll() is None
     cluster.kill(1)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=LIMIT)
     assert (process.returncode, out) == (0, b""), err.decode()
     assert b"have died and been replaced" in err or b"has died and been replaced" in err
     assert cluster.took() == cluster.expected(4)

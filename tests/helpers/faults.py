@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from shell import interruptible, last_line, wait_for
+from shell import LIMIT, interruptible, last_line, wait_for
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what is tested is Linux's own")
@@ -58,7 +58,7 @@ def remounted(folder, options):
 def ended(process, code, *, said=b""):
     """Wait for the end of a process, with the expected exit code; return the last line on standard error."""
     try:
-        _, err = process.communicate(timeout=45)
+        _, err = process.communicate(timeout=LIMIT)
     finally:
         process.kill()
         process.wait()

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from shell import Done, interruptible, libsvm_rows, written
+from shell import LIMIT, Done, interruptible, libsvm_rows, written
 
 from fmcore import api
 
@@ -49,7 +49,7 @@ class ContainerJob:
     def train(self, code=0, command=(), **environ):
         """Run `train` to its end; code: the expected exit code."""
         process = self.start(command or TRAIN, **environ)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LIMIT)
         assert process.returncode == code, err.decode()
         assert not [path for path in self.root.rglob("*.tmp") if path.is_file()]
         return Done(code, out.decode(), err.decode())
@@ -94,7 +94,7 @@ def stopped(process, number=signal.SIGTERM, again=False):
 
 def ended(process):
     """Wait for the end; return the exit code, and the output from then on."""
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=LIMIT)
     return process.returncode, said.decode()
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from shell import LIMIT
 
-LIMIT = 60  # seconds that anything may take
 needs_proc = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="processes are looked at in /proc")
 
 

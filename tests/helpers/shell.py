@@ -15,6 +15,7 @@ from fmcore.io.recordio.record_message import record_class
 
 ROOT = Path(fmcli.__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "fmcli"]
+LIMIT = 120  # seconds after which a process or a thread is taken to hang; nothing that goes well comes near it
 
 
 class Done(NamedTuple):
@@ -51,7 +52,7 @@ class Shell:
             check=False,
             cwd=self.folder,
             env=environment(**environ),
-            timeout=60,
+            timeout=LIMIT,
         )
         err = done.stderr.decode()
         assert done.returncode == code, err
@@ -134,11 +135,11 @@ def records(data):
     return found
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition):
     """Wait until condition() holds, which must be within some seconds."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + LIMIT
     while not condition():
-        assert time.monotonic() < end, f"it has not come this far in {seconds} s"
+        assert time.monotonic() < end, f"it has not come this far in {LIMIT} s"
         time.sleep(0.01)
 
 

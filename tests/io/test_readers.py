@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from shell import ROOT
+from shell import LIMIT, ROOT
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io import readers
@@ -360,7 +360,7 @@ def test_leaving_workers_drops_calls_that_were_not_begun():
 
     def wait(item):
         begun.append(item)
-        release.wait(10)
+        release.wait(LIMIT)
 
     with Workers(2) as workers:
         results = workers.map(wait, range(50))
@@ -379,7 +379,7 @@ def test_workers_take_at_most_threads_plus_one_items_ahead():
             yield n
 
     def wait(item):
-        release.wait(10)
+        release.wait(LIMIT)
         return item
 
     with Workers(2) as workers:

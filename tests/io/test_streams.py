@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from shell import ROOT
+from shell import LIMIT, ROOT
 
 from fmcore.errors import DataError, ResourceError, UsageError
 from fmcore.io.sources.source import Source
@@ -44,7 +44,7 @@ def pipe(tmp_path, *writes):
     def feed():
         with path.open("wb", buffering=0) as out:
             for item in writes:
-                item.wait(10) if isinstance(item, threading.Event) else out.write(item)
+                item.wait(LIMIT) if isinstance(item, threading.Event) else out.write(item)
 
     thread = threading.Thread(target=feed)
     thread.start()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fits import train
 from rows import DEVICES, as_matrix, block_of, random_rows, small_model
-from shell import ROOT, environment
+from shell import LIMIT, ROOT, environment
 
 from fmcore.errors import UsageError
 from fmcore.kernels import backend_for
@@ -186,7 +186,7 @@ def test_many_threads_on_one_processor_finish_with_the_same_bits(mini_batch_size
         env=environment(PYTHONPATH=path),
         stdout=subprocess.PIPE,
         check=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     alone, crowded = done.stdout.split()
     assert alone == crowded

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import record_bytes as made
-from shell import Shell, last_line, libsvm_rows, wait_for
+from shell import LIMIT, Shell, last_line, libsvm_rows, wait_for
 
 from fmcore.model import file as modelfile
 
@@ -19,9 +19,11 @@ PIPES = ("--input-mode", "pipe", "--train", "train")
 SLOWLY = """
 import sys, time
 data, half = open("x.rec", "rb").read(), 3001
-with open(sys.argv[1], "wb", 0) as pipe:
+with open("train_0", "wb", 0) as pipe:
+    pipe.write(data)
+with open("train_1", "wb", 0) as pipe:
     pipe.write(data[:1]); time.sleep(0.2)
-    pipe.write(data[1:half]); time.sleep(1.4)
+    pipe.write(data[1:half]); time.sleep(2.4)
     for at in range(half, len(data), 999):
         pipe.write(data[at:at + 999]); time.sleep(0.01)
 """
@@ -58,7 +60,9 @@ def fed(fm, script):
 
 def trained(fm, *options, epochs=3, name="piped.fm", **run):
     """Return the output of `fm train` in pipe mode."""
-    return fm("train", *PIPES, *CLASSIFIER, "--epochs", epochs, "-o", name, "--pipe-timeout", 20, *options, **run).err
+    return fm(
+        "train", *PIPES, *CLASSIFIER, "--epochs", epochs, "-o", name, "--pipe-timeout", LIMIT, *options, **run
+    ).err
 
 
 def in_file_mode(fm, *data, epochs=3):
@@ -103,15 +107,16 @@ SAME_EACH_TIME = {
 def test_pipes_with_the_same_bytes_each_epoch_give_the_model_of_file_mode(rows, script):
     with fed(rows, script) as feeder:
         said = trained(rows)
-        assert feeder.wait(10) == 0
+        assert feeder.wait(LIMIT) == 0
     assert said.startswith("first block: 400 rows, 1,601 non-zeros, feature_dim 20, a pipe each epoch; mini-batches of")
     assert rows.read("piped.fm") == in_file_mode(rows, "x.rec")
 
 
 def test_a_slow_pipe_writer_may_take_longer_than_the_timeout(rows):
     rows.write("slowly.py", SLOWLY)
-    with fed(rows, f"mkfifo train_0 train_1; cat x.rec > train_0; {sys.executable} slowly.py train_1"):
-        trained(rows, "--pipe-timeout", 1, epochs=2)
+    with fed(rows, f"mkfifo train_0 train_1; exec {sys.executable} slowly.py"):
+        wait_for((rows.folder / "train_1").exists)
+        trained(rows, "--pipe-timeout", 2, epochs=2)
     assert rows.read("piped.fm") == in_file_mode(rows, "x.rec", epochs=2)
 
 
@@ -207,11 +212,11 @@ def test_damaged_data_of_a_pipe_is_a_data_error(rows, fault, epoch):
     [
         (
             "true",
-            "train_0: no such pipe has appeared within 1 s; start its writer, or wait longer with --pipe-time",
+            "train_0: no such pipe has appeared within 2 s; start its writer, or wait longer with --pipe-time",
         ),
-        ("mkfifo train_0", "train_0: the pipe exists, but nothing was written to it within 1 s; start "),
-        ("mkfifo train_0; sleep 9 > train_0", "train_0: the pipe exists, but nothing was written to it within 1 s; "),
-        ("mkfifo train_0; cat x.rec > train_0", "train_1: no such pipe has appeared within 1 s; start "),
+        ("mkfifo train_0", "train_0: the pipe exists, but nothing was written to it within 2 s; start "),
+        ("mkfifo train_0; sleep 999 > train_0", "train_0: the pipe exists, but nothing was written to it within 2 s; "),
+        ("mkfifo train_0; cat x.rec > train_0", "train_1: no such pipe has appeared within 2 s; start "),
         (
             "mkfifo train_0 train_1; cat x.rec > train_0",
             "train_1: the pipe exists, but nothing was written to it within",
@@ -221,7 +226,8 @@ def test_damaged_data_of_a_pipe_is_a_data_error(rows, fault, epoch):
 )
 def test_a_pipe_that_never_comes_ends_the_job_at_the_timeout(rows, script, message):
     with fed(rows, script):
-        said = trained(rows, "--pipe-timeout", 1, code=3)
+        wait_for(lambda: script == "true" or (rows.folder / "train_0").exists())
+        said = trained(rows, "--pipe-timeout", 2, code=3)
     assert last_line(said).startswith(f"fm: {message}")
     assert "piped.fm" not in rows.files()
 
@@ -231,10 +237,15 @@ def test_a_pipe_that_never_comes_ends_the_job_at_the_timeout(rows, script, messa
     [
         ("true", 0, signal.SIGTERM, 143),
         ("mkfifo train_0", 0, signal.SIGTERM, 143),
-        ("mkfifo train_0; (head -c 99 x.rec; sleep 9) > train_0", 0, signal.SIGTERM, 143),
+        ("mkfifo train_0; (head -c 99 x.rec; sleep 999) > train_0", 0, signal.SIGTERM, 143),
         ("mkfifo train_0; cat x.rec > train_0", 1, signal.SIGTERM, 143),
         ("mkfifo train_0 train_1; cat x.rec > train_0", 1, signal.SIGINT, 130),
-        ("mkfifo train_0 train_1; cat x.rec > train_0; (head -c 99 x.rec; sleep 9) > train_1", 1, signal.SIGTERM, 143),
+        (
+            "mkfifo train_0 train_1; cat x.rec > train_0; (head -c 99 x.rec; sleep 999) > train_1",
+            1,
+            signal.SIGTERM,
+            143,
+        ),
     ],
 )
 def test_a_signal_ends_the_wait_for_a_pipe(rows, script, epoch, number, code):
@@ -260,7 +271,7 @@ def test_a_signal_ends_the_wait_for_a_pipe(rows, script, epoch, number, code):
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.2)
             process.send_signal(number)
-            assert process.wait(5) == code  # long before the timeout, and the feeder's end
+            assert process.wait(LIMIT) == code  # long before the timeout, and the feeder's end
         finally:
             process.kill()
             said = process.stderr.read().decode()

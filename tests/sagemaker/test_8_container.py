@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jobs import BASICS, CLASSES, FEATURES, TRAIN, ContainerJob, fed, read_until, stopped
-from shell import last_line, libsvm_rows, wait_for
+from shell import LIMIT, last_line, libsvm_rows, wait_for
 
 import fmcli.container.train
 from fmcli.container.tree import Tree
@@ -127,7 +127,7 @@ def test_a_job_with_pipes_leaves_the_model_of_files(job, records, tmp_path_facto
     assert same_weights(piped.model(), job.model())
     assert "test binary_classification_accuracy <score>=" in said
     for feeder in feeders:
-        feeder.join(10)
+        feeder.join(LIMIT)
         assert not feeder.is_alive()
 
 

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 from jobs import CLASSES, FEATURES, SERVE, ContainerJob, ended, read_until, stopped
-from shell import ROOT, last_line
+from shell import LIMIT, ROOT, last_line
 
 from fmcli.container.serve import settings
 from fmcore.errors import UsageError
@@ -54,7 +54,7 @@ class Endpoint:
     def ask(self, path, body=None, kind="application/json"):
         """Return (status, body) of the answer."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, {"Content-Type": kind})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             return answer.status, answer.read()
 
 

@@ -6,7 +6,7 @@ import signal
 import pytest
 import sdk as official
 from client_cases import ANSWERS, ASKED, REQUESTS, agree, judge, predictions, scores
-from shell import Shell
+from shell import LIMIT, Shell
 
 READY = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
@@ -26,7 +26,7 @@ def endpoints(models):
     finally:
         for process in running:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=LIMIT)
 
 
 @pytest.mark.parametrize("kind", ["binary_classifier", "regressor"])

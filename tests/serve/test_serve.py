@@ -7,20 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from serving import serving, wait_for
-from shell import Shell
+from shell import LIMIT, Shell
 
 JSON, LINES, RECORDS = "application/json", "application/jsonlines", "application/x-recordio-protobuf"
 KNOWN = "application/json, application/jsonlines and application/x-recordio-protobuf"
 PATHS = "expected POST /invocations, GET /ping and GET /execution-parameters"
 GOOD = b'{"instances": [{"features": [1.5, 0, 2]}]}'
-PAYLOAD, TIMEOUT = 100 << 10, 2
+PAYLOAD = 100 << 10
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def server(world, tmp_path_factory):
     fm = Shell(tmp_path_factory.mktemp("server"))
-    with serving(fm, world.classifier, "--max-payload", PAYLOAD, "--timeout", TIMEOUT, workers=2) as server:
+    with serving(fm, world.classifier, "--max-payload", PAYLOAD, "--timeout", LIMIT, workers=2) as server:
         yield server
 
 
@@ -134,8 +134,8 @@ def test_a_client_that_expects_100_continue_is_refused_before_it_sends(server):
         assert client.recv(12) == b"HTTP/1.1 200"
 
 
-def test_a_client_too_slow_with_its_body_gets_408(server):
-    with server.raw(HEAD % len(GOOD), GOOD[:-1]) as client:
+def test_a_client_too_slow_with_its_body_gets_408(fm, world):
+    with serving(fm, world.classifier, "--timeout", 2) as server, server.raw(HEAD % len(GOOD), GOOD[:-1]) as client:
         assert server.post(GOOD).status == 200
         response = http.client.HTTPResponse(client)
         response.begin()

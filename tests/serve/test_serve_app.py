@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from serving import ask
+from shell import LIMIT
 
 from fmcli.server import Settings
 from fmcli.server.app import LARGE_AT_ONCE, SMALL, application
@@ -24,7 +25,7 @@ class SlowScorer:
         self.most = max(self.most, len(self.running))
         if len(body) > SMALL:
             self.begun.release()
-            assert self.released.wait(60)
+            assert self.released.wait(LIMIT)
         self.running.pop()
         return b"answer"
 

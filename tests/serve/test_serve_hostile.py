@@ -2,13 +2,13 @@
 
 import resource
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
 import pytest
 from serving import needs_proc, serving
-from shell import Shell
+from shell import LIMIT, Shell
 
 from fmcli.server.app import SMALL
 from fmcli.server.guard import HEAD_BYTES, HEADERS, QUEUED
@@ -19,19 +19,40 @@ CHUNKED = (
     b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
-CONNECTIONS, PAYLOAD, TIMEOUT = 40, 1 << 20, 1
+CONNECTIONS, PAYLOAD = 40, 1 << 20
+TIMEOUT = 2  # seconds, only where it is waited for that they pass
 
 
-@pytest.fixture(scope="module")
-def server(world, tmp_path_factory):
+@contextmanager
+def quiet(world, folder, timeout):
     """Provide a server that must not have printed anything when it is stopped."""
-    fm = Shell(tmp_path_factory.mktemp("hostile"))
     with serving(
-        fm, world.classifier, "--max-payload", PAYLOAD, "--timeout", TIMEOUT, "--max-connections", CONNECTIONS
+        Shell(folder),
+        world.classifier,
+        "--max-payload",
+        PAYLOAD,
+        "--timeout",
+        timeout,
+        "--max-connections",
+        CONNECTIONS,
     ) as server:
         yield server
         assert server.stop() == ""
         assert server.code == 0
+
+
+@pytest.fixture(scope="module")
+def server(world, tmp_path_factory):
+    """Provide a server whose time limits a slow machine does not reach."""
+    with quiet(world, tmp_path_factory.mktemp("hostile"), LIMIT) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def impatient(world, tmp_path_factory):
+    """Provide a server that waits no longer than TIMEOUT, for requests that never end."""
+    with quiet(world, tmp_path_factory.mktemp("impatient"), TIMEOUT) as server:
+        yield server
 
 
 def answers(client):
@@ -55,16 +76,16 @@ def flood(client, piece, most):
 
 # ------------------------------------------------------------------------------------------------ heads and framing
 @pytest.mark.parametrize("parts", [[b"GET /ping HT"], [PING[:-2]], [HEAD[:60]], [PING, b"GET"]])
-def test_a_head_without_end_gets_408(server, parts):
+def test_a_head_without_end_gets_408(impatient, parts):
     """Both as the first request and after others."""
-    found = answers(server.raw(b"".join(parts)))
+    found = answers(impatient.raw(b"".join(parts)))
     assert found.count(b"HTTP/1.1 200") == len(parts) - 1
     assert b"HTTP/1.1 408 " in found
     assert found.endswith(b"the head of the request did not arrive in time")
 
 
-def test_a_client_that_sends_nothing_is_disconnected(server):
-    assert answers(server.raw()) == b""
+def test_a_client_that_sends_nothing_is_disconnected(impatient):
+    assert answers(impatient.raw()) == b""
 
 
 @pytest.mark.parametrize(
@@ -139,11 +160,11 @@ def test_malformed_chunks_are_refused(server, chunk):
     assert answers(server.raw(CHUNKED, chunk)).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_wrong_content_length_gets_400_or_408(server):
+def test_a_wrong_content_length_gets_400_or_408(server, impatient):
     short = answers(server.raw(HEAD % 10, GOOD))
     assert short.startswith(b"HTTP/1.1 400 ")
     assert b"not JSON" in short
-    assert answers(server.raw(HEAD % (len(GOOD) + 1), GOOD)).startswith(b"HTTP/1.1 408 ")
+    assert answers(impatient.raw(HEAD % (len(GOOD) + 1), GOOD)).startswith(b"HTTP/1.1 408 ")
 
 
 def test_upgrade_requests_are_answered_without_an_upgrade(server):

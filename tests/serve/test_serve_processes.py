@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from serving import alive, needs_proc, serving, wait_for
-from shell import last_line
+from shell import LIMIT, last_line
 
 from fmcore.hyper.presets import resolve
 from fmcore.model import file as modelfile
@@ -31,7 +31,7 @@ def test_a_running_request_is_finished_at_shutdown_and_new_ones_refused(fm, worl
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"\r\nconnection: close\r\n" in answer
         assert answer.endswith(want.body)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(LIMIT) == 0
         assert server.process.stderr.read() == b""
         idle.close()
         server.code = 0
@@ -40,7 +40,7 @@ def test_a_running_request_is_finished_at_shutdown_and_new_ones_refused(fm, worl
 def test_a_signal_to_the_whole_process_group_ends_the_server_quietly(fm, world):
     with serving(fm, world.classifier, workers=2, start_new_session=True) as server:
         os.killpg(server.process.pid, signal.SIGINT)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(LIMIT) == 0
         assert server.process.stderr.read() == b""
         server.code = 0
 
@@ -100,7 +100,7 @@ def test_a_worker_that_cannot_be_replaced_ends_the_server(fm, world):
     with serving(fm, "m.fm", workers=2) as server:
         (fm.folder / "m.fm").unlink()
         os.kill(server.workers()[0], signal.SIGKILL)
-        server.code = server.process.wait(60)
+        server.code = server.process.wait(LIMIT)
         said = server.process.stderr.read().decode()
     assert server.code == 1
     assert "m.fm: No such file or directory\n" in said

@@ -5,7 +5,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -302,7 +301,7 @@ def test_a_named_pipe_is_written_directly(tmp_path):
     reader.start()
     with publish.whole(tmp_path / "pipe") as handle:
         handle.write(b"ne")
-        time.sleep(0.01)
+        handle.flush()
         handle.write(b"w")
     reader.join()
     assert got == [b"new"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fits import train
 from rows import random_rows, small_model
+from shell import LIMIT
 
 from fmcore.errors import DataError, DivergedError, ResourceError, StoppedError
 from fmcore.kernels import backend_for
@@ -237,7 +238,7 @@ def test_ahead_wakes_up_what_may_wait_for_ever():
 
     def waiting():
         yield 0
-        woken.wait(30)
+        woken.wait(LIMIT)
 
     with ahead(waiting(), cancel=woken.set) as items:
         assert next(items) == 0

@@ -23,7 +23,7 @@ from fmcore.io.grouping import NO_GROUP
 from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.text import _text, _textout
-from fmcore.rows.batch import Batch
+from fmcore.rows.batch import Batch, RowOrigin
 
 CHUNK = 2 << 20  # bytes
 LONGEST_LINE = 256 << 20  # bytes; a file without line ends must not fill the memory
