@@ -1,6 +1,6 @@
 """The optimizers by name, and what each keeps between its steps.
 
-Their formulas stand in kernels/reference.py (NumPy), kernels/rules.h (the kernels) and kernels/pytorch/rules.py.
+Their formulas stand in kernels/reference.py (NumPy), kernels/optimizers.h (the kernels) and kernels/pytorch/rules.py.
 """
 
 import numpy as np

@@ -19,7 +19,7 @@ from fmcore.model.model import Model
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
 BUILDS = ("v3", "baseline")  # best first
-FIXED, RULES = 0, {"sgd": 1, "adagrad": 2, "adam": 3, "rowwise_adagrad": 2}  # as rules.h
+FIXED, RULES = 0, {"sgd": 1, "adagrad": 2, "adam": 3, "rowwise_adagrad": 2}  # as optimizers.h
 FACTOR_RULES = {**RULES, "rowwise_adagrad": 4}  # which is adagrad to weights that are rows of their own
 TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread is not worth a try
 
@@ -210,7 +210,7 @@ def settings(hyperparameters):
             eps=h.eps,
             share=1 / h.num_factors,
             rescale=h.rescale_grad or 0,
-            logistic=h.predictor_type == "binary_classifier",
+            objective=int(h.predictor_type == "binary_classifier"),  # as losses.h
             updates=updates,
         )
 

@@ -132,3 +132,19 @@ def test_files_and_functions_are_small():
                 taken = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
                 assert len([a for a in taken if a not in {"self", "cls"}]) <= 7, f"{name}: {node.name}"
                 assert node.end_lineno - node.lineno < 70, f"{name}: {node.name}"
+
+
+def test_kernels_are_small_headers_under_one_thin_source():
+    kernels = ROOT / "fmcore/kernels"
+    assert not list(kernels.glob("*.pxi"))
+    sources = [*kernels.glob("*.h"), *kernels.glob("*.px[dy]*")]
+    assert kernels / "train.h" in sources
+    for path in sources:
+        assert len(path.read_text().splitlines()) < 300, path.name
+    builds = [path for path in kernels.glob("_kernels_*.pyx") if path.stem != "_kernels_baseline"]
+    assert builds, "no build for newer processors"
+    for path in builds:
+        code = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+        assert code == ['include "_kernels_baseline.pyx"'], path.name
+    loops = re.findall(r"^ *(?:for|while) .*:$", (kernels / "_kernels_baseline.pyx").read_text(), re.MULTILINE)
+    assert loops == [], "loops stand in the headers"
