@@ -14,12 +14,6 @@ from pathlib import Path
 
 from train_epoch import NO_LIMIT, hyperparameters_for
 
-from fmcore.distributed.inprocess import InProcess
-from fmcore.distributed.reports import Parts
-from fmcore.distributed.rounds import LONGEST
-from fmcore.distributed.states import owned
-from fmcore.distributed.team import worker_mini_batch_size
-from fmcore.distributed.worker import Orders, Settled, Worker
 from fmcore.io.options import ReadOptions
 from fmcore.io.sources import dealing
 from fmcore.io.sources import source as sources
@@ -27,6 +21,12 @@ from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.model.model import initial
 from fmcore.rows.dataset import mean_label
 from fmcore.solvers.epoch import Epoch
+from fmcore.solvers.team.inprocess import InProcess
+from fmcore.solvers.team.reports import Parts
+from fmcore.solvers.team.rounds import LONGEST
+from fmcore.solvers.team.states import owned
+from fmcore.solvers.team.team import worker_mini_batch_size
+from fmcore.solvers.team.worker import Orders, Settled, Worker
 from fmcore.system.memory import Budget
 
 LEARNING_RATE = 0.5  # times that of one worker; what is moved is of no interest here, only that it stays finite
@@ -95,7 +95,7 @@ class TimedInProcess(InProcess):
 
 
 class Crew:
-    """Workers that have read a file's rows, and have a new model to train. engine: see fmcore.distributed."""
+    """Workers that have read a file's rows, and have a new model to train. engine: see fmcore.solvers.team."""
 
     def __init__(self, engine, path, factors, *, sharded, scale=1):
         h = self._h = hyperparameters_for(factors, scale)
@@ -199,13 +199,13 @@ def main():
     if options.engine == "local":
         print(json.dumps(measured(InProcess(options.workers, 1), options)))
     elif options.engine == "ray":
-        from fmcore.distributed.on_ray import Ray
+        from fmcore.solvers.team.on_ray import Ray
 
         engine = Ray(options.workers, 1, "local")
         print(json.dumps(measured(engine, options)), flush=True)
         engine.close()
     else:
-        from fmcore.distributed.on_mpi import leader, led
+        from fmcore.solvers.team.on_mpi import leader, led
 
         with led() as leads:
             if leads:

@@ -9,7 +9,6 @@ same rows; its best point is chosen by the test rows, which flatters it. --quick
 import gzip
 import itertools
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,9 @@ from scipy.sparse import csr_matrix
 
 from fmcore import api
 from fmcore.hyper.presets import resolve
-from fmcore.io.checks import known_features
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.options import ReadOptions, TableOptions
 from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
-from fmcore.kernels import backend_for
-from fmcore.model.model import initial
 from fmcore.rows.batch import Batch, concatenate
-from fmcore.rows.dataset import Dataset
-from fmcore.training.loop import train
 
 GRID = {
     "lr": (0.02, 0.03, 0.05, 0.1),
@@ -44,7 +38,7 @@ def split(batch, every):
 
 def read(path, options, encoder=None):
     """All rows of a file as one batch."""
-    batches, _ = api.Data([str(path)], options, encoder=encoder or open_encoder(options.table)).batches()
+    batches, _ = api.Data([str(path)], options).reader(encoder or open_encoder(options.table)).batches()
     return concatenate(list(batches))
 
 
@@ -88,12 +82,7 @@ DATA = {  # name -> (reader, predictor_type, metric, the mark it must reach)
 
 def score(rows, test, metric, **given):
     """The test metric after the last epoch."""
-    backend = backend_for("cpu", 1)
-    hyperparameters = resolve(**given)
-    data = Dataset(lambda: iter([rows]), hyperparameters, backend.prepare, 1 << 40).load()
-    model = initial(replace(hyperparameters, feature_dim=data.feature_dim), data.mean_label)
-    known = list(known_features([test], Report(), feature_dim=data.feature_dim, unseen="ignore"))
-    return train(model, data, backend, test=lambda: known).info["epochs"][-1]["test"][metric]
+    return api.fit(rows, resolve(**given), test=test).info["epochs"][-1]["test"][metric]
 
 
 def grid_points():

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import clicks
 import numpy as np
 
-from fmcore.distributed.rounds import LEAST, LONGEST
+from fmcore.solvers.team.rounds import LEAST, LONGEST
 
 SINGLY = 1 << 16  # values of a column whose likelihood is taken one by one; of the rarer ones in bins
 ID = 4  # bytes of a feature's number on the wire

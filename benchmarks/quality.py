@@ -15,13 +15,8 @@ import numpy as np
 from defaults import DATA
 from measure import figure, parser, print_setting
 
+from fmcore import api
 from fmcore.hyper.presets import resolve
-from fmcore.io.checks import known_features
-from fmcore.io.options import Report
-from fmcore.kernels import backend_for
-from fmcore.model.model import initial
-from fmcore.rows.dataset import Dataset
-from fmcore.training.loop import train
 
 REAL = ("a9a", "ml-latest-small", "online-shoppers")
 BACKENDS = ("cpu", "reference")
@@ -49,12 +44,8 @@ def folded(batch):
 def score(parts, metric, backend, **given):
     """The test metric of the last epoch."""
     rows, test = parts
-    hyperparameters = resolve(**given)
-    made = backend_for(backend, THREADS)
-    data = Dataset(lambda: iter([rows]), hyperparameters, made.prepare, 1 << 40).load()
-    model = initial(replace(hyperparameters, feature_dim=data.feature_dim), data.mean_label)
-    known = list(known_features([test], Report(), feature_dim=data.feature_dim, unseen="ignore"))
-    return train(model, data, made, test=lambda: known, test_each_epoch=False).info["epochs"][-1]["test"][metric]
+    model = api.fit(rows, resolve(**given), test=test, resources=api.Resources(THREADS, device=backend))
+    return model.info["epochs"][-1]["test"][metric]
 
 
 def scores(parts, metric, seeds, **given):

@@ -22,8 +22,8 @@ from machines import CORES, JOB_ROWS, MACHINES, NETWORKS, Costs, Engine
 from measure import ROOT, figure, parser, print_setting, seconds
 from train_epoch import FACTORS
 
-from fmcore.distributed.rounds import LONGEST
 from fmcore.io.recordio import codec as recordio
+from fmcore.solvers.team.rounds import LONGEST
 
 ROUNDS = (1 << 10, 1 << 13, 1 << 15)  # rows of each worker; and as many as --rows says
 WORKERS = {False: (1, 2, 4, 8), True: (1, 2)}  # by --quick

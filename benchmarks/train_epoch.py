@@ -21,7 +21,7 @@ from fmcore.kernels import backend_for
 from fmcore.model.model import initial
 from fmcore.rows.dataset import Dataset
 from fmcore.solvers.epoch import Epoch, Progress, train_epoch
-from fmcore.training.loop import Observer
+from fmcore.solvers.observer import Observer
 
 FACTORS = (8, 16, 64)
 THREADS = (1, 2)

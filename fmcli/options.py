@@ -1,34 +1,18 @@
 """Options shared by commands: hyperparameters from their table, how rows are read, and what a command may use."""
 
-from functools import cache
-
 import click
 
 from fmcli.console import say
+from fmcli.option_types import Described, Parsed
 from fmcore.errors import UsageError
 from fmcore.hyper.file import read_file
-from fmcore.hyper.params import INIT_NUMBERS, PARAMETERS, PREDICTOR_TYPES, from_strings, layered
+from fmcore.hyper.params import INIT_NUMBERS, PARAMETERS, from_strings, layered
 from fmcore.hyper.presets import PRESETS, resolve
 from fmcore.io.options import FORMATS, ReadOptions, TableOptions
 from fmcore.kernels.devices import parse_device
+from fmcore.objectives import OBJECTIVES
 from fmcore.system.memory import parse_size
 from fmcore.system.threads import default_threads
-
-SHORT = {"binary_classifier": "classifier", "regressor": "regressor"}
-
-
-class Parsed(click.ParamType):
-    """An option whose text a library function turns into a value, refusing it with a UsageError."""
-
-    def __init__(self, name, parse):
-        self.name, self._parse = name, parse
-
-    def convert(self, value, param, ctx):
-        """The value; click adds the option's name to what is wrong."""
-        try:
-            return self._parse(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
 
 
 def stacked(*decorators):
@@ -43,19 +27,13 @@ def stacked(*decorators):
 
 
 # ------------------------------------------------------------------------------------------------ hyperparameters
-@cache
-def defaults(predictor_type):
-    """The native preset's values for a predictor type."""
-    return resolve(predictor_type=predictor_type)
-
-
 def default_text(name, parameter):
-    """What a help page says of the default: one value, or one for each predictor type where they differ."""
-    values = {kind: getattr(defaults(kind), name) for kind in PREDICTOR_TYPES}
+    """What a help page says of the default: one value, or one for each objective where they differ."""
+    values = {kind: getattr(resolve(predictor_type=kind), name) for kind in OBJECTIVES}
     texts = {kind: text_of(parameter, value) for kind, value in values.items()}
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))
-    return ", ".join(f"{text} {SHORT[kind]}" for kind, text in texts.items())
+    return ", ".join(f"{text} {OBJECTIVES[kind].noun}" for kind, text in texts.items())
 
 
 def text_of(parameter, value):
@@ -72,10 +50,20 @@ def flag(name):
 
 def hyperparameter_option(name, parameter):
     """The click option of one row of the table."""
-    metavar = "|".join(parameter.choices) if parameter.choices else {int: "N", float: "X", bool: ""}[parameter.kind]
+    described = {"cls": Described, "help": lambda: _help(name, parameter)}
     if parameter.kind is bool:
-        return click.option(f"{flag(name)}/{flag(f'no_{name}')}", default=None, help=_help(name, parameter))
-    return click.option(flag(name), type=Parsed(name, parameter.parse), metavar=metavar, help=_help(name, parameter))
+        return click.option(f"{flag(name)}/{flag(f'no_{name}')}", default=None, **described)
+    return click.option(flag(name), type=typed(name), **described)
+
+
+def typed(name):
+    """The type of the option for a hyperparameter that is no switch."""
+    parameter = PARAMETERS[name]
+
+    def metavar():
+        return "|".join(parameter.choices) if parameter.choices else {int: "N", float: "X"}[parameter.kind]
+
+    return Parsed(name, parameter.parse, metavar)
 
 
 def _help(name, parameter):

@@ -5,15 +5,17 @@ import threading
 import time
 
 from fmcli.training_logs import TrainingLog
+from fmcore.objectives import objective_of
 from fmcore.training.batchmetrics import BatchMetrics
 
-NAMES = {  # fmkit's name -> SageMaker's and its kind, in the order of its lines
+NAMES = {  # fmkit's name -> SageMaker's and its kind, in the order of its lines; others keep theirs (see `named`)
     "rmse": "rmse <loss>",
     "mse": "mse <loss>",
     "mae": "absolute_loss <loss>",
     "accuracy": "binary_classification_accuracy <score>",
     "logloss": "binary_classification_cross_entropy <loss>",
     "f1": "binary_f_1.000 <score>",
+    "auc": None,  # which SageMaker does not log
 }
 
 
@@ -27,14 +29,15 @@ class SageMakerLog(TrainingLog):
         super().__init__(reports, **options)
         self._host, self._started = host, time.time()
         self._new_metrics = self._running = None  # the latter also in an epoch that another run has begun
-        self._epochs, self._train = 0, {}
+        self._epochs, self._train, self._objective = 0, {}, None
 
     def loaded(self, dataset, model, backend):
         """Get ready to measure."""
         super().loaded(dataset, model, backend)
         h = model.hyperparameters
         interval = h.batch_metrics_publish_interval
-        self._epochs, self._new_metrics = h.epochs, lambda: BatchMetrics(h.predictor_type, interval)
+        self._epochs, self._objective = h.epochs, objective_of(h)
+        self._new_metrics = lambda: BatchMetrics(self._objective.metrics(auc=False), interval)
         self._running = self._new_metrics()
 
     def block(self, epoch, block, turns, scores):
@@ -85,7 +88,7 @@ class SageMakerLog(TrainingLog):
             kept = done[model.info.get("best_epoch", len(done)) - 1]
             self._quality("train", self._train.get(kept["epoch"] - 1, kept["train"]))
             test = kept.get("test", {})
-            for name, value in named(test):
+            for name, value in named(test, self._objective):
                 self.remark(f"#test_score ({self._host}) : ({name.split()[0]!r}, {value})")
             self._quality("test", test)
         self._metrics({"epochs": aggregate([len(done)])})
@@ -101,7 +104,7 @@ class SageMakerLog(TrainingLog):
         self.say(f"[{time.strftime('%m/%d/%Y %H:%M:%S')} INFO {threading.get_ident()}] {text}")
 
     def _quality(self, of, metrics):
-        for name, value in named(metrics):
+        for name, value in named(metrics, self._objective):
             self.remark(f"#quality_metric: host={self._host}, {of} {name}={value}")
 
     def _metrics(self, metrics):
@@ -110,9 +113,18 @@ class SageMakerLog(TrainingLog):
         self.say(f"#metrics {json.dumps(line)}")
 
 
-def named(metrics):
-    """(SageMaker's name and kind, value) of those metrics that it has as well."""
-    return [(name, metrics[ours]) for ours, name in NAMES.items() if ours in metrics]
+def named(metrics, objective):
+    """Return (SageMaker's name and kind, value) of an Objective's metrics.
+
+    One that SageMaker does not know keeps its name, as a score where the objective has it made large, else as a loss.
+    """
+    large = {metric for metric, direction in objective.goals.values() if direction == "maximize"}
+    known = [(name, metrics[ours]) for ours, name in NAMES.items() if name and ours in metrics]
+    return known + [
+        (f"{name} <{'score' if name in large else 'loss'}>", value)
+        for name, value in metrics.items()
+        if name not in NAMES
+    ]
 
 
 def aggregate(values):

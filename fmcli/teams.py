@@ -6,8 +6,8 @@ import click
 
 from fmcli.options import chosen_threads, stacked
 from fmcore import api
-from fmcore.distributed import ENGINES, STATES
 from fmcore.errors import UsageError
+from fmcore.solvers.team import ENGINES, STATES
 
 team_options = stacked(
     click.option(

@@ -4,8 +4,9 @@ import json
 
 from fmcli.console import say
 from fmcli.progress import Bar, remarks
+from fmcore.objectives import objective_of
 from fmcore.solvers.estimate import parameter_bytes
-from fmcore.training.loop import Observer
+from fmcore.solvers.observer import Observer
 
 
 class TrainingLog(Observer):
@@ -95,7 +96,7 @@ class TableLog(TrainingLog):
 
     def __init__(self, reports, **options):
         super().__init__(reports, **options)
-        self._columns, self._rows, self._epochs = None, 0, 0
+        self._columns, self._rows, self._epochs, self._objective = None, 0, 0, None
 
     def loaded(self, dataset, model, backend):
         """Say what will be trained on what."""
@@ -108,6 +109,7 @@ class TableLog(TrainingLog):
             f"{job['memory_bytes'] / 1e6:,.1f} MB while it trains; {job['backend']}, "
             f"{job['threads']} thread{'s' * (job['threads'] > 1)}"
         )
+        self._objective = objective_of(model.hyperparameters)
         self._rows, self._epochs = dataset.rows if dataset.complete else None, model.hyperparameters.epochs
         self._next_bar(1)
 
@@ -138,7 +140,7 @@ class TableLog(TrainingLog):
         """Print a line of the round's own."""
         super().round(record)
         self._bar.close()
-        metric = next(name for name in ("logloss", "rmse") if name in record)
+        metric = next(iter(self._objective.epoch_metrics(0.0)))
         self.say(
             f"epoch {record['epoch']}, round {record['round']} of {record['rounds']}: {record['rows']:,} rows, "
             f"{record['rows_per_second']:,.0f} rows/s, {metric} {record[metric]:.5f}, "

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fmcore.errors import UsageError
 from fmcore.io import convert as converting
-from fmcore.io.checks import known_features
 from fmcore.io.data import Data, PipeMode  # noqa: F401 - the callers' way to them
 from fmcore.io.parallel import Workers
 from fmcore.io.predictions import writer_for
@@ -17,27 +16,28 @@ from fmcore.model import file as modelfile
 from fmcore.model import info as modelinfo
 from fmcore.model import inspection
 from fmcore.model.info import read_options
-from fmcore.objectives.metrics import metrics_for
+from fmcore.objectives import objective_of
 from fmcore.rows.batch import counted
+from fmcore.rows.checks import known_features
 from fmcore.scoring import Scorer
+from fmcore.solvers import Resources, TeamOptions
 from fmcore.system import publish
 from fmcore.training import checkpoint, warmstart
 from fmcore.training.checkpoint import Saving  # noqa: F401 - the callers' way to it
 from fmcore.training.checkpoint import remove as remove_checkpoint  # noqa: F401 - as above
-from fmcore.training.fit import Resources, train  # noqa: F401 - as above
+from fmcore.training.files import train  # noqa: F401 - as above
+from fmcore.training.fit import fit  # noqa: F401 - as above
 
 
 # -------------------------------------------------------------------------------------------------------- train
-def machines(**told):
-    """The Resources of a team of workers; told: see fmcore.distributed.machines.Machines."""
-    from fmcore.distributed.machines import Machines  # which few trainings need
-
-    return Machines(**told)
+def machines(*, threads=None, memory_limit=None, **team):
+    """Return the Resources of a team of workers, with threads and memory of each; team: see TeamOptions."""
+    return Resources(threads, memory_limit, team=TeamOptions(**team))
 
 
 def ranks():
-    """A block that MPI's rank 0 goes through alone; see fmcore.distributed.on_mpi.led."""
-    from fmcore.distributed.on_mpi import led
+    """A block that MPI's rank 0 goes through alone; see fmcore.solvers.team.on_mpi.led."""
+    from fmcore.solvers.team.on_mpi import led
 
     return led()
 
@@ -46,34 +46,34 @@ def ranks():
 def convert(data, target, *, to=None, shards=1, feature_dim=None):
     """Write the rows to `target` (`shards` files beside each other), and a vocabulary that was built; a Summary."""
     paths = converting.shard_paths(target, shards)
-    data.encoder = open_encoder(data.options.table)
+    rows = data.reader(open_encoder(data.options.table))
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
-        vocabulary = data.vocabulary_output(stack)
-        writer = _writer(data, paths, converting.output_format(target, to), feature_dim)
+        vocabulary = rows.vocabulary_output(stack)
+        writer = _writer(rows, paths, converting.output_format(target, to), feature_dim)
         workers = stack.enter_context(Workers(data.options.threads))
-        batches, _ = data.checked(workers, feature_dim=feature_dim)
+        batches, _ = rows.checked(workers, feature_dim=feature_dim)
         summary = converting.convert(batches, handles, writer, workers)
-        summary.feature_dim = data.feature_dim(summary.feature_dim, feature_dim)
+        summary.feature_dim = rows.feature_dim(summary.feature_dim, feature_dim)
         writer.finish(summary.feature_dim, workers)
         if vocabulary:
-            data.encoder.write(vocabulary)
+            rows.encoder.write(vocabulary)
     return summary
 
 
-def _writer(data, paths, output_format, feature_dim):
+def _writer(rows, paths, output_format, feature_dim):
     if output_format == "libsvm":
         return converting.LibsvmWriter()
     if feature_dim is None and not converting.fills_in_later(paths):
-        if not data.rereadable:
+        if not rows.rereadable:
             target = "standard output" if paths[0] == "-" else paths[0]
             raise UsageError(
                 "a record states feature_dim, which is known only after all rows are read: from a pipe to "
                 f"{target}, give it with --feature-dim, or write to an uncompressed file"
             )
-        seen = converting.counted_feature_dim(data.batches()[0])
-        feature_dim = data.feature_dim(seen)
+        seen = converting.counted_feature_dim(rows.batches()[0])
+        feature_dim = rows.feature_dim(seen)
     return converting.RecordWriter(feature_dim)
 
 
@@ -103,21 +103,21 @@ def continued(model, given, read):
     """
     warmstart.require_same_reading(model, read)
     chosen = warmstart.hyperparameters(model, given)
-    binary = chosen.predictor_type == "binary_classifier"
-    return chosen, replace(read_options(model, **read), binary=binary)
+    return chosen, replace(read_options(model, **read), binary=objective_of(chosen).binary)
 
 
 def evaluate(model, data, *, threads=1, unseen="ignore"):
     """All metrics of the model on the rows, and how many rows those are."""
-    scorer, metrics = Scorer(model), metrics_for(model.hyperparameters.predictor_type)
-    data.options = replace(data.options, unseen=unseen)
-    data.encoder = open_encoder(data.options.table, build=False)
+    scorer, objective = Scorer(model), objective_of(model.hyperparameters)
+    metrics = objective.metrics()
+    encoder = open_encoder(data.options.table, build=False)
+    reader = data.reader(encoder, options=replace(data.options, unseen=unseen))
 
     def judged(batch):
         return scorer.raw(batch), batch.labels, batch.weights
 
-    with Workers(threads) as workers, data.named():
-        batches, report = data.checked(workers, labels=True)
+    with Workers(threads) as workers, reader.named():
+        batches, report = reader.checked(workers, labels=objective)
         rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
         for judgement in workers.map(judged, rows):
             metrics.update(*judgement)
@@ -130,16 +130,16 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     """Write a score for each row to `target`, in order; returns the number of rows."""
     scorer, count = Scorer(model), 0
     # any label will do, or none: with a positive label named, every other one is legal
-    data.options = replace(data.options, binary=False, positive="1", unseen=unseen)
-    data.encoder = open_encoder(data.options.table, build=False)
-    writer = writer_for(to, model.hyperparameters.predictor_type)
+    encoder = open_encoder(data.options.table, build=False)
+    reader = data.reader(encoder, options=replace(data.options, binary=False, positive="1", unseen=unseen))
+    writer = writer_for(to, objective_of(model.hyperparameters).columns)
 
     def predictions(item):
         first, batch = item
         return len(batch), writer.rows(scorer.scores(batch), batch.ids, first)
 
     with Workers(threads) as workers, streams.open_output(target) as out:
-        batches, report = data.batches(workers)
+        batches, report = reader.batches(workers)
         rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
         out.write(writer.begin())
         for number, piece in workers.map(predictions, counted(rows)):

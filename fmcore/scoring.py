@@ -9,7 +9,8 @@ from fmcore.io.options import ReadOptions
 from fmcore.io.predictions import writer_for
 from fmcore.io.readers import CODECS
 from fmcore.io.requests.media import TYPES, answer_type, request_type
-from fmcore.kernels import backend_for
+from fmcore.kernels import backend_of
+from fmcore.objectives import objective_of
 
 
 class Scorer:
@@ -20,16 +21,15 @@ class Scorer:
     """
 
     def __init__(self, model, threads=1):
-        self._model, self._backend = model, backend_for("cpu", threads)
-        self._predictor_type = model.hyperparameters.predictor_type
+        self._model, self._backend = model, backend_of(model.hyperparameters, "cpu", threads)
+        self._objective = objective_of(model.hyperparameters)
 
     def scores(self, batch):
-        """float32 (rows,): a classifier's probabilities of label 1, else y(x). Indices are all below feature_dim."""
-        raw = self.raw(batch)
-        return sigmoid(raw) if self._predictor_type == "binary_classifier" else raw
+        """Return float32 (rows,): what the model's objective predicts. Indices are all below feature_dim."""
+        return self._objective.predict(self.raw(batch))
 
     def raw(self, batch):
-        """float32 (rows,): y(x), before any sigmoid."""
+        """Return float32 (rows,): y(x), before the objective makes a prediction of it."""
         raw = self._backend.score(batch, self._model)
         finite = np.isfinite(raw)
         if not finite.all():
@@ -56,7 +56,7 @@ class Scorer:
             scores = self.scores(known)
         except DataError as error:
             raise error.moved("request") from None
-        writer = writer_for(TYPES[given], self._predictor_type)
+        writer = writer_for(TYPES[given], self._objective.columns)
         return b"".join([writer.begin(), writer.rows(scores, known.ids), writer.end()])
 
     @cached_property
@@ -76,9 +76,3 @@ class Scorer:
             f"the score is {raw[row]}, beyond the range of 32-bit floats; the row's values are too large for the model",
             **batch.place(row),
         )
-
-
-def sigmoid(raw):
-    """1 / (1 + e^-x) without overflow, float32 by way of float64."""
-    small = np.exp(-np.abs(raw, dtype=np.float64))
-    return (np.where(raw >= 0, 1, small) / (1 + small)).astype(np.float32)

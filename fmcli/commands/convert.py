@@ -4,10 +4,16 @@ import click
 
 from fmcli import options
 from fmcli.console import say
+from fmcli.option_types import Described
 from fmcli.progress import byte_bar, reading
 from fmcore import api
-from fmcore.hyper.params import PARAMETERS
 from fmcore.io.convert import OUTPUT_FORMATS
+from fmcore.objectives import OBJECTIVES, objective_of
+
+
+def classes():
+    """The predictor types of two classes."""
+    return " or ".join(name for name, objective in OBJECTIVES.items() if objective.binary)
 
 
 @click.command("convert")
@@ -39,9 +45,9 @@ from fmcore.io.convert import OUTPUT_FORMATS
 )
 @click.option(
     "--predictor-type",
-    type=options.Parsed("predictor_type", PARAMETERS["predictor_type"].parse),
-    metavar="binary_classifier|regressor",
-    help="binary_classifier checks labels and maps -1 and 1 to 0 and 1.  [default: labels are kept]",
+    type=options.typed("predictor_type"),
+    cls=Described,
+    help=lambda: f"{classes()} checks labels and maps -1 and 1 to 0 and 1.  [default: labels are kept]",
 )
 @options.read_options
 @options.table_options
@@ -60,7 +66,8 @@ def command(inputs, output, quiet, **values):
         --categorical site,device --ignore time --vocabulary columns.tsv
     """
     threads = options.chosen_threads(values.pop("threads"))
-    binary = values.pop("predictor_type") == "binary_classifier"
+    kind = values.pop("predictor_type")
+    binary = kind is not None and objective_of(kind).binary
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
     bar = byte_bar("reading", quiet=quiet)
     data = api.Data(inputs, read, on_bytes=bar.reach)

@@ -5,7 +5,6 @@ import click
 from fmcli import options
 from fmcli.console import say
 from fmcore import api
-from fmcore.hyper.params import PARAMETERS
 from fmcore.system.memory import parse_size
 
 
@@ -14,8 +13,7 @@ from fmcore.system.memory import parse_size
 @click.option("-o", "--output", required=True, metavar="MODEL", help="Model file to write; - is stdout.")
 @click.option(
     "--predictor-type",
-    type=options.Parsed("predictor_type", PARAMETERS["predictor_type"].parse),
-    metavar="binary_classifier|regressor",
+    type=options.typed("predictor_type"),
     help="What the model predicts.  [default: as the archive says]",
 )
 @click.option(

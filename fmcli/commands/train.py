@@ -14,6 +14,7 @@ from fmcli.training_logs import JsonLinesLog, TableLog
 from fmcore import api
 from fmcore.errors import PausedError, UsageError
 from fmcore.hyper.presets import resolve
+from fmcore.objectives import objective_of
 from fmcore.system import publish
 
 LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
@@ -148,11 +149,8 @@ def job(context, values, threads, *, quiet):
     read = options.given_read_options(values, threads)
     if path is None:
         hyperparameters = resolve(preset, **given)
-        return (
-            None,
-            hyperparameters,
-            options.to_read_options(read, binary=hyperparameters.predictor_type == "binary_classifier"),
-        )
+        read = options.to_read_options(read, binary=objective_of(hyperparameters).binary)
+        return None, hyperparameters, read
     if context.get_parameter_source("preset") is not click.core.ParameterSource.DEFAULT:
         raise UsageError("--preset is for a new model; with --init-model all that is not given is the model's")
     model = api.load(path, verify=True)

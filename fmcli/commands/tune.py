@@ -7,13 +7,15 @@ import click
 
 from fmcli import options
 from fmcli.exits import INTERRUPTED
+from fmcli.option_types import Described, OneOf
 from fmcli.options import spelled_options
 from fmcli.progress import byte_bar
 from fmcli.tuning_log import TuningLog
 from fmcore import api
 from fmcore.errors import UsageError
+from fmcore.objectives import OBJECTIVES, objective_of
 from fmcore.system import publish
-from fmcore.tuning.objectives import OBJECTIVES
+from fmcore.tuning.goals import goal_names
 from fmcore.tuning.samplers import STRATEGIES
 from fmcore.tuning.space import SPACES, parse_choice, parse_range, search_space
 from fmcore.tuning.storage import require
@@ -21,6 +23,11 @@ from fmcore.tuning.tune import Plan, tune
 
 PLAN_OPTIONS = ("objective", "strategy", "trials", "timeout", "jobs", "study")
 ROW_OPTIONS = (*options.READ_NAMES, *options.TABLE_NAMES)
+
+
+def first_goals():
+    """What is made best where no option says it, by the objective's noun."""
+    return ", ".join(f"{next(iter(objective.goals))} {objective.noun}" for objective in OBJECTIVES.values())
 
 
 @click.command("tune")
@@ -36,9 +43,10 @@ ROW_OPTIONS = (*options.READ_NAMES, *options.TABLE_NAMES)
 )
 @click.option(
     "--objective",
-    type=click.Choice(tuple(OBJECTIVES)),
+    type=OneOf("objective", goal_names),
     metavar="NAME",
-    help=f"What to make best: {', '.join(OBJECTIVES)}.  [default: test:rmse, or the cross entropy]",
+    cls=Described,
+    help=lambda: f"What to make best: {', '.join(goal_names())}.  [default: {first_goals()}]",
 )
 @click.option(
     "--range",
@@ -115,7 +123,7 @@ def command(context, output, report, quiet, **values):
         values["preset"] = "sagemaker"
     preset, fixed = options.given_hyperparameters(context, values, quiet=quiet)
     space = search_space(named(values), fixed, space=values["space"], preset=preset)
-    binary = fixed["predictor_type"] == "binary_classifier"
+    binary = objective_of(fixed["predictor_type"]).binary
     read = options.to_read_options(options.given_read_options(values, threads), binary=binary)
     bar = byte_bar("reading", quiet=quiet)
     data = api.Data(list(values["inputs"]), read, on_bytes=bar.reach)

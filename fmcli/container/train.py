@@ -15,6 +15,7 @@ from fmcli.sagemaker_log import SageMakerLog
 from fmcli.stop import Stop
 from fmcore import api
 from fmcore.errors import StoppedError
+from fmcore.objectives import objective_of
 from fmcore.system import publish
 from fmcore.system.threads import default_threads
 
@@ -68,7 +69,7 @@ def train(tree, stop):
     """Train and publish what the tree asks for."""
     host, threads = tree.host(), default_threads()
     hyperparameters, ignored = tree.hyperparameters()
-    binary = hyperparameters.predictor_type == "binary_classifier"
+    binary = objective_of(hyperparameters).binary
     data = {name: channel.data(threads, binary=binary) for name, channel in channels(tree).items()}
     log = JobLog([part.report for part in data.values()], host=host, stop=stop)
     if ignored:

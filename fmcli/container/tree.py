@@ -9,6 +9,7 @@ import click
 from fmcore.errors import DataError, UsageError
 from fmcore.hyper import file as hyperfile
 from fmcore.hyper import params
+from fmcore.hyper.presets import resolve
 from fmcore.system import publish
 
 ROOT = "/opt/ml"
@@ -110,7 +111,7 @@ class Tree:
                 raise UsageError(
                     f"{name!r} is a required property of the hyperparameters; expected {params.PARAMETERS[name].valid}"
                 )
-        return params.resolve(preset, **values), ignored
+        return resolve(preset, **values), ignored
 
 
 def typed(place, content, key, kind, default=None):

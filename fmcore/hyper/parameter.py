@@ -1,6 +1,7 @@
 """What one hyperparameter may be: its type and range, how text becomes its value, how a wrong value is refused."""
 
 import math
+from collections.abc import Collection
 from dataclasses import MISSING, dataclass
 from numbers import Integral, Real
 from types import NoneType
@@ -20,7 +21,7 @@ class Parameter:
     kind: str, int, float or bool. optional: whether None is a value too.
     default: the value without a preset, or dataclasses.MISSING where one must be given.
     help: one sentence. group: the heading it stands under in a help page.
-    unset: the word for None in texts. choices: the valid texts, for kind str.
+    unset: the word for None in texts. choices: the valid texts, for kind str; a registry is read anew each time.
     low, high: closed bounds, or None. above: an open lower bound, or None.
     """
 
@@ -31,7 +32,7 @@ class Parameter:
     help: str
     group: str
     unset: str = "none"
-    choices: tuple = ()
+    choices: Collection = ()
     low: float | None = None
     high: float | None = None
     above: float | None = None

@@ -6,14 +6,17 @@ from difflib import get_close_matches
 from fmcore.errors import UsageError
 from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.parameter import Parameter, about
+from fmcore.objectives import OBJECTIVES
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
-PREDICTOR_TYPES = ("binary_classifier", "regressor")
 OPTIMIZERS = tuple(SLOTS)
 INIT_METHODS = ("normal", "uniform", "constant")
 GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits
 MAX_SEED = 2**63 - 1
+LATER = ("solver",)  # hyperparameters that a model's header names only where they are not the default
+# name -> where its class is, as "module:class", or the class; see fmcore.solvers.Solver
+SOLVERS = {"gradient": "fmcore.solvers.descent:GradientDescent"}
 # adagrad's first step for a weight is as long as the learning rate, however small the gradient. Those of rare features,
 # a row's share of a mini-batch's mean, are smaller than this eps, which shortens the steps that a single row decides.
 EPS = {"adagrad": 2e-3, "adam": 1e-8, "rowwise_adagrad": 2e-3, "sgd": 1e-8}
@@ -79,7 +82,7 @@ class Hyperparameters:
     """
 
     predictor_type: str = field(
-        metadata=about("What is predicted: one of two classes or a number.", "model", choices=PREDICTOR_TYPES)
+        metadata=about("What is predicted: one of two classes or a number.", "model", choices=OBJECTIVES)
     )
     feature_dim: int | None = field(
         default=None,
@@ -93,6 +96,9 @@ class Hyperparameters:
     use_bias: bool = field(default=True, metadata=about("Have a bias; without, it stays 0.", "model"))
     use_linear: bool = field(default=True, metadata=about("Have linear weights; without, they stay 0.", "model"))
 
+    solver: str = field(
+        default="gradient", metadata=about("How the parameters are trained.", "training", choices=SOLVERS)
+    )
     epochs: int = field(default=10, metadata=about("Passes over the training rows.", "training", low=1))
     mini_batch_size: int | None = field(
         default=None,
@@ -202,8 +208,9 @@ class Hyperparameters:
         return getattr(self, f"use_{group}", True)
 
     def as_dict(self):
-        """All values by name, ready for JSON."""
-        return asdict(self)
+        """Return all values by name, ready for JSON; those in LATER only where they are not the default."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if name not in LATER or value != PARAMETERS[name].default}
 
     @classmethod
     def from_dict(cls, values):

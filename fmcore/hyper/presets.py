@@ -1,9 +1,10 @@
-"""The presets: sets of defaults by predictor type, and how options go before them."""
+"""The presets: sets of defaults, which may depend on the objective, and how options go before them."""
 
 from dataclasses import replace
 
 from fmcore.errors import UsageError
 from fmcore.hyper.params import PARAMETERS, Hyperparameters, layered, require_known
+from fmcore.objectives import objective_of
 
 # The defaults that the developer guide of Amazon SageMaker lists and its jobs log, which are those of MXNet's example
 # of a sparse factorization machine; the guide calls 64 factors a good choice. `resolve` adds rescale_grad.
@@ -29,13 +30,10 @@ SAGEMAKER = {
     "factors_init_sigma": 0.001,
 }
 
-# preset -> predictor_type -> what differs from the defaults of the table below
+# preset -> a function from the Objective to what differs from the defaults of the table of hyperparameters
 PRESETS = {
-    "native": {
-        "binary_classifier": {},
-        "regressor": {"linear_wd": 2e-3, "factors_wd": 2e-3},
-    },
-    "sagemaker": {"binary_classifier": SAGEMAKER, "regressor": SAGEMAKER},
+    "native": lambda objective: objective.defaults,
+    "sagemaker": lambda _objective: SAGEMAKER,
 }
 
 
@@ -48,8 +46,8 @@ def resolve(preset="native", /, **given):
     require_known(given)
     if preset not in PRESETS:
         raise UsageError(f"preset is {preset!r}; expected {' or '.join(PRESETS)}")
-    predictor_type = PARAMETERS["predictor_type"].check(given["predictor_type"])
-    chosen = Hyperparameters(**layered(PRESETS[preset][predictor_type], given))
+    objective = objective_of(PARAMETERS["predictor_type"].check(given["predictor_type"]))
+    chosen = Hyperparameters(**layered(PRESETS[preset](objective), given))
     if preset == "sagemaker" and "rescale_grad" not in given and chosen.mini_batch_size is not None:
         chosen = replace(chosen, rescale_grad=1 / chosen.mini_batch_size)
     return chosen

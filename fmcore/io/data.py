@@ -1,87 +1,186 @@
-"""`Data`: the rows that a command reads, pass after pass, from files or from named pipes."""
+"""Rows that a command reads: `Data` describes them, a `Reader` reads them pass after pass, from files or pipes."""
 
 import itertools
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import BinaryIO
 
-from fmcore.errors import DataError
-from fmcore.io.checks import checked
+from fmcore.errors import DataError, UsageError
 from fmcore.io.options import ReadOptions, Report
+from fmcore.io.parallel import Workers
 from fmcore.io.readers import read_batches
-from fmcore.io.sources import source as sources
+from fmcore.io.sources import source
 from fmcore.io.sources.pipes import PipeMode, never, pipes
+from fmcore.io.sources.source import Source
+from fmcore.rows.batch import Batch
+from fmcore.rows.checks import checked, known_features
+from fmcore.rows.source import Labels, Limit
 from fmcore.system import publish
 
 
-@dataclass
+@dataclass(frozen=True)
 class Data:
-    """Rows that a command reads: the names the user gave, how to read them, and what reading has to tell.
+    """Rows as a user names them, and how to read them.
 
-    report: what the first pass over the rows tells; later ones find the same, and counts must not add up. Pipes may
-    give other rows each time, so they have one report for all passes.
-    on_bytes: see read_batches. Categorical columns are encoded alike wherever `encoder` is shared.
-    pipe: a PipeMode where names holds the prefix of pipes, of which pass i (from 0) reads the i-th; else None.
-    stopped: a function that is asked while a pipe is waited for; once it says True, that ends with a StoppedError.
-    sources: of all passes, or the pipe of the last pass begun.
+    names: of files, folders, patterns, manifests, "-", or Source objects; the prefix of pipes where pipe is a PipeMode.
+    report: what the first pass over the rows has to report; later passes find the same, and counts must not add up.
+    Pipes may give other rows each time, so they have one report for all passes.
+    on_bytes: see read_batches.
+    sources: the files in order; empty for pipes.
+    Raises DataError where nothing is there, UsageError for names that cannot be read.
     """
 
     names: list
     options: ReadOptions = field(default_factory=ReadOptions)
     report: Report = field(default_factory=Report)
-    encoder: object = None
-    on_bytes: object = None
+    on_bytes: Callable | None = None
     pipe: PipeMode | None = None
-    stopped: object = never
+    sources: list[Source] = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.pipe is not None:
-            self.sources, self._pipes = [], pipes(self.names, self.pipe)
-            self._reports = itertools.repeat(self.report)
-        else:
-            self.sources = sources.find(self.names)
-            self._reports = itertools.chain([self.report], iter(Report, None))
+            pipes(self.names, self.pipe)  # refuses what is no prefix
+        object.__setattr__(self, "sources", [] if self.pipe else source.find(self.names))
 
     @property
-    def rereadable(self):
+    def rereadable(self) -> bool:
         """Whether all of it can be read more than once."""
-        return self.pipe is None and all(source.rereadable for source in self.sources)
+        return self.pipe is None and all(each.rereadable for each in self.sources)
 
-    def batches(self, workers=None):
-        """A new pass over the rows, and the Report that it fills; workers: see read_batches."""
-        if self.pipe is not None:
-            self.sources = [replace(next(self._pipes), stopped=self.stopped)]
+    @property
+    def title(self) -> str:
+        """What messages call the rows as a whole."""
+        return source.title(self.sources) if self.sources else f"{self.names[0]}_0"
+
+    @property
+    def uses_stdin(self) -> bool:
+        """Whether standard input is among the sources."""
+        return any(each.path == source.STDIN for each in self.sources)
+
+    def reader(
+        self, encoder: object, *, options: ReadOptions | None = None, stopped: Callable[[], bool] = never
+    ) -> "Reader":
+        """Return a Reader of these rows.
+
+        encoder: of categorical columns, as open_encoder gives it; rows that share one are encoded alike.
+        options: in place of the Data's own. stopped: asked while a pipe is waited for, which ends with a StoppedError
+        once it answers True.
+        """
+        return Reader(self, encoder, options or self.options, stopped)
+
+
+class Reader:
+    """Reads the rows of Data pass after pass; see fmcore.rows.source.Rows.
+
+    report, options: of the Data. encoder: of categorical columns.
+    sources: of all passes, or the pipe of the last pass begun.
+    """
+
+    def __init__(self, data: Data, encoder: object, options: ReadOptions, stopped: Callable[[], bool] = never) -> None:
+        self.data, self.encoder, self.options, self.report = data, encoder, options, data.report
+        self.rereadable, self.streaming, self.sources = data.rereadable, data.pipe is not None, data.sources
+        self._stopped = stopped
+        if self.streaming:
+            self._pipes, self._reports = pipes(data.names, data.pipe), itertools.repeat(data.report)
+        else:
+            self._reports = itertools.chain([data.report], iter(Report, None))
+
+    @property
+    def title(self) -> str:
+        """What messages call the rows as a whole."""
+        return source.title(self.sources) if self.sources else self.data.title
+
+    def batches(self, workers: Workers | None = None) -> tuple[Iterator[Batch], Report]:
+        """Return a new pass over the rows, and the Report that it fills; workers: see read_batches."""
+        if self.streaming:
+            self.sources = [replace(next(self._pipes), stopped=self._stopped)]
         report = next(self._reports)
         rows = read_batches(
-            self.sources, self.options, report, encoder=self.encoder, on_bytes=self.on_bytes, workers=workers
+            self.sources,
+            self.options,
+            report,
+            encoder=self.encoder,
+            on_bytes=self.data.on_bytes,
+            workers=workers,
         )
         return rows, report
 
-    def checked(self, workers=None, **demands):
-        """A new pass over the rows that meet the demands of fmcore.io.checks.checked, and the Report that it fills."""
+    def checked(self, workers: Workers | None = None, **demands: object) -> tuple[Iterator[Batch], Report]:
+        """Return a new pass over the rows that meet the demands of fmcore.rows.checks.checked, and its Report."""
         batches, report = self.batches(workers)
         return checked(batches, report, on_error=self.options.on_error, **demands), report
 
-    def feature_dim(self, seen, stated=None):
-        """The stated feature_dim, else the largest of what rows, records and vocabulary show."""
+    def read(self, labels: Labels, feature_dim: Limit = None) -> Iterator[Batch]:
+        """See Rows."""
+        return self.checked(labels=labels, feature_dim=feature_dim)[0]
+
+    def read_known(self, labels: Labels, feature_dim: int) -> Iterator[Batch]:
+        """See Rows; the non-zeros left out are counted in the report."""
+        batches, report = self.checked(labels=labels)
+        return known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
+
+    def feature_dim(self, seen: int, stated: int | None = None) -> int:
+        """Return the stated feature_dim, else the largest of what rows, records and vocabulary show."""
         return stated or max(seen, self.report.facts.get("feature_dim", 0), self.encoder.feature_dim or 0)
 
-    def vocabulary_output(self, stack):
-        """A handle, held by an ExitStack, for the vocabulary that reading builds; None where it builds none."""
+    def complete(self, seen: int, stated: int | None, known: int | None) -> int:
+        """See Rows."""
+        self.encoder.freeze()
+        self._require_known(stated or known)
+        if known is not None:
+            self.require_columns(known, stated)
+        return max(known or 1, self.feature_dim(seen, stated))
+
+    def require_columns(self, known: int, stated: int | None) -> None:
+        """Raise UsageError where tables have other columns than those that a model of `known` features knows by index.
+
+        stated: the feature_dim that the user gave, or None. To be asked once the rows have been read.
+        """
+        columns, table = self.encoder.feature_dim, self.options.table
+        self.report.count("values added to the vocabulary", self.encoder.added)
+        if columns is None or stated is not None:
+            return
+        if table.vocabulary is not None:
+            if columns < known:
+                raise UsageError(
+                    f"the vocabulary {table.vocabulary} lists {columns} features, but the model to start from "
+                    f"has {known}; name the one that it was trained with, or --feature-dim {known}"
+                )
+        elif columns != known:
+            raise UsageError(
+                f"these tables have {columns} features, but the model to start from has {known}, and columns "
+                "are told apart by their order; give the same ones, with --ignore for any other"
+            )
+
+    def vocabulary_output(self, stack: ExitStack) -> BinaryIO | None:
+        """Return a handle, held by an ExitStack, for the vocabulary that reading builds; None where it builds none."""
         if not self.encoder.is_new:
             return None
         return stack.enter_context(publish.whole(self.options.table.vocabulary))
 
-    def cancel(self):
-        """Let the last pass begun, which another thread reads, end where it waits for a pipe."""
-        if self.pipe is not None:
-            for source in self.sources:
-                source.cancelled.set()
+    def cancel(self) -> None:
+        """End the last pass begun, which another thread reads, where it waits for a pipe."""
+        if self.streaming:
+            for each in self.sources:
+                each.cancelled.set()
+
+    def named(self) -> AbstractContextManager:
+        """See Rows."""
+        return self._named()
 
     @contextmanager
-    def named(self):
-        """Let an error about the rows as a whole say where they come from."""
+    def _named(self) -> Iterator[None]:
         try:
             yield
         except DataError as error:
-            error.source = error.source or sources.title(self.sources)
+            error.source = error.source or self.title
             raise
+
+    def _require_known(self, feature_dim: int | None) -> None:
+        """Refuse a feature_dim that could only be guessed from the rows of a pipe that have come so far."""
+        if self.streaming and not (feature_dim or self.report.facts.get("feature_dim") or self.encoder.feature_dim):
+            raise UsageError(
+                f"{self.title}: these rows do not say how many features there are, and those "
+                "that are still to come may hold more; give their number with --feature-dim"
+            )

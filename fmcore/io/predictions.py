@@ -2,32 +2,38 @@
 
 A writer is asked for its parts: `begin()`, `rows(scores, ids, first)` for each batch, `end()`; each returns bytes. It
 keeps nothing from call to call, so batches may be written in any order and from several threads at once.
-scores: float32 (rows,), for a classifier probabilities. ids: list of str or None, one a row, or None. first: how many
+scores: float32 (rows,), for classes probabilities. ids: list of str or None, one a row, or None. first: how many
 rows come before the batch.
-A classifier's `predicted_label` is 1 where the score is at least 0.5, else 0. Scores have the shortest text that reads
-back as the same float32. One that is not finite is `nan`, `inf` or `-inf` in text and CSV, and `null` in JSON.
+`predicted_label`, of an objective that has the column, is 1 where the score is at least 0.5, else 0. Scores have the
+shortest text that reads back as the same float32. One that is not finite is `nan`, `inf` or `-inf` in text and CSV, and
+`null` in JSON.
 """
 
 import json
 
-from fmcore.hyper.params import PREDICTOR_TYPES
+from fmcore.errors import UsageError
 from fmcore.io.options import require_one_of
 
 THRESHOLD = 0.5
+COLUMNS = ("score",), ("score", "predicted_label")
 
 
-def writer_for(format, predictor_type):  # noqa: A002  (ReadOptions' word)
-    """The writer of that format (a key of WRITERS) for that kind of model; raises UsageError for another."""
+def writer_for(format, columns):  # noqa: A002  (ReadOptions' word)
+    """Return the writer of that format (a key of WRITERS) and an objective's columns; raise UsageError for others.
+
+    columns: one of COLUMNS.
+    """
     require_one_of("output format", format, tuple(WRITERS))
-    require_one_of("predictor_type", predictor_type, PREDICTOR_TYPES)
-    return WRITERS[format](predictor_type == "binary_classifier")
+    if columns not in COLUMNS:
+        raise UsageError(f"predictions have columns {columns!r}; expected one of {COLUMNS}")
+    return WRITERS[format]("predicted_label" in columns)
 
 
 class Text:
     """A score a line."""
 
-    def __init__(self, classifier):
-        self._classifier = classifier
+    def __init__(self, labelled):
+        self._labelled = labelled  # whether there is a predicted_label
 
     def begin(self):
         """What stands before the first row."""
@@ -45,11 +51,14 @@ class Text:
 
 
 class Csv(Text):
-    """`id,score,predicted_label`, without the last for a regressor. A row without an id has its number, from 1."""
+    """`id,score,predicted_label`, without the last where there are no classes. A row without an id has its number.
+
+    Rows are numbered from 1.
+    """
 
     def begin(self):
         """What stands before the first row."""
-        return b"id,score,predicted_label\n" if self._classifier else b"id,score\n"
+        return b"id,score,predicted_label\n" if self._labelled else b"id,score\n"
 
     def rows(self, scores, ids=None, first=0):
         """Some rows."""
@@ -63,7 +72,7 @@ class Csv(Text):
                 b"%d," % number if row_id is None else quoted(row_id) + b","
                 for number, row_id in zip(numbers, ids, strict=True)
             ]
-        low, high = (b",0\n", b",1\n") if self._classifier else (b"\n", b"\n")
+        low, high = (b",0\n", b",1\n") if self._labelled else (b"\n", b"\n")
         return _format.table(scores, b"", low, high, prefixes)
 
 
@@ -76,7 +85,7 @@ class JsonLines(Text):
         """Some rows."""
         from fmcore.io import _format
 
-        low, high = (b',"predicted_label":0', b',"predicted_label":1') if self._classifier else (b"", b"")
+        low, high = (b',"predicted_label":0', b',"predicted_label":1') if self._labelled else (b"", b"")
         before, prefixes = self.start + b'"score":', None
         if ids is not None:
             before, prefixes = b'"score":', [self.start + _member(row_id) for row_id in ids]
@@ -103,13 +112,13 @@ class Json(JsonLines):
 
 
 class RecordIO(Text):
-    """Records whose labels are `score` and, for a classifier, `predicted_label`; ids become `uid`."""
+    """Records whose labels are `score` and, for classes, `predicted_label`; ids become `uid`."""
 
     def rows(self, scores, ids=None, first=0):  # noqa: ARG002  (as above)
         """Some rows."""
         from fmcore.io.recordio import codec as recordio
 
-        return recordio.encode_predictions(scores, scores >= THRESHOLD if self._classifier else None, ids)
+        return recordio.encode_predictions(scores, scores >= THRESHOLD if self._labelled else None, ids)
 
 
 WRITERS = {"text": Text, "csv": Csv, "json": Json, "jsonlines": JsonLines, "recordio": RecordIO}

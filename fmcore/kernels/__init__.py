@@ -17,8 +17,26 @@ and a trainer with
     score(batch)                       as above, with the parameters as they are now
     snapshot() -> Model                a copy of them
 
-A loss is the squared error (regressor) or the log loss (binary_classifier) times the row's weight.
+A loss is that of the model's objective (see fmcore.objectives) times the row's weight.
 """
+
+from fmcore.objectives import objective_of
+
+
+def backend_of(hyperparameters, name="cpu", threads=1):
+    """Return the backend of that name for models of these hyperparameters.
+
+    What the kernels have no case for (its `kernel` is None) is trained and scored by the reference, whose note says so.
+    name, errors: as for `backend_for`.
+    """
+    objective = objective_of(hyperparameters)
+    if objective.kernel is not None:
+        return backend_for(name, threads)
+    chosen = backend_for("reference")
+    chosen.note = (
+        f"predictor_type {objective.name} has no case in the kernels: the NumPy reference, which is slow, does the work"
+    )
+    return chosen
 
 
 def backend_for(name, threads=1):

@@ -16,6 +16,7 @@ from fmcore.kernels._features import level_3
 from fmcore.kernels.pace import Pace
 from fmcore.kernels.prepared import Cells, aligned_zeros, prepared
 from fmcore.model.model import Model
+from fmcore.objectives import objective_of
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
 BUILDS = ("v3", "baseline")  # best first
@@ -198,8 +199,13 @@ class Table:
 
 
 def settings(hyperparameters):
-    """A function from the learning rates' factor and the updates so far to what the kernels want to know."""
-    h = hyperparameters
+    """A function from the learning rates' factor and the updates so far to what the kernels want to know.
+
+    Raises ValueError for an objective that the kernels have no case for; see fmcore.kernels.backend_of.
+    """
+    h, objective = hyperparameters, objective_of(hyperparameters).kernel
+    if objective is None:
+        raise ValueError(f"the kernels have no case for predictor_type {h.predictor_type}")
 
     def at(lr, updates):
         rules = {g: (FACTOR_RULES if g == "factors" else RULES)[h.optimizer] if h.uses(g) else FIXED for g in GROUPS}
@@ -210,7 +216,7 @@ def settings(hyperparameters):
             eps=h.eps,
             share=1 / h.num_factors,
             rescale=h.rescale_grad or 0,
-            objective=int(h.predictor_type == "binary_classifier"),  # as losses.h
+            objective=objective,
             updates=updates,
         )
 

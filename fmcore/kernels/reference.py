@@ -2,10 +2,10 @@
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.special import expit
 
 from fmcore.hyper.optimizers import BETA1, BETA2, SLOTS, slot_shape, state_name, updates_in, updates_state
 from fmcore.model.model import Model
+from fmcore.objectives import objective_of
 
 GROUPS = ("bias", "linear", "factors")
 
@@ -26,13 +26,6 @@ def score_gradient(X, factors, outer):
         "linear": weighted.T @ np.ones(len(outer)),
         "factors": weighted.T @ (X @ factors) - squares * factors,
     }
-
-
-def loss_and_gradient(predictor_type, scores, labels):
-    """Losses and their derivatives by the raw score; squared error counts half in the derivative, as in MXNet."""
-    if predictor_type == "regressor":
-        return (scores - labels) ** 2, scores - labels
-    return np.logaddexp(0, scores * (1 - 2 * labels)), expit(scores) - labels
 
 
 def sgd(weight, gradient, state, lr, eps, t):  # noqa: ARG001 - every rule is called alike
@@ -75,7 +68,7 @@ RULES = {"adagrad": adagrad, "adam": adam, "rowwise_adagrad": rowwise_adagrad, "
 class ReferenceBackend:
     """The contract of fmcore.kernels, slowly."""
 
-    name, note = "reference", None
+    name, note, threads = "reference", None, 1
 
     def prepare(self, block):
         """Nothing to add."""
@@ -96,6 +89,7 @@ class ReferenceTrainer:
 
     def __init__(self, model):
         self._model, self._h = model, model.hyperparameters
+        self._objective = objective_of(self._h)
         self._weights = {g: getattr(model, g).astype(float) for g in GROUPS}
         optimizer, state = self._h.optimizer, model.state
         self._state = {
@@ -132,7 +126,8 @@ class ReferenceTrainer:
         h, X = self._h, matrix(batch, self._model.feature_dim)
         self._updates += 1
         scores = score(X, *self._weights.values())
-        losses, outer = loss_and_gradient(h.predictor_type, scores, batch.labels)
+        labels = batch.labels.astype(float)
+        losses, outer = self._objective.loss(np, scores, labels), self._objective.gradient(np, scores, labels)
         weights = np.ones(len(batch)) if batch.weights is None else batch.weights
         gradients = score_gradient(X, self._weights["factors"], weights * outer * (h.rescale_grad or 1 / len(batch)))
         present = {"bias": slice(None), "linear": np.unique(batch.indices), "factors": np.unique(batch.indices)}

@@ -1,12 +1,12 @@
 """The parameters of a factorization machine, and how they start."""
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from fmcore.errors import DivergedError, ModelError, ResourceError, UsageError
 from fmcore.hyper.params import GROUPS
+from fmcore.objectives import objective_of
 
 BLOCK = 1 << 16  # numbers looked at together, so that a check never holds a copy of a whole tensor
 
@@ -103,17 +103,10 @@ def initial(hyperparameters, mean_label=0.0):
         if not hyperparameters.uses(group):
             array.fill(0)
         elif hyperparameters.init(group)[0] == "mean":
-            array.fill(_mean_score(hyperparameters.predictor_type, mean_label))
+            array.fill(objective_of(hyperparameters).first_bias(mean_label))
         else:
             _fill(array, hyperparameters, group)
     return Model(hyperparameters, **arrays)
-
-
-def _mean_score(predictor_type, mean_label):
-    """The score that predicts the mean label; within +-10 where all labels are of one class."""
-    if predictor_type == "regressor":
-        return mean_label
-    return math.log(max(mean_label, 1e-4) / max(1 - mean_label, 1e-4))
 
 
 def _fill(array, hyperparameters, group):

@@ -5,8 +5,6 @@ therefore regrouped into blocks of exactly BLOCK rows (the last one excepted): l
 block, then the blocks' sums are added in order. The same rows in the same order give the same bits.
 """
 
-import math
-
 import numpy as np
 
 from fmcore.errors import DataError, DivergedError
@@ -15,16 +13,20 @@ BLOCK = 1 << 13  # rows; a block's arrays stay in the processor's cache
 
 
 class Metrics:
-    """Regroups rows into blocks; a subclass sums a block (`_sums`) and makes metrics of the totals (`_metrics`)."""
+    """Regroups rows into blocks; a subclass sums a block and makes metrics of the totals.
 
-    def __init__(self):
+    `_sums(scores, labels, weights)` takes float32 (rows,) arrays and returns a float64 array, the sum of the weights
+    first; `_metrics(*totals)` takes the sums of all blocks and returns metrics, name -> float.
+    """
+
+    def __init__(self) -> None:
         self.rows = 0
         self._scores = np.empty(BLOCK, np.float32)
         self._labels = np.empty(BLOCK, np.float32)
         self._weights = np.empty(BLOCK, np.float32)
         self._totals = 0.0
 
-    def update(self, raw_scores, labels, weights=None):
+    def update(self, raw_scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
         """Take in rows: raw_scores, labels and weights (None: all 1), each float32 (rows,).
 
         Raises DivergedError for a score and DataError for a label or weight that is not finite, or a negative weight;
@@ -44,7 +46,7 @@ class Metrics:
                 self._totals = self._totals + self._sums(*self._block(BLOCK))
                 self._keep(*self._block(BLOCK))
 
-    def result(self):
+    def result(self) -> dict[str, float | None]:
         """The metrics of all rows so far, name -> float (or None); more rows may follow. DataError without rows."""
         if self.rows == 0:
             raise DataError("no rows")
@@ -59,6 +61,12 @@ class Metrics:
 
     def _block(self, rows):
         return self._scores[:rows], self._labels[:rows], self._weights[:rows]
+
+    def _sums(self, scores, labels, weights):
+        raise NotImplementedError
+
+    def _metrics(self, *totals):
+        raise NotImplementedError
 
     def _keep(self, scores, labels, weights):
         """Hold on to what a metric needs of each row; most need nothing."""
@@ -81,67 +89,6 @@ class Metrics:
         return DataError(f"{problem}; metrics compare scores with labels", unit="row", number=self.rows + row + 1)
 
 
-class Regression(Metrics):
-    """rmse, mse and mae: root mean squared, mean squared and mean absolute error."""
-
-    primary = ("rmse", "minimize")
-
-    def _sums(self, scores, labels, weights):
-        errors = scores.astype(np.float64) - labels
-        return np.array([_sum(weights), np.sum(weights * errors**2), np.sum(weights * np.abs(errors))])
-
-    def _metrics(self, weight, squared, absolute):
-        return {"rmse": math.sqrt(squared / weight), "mse": squared / weight, "mae": absolute / weight}
-
-
-class Classification(Metrics):
-    """logloss, accuracy, f1 and auc for labels 0 and 1.
-
-    A row is predicted 1 where its raw score is at least 0, that is, sigmoid at least 0.5. f1 is 0 where no row is
-    labelled or predicted 1. auc is None where only one class is present.
-
-    auc: exact, so every score is kept: 4 bytes a row, 8 where there are weights other than 1, and about 35 more while
-    `result` runs. False leaves it out, and then nothing is kept.
-    """
-
-    primary = ("logloss", "minimize")
-
-    def __init__(self, *, auc=True):
-        super().__init__()
-        self._ranking = Ranking() if auc else None
-
-    def _sums(self, scores, labels, weights):
-        z, predicted, actual = scores.astype(np.float64), scores >= 0, labels > 0.5
-        # -log sigmoid(z) = softplus(-z), here for both labels at once without a rounded probability in between
-        losses = np.maximum(z, 0) - z * actual + np.log1p(np.exp(-np.abs(z)))
-        return np.array(
-            [
-                _sum(weights),
-                np.sum(weights * losses),
-                _sum(weights[predicted == actual]),
-                _sum(weights[predicted & actual]),
-                _sum(weights[predicted]),
-                _sum(weights[actual]),
-            ]
-        )
-
-    def result(self):
-        """As `Metrics.result`."""
-        metrics = super().result()
-        return metrics if self._ranking is None else {**metrics, "auc": self._ranking.auc(self._rest())}
-
-    def _metrics(self, weight, loss, correct, both, predicted, actual):
-        return {
-            "logloss": loss / weight,
-            "accuracy": correct / weight,
-            "f1": 2 * both / (predicted + actual) if predicted + actual else 0.0,
-        }
-
-    def _keep(self, scores, labels, weights):
-        if self._ranking is not None:
-            self._ranking.add(scores, labels, weights)
-
-
 class Ranking:
     """Area under the ROC curve: how often a row labelled 1 scores above one labelled 0, a tie counting half."""
 
@@ -160,7 +107,7 @@ class Ranking:
         order = np.argsort(zeros, kind="stable")
         zeros = zeros[order]
         below = np.concatenate([[0.0], np.cumsum(zeros_weights[order], dtype=np.float64)])
-        total = _sum(ones_weights) * below[-1]
+        total = sum_of(ones_weights) * below[-1]
         if total == 0:
             return None
         lower, upper = (below[np.searchsorted(zeros, ones, side)] for side in ("left", "right"))
@@ -173,18 +120,14 @@ class Ranking:
         return np.concatenate([scores for scores, _ in blocks]), np.concatenate(weights)
 
 
-def metrics_for(predictor_type, *, auc=True):
-    """Empty metrics for "regressor" or "binary_classifier"; auc=False leaves out the one that keeps every score."""
-    return Regression() if predictor_type == "regressor" else Classification(auc=auc)
-
-
 def _of_label(label, scores, labels, weights):
     mine = (labels > 0.5) == label
     weights = weights[mine]
     return scores[mine], None if (weights == 1).all() else weights
 
 
-def _sum(numbers):
+def sum_of(numbers: np.ndarray) -> np.float64:
+    """Return the sum in float64."""
     return np.sum(numbers, dtype=np.float64)
 
 

@@ -67,8 +67,8 @@ def make_block(batch, number, mini_batch_size, hyperparameters):
     return Block(batch, starts, slice_size=size)
 
 
-def order(block, number, epoch, hyperparameters):
-    """The order of a block's mini-batches in an epoch (both from 0), int64."""
+def mini_batch_order(block, number, epoch, hyperparameters):
+    """Return the order of a block's mini-batches in an epoch (both from 0), int64."""
     batches = len(block.starts) - 1
     if not hyperparameters.shuffle:
         return np.arange(batches)

@@ -15,15 +15,18 @@ def slice_size(rows, non_zeros, mini_batch_size, num_factors):
     return max(1, min(ROWS, WORK // work) // mini_batch_size)
 
 
-def slices(turns, size, first=0):
-    """The mini-batches `turns` from the `first` on, `size` at a time: (how many of all are then trained, the slice)."""
-    for begin in range(first, len(turns), size):
-        yield min(begin + size, len(turns)), turns[begin : begin + size]
+def slices(order, size, first=0):
+    """Yield the mini-batches of `order` from the `first` on, `size` at a time.
+
+    Each time: (how many of all are then trained, the slice).
+    """
+    for begin in range(first, len(order), size):
+        yield min(begin + size, len(order)), order[begin : begin + size]
 
 
-def rows_of(block, turns):
-    """The rows of these mini-batches, one after the other, int64."""
-    starts = block.starts[turns]
-    lengths = block.starts[turns + 1] - starts
+def rows_of(block, order):
+    """Return the rows of these mini-batches, one after the other, int64."""
+    starts = block.starts[order]
+    lengths = block.starts[order + 1] - starts
     ends = np.cumsum(lengths)
     return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1])

@@ -1,0 +1,181 @@
+"""Solvers: each is a way to train the parameters of a model on rows, sweep after sweep.
+
+A solver is one file (or a folder) here with a class as `Solver` below describes; its name stands in SOLVERS of
+fmcore.hyper.params. The loop over epochs, with tests, early stopping, checkpoints and resuming (fmcore.training.loop),
+is the same for all of them.
+
+    descent.py   gradient descent over mini-batches: epochs, slices and optimizers
+    team/        the same by several workers, each on its own rows, that merge their parameters after every round
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from fmcore.errors import UsageError
+from fmcore.hyper.params import SOLVERS, Hyperparameters
+from fmcore.model.model import Model
+from fmcore.rows.batch import Batch
+from fmcore.rows.source import Rows
+from fmcore.solvers.epoch import Epoch, Progress
+from fmcore.solvers.observer import Observer
+
+
+@dataclass(frozen=True)
+class TeamOptions:
+    """Several workers that train one model.
+
+    engine: one of fmcore.solvers.team.ENGINES. workers: their number.
+    dist_state: one of fmcore.solvers.team.STATES. address: of a Ray cluster.
+    """
+
+    engine: str = "local"
+    workers: int = 1
+    dist_state: str = "auto"
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a training may use.
+
+    threads: of this process, or of each worker of a team, where None is as many as each has.
+    memory_limit: bytes, as fmcore.system.memory.budget takes it; of each worker of a team.
+    device: as fmcore.kernels.backend_for takes it. team: several workers, or None.
+    """
+
+    threads: int | None = 1
+    memory_limit: int | None = None
+    device: str = "cpu"
+    team: TeamOptions | None = None
+
+
+class Task(NamedTuple):
+    """What to train. test: rows to test on, or None. initial_model: a trained Model to start from, or None."""
+
+    rows: Rows
+    hyperparameters: Hyperparameters
+    test: Rows | None = None
+    initial_model: Model | None = None
+
+
+class Placed(Protocol):
+    """What is known of the training rows once a solver has read them.
+
+    rows, non_zeros, feature_dim: of all of them, or of the first block where `complete` is False (pipes).
+    mean_label: weighted. mini_batch_size: rows of a step, where there are such.
+    scale: float32 (feature_dim,), what values are divided by while training (fmcore.rows.scaling), or None.
+    in_memory: whether the rows are kept in memory. memory: bytes that they take.
+    """
+
+    rows: int
+    non_zeros: int
+    feature_dim: int
+    mean_label: float
+    mini_batch_size: int
+    scale: np.ndarray | None
+    in_memory: bool
+    complete: bool
+
+    @property
+    def memory(self) -> int:
+        """Return the bytes that the rows take."""
+        ...
+
+
+Judged = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
+
+class Solver(Protocol):
+    """Trains parameters on rows that were placed where it needs them.
+
+    name: for people, with what it computes on. note: a sentence on how that was chosen, or None. threads: of a process.
+    placed: what is known of the rows. tested: whether there are test rows.
+    workers: how many train together; a saved state of another number is converted (see fmcore.training.state).
+    unit: what the steps of its Progress count, one of fmcore.solvers.epoch.UNITS.
+    """
+
+    name: str
+    note: str | None
+    threads: int
+    placed: Placed
+    tested: bool
+    workers: int
+    unit: str
+
+    @classmethod
+    def place(
+        cls,
+        task: Task,
+        resources: Resources,
+        observer: Observer,
+        *,
+        previous: Solver | None = None,
+        checkpoint: Callable[[], str | None] = lambda: None,
+    ) -> AbstractContextManager[Solver]:
+        """Read the rows of a Task and return a block that holds a solver ready to begin.
+
+        previous: one that was placed before, whose prepared rows may be used again where it `fits` the task.
+        checkpoint: asked for the path to resume from where workers die.
+        Raises DataError for bad rows, UsageError for what does not fit together, ResourceError beyond the memory.
+        """
+        ...
+
+    def fits(self, task: Task) -> bool:
+        """Whether the rows of a Task are those placed here, prepared as its hyperparameters want them."""
+        ...
+
+    def begin(self, model: Model) -> None:
+        """Start from a copy of the model's parameters and state, of scaled values; what was trained before is dropped.
+
+        Called once before the first sweep, and again where training goes back to the start of an epoch.
+        """
+        ...
+
+    def position(self, epoch: Epoch, rows: int) -> Progress:
+        """Return the Progress, without sums, that is nearest to so many rows of an epoch."""
+        ...
+
+    def sweep(self, epoch: Epoch, progress: Progress, pause: Callable[[], bool]) -> bool:
+        """Train what is left of an epoch, moving `progress` along; return whether its end was reached.
+
+        pause: asked wherever the sweep can be saved and resumed within; True ends it there.
+        Raises DivergedError where a loss is not finite.
+        """
+        ...
+
+    def score(self, batch: Batch) -> np.ndarray:
+        """Return raw scores, float32 (rows,), of unscaled rows with the parameters as they are."""
+        ...
+
+    def judge(self) -> Iterator[Judged]:
+        """Return (raw scores, labels, weights or None), float32, of all test rows in order, piece by piece."""
+        ...
+
+    def snapshot(self) -> Model:
+        """Return a copy of the parameters and the state, of scaled values."""
+        ...
+
+    @staticmethod
+    def memory(hyperparameters: Hyperparameters, feature_dim: int) -> int:
+        """Return the bytes that parameters and state take at most while they are trained."""
+        ...
+
+
+def solver_of(hyperparameters: Hyperparameters, resources: Resources) -> type[Solver]:
+    """Return the class of the solver that hyperparameters and resources ask for; UsageError where they contradict."""
+    name = hyperparameters.solver
+    if resources.team is None:
+        found = SOLVERS[name]
+        return resolve_name(found) if isinstance(found, str) else found
+    if name != "gradient":
+        raise UsageError(f"solver {name} trains in one process; leave --distributed out, or take solver gradient")
+    from fmcore.solvers.team.solver import TeamDescent
+
+    return TeamDescent

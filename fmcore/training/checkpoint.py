@@ -21,10 +21,10 @@ from fmcore.hyper.params import GROUPS
 from fmcore.model import file as modelfile
 from fmcore.model.info import require_records
 from fmcore.model.model import Model
-from fmcore.solvers.epoch import Progress
+from fmcore.solvers.epoch import UNITS, Progress
+from fmcore.solvers.observer import Observer
 from fmcore.system import publish
-from fmcore.training.loop import Observer
-from fmcore.training.state import TURNS, Best, Control, State
+from fmcore.training.state import Best, Control, State
 
 KEY, BEST, BEGUN = "checkpoint", "best.", "begun."
 
@@ -74,21 +74,21 @@ class Checkpoint(Control):
         self._found = load(saving.path) if there else None
         self._saved = None  # when, of the clock that never goes back
 
-    def begin(self, model, dataset, *, tested):
+    def begin(self, model, placed, *, tested):
         """See Control; UsageError where the file is of another training."""
-        facts = {**self._facts, **facts_of(dataset), "test rows": "given" if tested else "none"}
+        facts = {**self._facts, **facts_of(placed), "test rows": "given" if tested else "none"}
         self._facts = json.loads(json.dumps(facts))  # as a file gives them back
-        self._within, self._saved = dataset.complete, monotonic()  # the rows of a pipe do not come again
+        self._within, self._saved = placed.complete, monotonic()  # the rows of a pipe do not come again
         found, self._found = self._found, None
         if found is None:
             if self._saving.resume:
                 self._observer.anew(f"there is no checkpoint {self._saving.path} to go on from")
-            return super().begin(model, dataset, tested=tested)
+            return super().begin(model, placed, tested=tested)
         state, there = found
         different = self._differences(state, there, model.hyperparameters)
         if different and self._is_published(state):
             self._observer.anew(f"{self._saving.path} is of the training whose model is in {self._target}")
-            return super().begin(model, dataset, tested=tested)
+            return super().begin(model, placed, tested=tested)
         if different:
             raise UsageError(
                 f"{self._saving.path} is a checkpoint of another training: {', '.join(different)}; remove "
@@ -156,13 +156,13 @@ def remove(path):
     Path(os.path.realpath(path)).unlink(missing_ok=True)
 
 
-def facts_of(dataset):
-    """What tells one loaded Dataset from another: counts, and digits of means that no processor rounds otherwise."""
-    scale = 1 if dataset.scale is None else dataset.scale.mean(dtype=np.float64)
+def facts_of(placed):
+    """Return what identifies training rows: counts, and digits of means that no processor rounds otherwise."""
+    scale = 1 if placed.scale is None else placed.scale.mean(dtype=np.float64)
     return {
-        "rows": dataset.rows,
-        "non-zeros": dataset.non_zeros,
-        "mean label": f"{dataset.mean_label:.6g}",
+        "rows": placed.rows,
+        "non-zeros": placed.non_zeros,
+        "mean label": f"{placed.mean_label:.6g}",
         "mean feature scale": f"{scale:.6g}",
     }
 
@@ -181,7 +181,7 @@ def encode(state, facts):
         "best": best and [best.epoch, best.value],
         "facts": facts,
         "workers": state.workers,
-        "turns": state.turns,
+        "unit": state.unit,
     }
     return Model(model.hyperparameters, model.bias, model.linear, model.factors, {**model.state, **kept}, {KEY: info})
 
@@ -205,7 +205,7 @@ def _require_sound(state, facts):
     if not isinstance(facts, dict) or not _is_list_of_counts(state.halved):
         raise TypeError
     _require_progress(state.progress)
-    if not _is_list_of_counts([state.workers]) or not state.workers or state.turns not in TURNS:
+    if not _is_list_of_counts([state.workers]) or not state.workers or state.unit not in UNITS:
         raise TypeError
     if state.best:
         require_records(state.epochs, state.best.epoch)
@@ -219,7 +219,7 @@ def _require_sound(state, facts):
 
 def _require_progress(progress):
     """Counts must not be negative, and sums of losses and weights must be numbers."""
-    counts, sums = (progress.blocks, progress.turns, progress.rows), (progress.loss, progress.weight)
+    counts, sums = (progress.blocks, progress.steps, progress.rows), (progress.loss, progress.weight)
     if not _is_list_of_counts([*counts]) or not all(type(n) in {int, float} and math.isfinite(n) for n in sums):
         raise TypeError
 
@@ -255,11 +255,11 @@ def decode(saved):
     state = State(
         Model(h, saved.bias, saved.linear, saved.factors, own),
         info["epochs"],
-        Progress(**info["progress"]),
+        Progress(**{"steps" if name == "turns" else name: count for name, count in info["progress"].items()}),
         begun=_taken(BEGUN, saved),
         halved=info["halved"],
         workers=info.get("workers", 1),
-        turns=info.get("turns", TURNS[0]),
+        unit=info.get("unit", info.get("turns", UNITS[0])),  # as the first version called it
     )
     if info["best"]:
         epoch, value = info["best"]

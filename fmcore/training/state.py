@@ -6,10 +6,8 @@ import numpy as np
 
 from fmcore.hyper.optimizers import SUMS
 from fmcore.model.model import Model
-from fmcore.objectives.metrics import metrics_for
-from fmcore.solvers.epoch import Progress
-
-TURNS = ("mini-batches", "rounds", "short rounds")
+from fmcore.objectives import objective_of
+from fmcore.solvers.epoch import UNITS, Progress
 
 
 @dataclass
@@ -30,9 +28,9 @@ class State:
     begun: the model as that one began, where training may go back to it, or None.
     halved: the epoch, from 1, at each divergence that halved the learning rates.
     best: what early stopping keeps, or None.
-    workers: how many train together, on whose number the optimizer's state depends (see `shared_out`).
-    turns: what those of the progress are, one of TURNS: a team of one counts otherwise than one alone, and rounds are
-    short where rows do not fit in memory.
+    workers: how many train together, on whose number the optimizer's state depends (see `converted`).
+    unit: what the steps of the progress are, one of UNITS: a team of one counts otherwise than one process alone, and
+    rounds are short where rows do not fit in memory.
     """
 
     model: Model
@@ -42,7 +40,7 @@ class State:
     halved: list = field(default_factory=list)
     best: Best | None = None
     workers: int = 1
-    turns: str = TURNS[0]
+    unit: str = UNITS[0]
 
     @property
     def epoch(self):
@@ -56,8 +54,9 @@ class State:
         h = self.model.hyperparameters
         if h.early_stopping_patience is None or "test" not in record:
             return
-        value = record["test"][metrics_for(h.predictor_type).primary[0]]
-        if self.best is None or value < self.best.value:
+        metric, direction = objective_of(h).primary
+        value = record["test"][metric]
+        if self.best is None or (value < self.best.value if direction == "minimize" else value > self.best.value):
             self.best = Best(record["epoch"], value, snapshot())
 
     def ended(self):
@@ -66,19 +65,19 @@ class State:
         too_long = self.best is not None and len(self.epochs) - self.best.epoch >= h.early_stopping_patience
         return too_long or len(self.epochs) >= h.epochs
 
-    def share_out(self, workers):
+    def convert(self, workers):
         """Make this the State of another number of workers, in place."""
         models = {id(model): model for model in (self.model, self.begun, self.best and self.best.model) if model}
         for model in models.values():
-            shared_out(model, self.workers, workers)
+            converted(model, self.workers, workers)
         self.workers = workers
 
 
-def shared_out(model, was, now):
-    """Turn the model of `was` workers' training into one of `now` workers', in place.
+def converted(model, was, now):
+    """Return the model of `was` workers' training as one of `now` workers', changed in place.
 
-    Workers that bring their states together by the mean let a sum of squares grow by the mean of what each one adds: it
-    is as many times smaller than one worker's, who adds all of it, as there are workers.
+    Workers merge their states by the mean, so a sum of squares grows by the mean of what each one adds: it is smaller
+    than that of one worker, who adds all of it, by a factor of their number.
     """
     if was != now:
         for name, array in model.state.items():
@@ -88,28 +87,28 @@ def shared_out(model, was, now):
 
 
 class Control:
-    """What training asks besides: where to begin, whether to stop, and to save what it has. This one only stops.
+    """Decides where a training begins, whether it stops, and what is saved. This one only stops.
 
-    stop: a function that says whether to end with what is there, or None for never.
+    stop: a function that says whether to end with what is trained, or None for never.
     """
 
-    resumable = False  # whether a stop, wherever it comes, is raised by `paused` and gone on from later
+    resumable = False  # whether a stop, wherever it comes, is raised by `paused`, to be resumed later
 
     def __init__(self, stop=None):
         self.stop = stop or (lambda: False)
 
-    def begin(self, model, dataset, *, tested):  # noqa: ARG002 - for those that go on from elsewhere
-        """The State to go on from, given a new model, its loaded data, and whether there are test rows."""
+    def begin(self, model, placed, *, tested):  # noqa: ARG002 - for those that resume
+        """Return the State to start from, given a new model, what is known of its rows, and whether there are tests."""
         return State(model)
 
     def save(self, state):
-        """An epoch has ended; `state` makes the State that it left, which takes a copy of all parameters."""
+        """Save at the end of an epoch; `state` makes the State that it left, which takes a copy of all parameters."""
 
     def pass_by(self, state):
-        """A slice of an epoch has ended; `state` as for `save`."""
+        """Save within an epoch, where it is time to; `state` as for `save`."""
 
     def kept(self):
-        """The file that this training can be gone on with from, should it break off now; None without one."""
+        """Return the file that this training can be resumed from, should it break off now; None without one."""
 
     def paused(self, state):
-        """`stop` has ended training within an epoch; `state` as for `save`. May raise PausedError."""
+        """Note that `stop` ended training within an epoch; `state` as for `save`. May raise PausedError."""

@@ -55,28 +55,6 @@ def require_same_reading(model, given):
     )
 
 
-def require_columns(known, data, stated):
-    """Raise UsageError where tables have other columns than those that the model knows by index.
-
-    known: how many those are. data: Data that is read. stated: the feature_dim that the user gave, or None.
-    """
-    columns, table = data.encoder.feature_dim, data.options.table
-    data.report.count("values added to the vocabulary", data.encoder.added)
-    if columns is None or stated is not None:
-        return
-    if table.vocabulary is not None:
-        if columns < known:
-            raise UsageError(
-                f"the vocabulary {table.vocabulary} lists {columns} features, but the model to go on from "
-                f"has {known}; name the one that it was trained with, or --feature-dim {known}"
-            )
-    elif columns != known:
-        raise UsageError(
-            f"these tables have {columns} features, but the model to go on from has {known}, and columns "
-            "are told apart by their order; give the same ones, with --ignore for any other"
-        )
-
-
 def grown(model, hyperparameters):
     """A copy of a model with hyperparameters.feature_dim features; new ones are as in a new model, without state."""
     larger = initial(hyperparameters)

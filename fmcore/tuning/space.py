@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from fmcore.errors import UsageError
-from fmcore.hyper.params import GROUPS, INIT_METHODS, INIT_NUMBERS, PARAMETERS, PREDICTOR_TYPES
+from fmcore.hyper.params import GROUPS, INIT_METHODS, INIT_NUMBERS, PARAMETERS
 from fmcore.hyper.presets import resolve
+from fmcore.objectives import objective_of
 
 NOT_SEARCHED = ("predictor_type", "feature_dim", "seed", "batch_metrics_publish_interval")
 RANGE_WORDS = ("log", "int")
@@ -38,9 +39,10 @@ class Choice:
 _ANYTHING = Range(1e-8, 512, log=True)  # SageMaker's range of every rate, decay and initial value
 
 
-def _small(epochs, wd):
+def _small(objective):
     """A few dozen trials find their way only near the defaults, which lie in the midst of each range."""
-    lr = Range(0.01, 0.3, log=True)
+    epochs = Range(*objective.search["epochs"], log=True, integer=True)
+    lr, wd = Range(0.01, 0.3, log=True), Range(*objective.search["wd"], log=True)
     return {
         "num_factors": Range(4, 64, log=True, integer=True),
         "epochs": epochs,
@@ -52,7 +54,8 @@ def _small(epochs, wd):
     }
 
 
-def _full(small):
+def _full(objective):
+    small = _small(objective)
     return {
         **small,
         "optimizer": Choice(("adagrad", "adam", "sgd")),
@@ -65,10 +68,6 @@ def _full(small):
     }
 
 
-_SMALL = {
-    "binary_classifier": _small(Range(3, 30, log=True, integer=True), Range(1e-6, 1e-2, log=True)),
-    "regressor": _small(Range(5, 40, log=True, integer=True), Range(1e-4, 3e-2, log=True)),
-}
 _SAGEMAKER = {  # the ranges that its documentation calls tunable
     "epochs": Range(1, 1000, log=True, integer=True),
     "mini_batch_size": Range(100, 10000, log=True, integer=True),
@@ -77,12 +76,8 @@ _SAGEMAKER = {  # the ranges that its documentation calls tunable
     **{f"{group}_init_{number}": _ANYTHING for group in GROUPS for number in INIT_NUMBERS.values()},
 }
 
-# name -> predictor type -> what it searches; "small" is searched where the user names nothing
-SPACES = {
-    "small": _SMALL,
-    "full": {kind: _full(small) for kind, small in _SMALL.items()},
-    "sagemaker": dict.fromkeys(PREDICTOR_TYPES, _SAGEMAKER),
-}
+# name -> a function from the Objective to what is searched; "small" is searched where the user names nothing
+SPACES = {"small": _small, "full": _full, "sagemaker": lambda _objective: _SAGEMAKER}
 
 
 def parse_range(text):
@@ -165,7 +160,7 @@ def search_space(named, fixed, *, space=None, preset="native"):
         if name in fixed:
             raise UsageError(f"{name} is given both a value and a range; leave one of them out")
     defaults = resolve(preset, **fixed).as_dict()
-    offered = SPACES[space or "small"][defaults["predictor_type"]] if space or not named else {}
+    offered = SPACES[space or "small"](objective_of(defaults["predictor_type"])) if space or not named else {}
     found = {**{name: dimension for name, dimension in offered.items() if not _is_settled(name, fixed)}, **named}
     found = {name: found[name] for name in PARAMETERS if name in found}
     possible = {name: dimension for name, dimension in found.items() if _can_apply(name, found, defaults)}

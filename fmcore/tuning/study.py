@@ -13,7 +13,7 @@ from itertools import count, islice
 
 from fmcore.errors import UsageError
 from fmcore.tuning import runs, storage
-from fmcore.tuning.objectives import STEPS, direction_of
+from fmcore.tuning.goals import STEPS, goal_of
 from fmcore.tuning.samplers import Sampler
 from fmcore.tuning.space import Range
 
@@ -67,10 +67,11 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._optuna, self._path, self._space, self._trials = optuna, path, space, trials
         self.objective = settings["objective"]
-        self.minimize = direction_of(self.objective) == "minimize"
+        direction = goal_of(self.objective, space.defaults["predictor_type"]).direction
+        self.minimize = direction == "minimize"
         self._sampler = Sampler(space, strategy, self._place)
         self.optuna_study = storage.open_study(
-            path, direction=direction_of(self.objective), sampler=self._sampler, pruner=self._pruner(strategy)
+            path, direction=direction, sampler=self._sampler, pruner=self._pruner(strategy)
         )
         with self._guarded():
             self._require_same(json.loads(json.dumps(settings)))

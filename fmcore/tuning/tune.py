@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
-from fmcore.io.checks import known_features
+from fmcore.io.options import Report
 from fmcore.io.sources import source as sources
 from fmcore.io.tables.vocabulary import open_encoder
+from fmcore.objectives import objective_of
+from fmcore.solvers import Resources
 from fmcore.system import publish
 from fmcore.system.memory import default_limit
-from fmcore.training.fit import Resources, train
-from fmcore.tuning.objectives import checked_objective
+from fmcore.training.files import train
+from fmcore.tuning.goals import goal_of
 from fmcore.tuning.search import Follower as SearchFollower
 from fmcore.tuning.search import search
 from fmcore.tuning.shared import share
@@ -26,7 +28,7 @@ from fmcore.tuning.worker import Job
 class Plan:
     """How to search.
 
-    objective: a name of objectives.OBJECTIVES, or None for the predictor type's first. strategy: one of STRATEGIES.
+    objective: a name of goals.goal_names, or None for the first of the objective. strategy: one of STRATEGIES.
     trials: how many may end, over all runs of a study. timeout: seconds, or None. jobs: processes that train.
     folds: of cross-validation where there are no test rows, else 0. study: path of the SQLite file, or None.
     """
@@ -71,7 +73,7 @@ def tune(data, test, space, target, plan, *, resources=None, follower=None):
     Raises UsageError for what cannot be searched, DivergedError where no trial ended with a value.
     """
     follower, resources = follower or Follower(), resources or Resources()
-    objective = checked_objective(plan.objective, space.fixed["predictor_type"])
+    goal = goal_of(plan.objective, space.fixed["predictor_type"])
     _require_searchable(data, test, space, plan)
     require()
     publish.prepare(target)
@@ -81,7 +83,7 @@ def tune(data, test, space, target, plan, *, resources=None, follower=None):
         job = replace(
             job,
             folds=plan.folds,
-            objective=objective,
+            goal=goal,
             threads=max(1, resources.threads // plan.jobs),
             memory_limit=_limit(resources) // plan.jobs,
         )
@@ -92,7 +94,8 @@ def tune(data, test, space, target, plan, *, resources=None, follower=None):
             best = _best(study, plan)
             follower.best_again(best, interrupted=interrupted)
             hyperparameters = space.hyperparameters(best.values)
-            model = train(data, hyperparameters, target, test=test, resources=resources)
+            again = [part and replace(part, report=Report()) for part in (data, test)]  # whose first passes are over
+            model = train(again[0], hyperparameters, target, test=again[1], resources=resources)
             result = Result(model, best, hyperparameters, interrupted)
             follower.done(study, result)
     return result
@@ -141,21 +144,19 @@ def _fits(folder):
 
 def _shared(data, test, space, folder):
     """A Job with the rows decoded into files of the folder."""
-    data.encoder = open_encoder(data.options.table)
-    if data.encoder.is_new:
+    objective, encoder = objective_of(space.fixed["predictor_type"]), open_encoder(data.options.table)
+    reader = data.reader(encoder)
+    if encoder.is_new:
         publish.prepare(data.options.table.vocabulary)
-    with data.named():
-        rows = share(data.checked(labels=True, feature_dim=space.fixed.get("feature_dim"))[0], Path(folder, "train"))
+    with reader.named():
+        rows = share(reader.read(objective, space.fixed.get("feature_dim")), Path(folder, "train"))
         if not rows.rows:
             raise DataError("no rows to train on")
-    data.encoder.freeze()
-    feature_dim = max(1, data.feature_dim(rows.feature_dim, space.fixed.get("feature_dim")))
+    encoder.freeze()
+    feature_dim = max(1, reader.feature_dim(rows.feature_dim, space.fixed.get("feature_dim")))
     test_rows = None
     if test is not None:
-        test.encoder = data.encoder
-        batches, report = test.checked(labels=True)
-        known = known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
-        test_rows = share(known, Path(folder, "test"))
+        test_rows = share(test.reader(encoder).read_known(objective, feature_dim), Path(folder, "test"))
         if not test_rows.rows:
             raise DataError("no rows to test on", source=sources.title(test.sources))
     return Job(feature_dim, rows, test_rows)
@@ -169,7 +170,7 @@ def _require_rows(job):
 def _settings(space, job):
     """What all runs of a study must have in common, by what to call it."""
     return {
-        "objective": job.objective,
+        "objective": job.goal.name,
         "preset": space.preset,
         "--cv": job.folds,
         **{f"the value of {name}": value for name, value in space.fixed.items()},

@@ -14,13 +14,12 @@ from time import perf_counter
 
 import numpy as np
 
-from fmcore.errors import DivergedError, FMError
-from fmcore.kernels import backend_for
-from fmcore.model.model import initial
-from fmcore.rows.blocks import generator
-from fmcore.rows.dataset import Dataset
-from fmcore.training.loop import Observer, train
-from fmcore.tuning.objectives import STEPS, objective_of
+from fmcore.errors import DivergedError, FMError, ResourceError
+from fmcore.rows.source import Fold, MemoryRows
+from fmcore.solvers import Resources, Task
+from fmcore.solvers.observer import Observer
+from fmcore.training.fit import Fitting
+from fmcore.tuning.goals import STEPS, Goal
 from fmcore.tuning.shared import Shared
 
 REPORT, DONE, PRUNED, FAILED, ERROR = "report", "done", "pruned", "failed", "error"
@@ -32,14 +31,14 @@ class Job:
 
     feature_dim: of the rows and of what encodes them.
     train, test: Shared; without test rows, `folds` parts of the training rows take turns as such.
-    objective: a name of objectives.OBJECTIVES. threads: of each worker. memory_limit: bytes for its training rows.
+    goal: what is reported. threads: of each worker. memory_limit: bytes for its training rows.
     """
 
     feature_dim: int
     train: Shared
     test: Shared | None
     folds: int = 0
-    objective: str | None = None
+    goal: Goal | None = None
     threads: int = 1
     memory_limit: int = 0
 
@@ -64,16 +63,15 @@ def _end_with(parent):
 
 
 class Trainer:
-    """Trains trials one after the other, keeping the rows as prepared for the last one while they fit the next."""
+    """Trains trials one after the other; rows prepared for the last one are used again where they fit the next."""
 
     def __init__(self, job, connection):
         self._job, self._connection = job, connection
-        self._backend = backend_for("cpu", job.threads)
-        self._objective = objective_of(job.objective)
-        self._prepared = (None, None)
+        self._fitting = Fitting(Resources(job.threads, job.memory_limit))
+        self._rows = {}  # (fold, seed) -> training and test rows
 
     def run(self, hyperparameters):
-        """Train one trial; the message that ends it."""
+        """Train one trial; return the message that ends it."""
         started, values = perf_counter(), []
         hyperparameters = replace(hyperparameters, feature_dim=self._job.feature_dim)
 
@@ -88,66 +86,45 @@ class Trainer:
             return PRUNED, None, info()
         except DivergedError as error:
             return FAILED, None, info(problem=str(error))
-        except MemoryError:
+        except (MemoryError, ResourceError):
             return FAILED, None, info(problem="out of memory")
         except FMError as error:
             return ERROR, error
 
     def _value(self, hyperparameters, fold, before):
-        """The objective of one fold, or of the test rows; `before` holds those of the folds before it."""
-        dataset = self._dataset(hyperparameters, fold)
-        model = initial(hyperparameters, dataset.mean_label)
-        watch = Observer() if self._job.folds else Watch(self._objective, hyperparameters.epochs, self._tell)
-        trained = train(
-            model, dataset, self._backend, test=lambda: self._test_rows(fold, hyperparameters.seed), observer=watch
-        )
+        """Return the objective of one fold, or of the test rows; `before` holds those of the folds before it."""
+        rows, test = self._placed(fold, hyperparameters.seed)
+        watch = Observer() if self._job.folds else Watch(self._job.goal, hyperparameters.epochs, self._report)
+        trained = self._fitting.fit(Task(rows, hyperparameters, test), watch)
         epoch = trained.info.get("best_epoch", len(trained.info["epochs"]))
-        value = self._objective(trained.info["epochs"][epoch - 1]["test"])
+        value = self._job.goal.value(trained.info["epochs"][epoch - 1]["test"])
         if self._job.folds and fold + 1 < self._job.folds:
-            self._tell(fold + 1, float(np.mean([*before, value])))
+            self._report(fold + 1, float(np.mean([*before, value])))
         return value
 
-    def _tell(self, step, value):
+    def _report(self, step, value):
         self._connection.send((REPORT, step, value))
         if self._connection.recv():
             raise Stopped
 
-    def _dataset(self, h, fold):
-        key = (fold, h.mini_batch_size, h.shuffle, h.seed, h.feature_scaling)
-        if self._prepared[0] != key:
-            self._prepared = (None, None)  # its memory is free before the next is prepared
-            dataset = Dataset(lambda: self._train_rows(fold, h.seed), h, self._backend.prepare, self._job.memory_limit)
-            dataset.load()
-            dataset.widen(h.feature_dim)
-            self._prepared = (key, dataset)
-        return self._prepared[1]
-
-    def _train_rows(self, fold, seed):
-        if not self._job.folds:
-            return self._job.train.batches()
-        return self._part(seed, lambda folds: folds != fold)
-
-    def _test_rows(self, fold, seed):
-        if not self._job.folds:
-            return self._job.test.batches()
-        return self._part(seed, lambda folds: folds == fold)
-
-    def _part(self, seed, wanted):
-        """The training rows whose fold is wanted."""
-        folds = generator(seed, "folds").permutation(self._job.train.rows) % self._job.folds
-        first = 0
-        for batch in self._job.train.batches():
-            chosen = np.flatnonzero(wanted(folds[first : first + len(batch)]))
-            first += len(batch)
-            if len(chosen):
-                yield batch.take(chosen)
+    def _placed(self, fold, seed):
+        """Return the training rows and the test rows of a fold; the same objects each time they are asked for."""
+        job, key = self._job, (fold, seed if self._job.folds else None)
+        if key not in self._rows:
+            train = job.train
+            self._rows[key] = (
+                tuple(Fold(train.batches, train.rows, seed, (fold, job.folds), held_out=held) for held in (False, True))
+                if job.folds
+                else (MemoryRows(train.batches), MemoryRows(job.test.batches))
+            )
+        return self._rows[key]
 
 
 class Watch(Observer):
     """Tells the objective at the end of each part of a trial's way, where long and short trials can be compared."""
 
-    def __init__(self, objective, epochs, tell):
-        self._objective, self._epochs, self._tell = objective, epochs, tell
+    def __init__(self, goal, epochs, report):
+        self._goal, self._epochs, self._report = goal, epochs, report
         self._step = 0
 
     def epoch(self, record):
@@ -155,4 +132,4 @@ class Watch(Observer):
         step = record["epoch"] * STEPS // self._epochs
         if self._step < step < STEPS:
             self._step = step
-            self._tell(step, self._objective(record["test"]))
+            self._report(step, self._goal.value(record["test"]))

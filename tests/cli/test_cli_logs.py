@@ -4,13 +4,13 @@ import json
 import re
 
 import pytest
+from fits import train
 from rows import random_rows, small_model
 
 from fmcli.commands.train import LOGS
 from fmcore.kernels import backend_for
 from fmcore.model import file as modelfile
 from fmcore.rows.dataset import Dataset
-from fmcore.training.loop import train
 from fmcore.training.state import Control, State
 
 CLASSIFIER = ("--predictor-type", "binary_classifier", "--log-format", "jsonl")

@@ -32,7 +32,7 @@ def test_epochs_add_up(fm, world, optimizer, more):
 
 
 def test_yesterdays_model_and_todays_rows(fm):
-    """The recipe of the README, by dates: each day can be run again, and goes on where it was killed."""
+    """The recipe of docs/resuming.md, by dates: each day can be run again, and goes on where it was killed."""
     for day in range(1, 4):
         fm.write(f"{day}.svm", libsvm_rows(400, day, features=10 * (day + 1)))
     fm.write("test.svm", libsvm_rows(400, 9, features=40))

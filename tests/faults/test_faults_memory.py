@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from faults import CLASSIFIER, LINUX, Old, ended
+from fits import train
 from hypothesis import given
 from hypothesis import strategies as st
 from shell import COMMAND, environment, last_line
@@ -27,7 +28,6 @@ from fmcore.system import memory
 from fmcore.system.cgroups import folders
 from fmcore.system.memory import LEAST, Budget, budget, free
 from fmcore.system.threads import default_threads
-from fmcore.training.loop import train
 
 ADVICE = "take fewer factors (--num-factors), hash into fewer features (--hash-bits), or "
 

@@ -14,7 +14,7 @@ import pytest
 from mortals import TRAINING, mortal, rows_for
 from shell import COMMAND, wait_for
 
-from fmcore.distributed import on_ray
+from fmcore.solvers.team import on_ray
 
 RAY = str(Path(sys.executable).with_name("ray"))
 WITHIN = 10  # seconds from a death that ends a training to its end

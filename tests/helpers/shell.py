@@ -26,14 +26,17 @@ class Done(NamedTuple):
 
 
 class Shell:
-    """Runs `fm` in a folder. Any warning is an error, as in the tests themselves."""
+    """Runs `fm` in a folder. Any warning is an error, as in the tests themselves.
+
+    command: the words that run it, which may be another program's.
+    """
 
     def __init__(self, folder):
-        self.folder = Path(folder)
+        self.folder, self.command = Path(folder), COMMAND
 
     def __call__(self, *arguments, stdin="", code=0, binary=False, **environ):
         """Run to the end; code: the exit code expected; environ: variables besides those there are."""
-        return self._run([*COMMAND, *map(str, arguments)], stdin, code, binary, environ)
+        return self._run([*self.command, *map(str, arguments)], stdin, code, binary, environ)
 
     def python(self, source, code=0):
         """Run Python source that uses the package, as a command would be run."""
@@ -65,7 +68,7 @@ class Shell:
             "env": interruptible(),
             **streams,
         }
-        return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=self.folder, **streams)
+        return subprocess.Popen([*self.command, *map(str, arguments)], cwd=self.folder, **streams)
 
     def write(self, name, content):
         """Make a file in the folder; its path."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from fmcore import api
 from fmcore.hyper.presets import resolve
 from fmcore.io.options import ReadOptions
-from fmcore.training.loop import Observer
+from fmcore.solvers.observer import Observer
 
 
 class Log(Observer):

@@ -42,7 +42,7 @@ def test_given_comes_before_preset_before_default(monkeypatch):
     monkeypatch.setitem(
         PRESETS,
         "other",
-        {"regressor": {"epochs": 3, "linear_lr": 0.5, "factors_init_sigma": 0.25}, "binary_classifier": {"epochs": 4}},
+        lambda o: {"epochs": 4} if o.binary else {"epochs": 3, "linear_lr": 0.5, "factors_init_sigma": 0.25},
     )
     h = resolve("other", predictor_type="regressor", linear_lr=0.75)
     assert (h.epochs, h.linear_lr, h.bias_lr, h.factors_init_sigma) == (3, 0.75, 0.05, 0.25)
@@ -50,7 +50,8 @@ def test_given_comes_before_preset_before_default(monkeypatch):
 
 
 def test_a_given_init_method_sets_the_presets_number_for_another_method_aside(monkeypatch):
-    monkeypatch.setitem(PRESETS, "other", {"regressor": {"factors_init_method": "normal", "factors_init_sigma": 0.25}})
+    preset = {"factors_init_method": "normal", "factors_init_sigma": 0.25}
+    monkeypatch.setitem(PRESETS, "other", lambda _objective: preset)
     assert resolve("other", **REGRESSOR, factors_init_method="uniform").init("factors") == ("uniform", 0.02)
     assert resolve("other", **REGRESSOR, factors_init_method="normal").init("factors") == ("normal", 0.25)
 
@@ -220,7 +221,7 @@ def test_a_dict_without_newer_names_takes_their_defaults():
 
 def values_of(parameter):
     if parameter.choices:
-        return st.sampled_from(parameter.choices)
+        return st.sampled_from(list(parameter.choices))
     if parameter.kind is bool:
         return st.booleans()
     if parameter.kind is int:

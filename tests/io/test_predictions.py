@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fmcore.errors import UsageError
 from fmcore.io import _format
 from fmcore.io.predictions import WRITERS, writer_for
+from fmcore.objectives import objective_of
 
 SCORES = np.array([0.4, 0.5, 1e-7, 1.0], np.float32)
 LABELS = [0, 1, 0, 1]
@@ -23,7 +24,7 @@ def text(x):
 
 
 def write(format_name, predictor_type, *batches):
-    writer, first, parts = writer_for(format_name, predictor_type), 0, []
+    writer, first, parts = writer_for(format_name, objective_of(predictor_type).columns), 0, []
     for scores, *ids in batches:
         parts.append(writer.rows(scores, *ids, first=first))
         first += len(scores)
@@ -136,9 +137,9 @@ def test_recordio_hands_over_scores_labels_and_ids(monkeypatch):
 
 def test_other_formats_and_kinds_are_refused():
     with pytest.raises(UsageError, match=f"output format is 'xml'; expected one of {', '.join(WRITERS)}"):
-        writer_for("xml", "regressor")
-    with pytest.raises(UsageError, match="predictor_type is 'ranker'"):
-        writer_for("text", "ranker")
+        writer_for("xml", ("score",))
+    with pytest.raises(UsageError, match="predictions have columns"):
+        writer_for("text", ("rank",))
 
 
 def test_prefixes_must_be_one_a_row():

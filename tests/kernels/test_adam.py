@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from fits import train
 from plain_adam import assert_equal, plain_adam
 from rows import block_of, random_rows, small_model
 
 from fmcore.kernels import backend_for
 from fmcore.kernels.cpu import BUILDS, CpuBackend, level_3
 from fmcore.rows.dataset import Dataset
-from fmcore.training.loop import train
 
 RUNNING = [build for build in BUILDS if build == "baseline" or level_3()]
 RATES = {"bias_lr": 0.1, "linear_lr": 0.05, "factors_lr": 0.02, "bias_wd": 0.1, "linear_wd": 0.05, "factors_wd": 0.2}

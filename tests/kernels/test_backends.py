@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from fits import train
 from rows import DEVICES, as_matrix, block_of, random_rows, small_model
 from shell import ROOT, environment
 
@@ -15,7 +16,6 @@ from fmcore.kernels import backend_for
 from fmcore.kernels.cpu import BUILDS, CpuBackend, level_3
 from fmcore.rows.batch import Batch
 from fmcore.rows.dataset import Dataset
-from fmcore.training.loop import train
 
 LOSSES = {
     "binary_classifier": lambda s, y: np.log1p(np.exp(-np.abs(s))) + np.maximum(s, 0) - s * y,

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fits import train
 from rows import as_matrix, block_of, random_rows, small_model
 
 from fmcore.hyper.optimizers import SLOTS
@@ -13,7 +14,6 @@ from fmcore.kernels.cpu import CpuBackend
 from fmcore.kernels.prepared import Cells, Groups
 from fmcore.rows.batch import Batch
 from fmcore.rows.dataset import Dataset
-from fmcore.training.loop import train
 
 
 def full_rows(rows, columns, share=1.0, *, seed=0, binary=False):

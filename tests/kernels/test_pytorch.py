@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fits import train
 from rows import DEVICES, block_of, random_rows, small_model
 from test_dense import full_rows
 
@@ -20,7 +21,6 @@ from fmcore.model import file as modelfile
 from fmcore.rows import blocks
 from fmcore.rows.batch import concatenate
 from fmcore.rows.dataset import Dataset
-from fmcore.training.loop import train
 
 SMALL_STEPS = {
     "bias_lr": 0.1,

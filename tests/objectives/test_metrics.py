@@ -8,7 +8,10 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as judge
 
 from fmcore.errors import DataError, DivergedError
-from fmcore.objectives.metrics import BLOCK, Classification, Regression, metrics_for
+from fmcore.objectives import objective_of
+from fmcore.objectives.logistic import Classification
+from fmcore.objectives.metrics import BLOCK
+from fmcore.objectives.squared import Regression
 
 SCORES = st.floats(-30, 30, width=32)
 
@@ -77,9 +80,9 @@ def test_the_cut_into_batches_changes_no_bit(data, predictor_type, seed, weighte
     labels = (random.random(n) < 0.5).astype(np.float32)
     weights = random.random(n).astype(np.float32) if weighted else None
     cuts = data.draw(st.lists(st.integers(0, n), max_size=6))
-    whole = measured(metrics_for(predictor_type), scores, labels, weights)
-    assert measured(metrics_for(predictor_type), scores, labels, weights, cuts) == whole
-    assert measured(metrics_for(predictor_type), scores, labels, weights, range(0, n, 257)) == whole
+    whole = measured(objective_of(predictor_type).metrics(), scores, labels, weights)
+    assert measured(objective_of(predictor_type).metrics(), scores, labels, weights, cuts) == whole
+    assert measured(objective_of(predictor_type).metrics(), scores, labels, weights, range(0, n, 257)) == whole
 
 
 def test_a_result_on_the_way_disturbs_nothing():
@@ -124,19 +127,19 @@ def test_f1_and_auc_of_one_class(score, label, f1):
 
 
 def test_auc_may_be_left_out_and_then_nothing_is_kept():
-    metrics = metrics_for("binary_classifier", auc=False)
+    metrics = objective_of("binary_classifier").metrics(auc=False)
     result = measured(metrics, np.zeros(3 * BLOCK, np.float32), np.zeros(3 * BLOCK, np.float32))
     assert list(result) == ["logloss", "accuracy", "f1"]
 
 
 def test_what_steers():
-    assert Regression.primary == ("rmse", "minimize")
-    assert Classification.primary == ("logloss", "minimize")
+    assert objective_of("regressor").primary == ("rmse", "minimize")
+    assert objective_of("binary_classifier").primary == ("logloss", "minimize")
 
 
 @pytest.mark.parametrize("predictor_type", ["regressor", "binary_classifier"])
 def test_no_rows_and_no_weight_are_bad_data(predictor_type):
-    metrics = metrics_for(predictor_type)
+    metrics = objective_of(predictor_type).metrics()
     with pytest.raises(DataError, match="no rows"):
         metrics.result()
     metrics.update(np.empty(0, np.float32), np.empty(0, np.float32))

@@ -15,9 +15,9 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcli.training_logs",
     "fmcli.channels fmcli.server fmcli.teams",
     "fmcli.options fmcli.progress fmcli.stop",
-    "fmcli.console fmcli.exits",
+    "fmcli.console fmcli.exits fmcli.option_types",
     "fmcore.api",
-    "fmcore.tuning fmcore.distributed",
+    "fmcore.tuning",
     "fmcore.training fmcore.scoring",
     "fmcore.solvers",
     "fmcore.kernels",
@@ -33,8 +33,9 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
 )
 NEVER = {  # beyond the ladder
     "fmcore.kernels": ("fmcore.io", "fmcore.system.publish"),
-    "fmcore.solvers": ("fmcore.io",),
+    "fmcore.solvers.descent": ("fmcore.io", "fmcore.model.file"),
     "fmcore.training.loop": ("fmcore.model.file", "fmcore.io", "fmcore.system"),
+    "fmcore.training.fit": ("fmcore.model.file", "fmcore.io", "fmcore.system"),
     "fmcore.rows": ("fmcore.system",),
     "fmcore.model.file": ("fmcore.io",),
     "fmcore.model.archive": ("fmcore.io", "fmcore.system"),

@@ -1,4 +1,4 @@
-"""What the documents say is so: the reference of commands, the commands of the README, and the demo."""
+"""What the documents state is so: the reference of commands, their console blocks, their links, and the demo."""
 
 import doctest
 import os
@@ -11,8 +11,18 @@ from importlib.util import module_from_spec, spec_from_file_location
 import pytest
 from shell import ROOT
 
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+BLOCKS = [
+    pytest.param(block[1], id=f"{page.name}:{page.read_text().count(chr(10), 0, block.start()) + 1}")
+    for page in PAGES
+    for block in BLOCK.finditer(page.read_text())
+]
 
 
 @pytest.fixture
@@ -42,12 +52,28 @@ def shell(tmp_path):
     return run
 
 
-def commands(text):
-    """(command, output that is shown) of all console blocks of a document."""
-    for block in BLOCK.findall(text):
-        before, *parts = COMMAND.split(block)
-        assert not before, f"a console block begins with a command, not with {before!r}"
-        yield from zip(parts[::2], parts[1::2], strict=True)
+def commands(block):
+    """(command, output that is shown) of a console block."""
+    before, *parts = COMMAND.split(block)
+    assert not before, f"a console block begins with a command, not with {before!r}"
+    return zip(parts[::2], parts[1::2], strict=True)
+
+
+def links(page):
+    """(path, anchor) of the relative links of a page, either "" where it is left out."""
+    found = LINK.findall(FENCED.sub("", page.read_text()))
+    return [link.partition("#")[::2] for link in found if not re.match(r"\w+:", link)]
+
+
+def target(page, path):
+    """The file that a relative link of a page leads to."""
+    return (page.parent / path).resolve() if path else page
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = HEADING.findall(FENCED.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_reference_of_commands_is_up_to_date():
@@ -57,30 +83,76 @@ def test_the_reference_of_commands_is_up_to_date():
     assert module.PAGE.read_text() == module.page(), "run make docs"
 
 
-def test_every_command_has_an_example_in_the_readme():
-    shown = "\n".join(command for command, _ in commands((ROOT / "README.md").read_text()))
-    for name in ("convert", "train", "tune", "eval", "predict", "inspect", "export"):
-        assert f"fm {name} " in shown
+def test_readme_has_200_lines_at_most():
+    assert len(README.read_text().splitlines()) <= 200
 
 
-def test_the_commands_of_the_readme_print_what_it_shows(shell):
+def test_guides_have_blocks_that_are_executed():
+    found = {block.id.partition(":")[0] for block in BLOCKS}
+    without = {"architecture.md", "commands.md", "gpu.md", "sagemaker.md", "style.md"}
+    assert {page.name for page in PAGES} - found <= without
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_console_block_prints_what_it_shows(shell, block):
     checker, options = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    found = list(commands((ROOT / "README.md").read_text()))
-    assert found
-    for command, expected in found:
+    for command, expected in commands(block):
         code, output = shell(command)
         assert code == 0, f"$ {command}\n{output}"
         assert checker.check_output(expected, output, options), f"$ {command}\nshown:\n{expected}\nprinted:\n{output}"
 
 
-def test_every_promise_of_the_readme_names_a_test():
-    text = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("name", ["convert", "train", "tune", "eval", "predict", "inspect", "export"])
+def test_every_command_has_an_example_that_is_executed(name):
+    shown = [command for block in BLOCKS for command, _ in commands(block.values[0])]
+    assert any(f"fm {name} " in command for command in shown)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_resolve(page):
+    for path, anchor in links(page):
+        leads_to = target(page, path)
+        assert leads_to.exists(), f"{page.name}: no file {path}"
+        assert not anchor or anchor in anchors(leads_to), f"{page.name}: no heading #{anchor} in {path or page.name}"
+
+
+def test_every_page_is_reachable_from_the_readme():
+    reached, left = set(), [README]
+    while left:
+        page = left.pop()
+        if page not in reached:
+            reached.add(page)
+            left += [target(page, path) for path, _ in links(page) if target(page, path).suffix == ".md"]
+    assert set(PAGES) <= reached, set(PAGES) - reached
+
+
+def test_every_promise_names_a_test():
+    text = (ROOT / "docs" / "guarantees.md").read_text()
     promises = text.split("## What you can rely on\n")[1].split("\n## ")[0]
     rows = [line for line in promises.splitlines() if line.startswith("| ")][1:]
     named = [re.search(r"`(\w+/test_\w+\.py)::(test_\w+)` \|$", row) for row in rows]
+    assert len(rows) >= 20
     assert all(named), rows
     for name, test in (found.groups() for found in named):
         assert f"\ndef {test}(" in (ROOT / "tests" / name).read_text(), test
+
+
+def test_architecture_has_a_row_for_every_room_and_no_other():
+    text = (ROOT / "docs" / "architecture.md").read_text().split("## Rooms\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(fm(?:core|cli)/[\w.]*/?)` \|", text, re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert [room for room in rows if not (ROOT / room).exists()] == []
+    folders = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("fm*/*/__init__.py")}
+    files = {str(path.relative_to(ROOT)) for path in ROOT.glob("fmcore/*.py") if path.name != "__init__.py"}
+    assert folders | files | {"fmcli/"} == set(rows)
+
+
+def test_architecture_names_files_of_the_kernels_that_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text().split("## Inside the kernels\n")[1].split("\n## ")[0]
+    named = re.findall(r"`(\w+\.(?:py|pyx|pxi|h))`", text)
+    files = {path.name for path in (ROOT / "fmcore" / "kernels").rglob("*")}
+    assert named
+    assert [name for name in named if name not in files] == []
 
 
 def test_the_demo_reaches_its_figures(shell):

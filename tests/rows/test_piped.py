@@ -18,6 +18,8 @@ from fmcore.io.options import ReadOptions
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources import pipes
 from fmcore.io.sources.streams import open_source
+from fmcore.io.tables.vocabulary import Encoder
+from fmcore.objectives import objective_of
 from fmcore.rows import blocks
 from fmcore.rows.piped import PipedDataset
 
@@ -78,21 +80,21 @@ def test_only_the_first_block_is_known_before_training(feed):
     first, rest = random_rows(64, 10, seed=1), random_rows(100, 10, seed=2)
     feed({"train_0": recordio.encode(first, 10) + recordio.encode(rest, 10), "train_1": recordio.encode(first, 10)})
     data, hyperparameters = pipe_data(), resolve(predictor_type="binary_classifier", mini_batch_size=16)
-    prepared = []
+    rows, prepared = data.reader(Encoder()), []
     dataset = PipedDataset(
-        lambda limit: data.checked(labels=True, feature_dim=limit)[0],
+        partial(rows.read, objective_of(hyperparameters)),
         hyperparameters,
         lambda block: prepared.append(block) or block,
-        data.cancel,
+        rows.cancel,
     ).load()
     assert (dataset.rows, dataset.non_zeros, dataset.feature_dim) == (64, len(first.indices), 10)
     assert dataset.mean_label == pytest.approx(first.labels.mean())
     assert (prepared, dataset.complete, dataset.in_memory) == ([], False, False)
     dataset.widen(12)
-    for rows, pipe in ((164, "train_0"), (64, "train_1")):
+    for count, pipe in ((164, "train_0"), (64, "train_1")):
         with dataset.epoch() as iterator:
-            assert sum(len(block.batch) for block in iterator) == rows
-        assert (dataset.rows, data.sources[0].path) == (rows, pipe)
+            assert sum(len(block.batch) for block in iterator) == count
+        assert (dataset.rows, rows.sources[0].path) == (count, pipe)
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
+from fits import train
 from rows import random_rows, small_model
 
 from fmcore.hyper.params import Hyperparameters
 from fmcore.kernels import backend_for
 from fmcore.model.model import initial
 from fmcore.model.scaling import unscaled
+from fmcore.objectives import objective_of
 from fmcore.rows.batch import concatenate
 from fmcore.rows.dataset import Dataset
 from fmcore.rows.scaling import FeatureScale, scaled
-from fmcore.training.loop import evaluate, train
+from fmcore.training.loop import evaluate
 
 
 def large_values(rows=300, *, weights=False):
@@ -78,7 +80,7 @@ def test_training_on_columns_of_very_different_size_learns_what_training_on_even
         h = Hyperparameters(predictor_type="binary_classifier", feature_dim=30, epochs=5, feature_scaling=scaling)
         data = Dataset(lambda batch=batch: iter([batch]), h, backend.prepare, 1e9).load()
         model = train(initial(h, data.mean_label), data, backend, test=lambda batch=batch: [batch])
-        after = evaluate(lambda rows, model=model: backend.score(rows, model), [batch], h.predictor_type)
+        after = evaluate(lambda rows, model=model: backend.score(rows, model), [batch], objective_of(h))
         losses[name] = after["logloss"]
         assert model.info["epochs"][-1]["test"]["logloss"] == pytest.approx(losses[name], rel=1e-3)
     assert losses["raw"] == pytest.approx(losses["even"], rel=0.1)  # a scale is up to sqrt(2) away from the ideal

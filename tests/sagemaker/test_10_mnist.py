@@ -13,7 +13,7 @@ import sdk as official
 from shell import ROOT, environment
 
 from fmcore import api
-from fmcore.hyper import params
+from fmcore.hyper.presets import resolve
 from fmcore.io.recordio import codec as recordio
 
 DATA = Path(os.environ.get("FMKIT_DATA", ROOT.parent / "shared" / "data")) / "mnist"
@@ -74,7 +74,7 @@ def test_the_sdk_would_have_written_the_same(channels, record_sdk):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_notebooks_hyperparameters_beat_what_was_published(channels, tmp_path, seed):
-    hyperparameters = params.resolve("sagemaker", **NOTEBOOK, seed=seed)
+    hyperparameters = resolve("sagemaker", **NOTEBOOK, seed=seed)
     model = api.train(api.Data([channels / "train"]), hyperparameters, tmp_path / "digits.fm")
     metrics = api.evaluate(model, api.Data([channels / "test"]))
     assert metrics["rows"] == 10_000

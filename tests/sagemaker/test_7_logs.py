@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from fits import train
 from rows import random_rows, small_model
 from scipy.special import expit
 from sklearn import metrics as judge
@@ -14,7 +15,6 @@ from fmcli.sagemaker_log import SageMakerLog
 from fmcore.kernels import backend_for
 from fmcore.rows import blocks
 from fmcore.rows.dataset import Dataset
-from fmcore.training.loop import train
 
 KINDS = {
     "regressor": {"rmse": "loss", "mse": "loss", "absolute_loss": "loss"},

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import small_model
 
-from fmcore.distributed import deltas
-from fmcore.distributed.deltas import Delta
-from fmcore.distributed.states import Replica, Shard, owned, whole
 from fmcore.hyper.optimizers import SLOTS, updates_in
 from fmcore.kernels import backend_for
 from fmcore.kernels.cpu import Table
+from fmcore.solvers.team import deltas
+from fmcore.solvers.team.deltas import Delta
+from fmcore.solvers.team.states import Replica, Shard, owned, whole
 
 DIM = 12
 EVERY = np.arange(DIM, dtype=np.int32)

@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rows import as_matrix, random_rows, small_model
 
-from fmcore.distributed import rounds
-from fmcore.distributed.feed import Feed, touched
 from fmcore.kernels import backend_for
 from fmcore.kernels.prepared import Cells
 from fmcore.rows import blocks
 from fmcore.rows.dataset import Dataset
-from fmcore.solvers.epoch import Epoch, turns_of
+from fmcore.solvers.epoch import Epoch, order_of
+from fmcore.solvers.team import rounds
+from fmcore.solvers.team.feed import Feed, touched
 
 ROWS, DIM = 230, 40
 IN_MEMORY, STREAMED = 1e9, 2000  # bytes
@@ -79,7 +79,7 @@ def whole_epoch(dataset, number):
     found = []
     with dataset.epoch() as prepared:
         for place, block in enumerate(prepared, dataset.first_block):
-            found += trained([(block, turns_of(block, place, epoch_of(dataset, number)), 0)])
+            found += trained([(block, order_of(block, place, epoch_of(dataset, number)), 0)])
     return found
 
 

@@ -10,8 +10,6 @@ from shell import libsvm_rows
 from teams import Log, team, trained
 
 from fmcore import api
-from fmcore.distributed.reports import Parts
-from fmcore.distributed.worker import Orders, Settled, Worker
 from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
 from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.presets import resolve
@@ -20,6 +18,8 @@ from fmcore.io.sources.dealing import SMALLEST
 from fmcore.io.sources.source import find
 from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.solvers.epoch import Epoch
+from fmcore.solvers.team.reports import Parts
+from fmcore.solvers.team.worker import Orders, Settled, Worker
 from fmcore.system.memory import Budget
 
 ROWS = 1500
@@ -284,4 +284,4 @@ def test_workers_shuffle_in_ways_of_their_own():
         blocks.append(worker._parts[0])
     assert sorted(blocks[0].block.batch.labels) == sorted(blocks[1].block.batch.labels)
     assert (blocks[0].block.batch.labels != blocks[1].block.batch.labels).any()
-    assert blocks[0].turns.tolist() != blocks[1].turns.tolist()
+    assert blocks[0].order.tolist() != blocks[1].order.tolist()

@@ -84,8 +84,9 @@ def test_any_number_of_stops_changes_nothing(settings):
 def test_a_stop_between_epochs_and_one_before_testing_change_nothing():
     log = Log()
     whole = trained("whole.fm", test="test.svm", resources=team(3), observer=log)
-    rounds = log.rounds[0]["rounds"]  # asked before each epoch, after each round but the last, and before testing
-    for polls, rows in ((rounds, ROWS), (rounds + 1, 0)):
+    # asked before each epoch, after each round but the last, and at each piece of test rows, of which a worker has one
+    rounds = log.rounds[0]["rounds"]
+    for polls, rows in ((rounds, ROWS), (rounds + 3, 0)):
         Path("c").unlink(missing_ok=True)
         assert paused(team(3), polls).progress.rows == rows
         assert trained("x.fm", test="test.svm", resources=team(3), saving=saving()) == whole
@@ -116,7 +117,7 @@ def test_sums_of_squares_are_those_of_as_many_workers_as_there_are(settings):
     state = paused(team(8), 45, **SETTINGS[settings])
     models = [state.model, *([state.best.model] if state.best else [])]
     before = [{name: array.copy() for name, array in model.tensors().items()} for model in models]
-    state.share_out(4)
+    state.convert(4)
     assert state.workers == 4
     for model, arrays in zip(models, before, strict=True):
         for name, array in model.tensors().items():
@@ -124,7 +125,7 @@ def test_sums_of_squares_are_those_of_as_many_workers_as_there_are(settings):
             np.testing.assert_array_equal(array, factor * arrays[name])
     assert (len(models) == 2) is (settings == "best epoch")
     twice = replace(state)
-    state.share_out(4)
+    state.convert(4)
     assert twice.model is state.model
 
 

@@ -6,10 +6,10 @@ import pytest
 from shell import libsvm_rows
 from teams import Log, team, trained
 
-from fmcore.distributed.inprocess import InProcess
-from fmcore.distributed.lost import DiedError, Lost
-from fmcore.distributed.team import TRIES
-from fmcore.distributed.worker import Worker
+from fmcore.solvers.team.inprocess import InProcess
+from fmcore.solvers.team.lost import DiedError, Lost
+from fmcore.solvers.team.team import TRIES
+from fmcore.solvers.team.worker import Worker
 
 
 class Losing(InProcess):
@@ -68,7 +68,7 @@ def losing(tmp_path, monkeypatch):
 
     def lose(method, call, **how):
         monkeypatch.setattr(
-            "fmcore.distributed.inprocess.InProcess",
+            "fmcore.solvers.team.inprocess.InProcess",
             lambda workers, threads: Losing(workers, threads, method, call, **how),
         )
 

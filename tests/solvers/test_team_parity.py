@@ -10,9 +10,9 @@ import pytest
 from teams import Log, team, trained
 
 from fmcore import api
-from fmcore.distributed import deltas, machines
-from fmcore.distributed.run import TeamRun
 from fmcore.io.recordio import codec as recordio
+from fmcore.solvers.team import deltas, solver
+from fmcore.solvers.team.solver import TeamDescent
 
 ROWS, TEST_ROWS, SCALE, SORTED_ROWS = 200_000, 20_000, 0.2, 60_000
 ALONE, TEAM = api.Resources(2), team(4, threads=2)
@@ -21,11 +21,11 @@ RATES = {"default": {}, "small": {"bias_lr": 0.01, "linear_lr": 0.01, "factors_l
 SEEDS = {"default": (0, 1, 2), "small": (0,)}
 
 
-class Unscaled(TeamRun):
+class Unscaled(TeamDescent):
     """Trains with the learning rates of one machine."""
 
-    def _pass(self, epoch):
-        return super()._pass(epoch._replace(lr=epoch.lr / self.workers**0.5))
+    def sweep(self, epoch, progress, pause):
+        return super().sweep(epoch._replace(lr=epoch.lr / self.workers**0.5), progress, pause)
 
 
 def mean_of_those_that_have_it(parts, threads, mean=deltas.mean):
@@ -94,7 +94,7 @@ def test_and_would_not_otherwise(folder, alone, monkeypatch, control, rates):
     if control == "mean":
         monkeypatch.setattr(deltas, "mean", mean_of_those_that_have_it)
     else:
-        monkeypatch.setattr(machines, "TeamRun", Unscaled)
+        monkeypatch.setattr(solver, "TeamDescent", Unscaled)
     found = np.array([losses(folder, TEAM, **RATES[rates])])
     assert marks(found, alone[rates]) == (False, False)
 

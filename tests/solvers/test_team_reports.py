@@ -11,12 +11,12 @@ from shell import libsvm_rows
 from teams import team
 
 from fmcore import api
-from fmcore.distributed.team import note_skew
 from fmcore.errors import DataError
 from fmcore.hyper.presets import resolve
 from fmcore.io.options import ReadOptions, Report, TableOptions
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources.source import title
+from fmcore.solvers.team.team import note_skew
 
 SKIP = ReadOptions(binary=True, on_error="skip")
 

@@ -14,8 +14,8 @@ from fmcore.errors import ModelError, StoppedError, UsageError
 from fmcore.hyper.presets import resolve
 from fmcore.model import file as modelfile
 from fmcore.rows import blocks
+from fmcore.solvers.observer import Observer
 from fmcore.training import checkpoint
-from fmcore.training.loop import Observer
 
 SETTINGS = {
     "adagrad": {"optimizer": "adagrad"},
@@ -32,7 +32,7 @@ from pathlib import Path
 from fmcore import api
 from fmcore.rows import blocks
 from fmcore.hyper.presets import resolve
-from fmcore.training.loop import Observer
+from fmcore.solvers.observer import Observer
 
 class Log(Observer):
     def resumed(self, records, rows):

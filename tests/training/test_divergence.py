@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fits import train
 from rows import random_rows, small_model
 from shell import last_line, libsvm_rows
 
@@ -9,7 +10,8 @@ from fmcore.errors import DivergedError
 from fmcore.kernels import backend_for
 from fmcore.model import file as modelfile
 from fmcore.rows.dataset import Dataset
-from fmcore.training.loop import HALVINGS, Observer, train
+from fmcore.solvers.observer import Observer
+from fmcore.training.loop import HALVINGS
 
 REGRESSOR = ("--predictor-type", "regressor", "--optimizer", "sgd")
 WILD = (*REGRESSOR, "--linear-lr", 8, "--factors-lr", 8, "--bias-lr", 1, "--lr-schedule", "constant")

@@ -15,8 +15,8 @@ from fmcore.hyper.presets import resolve
 from fmcore.model import file as modelfile
 from fmcore.rows import blocks, slices
 from fmcore.rows.slices import rows_of, slice_size
+from fmcore.solvers.observer import Observer
 from fmcore.training import checkpoint
-from fmcore.training.loop import Observer
 
 BLOCK, ROWS, SIZE, SLICE = 100, 350, 9, 30  # rows; of the last two, those of a mini-batch and of three of them
 SETTINGS = {

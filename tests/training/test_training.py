@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fits import train
 from rows import random_rows, small_model
 
 from fmcore.errors import DataError, DivergedError, ResourceError, StoppedError
@@ -15,7 +16,7 @@ from fmcore.rows import blocks, dataset
 from fmcore.rows.batch import concatenate
 from fmcore.rows.dataset import Dataset
 from fmcore.rows.prefetch import ahead
-from fmcore.training.loop import Observer, train
+from fmcore.solvers.observer import Observer
 from fmcore.training.state import Control
 
 

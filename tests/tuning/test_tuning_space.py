@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import UsageError
-from fmcore.hyper.params import PREDICTOR_TYPES
+from fmcore.objectives import OBJECTIVES, objective_of
+from fmcore.tuning.goals import goal_names, goal_of
 from fmcore.tuning.grid import Grid, points
-from fmcore.tuning.objectives import OBJECTIVES, checked_objective
 from fmcore.tuning.space import SPACES, Choice, Range, parse_choice, parse_range, search_space
 
 CLASSES = {"predictor_type": "binary_classifier"}
@@ -86,7 +86,7 @@ def test_choices_that_are_refused(text):
         parse_choice(text)
 
 
-@pytest.mark.parametrize("kind", PREDICTOR_TYPES)
+@pytest.mark.parametrize("kind", tuple(OBJECTIVES))
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_suits_every_predictor_type_and_preset(name, kind):
     for preset in ("native", "sagemaker"):
@@ -127,7 +127,7 @@ def test_a_given_init_number_settles_its_method():
         ({"epochs": Range(1, 2)}, {"epochs": 1}, "both a value and a range"),
         ({"factors_init_scale": Range(0, 1)}, {}, "only counts under the init method uniform"),
         ({"factors_init_method": Choice(("normal",))}, {"factors_init_sigma": 0.1}, "goes with one method"),
-        ({}, dict.fromkeys(SPACES["small"]["regressor"], 1), "nothing is left"),
+        ({}, dict.fromkeys(SPACES["small"](objective_of("regressor")), 1), "nothing is left"),
     ],
 )
 def test_spaces_that_are_refused(named, fixed, problem):
@@ -136,12 +136,13 @@ def test_spaces_that_are_refused(named, fixed, problem):
 
 
 def test_objectives_belong_to_predictor_types():
-    assert checked_objective(None, "regressor") == "test:rmse"
-    assert checked_objective(None, "binary_classifier") == "test:binary_classification_cross_entropy"
-    for name, (kind, _, _) in OBJECTIVES.items():
-        assert checked_objective(name, kind) == name
+    assert goal_of(None, "regressor") == ("test:rmse", "rmse", "minimize")
+    assert goal_of(None, "binary_classifier").name == "test:binary_classification_cross_entropy"
+    for name in goal_names():
+        (kind,) = (kind for kind, objective in OBJECTIVES.items() if name in objective.goals)
+        assert goal_of(name, kind).name == name
         with pytest.raises(UsageError, match="does not fit"):
-            checked_objective(name, next(other for other in PREDICTOR_TYPES if other != kind))
+            goal_of(name, next(other for other in OBJECTIVES if other != kind))
 
 
 @given(st.integers(1, 1000), st.integers(1, 1000), st.booleans())

@@ -21,6 +21,10 @@ def space_of(named=None, **fixed):
     return search_space(named or NAMED, {"predictor_type": "regressor", **fixed})
 
 
+def classes():
+    return search_space(NAMED, {"predictor_type": "binary_classifier"})
+
+
 def opened(path, space=None, settings=SETTINGS, **options):
     return open_study(path, settings, space or space_of(), **options)
 
@@ -89,7 +93,7 @@ def test_a_grid_ends_when_it_is_used_up(tmp_path):
 
 
 def test_what_ended_is_listed_best_first(tmp_path):
-    with opened(tmp_path / "x.db", settings={"objective": "test:binary_f_beta"}, trials=4) as study:
+    with opened(tmp_path / "x.db", classes(), {"objective": "test:binary_f_beta"}, trials=4) as study:
         for value in (0.5, 0.7):
             study.tell(study.ask(), value)
         study.tell(study.ask(), pruned=True)

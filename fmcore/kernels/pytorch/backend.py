@@ -10,8 +10,9 @@ from fmcore.kernels.prepared import without_features
 from fmcore.kernels.pytorch import graphs, places
 from fmcore.kernels.pytorch.library import full_precision, out_of_memory, torch
 from fmcore.kernels.pytorch.rows import Fed, host_rows, require_dense, sparse
-from fmcore.kernels.pytorch.steps import Steps, corrections, losses, raw_scores
+from fmcore.kernels.pytorch.steps import Steps, corrections, raw_scores
 from fmcore.kernels.pytorch.table import FLOAT, Table, require_memory, width
+from fmcore.objectives import objective_of
 
 
 class TorchBackend:
@@ -77,7 +78,7 @@ class TorchTrainer:
                 for place in range(len(order)):
                     self._train_one(matrix, by_row, order, factors, told[0], place)
             self._updates += len(order)
-            told[1] = losses(self._h.predictor_type, told[0], matrix.labels, matrix.weights)
+            told[1] = objective_of(self._h).loss(torch, told[0], matrix.labels).mul_(matrix.weights)
             return tuple(told.cpu().numpy())
 
     def score(self, batch):

@@ -75,9 +75,8 @@ class Matrix:
         return count - (int(self.starts[-1] - self.starts[-2]) != self.size)
 
     def by_row(self, rescale_grad):
-        """Offsets and shares, as a MiniBatch has them, of all rows."""
-        shares = self.weights * (rescale_grad or self.means)
-        return -shares * self.labels, shares
+        """Labels and shares, as a MiniBatch has them, of all rows."""
+        return self.labels, self.weights * (rescale_grad or self.means)
 
     def mark(self):
         """Have `present` say what it leaves unsaid where all mini-batches hold all columns."""

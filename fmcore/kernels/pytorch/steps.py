@@ -15,20 +15,21 @@ import numpy as np
 from fmcore.hyper.optimizers import BETA1, BETA2
 from fmcore.kernels.pytorch.library import torch
 from fmcore.kernels.pytorch.rules import RULES, Step
+from fmcore.objectives import objective_of
 
 
 class MiniBatch(NamedTuple):
     """Rows that are trained at once.
 
-    cells, squares: X and its squares, float32 (rows, columns), 0 in columns beyond those of the block. shares: float32
-    (rows,), what the derivative of a row's loss is multiplied by. offsets: float32 (rows,), minus that times the label.
+    cells, squares: X and its squares, float32 (rows, columns), 0 in columns beyond those of the block. labels: float32
+    (rows,). shares: float32 (rows,), what the derivative of a row's loss is multiplied by.
     present: float32 (columns, 1), 1 where a feature is in the mini-batch, else 0; None where all are, and no columns
     beyond.
     """
 
     cells: torch.Tensor
     squares: torch.Tensor
-    offsets: torch.Tensor
+    labels: torch.Tensor
     shares: torch.Tensor
     present: torch.Tensor | None
 
@@ -44,7 +45,7 @@ class Steps:
 
     def __init__(self, table, hyperparameters, add=None):
         self._table, self._h, self._add = table, hyperparameters, add
-        self._rule = RULES[hyperparameters.optimizer]
+        self._rule, self._objective = RULES[hyperparameters.optimizer], objective_of(hyperparameters)
 
     def __call__(self, mini_batch, factor, score):
         """Train a MiniBatch; score: float32 (rows,), is written.
@@ -61,14 +62,13 @@ class Steps:
 
     def _gradient(self, mini_batch, weights, score):
         """Write a mini-batch's scores and return the gradient of its loss."""
-        x, squares, offsets, shares, _ = mini_batch
+        x, squares, labels, shares, _ = mini_batch
         k = self._table.num_factors
         products = x @ weights
         torch.addmv(products[:, k], squares, weights[:, :k].square().sum(1), alpha=-0.5, out=score)
         size = torch.linalg.vector_norm(products[:, :k], dim=1)
         score.addcmul_(size, size, value=0.5)
-        predicted = score.sigmoid() if self._h.predictor_type == "binary_classifier" else score
-        outer = torch.addcmul(offsets, predicted, shares)
+        outer = self._objective.gradient(torch, score, labels).mul_(shares)
         products[:, k] = 1
         gradient = x.T @ products.mul_(outer[:, None])
         gradient[:, :k].addcmul_(weights[:, :k], torch.mv(squares.T, outer)[:, None], value=-1)
@@ -84,14 +84,6 @@ class Steps:
             gradient.clamp_(-self._h.clip_gradient, self._h.clip_gradient)
         if present is not None:
             gradient.mul_(present)
-
-
-def losses(predictor_type, scores, labels, weights):
-    """Of each row, as fmcore.kernels has it."""
-    if predictor_type == "regressor":
-        return (scores - labels).square_().mul_(weights)
-    wrong = scores * (1 - 2 * labels)
-    return wrong.abs().neg_().exp_().log1p_().add_(wrong.clamp_(min=0)).mul_(weights)
 
 
 def raw_scores(table, batch, device):

@@ -7,11 +7,12 @@ from itertools import islice
 import numpy as np
 
 from fmcore.errors import ModelError, UsageError
-from fmcore.hyper.params import GROUPS, INIT_NUMBERS, MAX_NUM_FACTORS, PARAMETERS, PREDICTOR_TYPES
+from fmcore.hyper.params import GROUPS, INIT_NUMBERS, MAX_NUM_FACTORS, PARAMETERS
 from fmcore.hyper.presets import resolve
 from fmcore.model.archive import ndarrays
 from fmcore.model.archive.containers import META, PARAMS, SYMBOL, WITHIN, unpack
 from fmcore.model.model import Model
+from fmcore.objectives import OBJECTIVES, objective_of
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
 PRESET = "sagemaker"  # for what the archive does not tell
@@ -43,16 +44,14 @@ def load(path, *, predictor_type=None, limit=None):
         told = _told(_object(members, META).get("training_parameters"))
         told["predictor_type"] = predictor_type or _predictor_type(told.get("predictor_type"), _object(members, SYMBOL))
         if told["predictor_type"] is None:
-            raise UsageError(
-                f"{path} does not say what it predicts; say --predictor-type {' or '.join(PREDICTOR_TYPES)}"
-            )
+            raise UsageError(f"{path} does not say what it predicts; say --predictor-type {' or '.join(OBJECTIVES)}")
         told |= _dimensions(told, arrays["factors"].shape)
         model = Model(
             resolve(PRESET, **told),
             **arrays,
             info={
                 "imported": {"network": network, "ignored": ignored},
-                "input": {"index_base": "0", "binary": told["predictor_type"] == "binary_classifier"},
+                "input": {"index_base": "0", "binary": objective_of(told["predictor_type"]).binary},
             },
         )
         model.require_finite()
@@ -150,7 +149,7 @@ def _predictor_type(stated, symbol):
     answers = {answer for answer in (stated, *shown) if answer}
     if len(answers) > 1:
         raise ModelError(
-            "meta.json and symbol.json are of a binary_classifier and of a regressor; settle it with --predictor-type"
+            f"meta.json and symbol.json are of a {' and of a '.join(sorted(answers))}; settle it with --predictor-type"
         )
     return answers.pop() if answers else None
 
@@ -159,6 +158,6 @@ def _shown(node):
     """The predictor type that an operator is of, or None."""
     attributes = node.get("attrs")
     if node.get("op") == "Activation" and isinstance(attributes, dict) and attributes.get("act_type") == "sigmoid":
-        return "binary_classifier"
+        return OPERATORS["sigmoid"]
     op = node.get("op")
     return OPERATORS.get(op) if isinstance(op, str) else None

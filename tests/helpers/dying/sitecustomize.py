@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-TARGET = "fmcore.distributed.worker"
+TARGET = "fmcore.solvers.team.worker"
 
 
 class Finder(importlib.abc.MetaPathFinder):

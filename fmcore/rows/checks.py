@@ -5,22 +5,24 @@ import numpy as np
 from fmcore.errors import DataError
 
 
-def checked(batches, report, *, on_error, labels=False, feature_dim=None):
-    """Pass batches on, refusing rows without a label (where labels are needed) or with an index beyond feature_dim.
+def checked(batches, report, *, on_error, labels=None, feature_dim=None):
+    """Pass batches on, refusing rows without a label that is needed, or with an index beyond feature_dim.
 
+    labels: an Objective, or what else has `accepts` and `expected`, whose labels are needed; None where any will do and
+    rows may have none.
     on_error: "fail" raises the first row's DataError, "skip" leaves such rows out and counts them in the report.
     feature_dim: a number, None, or a function that gives either for the batch that has come.
     """
     for batch in batches:
         limit = feature_dim() if callable(feature_dim) else feature_dim
-        bad = np.isnan(batch.labels) if labels else np.zeros(len(batch), bool)
+        bad = np.zeros(len(batch), bool) if labels is None else _refused(labels, batch.labels)
         if limit is not None and batch.feature_dim > limit:
             bad |= largest_indices(batch) >= limit
         if not bad.any():
             yield batch
             continue
         for row in np.flatnonzero(bad):
-            error = _error(batch, row, limit)
+            error = _error(batch, row, labels, limit)
             if on_error == "fail":
                 raise error
             report.skip(error)
@@ -36,12 +38,19 @@ def largest_indices(batch):
     return largest
 
 
-def _error(batch, row, feature_dim):
-    if np.isnan(batch.labels[row]):
+def _refused(objective, labels):
+    return np.isnan(labels) | ~objective.accepts(labels)
+
+
+def _error(batch, row, labels, feature_dim):
+    label = batch.labels[row : row + 1]
+    if labels is not None and np.isnan(label[0]):
         return DataError(
             "the row has no label, which training and metrics need; in a table, name its column with --label-column",
             **batch.place(row),
         )
+    if labels is not None and _refused(labels, label)[0]:
+        return DataError(f"label {label[0]:g}; expected {labels.expected}", **batch.place(row))
     index = int(largest_indices(batch)[row])
     return DataError(
         f"index {index} is beyond the stated feature_dim {feature_dim}; indices count from 0", **batch.place(row)

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmcore.distributed import reports, sizes
-from fmcore.distributed.lost import DiedError, Lost
-from fmcore.distributed.states import own, owned, whole
-from fmcore.distributed.worker import Settled
 from fmcore.errors import DataError
 from fmcore.io.labels import EXPECTED
 from fmcore.io.readers import note_indices
 from fmcore.io.sources.source import title
 from fmcore.rows.blocks import auto_mini_batch_size
 from fmcore.rows.dataset import mean_label
-from fmcore.training.fit import no_rows_to_test
+from fmcore.rows.held import no_rows
+from fmcore.solvers.team import reports, sizes
+from fmcore.solvers.team.lost import DiedError, Lost
+from fmcore.solvers.team.states import own, owned, whole
+from fmcore.solvers.team.worker import Settled
 
 TRIES = 10  # to go on after losses, before a round is done
 SKEW = 1.5  # times the mean number of rows, from which on a worker's is worth a word
@@ -100,7 +100,7 @@ class Team:
         if test is not None:
             self._report(test, [each.test_report for each in ready], self._orders.tests)
             if not any(each.tests for each in ready):
-                raise no_rows_to_test(test)
+                raise no_rows(test)
 
     # ------------------------------------------------------------------------------------------------ parameters
     def trainer(self, model):

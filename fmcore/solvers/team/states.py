@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from fmcore.distributed import deltas
-from fmcore.distributed.deltas import Delta
 from fmcore.kernels._exchange import renumber
 from fmcore.kernels.prepared import Cells
 from fmcore.model.model import Model
+from fmcore.solvers.team import deltas
+from fmcore.solvers.team.deltas import Delta
 
 
 class Replica:
@@ -138,12 +138,12 @@ class Shard:
 
     def block(self, part):
         """Likewise the mini-batches of a Part; a matrix' columns are the first features, all of them in the model."""
-        block, turns = part.block, part.turns[part.first :]
+        block, order = part.block, part.order[part.first :]
         if isinstance(block.groups, Cells):
             return block
         threads, batch, groups = self._backend.threads, block.batch, block.groups
-        indices = renumber(batch.indptr[block.starts], turns, batch.indices, self._places, threads)
-        features = renumber(groups.bounds, turns, groups.features, self._places, threads)
+        indices = renumber(batch.indptr[block.starts], order, batch.indices, self._places, threads)
+        features = renumber(groups.bounds, order, groups.features, self._places, threads)
         return replace(block, batch=replace(batch, indices=indices), groups=groups._replace(features=features))
 
     def model(self):

@@ -31,7 +31,7 @@ class Parts(NamedTuple):
     def data(self, worker, otherwise, encoder):
         """Data of one worker's rows; otherwise: a source for one that has none."""
         sources = self.sources[worker]
-        return Data(sources or [otherwise], self.options, PartReport(sources, self.places), encoder)
+        return Data(sources or [otherwise], self.options, PartReport(sources, self.places)).reader(encoder)
 
 
 class PartReport(Report):
@@ -73,7 +73,7 @@ def as_named(files):
 def placed(data, **demands):
     """Let an error about a row of a range say where in the whole file that is.
 
-    data: Data of Ranges. demands: those of fmcore.io.checks.checked that its rows have to meet.
+    data: Data of Ranges. demands: those of fmcore.rows.checks.checked that its rows have to meet.
     """
     try:
         yield
@@ -87,11 +87,11 @@ def placed(data, **demands):
                 source=path,
             ) from None
         if isinstance(source, Range):
-            whole = Data([Source(source.path, Path(source.path).stat().st_size)], data.options, encoder=data.encoder)
-            for _ in whole.checked(labels=True, **demands)[0]:
+            whole = Data([Source(source.path, Path(source.path).stat().st_size)], data.options)
+            for _ in whole.reader(data.encoder).checked(**demands)[0]:
                 pass  # until the same row is met again, or a worse one
             before = Range(source.path, start=0, stop=source.start, format=source.format)
-            skipping = Data([before], replace(data.options, on_error="skip"))
+            skipping = Data([before], replace(data.options, on_error="skip")).reader(None)
             for _ in skipping.batches()[0]:
                 pass  # to count them: by itself the file is as it should be, and what is wrong are others beside it
             _moved(error, source, skipping.report.units[before.name])

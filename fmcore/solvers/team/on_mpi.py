@@ -12,9 +12,9 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 
-from fmcore.distributed.lost import DiedError, first_line
-from fmcore.distributed.worker import Worker
 from fmcore.errors import UsageError
+from fmcore.solvers.team.lost import DiedError, first_line
+from fmcore.solvers.team.worker import Worker
 
 INSTALL = (
     "training on MPI needs the package mpi4py and an MPI, on every machine: pip install 'fmkit[mpi]', and where "
@@ -54,14 +54,14 @@ def led():
 def leader(threads=None):
     """The engine of rank 0 within `led`; threads: of each rank, None for what there is for each."""
     if not _engine:
-        raise UsageError("training on MPI is led by rank 0, within fmcore.distributed.on_mpi.led")
+        raise UsageError("training on MPI is led by rank 0, within fmcore.solvers.team.on_mpi.led")
     engine = _engine[0]
     engine.threads = threads or min(engine.all("fair_threads", Counter(host for host, *_ in engine.all("where"))))
     return engine
 
 
 class Ranks:
-    """See fmcore.distributed, for rank 0. busy: whether all ranks are under way with something."""
+    """See fmcore.solvers.team, for rank 0. busy: whether all ranks are under way with something."""
 
     name = "mpi"
 
@@ -83,19 +83,19 @@ class Ranks:
         self._worker = Worker(self.rank)
 
     def all(self, name, *args):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         return self._lead(_each, name, args)
 
     def one(self, worker, name, *args):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         return self._lead(_only, worker, name, args)[worker]
 
     def exchange(self, split, merge, apply, *, alike=False):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         return self._lead(_exchange, split, merge, apply, alike)
 
     def close(self):
-        """See fmcore.distributed: ranks stay until `led` ends."""
+        """See fmcore.solvers.team: ranks stay until `led` ends."""
 
     def dismiss(self):
         """Let the other ranks go."""

@@ -7,25 +7,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmcore.distributed import deltas, rounds, sizes
-from fmcore.distributed.feed import Feed, marked, touched
-from fmcore.distributed.reports import Parts, placed
-from fmcore.distributed.states import Replica, Shard
 from fmcore.errors import DivergedError
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.options import Report
 from fmcore.io.sources.ranges import Range
 from fmcore.kernels import backend_for
+from fmcore.objectives import objective_of
 from fmcore.rows.blocks import cut
 from fmcore.rows.dataset import Dataset
+from fmcore.rows.held import HeldRows
 from fmcore.rows.scaling import FeatureScale, scaled
 from fmcore.solvers.epoch import Progress, slices_trained
+from fmcore.solvers.observer import Observer
+from fmcore.solvers.team import deltas, rounds, sizes
+from fmcore.solvers.team.feed import Feed, marked, touched
+from fmcore.solvers.team.reports import Parts, placed
+from fmcore.solvers.team.states import Replica, Shard
 from fmcore.system import memory
 from fmcore.system.memory import Budget
 from fmcore.system.threads import default_threads
-from fmcore.training import warmstart
-from fmcore.training.fit import rows_to_test
-from fmcore.training.loop import Observer
 
 NOTHING = Range(os.devnull, start=0, stop=0, format="libsvm")
 SHUFFLES = 1 << 32  # blocks of one worker at the most, each of which is shuffled in a way of its own
@@ -93,7 +93,7 @@ class Trained(NamedTuple):
 
 
 class Worker:
-    """One of a team. Its methods are called by name, by an engine (see fmcore.distributed).
+    """One of a team. Its methods are called by name, by an engine (see fmcore.solvers.team).
 
     age: how many rounds its parameters have come through since training began; -1 while it has none.
     """
@@ -117,8 +117,8 @@ class Worker:
     def read(self, orders):
         """Read the rows that are this worker's, once; gives Learned."""
         if self._learned is None:
-            h, self._orders = orders.hyperparameters, orders
-            self._backend = backend_for("cpu", orders.threads)
+            h, self._orders, self._backend = orders.hyperparameters, orders, backend_for("cpu", orders.threads)
+            self._objective = objective_of(h)
             self._data = orders.parts.data(self._number, NOTHING, orders.encoder)
             dataset = self._dataset = Dataset(
                 self._rows,
@@ -128,11 +128,11 @@ class Worker:
                 reserved=self._reserved,
                 least_scale=orders.least_scale,
             )
-            with placed(self._data, feature_dim=h.feature_dim):
+            with placed(self._data, labels=self._objective, feature_dim=h.feature_dim):
                 dataset.read()
             memory.give_back()
             if orders.known is not None and dataset.rows:
-                warmstart.require_columns(orders.known, self._data, h.feature_dim)
+                self._data.require_columns(orders.known, h.feature_dim)
             feature_dim = self._data.feature_dim(dataset.feature_dim, h.feature_dim)
             self._learned = Learned(
                 dataset.rows,
@@ -146,11 +146,10 @@ class Worker:
         return self._learned
 
     def _rows(self):
-        return self._data.checked(labels=True, feature_dim=self._orders.hyperparameters.feature_dim)[0]
+        return self._data.read(self._objective, self._orders.hyperparameters.feature_dim)
 
     def _reserved(self, seen):
-        orders = self._orders
-        h, budget = orders.hyperparameters, orders.budget
+        orders, h, budget = self._orders, self._orders.hyperparameters, self._orders.budget
         feature_dim = max(orders.known or 1, self._data.feature_dim(seen, h.feature_dim))
         sharded = sizes.is_sharded(orders.dist_state, h, feature_dim, budget.total)
         return budget.reserved(sizes.worker_bytes(h, feature_dim, orders.workers, sharded=sharded))
@@ -177,15 +176,14 @@ class Worker:
             self._dataset.settle(settled.mean_label, self._scale, settled.mini_batch_size, self._number * SHUFFLES)
             self._feed = Feed(self._dataset)
             self._seen = np.zeros(settled.feature_dim, np.uint8)
-            self._test, self._test_rows = self._rows_to_test(settled.feature_dim)
+            self._test, self._test_rows = self._place_test(settled.feature_dim)
             self._settled = settled
-        return Ready(None if self._number else self._scale, self._test.report, self._test_rows is not None)
+        return Ready(None if self._number else self._scale, self._test.report, not self._test_rows.empty)
 
-    def _rows_to_test(self, feature_dim):
+    def _place_test(self, feature_dim):
         test = self._orders.tests.data(self._number, NOTHING, self._data.encoder)
-        with placed(test):
-            limit = self._orders.budget.rows
-            return test, rows_to_test(test, self._data, feature_dim, limit, keep=True, required=False)
+        with placed(test, labels=self._objective):
+            return test, HeldRows(test, self._objective, feature_dim, self._orders.budget.rows, required=False)
 
     # ------------------------------------------------------------------------------------------------- training
     def begin(self, model, age=0):
@@ -230,9 +228,9 @@ class Worker:
         progress = Progress()
         try:
             for part in self._parts:
-                progress.turns = part.first
+                progress.steps = part.first
                 for _ in slices_trained(
-                    self._state.trainer, self._state.block(part), part.turns, self._epoch, progress, Observer()
+                    self._state.trainer, self._state.block(part), part.order, self._epoch, progress, Observer()
                 ):
                     pass
         except DivergedError as error:
@@ -266,7 +264,7 @@ class Worker:
     # -------------------------------------------------------------------------------------------------- testing
     def begin_test(self):
         """Get ready to score this worker's test rows from the first on."""
-        self._coming = cut(self._test_rows() if self._test_rows else ())
+        self._coming = cut(self._test_rows.batches())
 
     def next_test(self):
         """Get ready to score the next of them; whether there are any."""

@@ -1,11 +1,11 @@
 """The engine of one process: its workers take turns."""
 
-from fmcore.distributed.worker import Worker
+from fmcore.solvers.team.worker import Worker
 from fmcore.system.threads import default_threads
 
 
 class InProcess:
-    """See fmcore.distributed. threads: None for all that there are."""
+    """See fmcore.solvers.team. threads: None for all that there are."""
 
     name = "in one process"
 
@@ -14,15 +14,15 @@ class InProcess:
         self._workers = [Worker(number) for number in range(workers)]
 
     def all(self, name, *args):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         return [getattr(worker, name)(*args) for worker in self._workers]
 
     def one(self, worker, name, *args):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         return getattr(self._workers[worker], name)(*args)
 
     def exchange(self, split, merge, apply, *, alike=False):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         parts = zip(*self.all(split), strict=True)
         answers = [getattr(worker, merge)(list(own)) for worker, own in zip(self._workers, parts, strict=True)]
         return [
@@ -31,5 +31,5 @@ class InProcess:
         ]
 
     def close(self):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         self._workers = []

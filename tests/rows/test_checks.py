@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 
 from fmcore.errors import DataError
-from fmcore.io.checks import checked, known_features, largest_indices
 from fmcore.io.options import Report
+from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.checks import checked, known_features, largest_indices
+
+ANY = objective_of("regressor")  # takes any finite label
 
 
 def rows(*features, labels=None):
@@ -37,9 +40,9 @@ def test_rows_that_meet_the_demands_pass_as_they_are():
 @pytest.mark.parametrize(
     ("demands", "message", "left"),
     [
-        ({"labels": True}, "x, line 12: the row has no label, which training and metrics need; ", [11, 13]),
+        ({"labels": ANY}, "x, line 12: the row has no label, which training and metrics need; ", [11, 13]),
         ({"feature_dim": 4}, "x, line 13: index 7 is beyond the stated feature_dim 4; indices count from 0", [11, 12]),
-        ({"feature_dim": 4, "labels": True}, "x, line 12: the row has no label", [11]),
+        ({"feature_dim": 4, "labels": ANY}, "x, line 12: the row has no label", [11]),
     ],
 )
 def test_other_rows_are_refused_or_left_out(demands, message, left):

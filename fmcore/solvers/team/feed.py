@@ -8,14 +8,14 @@ import numpy as np
 from fmcore.kernels._exchange import mark
 from fmcore.kernels.prepared import Cells
 from fmcore.rows.blocks import Block
-from fmcore.solvers.epoch import turns_of
+from fmcore.solvers.epoch import order_of
 
 
 class Part(NamedTuple):
-    """Some mini-batches of a prepared Block: turns (int64) from number `first` on."""
+    """Some mini-batches of a prepared Block: those of `order` (int64) from number `first` on."""
 
     block: Block
-    turns: np.ndarray
+    order: np.ndarray
     first: int
 
 
@@ -41,8 +41,8 @@ class Feed:
             begin = int(self._ends[number - 1]) if number else 0
             stop = min(last, int(self._ends[number]))
             block = self._reach(epoch.number, number)
-            turns = turns_of(block, self._dataset.first_block + number, epoch)
-            parts.append(Part(block, turns[: stop - begin], first - begin))
+            order = order_of(block, self._dataset.first_block + number, epoch)
+            parts.append(Part(block, order[: stop - begin], first - begin))
             first = stop
         return parts
 
@@ -63,11 +63,11 @@ class Feed:
 
 def touched(parts, seen, threads=1):
     """The features that some mini-batches hold, int32, rising; seen: uint8 (feature_dim,) of zeros, left so."""
-    for block, turns, first in parts:
+    for block, order, first in parts:
         if isinstance(block.groups, Cells):
             seen[: block.groups.columns] = 1
         else:
-            mark(block.batch.indptr, block.batch.indices, block.starts, turns[first:], seen, threads)
+            mark(block.batch.indptr, block.batch.indices, block.starts, order[first:], seen, threads)
     return marked(seen)
 
 

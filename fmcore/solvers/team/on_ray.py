@@ -10,9 +10,9 @@ import socket
 import time
 from contextlib import contextmanager, suppress
 
-from fmcore.distributed.lost import DiedError, Lost, first_line
-from fmcore.distributed.worker import Worker
 from fmcore.errors import ResourceError, UsageError
+from fmcore.solvers.team.lost import DiedError, Lost, first_line
+from fmcore.solvers.team.worker import Worker
 from fmcore.system.threads import default_threads
 
 LOCAL = "local"
@@ -42,7 +42,7 @@ class Post(Worker):
 
 
 class Ray:
-    """See fmcore.distributed.
+    """See fmcore.solvers.team.
 
     threads: of each worker, which are as many of a cluster's CPUs; None for what there is for each.
     address: "auto" for the cluster that this machine is part of, "host:port" of another one's head, "local" for one on
@@ -71,16 +71,16 @@ class Ray:
             )
 
     def all(self, name, *args):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         kept = [arg if isinstance(arg, SMALL) else self._ray.put(arg) for arg in args]
         return self._results([actor.call.remote(name, *kept) for actor in self._actors])
 
     def one(self, worker, name, *args):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         return self._results([self._actors[worker].call.remote(name, *args)])[0]
 
     def exchange(self, split, merge, apply, *, alike=False):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         parts = [self._spread(actor, split) for actor in self._actors]
         to_owner = zip(*parts, strict=True)
         if alike:
@@ -94,7 +94,7 @@ class Ray:
         )
 
     def replace(self):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         before = list(self._actors)
         if missing := self._place(REPLACED):
             raise DiedError(
@@ -104,7 +104,7 @@ class Ray:
         return [worker for worker, actor in enumerate(self._actors) if actor is not before[worker]]
 
     def close(self):
-        """See fmcore.distributed."""
+        """See fmcore.solvers.team."""
         for actor in self._actors:
             with suppress(Exception):
                 self._ray.kill(actor)

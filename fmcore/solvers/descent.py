@@ -1,0 +1,163 @@
+"""Gradient descent over mini-batches, in slices of an epoch, on a backend: the solver named "gradient"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from fmcore.kernels import backend_of
+from fmcore.kernels.devices import settled
+from fmcore.model import scaling
+from fmcore.model.model import Model
+from fmcore.objectives import objective_of
+from fmcore.rows.batch import Batch
+from fmcore.rows.dataset import Dataset
+from fmcore.rows.held import HeldRows
+from fmcore.rows.piped import PipedDataset
+from fmcore.rows.scaling import scaled
+from fmcore.solvers import Judged, Resources, Task
+from fmcore.solvers.epoch import Epoch, Progress, position, train_epoch
+from fmcore.solvers.estimate import parameter_bytes, require_memory
+from fmcore.solvers.observer import Observer
+from fmcore.system.memory import Budget, budget, give_back
+
+PREPARED_BY = ("mini_batch_size", "shuffle", "seed", "feature_scaling", "feature_dim")  # what rows are prepared by
+
+
+class GradientDescent:
+    """See fmcore.solvers.Solver.
+
+    backend: see fmcore.kernels. placed: a loaded Dataset. test: HeldRows, or None. task: what was placed.
+    """
+
+    workers, unit = 1, "mini-batches"
+    memory = staticmethod(parameter_bytes)
+
+    def __init__(
+        self,
+        backend: object,
+        placed: Dataset,
+        test: HeldRows | None = None,
+        observer: Observer | None = None,
+        task: Task | None = None,
+    ) -> None:
+        self.backend, self.placed, self.test, self._task = backend, placed, test, task
+        self._observer = observer or Observer()
+        self._trainer = None
+        self.name, self.note, self.threads = backend.name, backend.note, getattr(backend, "threads", 1)
+        self.tested = test is not None
+
+    @classmethod
+    @contextmanager
+    def place(
+        cls,
+        task: Task,
+        resources: Resources,
+        observer: Observer,
+        *,
+        previous: GradientDescent | None = None,
+        checkpoint: Callable[[], str | None] = lambda: None,  # noqa: ARG003 - for those that can lose workers
+    ) -> Iterator[GradientDescent]:
+        """See fmcore.solvers.Solver."""
+        with task.rows.named():
+            if previous is not None and previous.fits(task):
+                yield cls(previous.backend, previous.placed, previous.test, observer, task)
+                return
+            limits = budget(resources.memory_limit)
+            backend, dataset = _loaded(task, resources, limits)
+            yield cls(backend, dataset, _test_rows(task, dataset.feature_dim, limits), observer, task)
+
+    def fits(self, task: Task) -> bool:
+        """See fmcore.solvers.Solver."""
+        mine = self._task
+        if mine is None or any(
+            here is not there
+            for here, there in (
+                (mine.rows, task.rows),
+                (mine.test, task.test),
+                (mine.initial_model, task.initial_model),
+            )
+        ):
+            return False
+        h, other = mine.hyperparameters, task.hyperparameters
+        return all(getattr(h, name) == getattr(other, name) for name in PREPARED_BY)
+
+    def begin(self, model: Model) -> None:
+        """See fmcore.solvers.Solver."""
+        self._trainer = None  # its memory is free before the next one takes as much
+        self._trainer = self.backend.trainer(model)
+
+    def position(self, epoch: Epoch, rows: int) -> Progress:  # noqa: ARG002 - for those whose steps depend on it
+        """See fmcore.solvers.Solver."""
+        return position(rows, self.placed.block_rows, self.placed.mini_batch_size)
+
+    def sweep(self, epoch: Epoch, progress: Progress, pause: Callable[[], bool]) -> bool:
+        """See fmcore.solvers.Solver; it may pause after each slice of a block."""
+        return train_epoch(self._trainer, self.placed, epoch, progress, self._observer, pause)
+
+    def score(self, batch: Batch) -> np.ndarray:
+        """See fmcore.solvers.Solver."""
+        return self._trainer.score(scaled(batch, self.placed.scale))
+
+    def judge(self) -> Iterator[Judged]:
+        """See fmcore.solvers.Solver."""
+        return ((self.score(batch), batch.labels, batch.weights) for batch in self.test.batches())
+
+    def snapshot(self) -> Model:
+        """See fmcore.solvers.Solver."""
+        return self._trainer.snapshot()
+
+
+def least_scale(task: Task) -> np.ndarray | None:
+    """Return what the scale of the features that the initial model knows is at least (see fmcore.rows.scaling)."""
+    if task.initial_model is None or task.hyperparameters.feature_scaling != "rms":
+        return None
+    return task.initial_model.state.get(scaling.NAME)
+
+
+def _loaded(task: Task, resources: Resources, limits: Budget) -> tuple[object, Dataset]:
+    """Return the backend and the loaded Dataset of a task."""
+    rows, h, _, initial_model = task
+    known = initial_model.feature_dim if initial_model else None
+    backend = backend_of(h, resources.device, resources.threads)
+    require_memory(h, max(known or 1, rows.feature_dim(1, h.feature_dim)), limits)
+    dataset = _dataset(task, backend, limits)
+    dataset.load()
+    backend = settled(backend, dataset)
+    give_back()
+    feature_dim = rows.complete(dataset.feature_dim, h.feature_dim, known)
+    require_memory(h, feature_dim, limits)
+    dataset.widen(feature_dim)
+    return backend, dataset
+
+
+def _dataset(task: Task, backend: object, limits: Budget) -> Dataset:
+    rows, h = task.rows, task.hyperparameters
+    objective = objective_of(h)
+
+    def reserved(seen: int) -> int:
+        feature_dim = rows.feature_dim(seen, h.feature_dim)
+        require_memory(h, feature_dim, limits)
+        return limits.reserved(parameter_bytes(h, feature_dim))
+
+    options = {"reserved": reserved, "least_scale": least_scale(task)}
+    if rows.streaming:
+        return PipedDataset(partial(rows.read, objective), h, backend.prepare, rows.cancel, **options)
+    return Dataset(
+        lambda: rows.read(objective, h.feature_dim),
+        h,
+        backend.prepare,
+        limits.rows,
+        rereadable=rows.rereadable,
+        **options,
+    )
+
+
+def _test_rows(task: Task, feature_dim: int, limits: Budget) -> HeldRows | None:
+    if task.test is None:
+        return None
+    again = not task.test.streaming or task.hyperparameters.early_stopping_patience is not None
+    return HeldRows(task.test, objective_of(task.hyperparameters), feature_dim, limits.rows, again=again)

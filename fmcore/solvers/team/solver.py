@@ -1,0 +1,250 @@
+"""Gradient descent by a team of workers, round by round: which engine, what each worker may use, and one epoch."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+
+from fmcore.errors import DataError, UsageError
+from fmcore.io.data import Reader
+from fmcore.io.sources import dealing
+from fmcore.io.sources.source import Source
+from fmcore.io.tables.onehot import UNKNOWN
+from fmcore.kernels import backend_for
+from fmcore.model.model import Model
+from fmcore.objectives import objective_of
+from fmcore.rows.batch import Batch
+from fmcore.rows.blocks import generator
+from fmcore.rows.scaling import scaled
+from fmcore.solvers import Judged, Resources, Task
+from fmcore.solvers.descent import least_scale
+from fmcore.solvers.epoch import UNITS, Epoch, Progress
+from fmcore.solvers.estimate import parameter_bytes
+from fmcore.solvers.observer import Observer
+from fmcore.solvers.team import rounds
+from fmcore.solvers.team.lost import DiedError
+from fmcore.solvers.team.reports import Parts, as_named
+from fmcore.solvers.team.team import Team
+from fmcore.solvers.team.worker import Orders
+from fmcore.system.memory import LEAST, Budget, budget
+
+
+class TeamDescent:
+    """See fmcore.solvers.Solver.
+
+    The mean of what S workers do moves a weight as far as one of them, and AdaGrad's sums of squares grow S times more
+    slowly by it. With sqrt(S) times the learning rate the two together are the steps of one who trains all rows; sgd
+    and adam come nearest to that with it, too.
+
+    What an observer's `round` is given: epoch and round (from 1), rounds of the epoch, rows, rows_per_second, the
+    primary metric of the round's rows, bytes_sent by all workers together, and workers.
+    """
+
+    note = None
+    memory = staticmethod(parameter_bytes)
+
+    def __init__(self, engine: object, task: Task, resources: Resources, observer: Observer) -> None:
+        self._observer = observer
+        self._team = Team(engine, _orders(engine, task, resources), observer)
+        self._team.load(task.rows)
+        if task.initial_model is not None:
+            _require_known_values(task.rows)
+        known = task.initial_model.feature_dim if task.initial_model else 1
+        feature_dim = task.hyperparameters.feature_dim or max(known, self._team.data.feature_dim)
+        self._team.settle(feature_dim, task.test)
+        self.placed, self.workers = self._team.data, self._team.workers
+        self.name, self.threads, self.tested = self._team.name, self._team.threads, task.test is not None
+        self.unit = UNITS[1 if self.placed.in_memory else 2]
+        self._rows = -(-self.placed.rows // self.workers)  # of a worker, on average
+
+    @classmethod
+    @contextmanager
+    def place(
+        cls,
+        task: Task,
+        resources: Resources,
+        observer: Observer,
+        *,
+        previous: TeamDescent | None = None,  # noqa: ARG003 - workers read again
+        checkpoint: Callable[[], str | None] = lambda: None,
+    ) -> Iterator[TeamDescent]:
+        """See fmcore.solvers.Solver; workers that died for good raise DiedError, which names the checkpoint if any."""
+        _require_files(task)
+        try:
+            with closing(_engine(resources)) as engine, task.rows.named():
+                yield cls(engine, task, resources, observer)
+        except DataError as error:
+            files = [source for rows in (task.rows, task.test) if rows for source in rows.sources]
+            error.source = as_named(files).get(error.source, error.source)
+            raise
+        except DiedError as error:
+            if path := checkpoint():
+                raise error.resumable(path) from error
+            raise
+
+    def fits(self, task: Task) -> bool:  # noqa: ARG002 - workers read again
+        """See fmcore.solvers.Solver."""
+        return False
+
+    def begin(self, model: Model) -> None:
+        """See fmcore.solvers.Solver."""
+        self._team.trainer(model)
+
+    def position(self, epoch: Epoch, rows: int) -> Progress:
+        """See fmcore.solvers.Solver."""
+        near = rows * self._rows / self.placed.rows
+        return Progress(steps=int(np.argmin(np.abs(self._bounds(epoch) - near))), rows=rows)
+
+    def sweep(self, epoch: Epoch, progress: Progress, pause: Callable[[], bool]) -> bool:
+        """See fmcore.solvers.Solver; it may pause after each round."""
+        bounds = self._bounds(epoch)
+        rounds_epoch = epoch._replace(lr=epoch.lr * self.workers**0.5)
+        while (number := progress.steps) < len(bounds) - 1:
+            begun = perf_counter()
+            trained, sent = self._team.round(rounds_epoch, bounds[number], bounds[number + 1], self._rows)
+            here = _added(progress, trained)
+            self._observer.rows(here.rows)
+            self._observer.round(
+                {
+                    "epoch": epoch.number + 1,
+                    "round": number + 1,
+                    "rounds": len(bounds) - 1,
+                    "rows": here.rows,
+                    "rows_per_second": here.rows / (perf_counter() - begun),
+                    **here.metrics(objective_of(epoch.hyperparameters)),
+                    "bytes_sent": sent,
+                    "workers": self.workers,
+                }
+            )
+            if number + 1 < len(bounds) - 1 and pause():
+                return False
+        return True
+
+    def score(self, batch: Batch) -> np.ndarray:
+        """See fmcore.solvers.Solver."""
+        return backend_for("cpu").score(scaled(batch, self.placed.scale), self.snapshot())
+
+    def judge(self) -> Iterator[Judged]:
+        """See fmcore.solvers.Solver."""
+        return iter(self._team.test())
+
+    def snapshot(self) -> Model:
+        """See fmcore.solvers.Solver."""
+        return self._team.snapshot()
+
+    def _bounds(self, epoch: Epoch) -> np.ndarray:
+        new = epoch.number == 0 and epoch.before == 0
+        return rounds.bounds(self._rows, self.placed.mini_batch_size, first_epoch=new, in_memory=self.placed.in_memory)
+
+
+def _added(progress: Progress, trained: list) -> Progress:
+    """Move the progress by the Trained of all workers, in worker order; return a Progress of them alone."""
+    here = Progress()
+    for each in trained:
+        for name in ("rows", "loss", "weight"):
+            setattr(here, name, getattr(here, name) + getattr(each, name))
+    progress.steps, progress.rows = progress.steps + 1, progress.rows + here.rows
+    progress.loss, progress.weight = progress.loss + here.loss, progress.weight + here.weight
+    return here
+
+
+def _engine(resources: Resources) -> object:
+    """Return the engine that is asked for; see fmcore.solvers.team."""
+    team = resources.team
+    if team.engine == "ray":
+        from fmcore.solvers.team.on_ray import Ray
+
+        return Ray(team.workers, resources.threads, team.address)
+    if team.engine == "mpi":
+        from fmcore.solvers.team.on_mpi import leader
+
+        return leader(resources.threads)
+    from fmcore.solvers.team.inprocess import InProcess
+
+    return InProcess(team.workers, resources.threads)
+
+
+def _require_files(task: Task) -> None:
+    for rows in filter(None, (task.rows, task.test)):
+        if not isinstance(rows, Reader):
+            raise UsageError(
+                "each worker reads rows of its own, and these are in the memory of one process; name files"
+            )
+    if objective_of(task.hyperparameters).kernel is None:
+        raise UsageError(
+            f"predictor_type {task.hyperparameters.predictor_type} has no case in the kernels, which several "
+            "workers train with; leave out --distributed"
+        )
+    if task.rows.streaming:
+        raise UsageError(
+            "pipes are read by one process, and here each worker reads rows of its own; name files "
+            "that all of them can read"
+        )
+    if task.rows.encoder.is_new and task.initial_model is None:
+        raise UsageError(
+            f"the vocabulary {task.rows.options.table.vocabulary} does not exist, and workers that read at "
+            "the same time cannot build one; let fm convert build it from the same files"
+        )
+
+
+def _require_known_values(rows: Reader) -> None:
+    """Raise UsageError where a vocabulary would take in new values, as it does in a warm start of one process."""
+    new = sum(number for name, number in rows.report.counts.items() if name.startswith(UNKNOWN))
+    if new and rows.encoder.is_new:
+        raise UsageError(
+            f"the vocabulary {rows.options.table.vocabulary} does not list {new:,} of the values, and "
+            "workers that read at the same time cannot add them; warm-start from this model without "
+            "--distributed"
+        )
+
+
+def _orders(engine: object, task: Task, resources: Resources) -> Orders:
+    rows, h, test, initial_model = task
+    order = generator(h.seed, "pieces") if h.shuffle else None
+    dealt = dealing.deal(rows.sources, rows.options, engine.workers, order)
+    for sentence in dealt.notes:
+        rows.report.note(sentence)
+    tests = [[]] * engine.workers
+    if test:
+        tests = dealing.in_order(test.sources, test.options, engine.workers)
+    rows.encoder.freeze()
+    parts = [
+        Parts.of(
+            [absolute(own) for own in sources],
+            absolute(part.sources),
+            replace(part.options, threads=engine.threads),
+        )
+        for sources, part in ((dealt.parts, rows), (tests, test or rows))
+    ]
+    return Orders(
+        engine.workers,
+        *parts,
+        rows.encoder,
+        h,
+        engine.threads,
+        _budget(engine, resources),
+        resources.team.dist_state,
+        initial_model.feature_dim if initial_model else None,
+        least_scale(task),
+    )
+
+
+def _budget(engine: object, resources: Resources) -> Budget:
+    """Return the Budget of each worker: as given, else its machine's free memory divided by the workers on it."""
+    if resources.memory_limit is not None:
+        return budget(resources.memory_limit)
+    places = engine.all("where")
+    on = Counter(host for host, *_ in places)
+    least = max(LEAST, min(free // on[host] for host, free, _ in places))
+    return Budget(least, least // 2, told=False)
+
+
+def absolute(sources: list[Source]) -> list[Source]:
+    """Return the same sources by absolute paths, for workers whose current folder may be another."""
+    return [replace(source, path=os.path.abspath(source.path)) for source in sources]  # noqa: PTH100 - no links followed
