@@ -1,9 +1,9 @@
-"""The marks that fmkit's speed is held to, each beside what was measured: a table of the figures of all scripts.
+"""The marks that fmkit's speed is held to, each beside its measurement: a table of the figures of all scripts.
 
     python benchmarks/marks.py FILE      figures that suite.py has kept; `suite.py --marks` runs the scripts concerned
 
-Where xLearn is not here, its seconds are taken to be 0.32 of modern-fm's, else 0.65 of Vowpal Wabbit's, all on one
-thread, as measured at k = 8 where all three were.
+Where xLearn is not installed, its seconds are estimated as 0.32 of modern-fm's, else 0.65 of Vowpal Wabbit's, all on
+one thread, as measured at k = 8 with all three.
 """
 
 import statistics
@@ -27,7 +27,7 @@ SAMPLE = 20_000  # rows whose text is measured
 
 
 class Mark(NamedTuple):
-    """A line of the table. ratio: what is held to `wanted`, or None where nothing is there to compare with."""
+    """A line of the table. ratio: the value that is held to `wanted`, or None without anything to compare with."""
 
     work: str
     wanted: str
@@ -37,11 +37,11 @@ class Mark(NamedTuple):
     most: float | None = None
 
     def line(self):
-        """In markdown."""
+        """Return the line in markdown."""
         return f"| {self.work} | {self.wanted} | {self.found} | {self.verdict()} |"
 
     def verdict(self):
-        """Whether the mark is met, in words."""
+        """Return in words whether the mark is met."""
         if self.ratio is None:
             return "not compared"
         met = self.ratio >= self.least if self.most is None else self.ratio <= self.most
@@ -50,17 +50,17 @@ class Mark(NamedTuple):
 
 @cache
 def row_megabytes():
-    """Megabytes of a row of clicks as libsvm text."""
+    """Return the megabytes of a row of clicks as libsvm text."""
     return len(text.encode_libsvm(clicks.generated(SAMPLE))) / SAMPLE / 1e6
 
 
 def beside(peers):
-    """What peers took, as text."""
+    """Return the peers' results as text."""
     return "".join(f"; {name} {seconds:.2f} s" for name, seconds in peers.items())
 
 
 def epochs(found):
-    """One training epoch, rows in memory."""
+    """Return the marks of one training epoch, rows in memory."""
     for factors, times in EPOCH.items():
         for threads in THREADS:
             form = f"k = {factors}, {{}}, {threads}"
@@ -80,7 +80,7 @@ def epochs(found):
 
 
 def beside_busy(found):
-    """An epoch on processors that other processes want, too."""
+    """Return the marks of an epoch on processors shared with busy processes."""
     for threads in THREADS:
         ratio = found.median("busy", f"{threads}, times as long")
         yield Mark(
@@ -93,12 +93,12 @@ def beside_busy(found):
 
 
 def of(peer, own):
-    """How many times a peer's seconds are ours, as text."""
+    """Return the ratio of a peer's seconds to ours, as text."""
     return "no peer" if peer is None else f"{peer / own:.1f} x"
 
 
 def losses(found):
-    """From libsvm text to a model that is as good as any peer's."""
+    """Return the marks of training from libsvm text to a model that is as good as any peer's."""
     own, peers = found.median("train_to_loss", "fmkit"), found.peers("train_to_loss", "{}")
     soonest = min(peers.values(), default=None)
     yield Mark(
@@ -121,7 +121,7 @@ def losses(found):
 
 
 def decoding(found):
-    """Both formats to rows in memory."""
+    """Return the marks of decoding both formats to rows in memory."""
     for threads in THREADS:
         speeds = found.rates("roofline", f"decoding libsvm, {threads}", "rows decoded")
         each = [1e6 * speed * row_megabytes() / threads for speed in speeds]
@@ -143,7 +143,7 @@ def decoding(found):
 
 
 def converting(found):
-    """From libsvm text to recordIO."""
+    """Return the marks of converting libsvm text to recordIO."""
     speeds = [1e6 * speed * row_megabytes() for speed in found.rates("convert_libsvm", "2")]
     yield Mark(
         "convert libsvm to recordIO, 2 threads",
@@ -157,7 +157,7 @@ def converting(found):
 
 
 def predicting(found):
-    """From recordIO to text, and a few rows of a large model."""
+    """Return the marks of predicting from recordIO to text, and a few rows with a large model."""
     name = next(name for name in PREDICTED if ("predict_end_to_end", name) in found)
     speeds = found.rates("predict_end_to_end", name)
     yield Mark(
@@ -172,7 +172,7 @@ def predicting(found):
 
 
 def memory(found):
-    """The most that training takes."""
+    """Return the marks of the peak memory of training."""
     for name in ("recordIO, in memory", "libsvm, in memory"):
         values = found.values("memory", name)
         yield Mark(
@@ -185,7 +185,7 @@ def memory(found):
 
 
 def streaming(found):
-    """An epoch from disk."""
+    """Return the marks of an epoch from disk."""
     for name in ("recordIO", "libsvm"):
         for threads in THREADS:
             ratio = found.ratio("streaming", f"{name}, {threads}", f"memory, {threads}")
@@ -199,7 +199,7 @@ def streaming(found):
 
 
 def growth(found):
-    """More rows, and more features."""
+    """Return the marks of more rows, and of more features."""
     for times in (4, 16):
         name = f"{times} times the rows"
         if ("growth", name) in found:
@@ -214,7 +214,7 @@ def growth(found):
 
 
 def limits(found):
-    """How near training comes to what memory allows."""
+    """Return the marks of how near training comes to the limit of memory."""
     for factors in EPOCH:
         for threads in THREADS:
             values = found.values("roofline", f"training, k = {factors}, {threads}, share of the limit")
@@ -228,7 +228,7 @@ def limits(found):
 
 
 class Row(NamedTuple):
-    """Marks that take the figures of some scripts."""
+    """Marks that use the figures of some scripts."""
 
     marks: Callable
     scripts: tuple
@@ -249,12 +249,12 @@ ROWS = (
 
 
 def scripts():
-    """Names of those that the marks take figures from."""
+    """Return the names of the scripts whose figures the marks use."""
     return {script for row in ROWS for script in row.scripts}
 
 
 def table(found):
-    """Lines of markdown: the marks whose scripts have given figures."""
+    """Return lines of markdown: the marks whose scripts have given figures."""
     there = {script for script, _ in found}
     lines = ["| work | mark | measured | |", "|---|---|---|---|"]
     for row in ROWS:
@@ -264,7 +264,7 @@ def table(found):
 
 
 def second_processor(found, scripts):
-    """What to judge ratios of two threads by, in a line, where scripts have measured it."""
+    """Return a line by which ratios of two threads can be judged, where scripts have measured it."""
     ratios = [
         2 * found.ratio(name, "one busy process", "two busy processes")
         for name in scripts

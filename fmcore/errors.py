@@ -1,4 +1,4 @@
-"""What can go wrong, as the library says it; each kind carries the exit code the command line ends with."""
+"""The errors that the library raises; each class carries the exit code with which the command line ends."""
 
 import os
 
@@ -16,7 +16,7 @@ class UsageError(FMError):
 
 
 class DataError(FMError):
-    """Input that is not what its format says.
+    """Input that does not conform to its format.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class DataError(FMError):
         self.field, self.offset = field, offset
 
     def moved(self, source: str | os.PathLike[str], units: int = 0, offset: int = 0) -> "DataError":
-        """Place an error found inside a piece of `source`: that piece begins after `units` and `offset` bytes."""
+        """Place an error found inside a piece of `source`, which begins after `units` and `offset` bytes."""
         self.source = source
         if self.number is not None:
             self.number += units
@@ -72,7 +72,10 @@ class ModelError(FMError):
 
 
 class DivergedError(FMError):
-    """Training left the finite numbers; nothing is published. what: was found, and where; advice: what to try."""
+    """Training reached numbers that are not finite; nothing is published.
+
+    what: the problem that was found, and where. advice: what the user can try.
+    """
 
     exit_code = 5
 
@@ -86,7 +89,7 @@ class DivergedError(FMError):
         return f"{self.what}; {self.advice}" if self.advice else self.what
 
     def within(self, epoch: int) -> "DivergedError":
-        """The same, found in an epoch (from 1)."""
+        """Return the same error, as found in an epoch (from 1)."""
         return DivergedError(f"in epoch {epoch}, {self.what}", self.advice)
 
 
@@ -103,4 +106,4 @@ class StoppedError(FMError):
 
 
 class PausedError(StoppedError):
-    """Training was asked to stop within an epoch, and can be gone on with; nothing is published."""
+    """Training was asked to stop within an epoch, and can be resumed; nothing is published."""

@@ -33,7 +33,7 @@ class Parameter:
     help: str
     group: str
     unset: str = "none"
-    choices: Collection = ()
+    choices: Collection[str] = ()
     low: float | None = None
     high: float | None = None
     above: float | None = None
@@ -48,6 +48,11 @@ class Parameter:
     def required(self) -> bool:
         """Whether it has no default."""
         return self.default is MISSING
+
+    @property
+    def hidden(self) -> bool:
+        """Whether there is nothing to choose, so that help pages leave it out."""
+        return len(self.choices) == 1
 
     @property
     def valid(self) -> str:

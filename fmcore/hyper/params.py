@@ -6,22 +6,20 @@ from difflib import get_close_matches
 from typing import Any
 
 from fmcore.errors import UsageError
-from fmcore.hyper.optimizers import SLOTS
+from fmcore.families import DEFAULT as DEFAULT_FAMILY
+from fmcore.families import FAMILIES
 from fmcore.hyper.parameter import Parameter, Value, about
 from fmcore.objectives import OBJECTIVES
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
-OPTIMIZERS = tuple(SLOTS)
 INIT_METHODS = ("normal", "uniform", "constant")
 GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits
 MAX_SEED = 2**63 - 1
-LATER = ("solver",)  # hyperparameters that a model's header names only where they are not the default
+LATER = ("family", "solver")  # hyperparameters that a model's header names only where they are not the default
 # name -> where its class is, as "module:class", or the class; see fmcore.solvers.Solver
 SOLVERS = {"gradient": "fmcore.solvers.descent:GradientDescent"}
-# adagrad's first step for a weight is as long as the learning rate, however small the gradient. Those of rare features,
-# a row's share of a mini-batch's mean, are smaller than this eps, which shortens the steps that a single row decides.
-EPS = {"adagrad": 2e-3, "adam": 1e-8, "rowwise_adagrad": 2e-3, "sgd": 1e-8}
 
 # The number that an init method takes, and its value for each group where none is given. Factors that are all alike
 # would move alike for ever, hence no zero among theirs.
@@ -85,6 +83,10 @@ class Hyperparameters:
 
     predictor_type: str = field(
         metadata=about("What is predicted: one of two classes or a number.", "model", choices=OBJECTIVES)
+    )
+    family: str = field(
+        default=DEFAULT_FAMILY,
+        metadata=about("Family of models: what the score is made of.", "model", choices=FAMILIES),
     )
     feature_dim: int | None = field(
         default=None,
@@ -162,8 +164,8 @@ class Hyperparameters:
     eps: float | None = field(
         default=None,
         metadata=about(
-            f"Small number that keeps the optimizer from dividing by 0; none takes {EPS['adagrad']:g} with adagrad, "
-            f"{EPS['adam']:g} with adam.",
+            "Small number that keeps the optimizer from dividing by 0; none takes "
+            f"{OPTIMIZERS['adagrad'].eps:g} with adagrad, {OPTIMIZERS['adam'].eps:g} with adam.",
             "optimizer",
             low=1e-30,
             high=1.0,
@@ -196,7 +198,7 @@ class Hyperparameters:
         for name, parameter in PARAMETERS.items():
             self._set(name, parameter.check(getattr(self, name)))
         if self.eps is None:
-            self._set("eps", EPS[self.optimizer])
+            self._set("eps", OPTIMIZERS[self.optimizer].eps)
         for group in GROUPS:
             self._settle_init(group)
 

@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fmcore.errors import DataError
 from fmcore.rows._rows import gather
 
 MAX_FEATURE_DIM = 2**31 - 1  # indices are int32
+ARRAYS = ("indptr", "indices", "values", "labels", "weights", "fields", "groups")  # of a Batch
+DTYPES = {"fields": np.int32, "groups": np.int64}
 
 
-class Origin(NamedTuple):
+class RowOrigin(NamedTuple):
     """Where the rows of a batch come from, so that a later check can name a row's place."""
 
     source: str
@@ -29,6 +32,8 @@ class Batch:
     labels: float32 (rows,), NaN where a row has none.
     weights: float32 (rows,), or None where every weight is 1.
     ids: list of str or None, one a row, or None where no row has an id.
+    fields: int32 (non-zeros,), the field of each non-zero, 0 or more; None where the data has none or nobody asked.
+    groups: int64 (rows,), the group (query) of each row, 0 or more; None where the data has none or nobody asked.
     """
 
     indptr: np.ndarray
@@ -37,7 +42,9 @@ class Batch:
     labels: np.ndarray
     weights: np.ndarray | None = None
     ids: list | None = None
-    origin: Origin | None = None
+    origin: RowOrigin | None = None
+    fields: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -50,7 +57,7 @@ class Batch:
     @property
     def nbytes(self) -> int:
         """Bytes held by the arrays."""
-        arrays = (self.indptr, self.indices, self.values, self.labels, self.weights)
+        arrays = (getattr(self, name) for name in ARRAYS)
         return sum(a.nbytes for a in arrays if a is not None)
 
     def place(self, row: int) -> dict[str, Any]:
@@ -67,6 +74,9 @@ class Batch:
         indices = np.empty(indptr[-1], np.int32)
         values = None if self.values is None else np.empty(indptr[-1], np.float32)
         gather(rows, self.indptr, self.indices, self.values, indptr, indices, values)
+        fields = None if self.fields is None else np.empty(indptr[-1], np.int32)
+        if fields is not None:
+            gather(rows, self.indptr, self.fields, None, indptr, fields, None)
         origin = self.origin
         return Batch(
             indptr,
@@ -76,6 +86,8 @@ class Batch:
             None if self.weights is None else self.weights[rows],
             None if self.ids is None else [self.ids[r] for r in rows],
             origin and origin._replace(numbers=np.asarray(origin.numbers)[rows]),
+            fields,
+            None if self.groups is None else self.groups[rows],
         )
 
     def within(self, feature_dim: int) -> tuple["Batch", int]:
@@ -89,6 +101,7 @@ class Batch:
             indptr=kept[self.indptr],
             indices=self.indices[known],
             values=None if self.values is None else self.values[known],
+            fields=None if self.fields is None else self.fields[known],
         )
         return batch, int(len(known) - kept[-1])
 
@@ -102,15 +115,18 @@ def counted(batches: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
-    """One batch of all rows, in order; values and weights appear where any batch has them. Origins are dropped."""
+    """Return one batch of all rows, in order; values and weights appear where any batch has them.
+
+    Origins are dropped. Raises DataError where some batches have fields, or groups, and others have none.
+    """
     starts = np.cumsum([0, *(len(b.indices) for b in batches)])
     indptr = [np.zeros(1, np.int64), *(b.indptr[1:] + start for b, start in zip(batches, starts, strict=False))]
 
-    def join(name: str, size: Callable[[Batch], int], dtype: type) -> np.ndarray | None:
+    def join(name: str, size: Callable[[Batch], int], fill: Callable[[str, int], np.ndarray]) -> np.ndarray | None:
         arrays = [getattr(b, name) for b in batches]
         if all(a is None for a in arrays):
             return None
-        filled = [np.ones(size(b), dtype) if a is None else a for a, b in zip(arrays, batches, strict=True)]
+        filled = [fill(name, size(b)) if a is None else a for a, b in zip(arrays, batches, strict=True)]
         return np.concatenate(filled)
 
     ids = None
@@ -119,8 +135,25 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
     return Batch(
         np.concatenate(indptr),
         np.concatenate([np.empty(0, np.int32), *(b.indices for b in batches)]),
-        join("values", lambda b: len(b.indices), np.float32),
+        join("values", _non_zeros, _ones),
         np.concatenate([np.empty(0, np.float32), *(b.labels for b in batches)]),
-        join("weights", len, np.float32),
+        join("weights", len, _ones),
         ids,
+        fields=join("fields", _non_zeros, _none_missing),
+        groups=join("groups", len, _none_missing),
     )
+
+
+def _non_zeros(batch: Batch) -> int:
+    return len(batch.indices)
+
+
+def _ones(_: str, size: int) -> np.ndarray:
+    return np.ones(size, np.float32)
+
+
+def _none_missing(name: str, size: int) -> np.ndarray:
+    """Return an empty array for a batch without `name`, which must have no place for it either."""
+    if size:
+        raise DataError(f"some rows have {name} and others have none; all rows of the data must have them, or none")
+    return np.empty(0, DTYPES[name])

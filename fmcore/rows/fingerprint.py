@@ -8,9 +8,8 @@ from typing import cast
 import numpy as np
 
 from fmcore.errors import DataError
-from fmcore.rows.batch import Batch
+from fmcore.rows.batch import ARRAYS, Batch
 
-ARRAYS = ("indptr", "indices", "values", "labels", "weights")  # of a Batch
 ADVICE = (
     "the file changed while training went on. Rows that do not fit in memory are read again each epoch: train on "
     "a copy that stays as it is, or give more with --memory-limit"

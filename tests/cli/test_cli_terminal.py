@@ -49,7 +49,7 @@ def at_a_terminal(folder, *arguments, **environ):
         ("predict", "classifier", "test"),
     ],
 )
-def test_bars(fm, world, arguments):
+def test_a_terminal_shows_progress_bars(fm, world, arguments):
     arguments = [
         getattr(world, word) if word in {"train", "test", "classifier"} and place else word
         for place, word in enumerate(arguments)

@@ -1,4 +1,4 @@
-"""Outputs that cannot be, that vanish while they are written, and that several commands write at once."""
+"""Outputs that are invalid, that vanish while they are written, and that several commands write at once."""
 
 import shutil
 import signal
@@ -14,7 +14,7 @@ LONG = "x" * 300
 
 
 def refused(fm, world, path):
-    """The last line of a prediction that cannot be written to a path."""
+    """Return the last line of a prediction that cannot be written to a path."""
     return last_line(fm("predict", world.classifier, world.test, "-o", path, code=2).err)
 
 
@@ -47,7 +47,7 @@ def test_files_of_the_system(fm, world, path):
 
 @pytest.fixture
 def protect(tmp_path):
-    """A function that protects a path from changes, even by root."""
+    """Return a function that protects a path from changes, even by root."""
     protected = []
 
     def by_attribute(path):

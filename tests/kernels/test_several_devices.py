@@ -15,9 +15,9 @@ from test_devices import CLASSIFIER, dense_rows  # noqa: F401 - a fixture
 from test_pytorch import SMALL_STEPS, passes, require_close
 
 from fmcore.errors import FMError, ResourceError, UsageError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.kernels import backend_for
 from fmcore.kernels.pytorch.several import Parts, SeveralBackend, part_of
+from fmcore.optimizers import OPTIMIZERS
 
 TWO = ("torch:cpu", "torch:cpu")
 
@@ -42,7 +42,7 @@ def test_parts_are_all_rows_of_each_mini_batch_once(size, mini_batch_size):
         np.testing.assert_array_equal(part.batch.labels, block.batch.labels[rows])
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_two_devices_train_the_model_of_one(two, optimizer):
     """Of mini-batches of one row, one of the processes has none; and the last column is in the last row alone."""
     model = small_model(feature_dim=33, optimizer=optimizer, clip_gradient=0.5, **SMALL_STEPS)

@@ -13,7 +13,7 @@ READY = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 @pytest.fixture(scope="module")
 def endpoints(models):
-    """The port of a server of each model, by predictor type."""
+    """Return the port of a server of each model, by predictor type."""
     pytest.importorskip("uvicorn", reason="fm serve needs the extra `serve`")
     fm, running, ports = Shell(models), [], {}
     try:
@@ -33,14 +33,14 @@ def endpoints(models):
 @pytest.mark.parametrize("deserializer", ANSWERS.values())
 @pytest.mark.parametrize("case", REQUESTS)
 @pytest.mark.parametrize("client", ["local", "boto3"])
-def test_every_serializer_with_every_deserializer(sdk, models, endpoints, client, case, deserializer, kind):
+def test_every_sdk_serializer_works_with_every_deserializer(sdk, models, endpoints, client, case, deserializer, kind):
     serializer, data = REQUESTS[case]
     judge(sdk, serializer, deserializer)
     answer = sdk(official.predict, endpoints[kind], client, serializer, deserializer, data)
     agree(predictions(answer), scores(models, kind))
 
 
-def test_a_single_row_is_a_request(record_sdk, models, endpoints):
+def test_a_single_row_of_the_sdk_is_a_request(record_sdk, models, endpoints):
     answer = record_sdk(
         official.predict, endpoints["regressor"], "local", "RecordSerializer", "RecordDeserializer", ASKED[0]
     )

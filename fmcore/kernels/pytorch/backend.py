@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fmcore.hyper.optimizers import updates_in, updates_state
+from fmcore.families import require_fm
 from fmcore.kernels.prepared import without_features
 from fmcore.kernels.pytorch import graphs, places
 from fmcore.kernels.pytorch.library import full_precision, out_of_memory, torch
@@ -13,6 +13,8 @@ from fmcore.kernels.pytorch.rows import Fed, host_rows, require_dense, sparse
 from fmcore.kernels.pytorch.steps import Steps, corrections, raw_scores
 from fmcore.kernels.pytorch.table import FLOAT, Table, require_memory, width
 from fmcore.objectives import objective_of
+from fmcore.optimizers import optimizer_of
+from fmcore.optimizers.state import updates_in, updates_state
 
 
 class TorchBackend:
@@ -53,12 +55,13 @@ class TorchTrainer:
     def __init__(self, backend, model, team=None):
         self._device, self._h, self._team = backend.device, model.hyperparameters, team
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        require_fm(self._h, "devices of PyTorch")
         require_memory(model, self._device)
         with self._at_work():
             self._table = Table(model, self._device)
             self._steps = Steps(self._table, self._h, team and team.add)
             self._graphs = graphs.Graphs(self._steps) if self._stream and team is None else None
-        self._updates, self._fit = updates_in(model.state), set()
+        self._updates, self._fit = updates_in(optimizer_of(self._h), model.state), set()
 
     def train(self, block, order, lr=1.0):
         """See fmcore.kernels; the device is waited for once, at the end."""
@@ -90,7 +93,7 @@ class TorchTrainer:
         """See fmcore.kernels."""
         with self._at_work():
             model = self._table.model()
-        model.state.update(updates_state(self._h.optimizer, self._updates))
+        model.state.update(updates_state(optimizer_of(self._h), self._updates))
         return model
 
     def _require_room(self, matrix):

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmcore.hyper.optimizers import BETA1, BETA2
 from fmcore.kernels.pytorch.library import torch
-from fmcore.kernels.pytorch.rules import RULES, Step
+from fmcore.kernels.pytorch.rules import Step, rule_of
 from fmcore.objectives import objective_of
+from fmcore.optimizers.adam import BETA1, BETA2
 
 
 class MiniBatch(NamedTuple):
@@ -45,7 +45,7 @@ class Steps:
 
     def __init__(self, table, hyperparameters, add=None):
         self._table, self._h, self._add = table, hyperparameters, add
-        self._rule, self._objective = RULES[hyperparameters.optimizer], objective_of(hyperparameters)
+        self._rule, self._objective = rule_of(hyperparameters), objective_of(hyperparameters)
 
     def __call__(self, mini_batch, factor, score):
         """Train a MiniBatch; score: float32 (rows,), is written.
