@@ -1,6 +1,6 @@
 """The marks that fmkit's speed is held to, each beside its measurement: a table of the figures of all scripts.
 
-    python benchmarks/marks.py FILE      figures that suite.py has kept; `suite.py --marks` runs the scripts concerned
+    python benchmarks/marks.py FILE      figures saved by suite.py; `suite.py --marks` runs the scripts concerned
 
 Where xLearn is not installed, its seconds are estimated as 0.32 of modern-fm's, else 0.65 of Vowpal Wabbit's, all on
 one thread, as measured at k = 8 with all three.

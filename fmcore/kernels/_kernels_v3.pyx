@@ -1,8 +1,2 @@
 # The kernels, built for x86-64-v3.
-include "_parameters.pxi"
-include "_score.pxi"
-include "_group.pxi"
-include "_job.pxi"
-include "_sparse.pxi"
-include "_dense.pxi"
-include "_train.pxi"
+include "_kernels_baseline.pyx"

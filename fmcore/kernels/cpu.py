@@ -20,9 +20,8 @@ from fmcore.optimizers import optimizer_of
 from fmcore.optimizers.state import slot_name, updates_in, updates_state
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
-LOGISTIC = 1  # as _job.pxi: the objective's number; else the squared loss
 BUILDS = ("v3", "baseline")  # best first
-FIXED = 0  # as rules.h: the number of what moves no weight
+FIXED = 0  # as optimizers.h: the number of what moves no weight
 TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread is not worth a try
 
 
@@ -216,7 +215,6 @@ def settings(hyperparameters):
             share=1 / h.num_factors,
             rescale=h.rescale_grad or 0,
             objective=objective,
-            logistic=objective == LOGISTIC,
             updates=updates,
         )
 

@@ -10,7 +10,7 @@
 #define FMKIT_INLINE static inline __attribute__((always_inline))
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
-typedef int32_t lane_masks __attribute__((vector_size(LANES * sizeof(int32_t)))); /* as a comparison of lanes gives it */
+typedef int32_t lane_masks __attribute__((vector_size(LANES * sizeof(int32_t)))); /* what comparing lanes gives */
 
 FMKIT_INLINE lanes lanes_zero(void) { return (lanes){0}; }
 

@@ -12,13 +12,13 @@ import numpy as np
 from fmcore.kernels.blas import sgemm
 
 CACHE_LINE = 16  # floats
-PIECE = 32  # as _dense.pxi: the columns of a matrix are rounded up to a multiple of it
+PIECE = 32  # as fm_dense.h: the columns of a matrix are rounded up to a multiple of it
 MATRIX = 1.5  # times the bytes of its non-zeros that a matrix may take: a third non-zeros, two where all are 1
 NON_ZEROS = 1 << 22  # of a block; fewer are trained ten times in the time that SciPy takes to import
 
 
 class Groups(NamedTuple):
-    """A sparse block's non-zeros by feature, as `group` of _group.pxi gives them."""
+    """A sparse block's non-zeros by feature, as `group` of _kernels_baseline.pyx gives them."""
 
     shared: np.ndarray
     bounds: np.ndarray

@@ -1,16 +1,19 @@
-/* A team of threads that goes through phases of work. A phase is a share for each member, who does its own and then those
-   that others have not begun; the next phase begins when the last share is done. So a member that has lost its processor
-   holds up the others only while it has a share, and misses what they do meanwhile; and while all have processors, each
-   moves the same features again and again, which stay in its caches. Several smaller shares for each member, of which
-   others could take more, cost up to 6 % of an idle machine's speed and gained 4 % beside busy processes.
-   OpenMP's own loops and barriers want every member in every phase, and there either sleep (too slow for phases of tens
-   of microseconds) or spin (ruinous when another process has the core). */
+/* A team of threads that goes through phases of work. A phase is a share for each member, who does its own and then
+   those that others have not begun; the next phase begins when the last share is done. So a member that has lost its
+   processor holds up the others only while it has a share, and misses what they do meanwhile; and while all have
+   processors, each steps the same features again and again, which stay in its caches. Several smaller shares for each
+   member, of which others could take more, cost up to 6 % of an idle machine's speed and gained 4 % beside busy
+   processes. OpenMP's own loops and barriers want every member in every phase, and there either sleep (too slow for
+   phases of tens of microseconds) or spin (ruinous when another process has the core). */
 #ifndef FMKIT_TEAM_H
 #define FMKIT_TEAM_H
 
 #include <pthread.h>
 #include <stdint.h>
 #include <time.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 enum {
     SPIN = 30000, /* nanoseconds of waiting before sleep: longer than most shares take */
@@ -40,12 +43,21 @@ typedef struct {
     int number;    /* of the member, from 0 */
     int64_t phase; /* of the share that it has claimed */
     int share;     /* whose share that is */
-    int64_t done;  /* shares of the phase that are done and not yet told */
+    int64_t done;  /* shares of the phase that are done and not yet reported */
 } team_member;
 
 static inline int has_openmp(void) {
 #ifdef _OPENMP
     return 1;
+#else
+    return 0;
+#endif
+}
+
+/* Return the number of this thread in its parallel region, from 0. */
+static inline int thread_number(void) {
+#ifdef _OPENMP
+    return omp_get_thread_num();
 #else
     return 0;
 #endif
@@ -101,12 +113,12 @@ static inline void team_wait(team_work *work, int64_t phase) {
     pthread_mutex_unlock(&work->mutex);
 }
 
-/* Tell of the shares that are done. Who tells of the last one begins the next phase, and wakes one sleeper: more would
+/* Report the shares that are done. Who reports the last one begins the next phase, and wakes one sleeper: more would
    keep processors from the members at work where there are more of these than processors. */
-static inline void team_tell(team_work *work, team_member *me) {
-    int64_t told = me->done;
+static inline void team_report(team_work *work, team_member *me) {
+    int64_t done = me->done;
     me->done = 0;
-    if (!told || __atomic_add_fetch(&work->done, told, __ATOMIC_ACQ_REL) < work->members) return;
+    if (!done || __atomic_add_fetch(&work->done, done, __ATOMIC_ACQ_REL) < work->members) return;
     __atomic_store_n(&work->done, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&work->phase, me->phase + 1, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&work->asleep, __ATOMIC_SEQ_CST)) return;
@@ -121,7 +133,7 @@ static inline int team_take(team_work *work, team_member *me, int64_t phase) {
     for (int n = 0; n < work->members; n++) {
         int whose = (me->number + n) % work->members;
         int64_t *next = &work->shares[whose].phase, free = phase;
-        if (__atomic_load_n(next, __ATOMIC_RELAXED) != phase) continue; /* to look disturbs its owner less than to try */
+        if (__atomic_load_n(next, __ATOMIC_RELAXED) != phase) continue; /* reading disturbs its owner less */
         if (!__atomic_compare_exchange_n(next, &free, phase + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) continue;
         me->phase = phase;
         me->share = whose;
@@ -131,7 +143,7 @@ static inline int team_take(team_work *work, team_member *me, int64_t phase) {
 }
 
 /* The member's last share, if any, is done: claim the next one, waiting where there is none; 0 where all phases are
-   over. A phase is over only when all its shares are told of, so those that are not are of the one under way. */
+   over. A phase is over only when all its shares are reported, so those that are not are of the one under way. */
 static inline int team_claim(team_work *work, team_member *me) {
     for (;;) {
         int64_t phase = team_phase(work);
@@ -140,7 +152,7 @@ static inline int team_claim(team_work *work, team_member *me) {
             me->done++;
             return 1;
         }
-        team_tell(work, me);
+        team_report(work, me);
         team_wait(work, phase);
     }
 }

@@ -167,3 +167,19 @@ def test_commands_state_the_types_of_their_values(name):
 
 def test_every_command_is_looked_at():
     assert len(COMMANDS) == len([name for name in FRONT if name.startswith("fmcli/commands/")]) - 1
+
+
+def test_kernels_are_small_headers_under_one_thin_source():
+    kernels = ROOT / "fmcore/kernels"
+    assert not list(kernels.glob("*.pxi"))
+    sources = [*kernels.glob("*.h"), *kernels.glob("*.px[dy]*")]
+    assert kernels / "train.h" in sources
+    for path in sources:
+        assert len(path.read_text().splitlines()) < 300, path.name
+    builds = [path for path in kernels.glob("_kernels_*.pyx") if path.stem != "_kernels_baseline"]
+    assert builds, "no build for newer processors"
+    for path in builds:
+        code = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+        assert code == ['include "_kernels_baseline.pyx"'], path.name
+    loops = re.findall(r"^ *(?:for|while) .*:$", (kernels / "_kernels_baseline.pyx").read_text(), re.MULTILINE)
+    assert loops == [], "loops stand in the headers"

@@ -35,7 +35,7 @@ def quiet(world, folder, timeout):
 
 @pytest.fixture(scope="module")
 def server(world, tmp_path_factory):
-    """Provide a server whose time limits are none that a slow machine reaches."""
+    """Provide a server whose time limits a slow machine does not reach."""
     with quiet(world, tmp_path_factory.mktemp("hostile"), LIMIT) as server:
         yield server
 

@@ -1,0 +1,39 @@
+/* The losses: of one row's raw score and label, with the gradient with respect to the score.
+
+   To add one: its number, a function and a case in loss_of. The number is what Python hands over as settings.objective.
+   */
+#ifndef FMKIT_LOSSES_H
+#define FMKIT_LOSSES_H
+
+#include <math.h>
+
+enum { SQUARED = 0, LOGISTIC = 1 };
+
+/* Squared error; the gradient is that of half of it. */
+static inline float squared_loss(float score, float label, float *loss) {
+    float error = score - label;
+    *loss = error * error;
+    return error;
+}
+
+/* log(1 + e^-s) for label 1, log(1 + e^s) for 0, without overflow at either end; the gradient is sigmoid(s) - y. What
+   has a constant with a point is computed in double and then rounded. */
+static inline float logistic_loss(float score, float label, float *loss) {
+    float small = expf(-fabsf(score));
+    float positive = (float)(score >= 0 ? 1.0 / (1.0 + small) : small / (1.0 + small));
+    float wrong = (float)(score * (1.0 - 2.0 * label)); /* how far on the wrong side */
+    *loss = log1pf(small) + (wrong > 0 ? wrong : 0);
+    return positive - label;
+}
+
+/* Return the gradient of an objective's loss with respect to a row's score, and in `loss` the loss. */
+static inline float loss_of(int objective, float score, float label, float *loss) {
+    switch (objective) {
+    case LOGISTIC:
+        return logistic_loss(score, label, loss);
+    default:
+        return squared_loss(score, label, loss);
+    }
+}
+
+#endif
