@@ -9,6 +9,8 @@ from fmcore.errors import UsageError
 from fmcore.families import DEFAULT as DEFAULT_FAMILY
 from fmcore.families import FAMILIES
 from fmcore.hyper.parameter import Parameter, Value, about
+from fmcore.hyper.solvers import DEFAULT as DEFAULT_SOLVER
+from fmcore.hyper.solvers import SOLVERS
 from fmcore.objectives import OBJECTIVES
 from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows.batch import MAX_FEATURE_DIM
@@ -18,8 +20,6 @@ GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weigh
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits
 MAX_SEED = 2**63 - 1
 LATER = ("family", "solver")  # hyperparameters that a model's header names only where they are not the default
-# name -> where its class is, as "module:class", or the class; see fmcore.solvers.Solver
-SOLVERS = {"gradient": "fmcore.solvers.descent:GradientDescent"}
 
 # The number that an init method takes, and its value for each group where none is given. Factors that are all alike
 # would move alike for ever, hence no zero among theirs.
@@ -101,7 +101,8 @@ class Hyperparameters:
     use_linear: bool = field(default=True, metadata=about("Have linear weights; without, they stay 0.", "model"))
 
     solver: str = field(
-        default="gradient", metadata=about("How the parameters are trained.", "training", choices=SOLVERS)
+        default=DEFAULT_SOLVER,
+        metadata=about("How the parameters are trained.", "training", choices=SOLVERS),
     )
     epochs: int = field(default=10, metadata=about("Passes over the training rows.", "training", low=1))
     mini_batch_size: int | None = field(

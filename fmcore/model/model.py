@@ -8,8 +8,8 @@ from fmcore.errors import DivergedError, ModelError, ResourceError, UsageError
 from fmcore.families import Family, family_of
 from fmcore.families.contract import numbers_per_feature, per_feature
 from fmcore.hyper.params import Hyperparameters
+from fmcore.hyper.solvers import SOLVERS
 from fmcore.objectives import objective_of
-from fmcore.optimizers.state import state_table
 
 BLOCK = 1 << 16  # numbers looked at together, so that a check never holds a copy of a whole tensor
 
@@ -74,7 +74,7 @@ class Model:
 
     def state_table(self) -> dict:
         """Return name -> fmcore.optimizers.state.Spec of what its solver keeps, whether this model holds it or not."""
-        return state_table(self.hyperparameters, self.family, self.feature_dim)
+        return SOLVERS[self.hyperparameters.solver].state(self.hyperparameters, self.family, self.feature_dim)
 
     def tensors(self) -> dict:
         """All arrays by the name they have in a model file: those of the family, then "state." + name, sorted."""

@@ -1,8 +1,8 @@
 """Solvers: each is a way to train the parameters of a model on rows, sweep after sweep.
 
 A solver is one file (or a folder) here with a class as `Solver` below describes; its name stands in SOLVERS of
-fmcore.hyper.params. The loop over epochs, with tests, early stopping, checkpoints and resuming (fmcore.training.loop),
-is the same for all of them.
+fmcore.hyper.solvers, with the table of its state. The loop over epochs, with tests, early stopping, checkpoints and
+resuming (fmcore.training.loop), is the same for all of them.
 
     descent.py   gradient descent over mini-batches: epochs, slices and optimizers
     team/        the same by several workers, each on its own rows, that merge their parameters after every round
@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from fmcore.errors import UsageError
-from fmcore.hyper.params import SOLVERS, Hyperparameters
+from fmcore.hyper.params import Hyperparameters
+from fmcore.hyper.solvers import DEFAULT, SOLVERS
 from fmcore.model.model import Model
 from fmcore.rows.batch import Batch
 from fmcore.rows.source import Rows
@@ -172,10 +172,9 @@ def solver_of(hyperparameters: Hyperparameters, resources: Resources) -> type[So
     """Return the class of the solver that hyperparameters and resources ask for; UsageError where they contradict."""
     name = hyperparameters.solver
     if resources.team is None:
-        found = SOLVERS[name]
-        return resolve_name(found) if isinstance(found, str) else found
-    if name != "gradient":
-        raise UsageError(f"solver {name} trains in one process; leave --distributed out, or take solver gradient")
+        return SOLVERS[name].load()
+    if name != DEFAULT:
+        raise UsageError(f"solver {name} trains in one process; leave --distributed out, or take solver {DEFAULT}")
     from fmcore.solvers.team.solver import TeamDescent
 
     return TeamDescent
