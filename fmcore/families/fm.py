@@ -15,7 +15,7 @@ class FactorizationMachine(Family):
     """
 
     name = "fm"
-    kernel = "factors.h"
+    kernel = "fm.h"
     needs_fields = False
     tensors = (
         Tensor("bias", "bias", lambda _h, _d: (1,), per_feature=False),

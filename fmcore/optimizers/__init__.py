@@ -2,7 +2,7 @@
 
 The registry is read whenever a hyperparameter is checked or a model is trained, so a test may put one of its own in.
 One without kernels (`kernel` is None) trains by its NumPy formula, in the reference. For speed it takes a case in
-kernels/rules.h, and in kernels/pytorch/rules.py to train on a GPU.
+kernels/optimizers.h, and in kernels/pytorch/rules.py to train on a GPU.
 """
 
 from typing import Any

@@ -30,7 +30,7 @@ class Slot:
 class Optimizer(Protocol):
     """A rule that turns gradients into steps.
 
-    name: value of the hyperparameter `optimizer`. kernel: its number in kernels/rules.h, None without kernels.
+    name: value of the hyperparameter `optimizer`. kernel: its number in kernels/optimizers.h, None without kernels.
     factors_kernel: likewise for factors, where it keeps one number for all of a feature's; else None.
     eps: what keeps it from dividing by 0, where the hyperparameter eps says nothing.
     slots: what it keeps; all per row, or none. counts: whether it keeps the number of its steps, too.
