@@ -144,15 +144,15 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
     )
 
 
-def _non_zeros(batch):
+def _non_zeros(batch: Batch) -> int:
     return len(batch.indices)
 
 
-def _ones(_, size):
+def _ones(_: str, size: int) -> np.ndarray:
     return np.ones(size, np.float32)
 
 
-def _none_missing(name, size):
+def _none_missing(name: str, size: int) -> np.ndarray:
     """Return an empty array for a batch without `name`, which must have no place for it either."""
     if size:
         raise DataError(f"some rows have {name} and others have none; all rows of the data must have them, or none")

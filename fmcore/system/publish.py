@@ -29,9 +29,9 @@ LACKS = {  # causes of a failure to write, and what to try
     errno.ENFILE: "too many files are open on this machine",
     errno.EIO: "the disk reports an error; look at the system's log, or write to another disk",
 }
-_BEING_WRITTEN = set()  # regular files that this process has open as outputs
-_RENAMED = {}  # names of the files that this process has published, in order (a dict as an ordered set)
-_group = ContextVar("group", default=None)  # complete targets that wait for the others of `all_or_none`
+_BEING_WRITTEN: set[Path] = set()  # regular files that this process has open as outputs
+_RENAMED: dict[str, None] = {}  # names of the files that this process has published, in order
+_group: ContextVar[Any] = ContextVar("group", default=None)  # complete targets that wait for others of `all_or_none`
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def explained(shown: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        cause = LACKS.get(error.errno)
+        cause = LACKS.get(error.errno or 0)
         kind = ResourceError if cause else UsageError
         raise kind(f"{shown} cannot be written: {cause or error.strerror or error}") from error
 

@@ -136,7 +136,7 @@ def records(data):
 
 
 def wait_for(condition):
-    """Wait until condition() holds, which must be within some seconds."""
+    """Wait until condition() holds."""
     end = time.monotonic() + LIMIT
     while not condition():
         assert time.monotonic() < end, f"it has not come this far in {LIMIT} s"

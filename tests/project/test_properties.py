@@ -99,7 +99,7 @@ class Room:
         path = self.written(data).with_suffix(".fm")
         with pytest.MonkeyPatch.context() as patch:
             if backend is not None:
-                patch.setattr("fmcore.training.fit.backend_of", lambda *_: backend)
+                patch.setattr("fmcore.solvers.descent.backend_of", lambda *_: backend)
             api.train(
                 api.Data([path.with_suffix(".svm")]),
                 resolve(predictor_type=data.kind, **told),

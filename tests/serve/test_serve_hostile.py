@@ -25,17 +25,9 @@ TIMEOUT = 2  # seconds, only where it is waited for that they pass
 
 @contextmanager
 def quiet(world, folder, timeout):
-    """Provide a server that must not have printed anything when it is stopped."""
-    with serving(
-        Shell(folder),
-        world.classifier,
-        "--max-payload",
-        PAYLOAD,
-        "--timeout",
-        timeout,
-        "--max-connections",
-        CONNECTIONS,
-    ) as server:
+    """Run a server that must not have printed anything when it is stopped."""
+    limits = ("--max-payload", PAYLOAD, "--timeout", timeout, "--max-connections", CONNECTIONS)
+    with serving(Shell(folder), world.classifier, *limits) as server:
         yield server
         assert server.stop() == ""
         assert server.code == 0

@@ -72,7 +72,9 @@ class TorchTrainer:
                 self._team.complete(matrix)
             elif matrix.columns < self._table.rows:  # some of those beyond may be of features that others hold
                 matrix.mark()
-            by_row, told = matrix.by_row(self._h.rescale_grad), torch.zeros(2, len(matrix.labels), device=self._device)
+            objective = objective_of(self._h)
+            by_row = matrix.by_row(self._h.rescale_grad, canonical=objective.canonical)
+            told = torch.zeros(2, len(matrix.labels), device=self._device)
             factors = corrections(self._updates, len(order)) if self._h.optimizer == "adam" else None
             self._table.scale_rates(lr)
             if self._graphs is not None and graphs.most(matrix):
@@ -81,7 +83,7 @@ class TorchTrainer:
                 for place in range(len(order)):
                     self._train_one(matrix, by_row, order, factors, told[0], place)
             self._updates += len(order)
-            told[1] = objective_of(self._h).loss(torch, told[0], matrix.labels).mul_(matrix.weights)
+            told[1] = objective.loss(torch, told[0], matrix.labels).mul_(matrix.weights)
             return tuple(told.cpu().numpy())
 
     def score(self, batch):
