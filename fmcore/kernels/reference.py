@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from fmcore.errors import UsageError
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
@@ -21,7 +22,8 @@ class ReferenceBackend:
     def score(self, batch, model):
         """See fmcore.kernels."""
         weights = {name: array.astype(float) for name, array in model.weights.items()}
-        return model.family.score(matrix(batch, model.feature_dim), weights).astype(np.float32)
+        family, X = model.family, matrix(batch, model.feature_dim)
+        return family.score(X, weights, **fields_of(family, batch)).astype(np.float32)
 
     def trainer(self, model):
         """See fmcore.kernels."""
@@ -59,7 +61,8 @@ class ReferenceTrainer:
 
     def score(self, batch):
         """See fmcore.kernels."""
-        return self._family.score(matrix(batch, self._model.feature_dim), self._weights).astype(np.float32)
+        X = matrix(batch, self._model.feature_dim)
+        return self._family.score(X, self._weights, **fields_of(self._family, batch)).astype(np.float32)
 
     def snapshot(self):
         """See fmcore.kernels."""
@@ -75,11 +78,13 @@ class ReferenceTrainer:
     def _mini_batch(self, batch, lr):
         h, X = self._h, matrix(batch, self._model.feature_dim)
         self._updates += 1
-        scores = self._family.score(X, self._weights)
+        fields = fields_of(self._family, batch)
+        scores = self._family.score(X, self._weights, **fields)
         labels = batch.labels.astype(float)
         losses, outer = self._objective.loss(np, scores, labels), self._objective.gradient(np, scores, labels)
         weights = np.ones(len(batch)) if batch.weights is None else batch.weights
-        gradients = self._family.gradient(X, self._weights, weights * outer * (h.rescale_grad or 1 / len(batch)))
+        outer = weights * outer * (h.rescale_grad or 1 / len(batch))
+        gradients = self._family.gradient(X, self._weights, outer, **fields)
         present = np.unique(batch.indices)
         for tensor in self._family.tensors:
             if h.uses(tensor.group):
@@ -103,3 +108,12 @@ def matrix(batch, feature_dim):
     """The rows as a scipy CSR matrix of float64; no row may hold an index twice."""
     values = np.ones(len(batch.indices)) if batch.values is None else batch.values.astype(float)
     return csr_matrix((values, batch.indices, batch.indptr), (len(batch), feature_dim))
+
+
+def fields_of(family, batch):
+    """The fields of a Batch's non-zeros, as a family that needs them takes them; UsageError where they are missing."""
+    if not family.needs_fields:
+        return {}
+    if batch.fields is None:
+        raise UsageError(f"family {family.name} needs a field for each non-zero, and these rows have none")
+    return {"fields": batch.fields}

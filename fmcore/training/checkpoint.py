@@ -243,7 +243,7 @@ def decode(saved):
     state = State(
         Model(h, saved.weights, own),
         info["epochs"],
-        Progress(**{"steps" if name == "turns" else name: count for name, count in info["progress"].items()}),
+        Progress(**{"steps" if name == "turns" else name: count for name, count in {**info["progress"]}.items()}),
         begun=_taken(BEGUN, saved),
         halved=info["halved"],
         workers=info.get("workers", 1),

@@ -1,15 +1,20 @@
 """Every family: its gradient against finite differences, its shapes, the kernels that it names."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from rows import random_rows
+from rows import block_of, random_rows
+from scipy.sparse import csr_matrix
 from shell import ROOT
 
 from fmcore.errors import UsageError
-from fmcore.families import FAMILIES, family_of
+from fmcore.families import FAMILIES, Family, Tensor, family_of
 from fmcore.families.contract import numbers_per_feature, per_feature, shapes
 from fmcore.hyper.params import PARAMETERS, Hyperparameters
-from fmcore.kernels import reference
+from fmcore.kernels import backend_of, reference
+from fmcore.model.model import initial
+from fmcore.rows.batch import Batch
 
 STEP = 1e-6
 
@@ -81,3 +86,42 @@ def test_a_family_is_named_in_a_model_only_where_it_is_not_the_default(monkeypat
     assert Hyperparameters.from_dict(chosen.as_dict()) == chosen
     assert family_of(chosen) is other
     assert not PARAMETERS["family"].hidden
+
+
+class Fielded(Family):
+    """y = sum of (1 + field) w x."""
+
+    name, kernel, needs_fields = "fielded", None, True
+    tensors = (Tensor("linear", "linear", lambda _h, d: (d,)),)
+
+    def _weighted(self, X, fields):
+        return csr_matrix((X.data * (1 + fields), X.indices, X.indptr), X.shape)
+
+    def score(self, X, weights, fields):
+        return self._weighted(X, fields) @ weights["linear"]
+
+    def gradient(self, X, weights, outer, fields):
+        return {"linear": self._weighted(X, fields).T @ outer}
+
+
+def test_a_family_that_needs_fields_is_given_those_of_each_mini_batch(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "fielded", Fielded())
+    h = hyperparameters(family="fielded", optimizer="sgd", linear_lr=1.0, linear_wd=0.0, linear_init_value=0.5)
+    backend, model = backend_of(h), initial(h)
+    plain = Batch(
+        np.array([0, 2, 3, 4], np.int64),
+        np.array([4, 1, 2, 1], np.int32),
+        np.array([1, 3, 2, 1], np.float32),
+        np.array([1, 0, 2], np.float32),
+    )
+    rows = replace(plain, fields=np.array([2, 0, 1, 3], np.int32))
+    assert backend.score(rows, model).tolist() == [3, 2, 2]
+    trainer = backend.trainer(model)
+    scores, _ = trainer.train(block_of(rows, 2), np.array([0, 1]))
+    assert scores[:2].tolist() == [3, 2]
+    # (3 - 1) (3, 3) / 2 for features 4 and 1, 2 * 4 / 2 for feature 2; then feature 1 alone, by 4 (4 (0.5 - 3) - 2)
+    first = 0.5 - 3
+    expected = [0.5, first - 4 * (4 * first - 2), 0.5 - 4, 0.5, first, 0.5, 0.5]
+    np.testing.assert_allclose(trainer.snapshot().weights["linear"], expected)
+    with pytest.raises(UsageError, match=r"^family fielded needs a field for each non-zero, and these rows have none$"):
+        backend.score(plain, model)
