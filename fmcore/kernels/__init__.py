@@ -1,40 +1,170 @@
 """Score and update: the slow NumPy truth, the fast kernels and PyTorch, under one contract.
 
-A backend is an object with
-
-    name                               a word or two for people
-    note                               a sentence about how it came to be chosen, or None
-    prepare(block) -> Block            adds what its trainer needs to a Block, whose batch may lose all but labels and
-                                       weights; may be called from any thread
-    score(batch, model) -> float32     raw scores (rows,) of a Batch whose indices are all below model.feature_dim
-    trainer(model) -> trainer          a copy of the model's parameters and state, ready to be moved
-
-and a trainer with
-
-    train(block, order, lr=1.0)        one pass over a prepared block's mini-batches in `order` (int64), learning rates
-                                       multiplied by lr; returns (raw scores, weighted losses), float32 (rows,) each,
-                                       as they were before the row's own mini-batch moved anything
-    score(batch)                       as above, with the parameters as they are now
-    snapshot() -> Model                a copy of them
-
-A loss is that of the model's objective (see fmcore.objectives) times the row's weight.
+`Backend` and `Trainer` are what all of them have; `SharedBackend` and `SharedTrainer` what workers that train together
+need beside that. A loss is that of the model's objective (see fmcore.objectives) times the row's weight.
 """
 
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from fmcore.errors import UsageError
 from fmcore.families import family_of
+from fmcore.hyper.params import Hyperparameters
+from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
+from fmcore.rows.batch import Batch
+from fmcore.rows.blocks import Block
 
 
-def has_kernels(hyperparameters, *, training=True):
+class Trainer(Protocol):
+    """A copy of a model's parameters and of its optimizer's state, which is trained."""
+
+    def train(self, block: Block, order: np.ndarray, lr: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Train one pass over mini-batches of a prepared block; return its rows' raw scores and weighted losses.
+
+        order: int64, the numbers of the mini-batches in their order. lr: what all learning rates are multiplied by.
+        Both results are float32 (rows,) and as they were before the row's own mini-batch moved anything; those of rows
+        whose mini-batch is not in `order` are arbitrary. A loss that is not finite raises nothing here.
+        """
+        ...
+
+    def score(self, batch: Batch) -> np.ndarray:
+        """Return raw scores, float32 (rows,), with the parameters as they are; the batch as for `Backend.score`."""
+        ...
+
+    def snapshot(self) -> Model:
+        """Return a Model of copies of the parameters and the state as they are."""
+        ...
+
+
+class Backend(Protocol):
+    """Computes scores and steps.
+
+    name: a word or two for people. note: a sentence on how it came to be chosen, or None.
+    """
+
+    name: str
+    note: str | None
+
+    @property
+    def threads(self) -> int:
+        """Return how many threads of this process it uses."""
+        ...
+
+    def prepare(self, block: Block) -> Block:
+        """Return the Block with what a trainer needs in `groups`; its batch may lose all but labels, weights, groups.
+
+        May be called from any thread. Raises UsageError for rows that it has no place for.
+        """
+        ...
+
+    def score(self, batch: Batch, model: Model) -> np.ndarray:
+        """Return raw scores, float32 (rows,), of rows whose indices are all below model.feature_dim.
+
+        Raises UsageError where the model's family needs fields and the rows have none.
+        """
+        ...
+
+    def trainer(self, model: Model) -> Trainer:
+        """Return a Trainer that starts from a copy of the model."""
+        ...
+
+
+class SharedTrainer(Trainer, Protocol):
+    """A Trainer whose parameters can be read and moved between two passes, feature by feature.
+
+    What belongs to a feature, weights and optimizer state, is a float32 row; in which order it stands there is the
+    trainer's, the same in all trainers of one backend for models of one family, optimizer and num_factors.
+    Where features are given (int32, within the model), each comes once.
+    updates: mini-batches trained so far.
+    """
+
+    updates: int
+
+    @property
+    def bias(self) -> np.ndarray:
+        """Return what belongs to no feature, float32 (n,): weights and optimizer state. To be set, not written into."""
+        ...
+
+    @bias.setter
+    def bias(self, numbers: np.ndarray) -> None: ...
+
+    def take(self, features: np.ndarray) -> np.ndarray:
+        """Return a copy of the rows of some features, float32 (features, size)."""
+        ...
+
+    def put(self, features: np.ndarray, rows: np.ndarray) -> None:
+        """Replace the rows of some features; ValueError where rows have another shape than those of `take`."""
+        ...
+
+    def add(self, features: np.ndarray, rows: np.ndarray) -> None:
+        """Add to the rows of some features; ValueError as for `put`."""
+        ...
+
+    def difference(self, features: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """Return the rows of some features less those before, float32 (features, size); ValueError as for `put`."""
+        ...
+
+
+class SharedBackend(Backend, Protocol):
+    """A Backend for workers that train together."""
+
+    def trainer(self, model: Model) -> SharedTrainer:
+        """See Backend."""
+        ...
+
+    def mark(self, block: Block, order: np.ndarray, seen: np.ndarray) -> None:
+        """Set `seen`, uint8 (feature_dim,), to 1 for the features of mini-batches `order` (int64) of a prepared block.
+
+        It may be set for others that are below the block's largest index.
+        """
+        ...
+
+    def renumbered(self, block: Block, order: np.ndarray, places: np.ndarray) -> Block:
+        """Return a prepared block with feature places[i] for i in mini-batches `order` (int64); others are arbitrary.
+
+        places: int32 (feature_dim,), rising over the features that `mark` marks for these mini-batches, from 0 on.
+        """
+        ...
+
+
+def has_kernels(hyperparameters: Hyperparameters, *, training: bool = True) -> bool:
     """Return whether the kernels train models of these hyperparameters, or (training=False) score them."""
     return not without_kernels(hyperparameters, training=training)
 
 
-def backend_of(hyperparameters, name="cpu", threads=1, *, training=True):
+def without_kernels(hyperparameters: Hyperparameters, *, training: bool = True) -> list[str]:
+    """Return what of the hyperparameters the kernels have no case for, in words such as "family other"; see above."""
+    family, objective, optimizer = (
+        family_of(hyperparameters),
+        objective_of(hyperparameters),
+        optimizer_of(hyperparameters),
+    )
+    cases: list[tuple[str, str, object]] = [("family", family.name, family.kernel)]
+    if training:
+        cases += [("predictor_type", objective.name, objective.kernel), ("optimizer", optimizer.name, optimizer.kernel)]
+    return [f"{kind} {name}" for kind, name, case in cases if case is None]
+
+
+def require_kernels(hyperparameters: Hyperparameters) -> None:
+    """Raise UsageError where the kernels have no case for these hyperparameters, and several workers are to train."""
+    if missing := without_kernels(hyperparameters):
+        raise UsageError(
+            f"{missing[0]} has no case in the kernels, which several workers train with; leave out --distributed"
+        )
+
+
+def backend_of(
+    hyperparameters: Hyperparameters, name: str = "cpu", threads: int = 1, *, training: bool = True
+) -> Backend:
     """Return the backend of that name for models of these hyperparameters.
 
     What the kernels have no case for (its `kernel` is None) is trained and scored by the reference, whose note says so.
-    name, errors: as for `backend_for`. training: False where models are scored alone, which their family decides.
+    name, threads, errors: as for `backend_for`. training: False where models are scored alone, by their family.
     """
     missing = without_kernels(hyperparameters, training=training)
     if not missing:
@@ -47,18 +177,10 @@ def backend_of(hyperparameters, name="cpu", threads=1, *, training=True):
     return chosen
 
 
-def without_kernels(hyperparameters, *, training=True):
-    """Return what of the hyperparameters the kernels have no case for, in words such as "family other"; see above."""
-    chosen = {"family": family_of(hyperparameters)}
-    if training:
-        chosen |= {"predictor_type": objective_of(hyperparameters), "optimizer": optimizer_of(hyperparameters)}
-    return [f"{name} {choice.name}" for name, choice in chosen.items() if choice.kernel is None]
+def backend_for(name: str, threads: int = 1) -> Backend:
+    """Return the backend "reference", or that of a device.
 
-
-def backend_for(name, threads=1):
-    """The backend "reference", or that of a device, using so many threads; UsageError where the device is not there.
-
-    name: as fmcore.kernels.devices.parse_device has it.
+    name: as fmcore.kernels.devices.parse_device returns it. Raises UsageError where the device is not there.
     """
     if name == "reference":
         from fmcore.kernels.reference import ReferenceBackend
@@ -79,3 +201,20 @@ def backend_for(name, threads=1):
     from fmcore.kernels.pytorch.backend import TorchBackend
 
     return TorchBackend(name, threads)
+
+
+def shared_backend(threads: int = 1) -> SharedBackend:
+    """Return the backend that several workers train with, each with so many threads."""
+    from fmcore.kernels.cpu import CpuBackend
+
+    return CpuBackend(threads)
+
+
+def add_rows(rows: np.ndarray, places: np.ndarray, more: np.ndarray, threads: int = 1) -> None:
+    """Add float32 rows to some others in place, at `places` (int32), of which each comes once.
+
+    Raises ValueError where shapes do not fit, or a place is beyond the rows.
+    """
+    from fmcore.kernels._exchange import move
+
+    move("add", places, more, rows, np.empty((1, 0), np.float32), width=1, k=0, threads=threads)

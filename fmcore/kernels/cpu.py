@@ -1,16 +1,21 @@
 """The fast backend: kernels over parameters laid out so that one touch of memory brings all of a feature."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib import import_module
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from fmcore.errors import UsageError
-from fmcore.hyper.params import GROUPS
+from fmcore.hyper.params import GROUPS, Hyperparameters
 from fmcore.kernels import blas
-from fmcore.kernels._exchange import move
+from fmcore.kernels._exchange import mark, move, renumber
 from fmcore.kernels._features import level_3
 from fmcore.kernels.pace import Pace
 from fmcore.kernels.prepared import Cells, aligned_zeros, prepared
@@ -18,6 +23,8 @@ from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
 from fmcore.optimizers.state import slot_name, updates_in, updates_state
+from fmcore.rows.batch import Batch
+from fmcore.rows.blocks import Block
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
 BUILDS = ("v3", "baseline")  # best first
@@ -25,8 +32,8 @@ FIXED = 0  # as optimizers.h: the number of what moves no weight
 TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread is not worth a try
 
 
-def choose_build():
-    """The best build that this processor runs, or the one that FMKIT_KERNELS names."""
+def choose_build() -> str:
+    """Return the best build that this processor runs, or the one that FMKIT_KERNELS names; UsageError for others."""
     wanted = os.environ.get("FMKIT_KERNELS")
     runs = [build for build in BUILDS if build == "baseline" or level_3()]
     if wanted and wanted not in runs:
@@ -35,58 +42,74 @@ def choose_build():
 
 
 class CpuBackend:
-    """The contract of fmcore.kernels over the compiled kernels; the same bits for any number of threads."""
+    """A SharedBackend over the compiled kernels; the same bits for any number of threads. See fmcore.kernels."""
 
-    note = None
+    note: str | None = None
 
-    def __init__(self, threads=1):
+    def __init__(self, threads: int = 1) -> None:
         self.build = choose_build()
         self.name = f"cpu ({self.build})"
-        self.kernels = import_module(f"fmcore.kernels._kernels_{self.build}")
+        self.kernels: Any = import_module(f"fmcore.kernels._kernels_{self.build}")
         self.threads = threads if self.kernels.openmp() else 1
 
-    def prepare(self, block):
-        """See fmcore.kernels.prepared."""
+    def prepare(self, block: Block) -> Block:
+        """Return the Block grouped by feature, or as a matrix; see fmcore.kernels.prepared."""
         return prepared(block, self.kernels, self.threads)
 
-    def score(self, batch, model):
-        """Raw scores straight from the model's arrays, which may be mapped from a file."""
+    def score(self, batch: Batch, model: Model) -> np.ndarray:
+        """Return raw scores straight from the model's arrays, which may be mapped from a file; see Backend."""
         return self.kernels.score(
             batch, model.bias, model.linear.reshape(-1, 1), model.factors, model.num_factors, self.threads
         )
 
-    def trainer(self, model):
-        """A trainer that starts from a copy of the model."""
+    def trainer(self, model: Model) -> CpuTrainer:
+        """See SharedBackend."""
         return CpuTrainer(self, model)
+
+    def mark(self, block: Block, order: np.ndarray, seen: np.ndarray) -> None:
+        """See SharedBackend; of a matrix all columns are marked."""
+        if isinstance(block.groups, Cells):
+            seen[: block.groups.columns] = 1
+        else:
+            mark(block.batch.indptr, block.batch.indices, block.starts, order, seen, self.threads)
+
+    def renumbered(self, block: Block, order: np.ndarray, places: np.ndarray) -> Block:
+        """See SharedBackend; a matrix stays as it is, for its columns are the first features, all of them marked."""
+        if isinstance(block.groups, Cells):
+            return block
+        batch, groups = block.batch, block.groups
+        indices = renumber(batch.indptr[block.starts], order, batch.indices, places, self.threads)
+        features = renumber(groups.bounds, order, groups.features, places, self.threads)
+        return replace(block, batch=replace(batch, indices=indices), groups=groups._replace(features=features))
 
 
 class CpuTrainer:
-    """Parameters being trained.
+    """A SharedTrainer over the compiled kernels.
 
-    table: a Table of them, which may be changed between two passes. updates: mini-batches trained so far.
+    table: a Table of the parameters, which may be changed between two passes. updates: mini-batches trained so far.
     """
 
-    def __init__(self, backend, model):
+    def __init__(self, backend: CpuBackend, model: Model) -> None:
         self._backend, self._model = backend, model
         self._optimizer = optimizer_of(model.hyperparameters)
         self.table = Table(model, backend.threads)
         self._settings, self.updates = settings(model.hyperparameters), updates_in(self._optimizer, model.state)
         self._pace = Pace(backend.threads)
 
-    def train(self, block, order, lr=1.0):
-        """See fmcore.kernels."""
+    def train(self, block: Block, order: np.ndarray, lr: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """See Trainer."""
         rows, work = len(block.batch), block.groups.size * self.table.width / (len(block.starts) - 1)
-        told = np.empty(rows, np.float32), np.empty(rows, np.float32)
+        results = np.empty(rows, np.float32), np.empty(rows, np.float32)
         dense = isinstance(block.groups, Cells)
 
-        def train(part, threads):
+        def train(part: np.ndarray, threads: int) -> None:
             self._backend.kernels.train(
                 block,
                 part,
                 self.table,
                 self._settings(lr, self.updates),
                 threads,
-                told,
+                results,
                 blas.sgemm() if dense else None,
             )
             self.updates += len(part)
@@ -96,20 +119,45 @@ class CpuTrainer:
                 self._pace.train(train, order)
             else:
                 train(order, 1)
-        return told
+        return results
 
-    def score(self, batch):
-        """See fmcore.kernels; the same bits as `CpuBackend.score` of the snapshot."""
+    def score(self, batch: Batch) -> np.ndarray:
+        """Return the same bits as `CpuBackend.score` of the snapshot; see Trainer."""
         table = self.table
         return self._backend.kernels.score(
             batch, table.bias, table.linear, table.factors, self._model.num_factors, self._backend.threads
         )
 
-    def snapshot(self):
-        """See fmcore.kernels."""
+    def snapshot(self) -> Model:
+        """See Trainer."""
         model = self.table.model(self._model)
         model.state.update(updates_state(self._optimizer, self.updates))
         return model
+
+    @property
+    def bias(self) -> np.ndarray:
+        """See SharedTrainer."""
+        return self.table.bias
+
+    @bias.setter
+    def bias(self, numbers: np.ndarray) -> None:
+        self.table.bias[:] = numbers
+
+    def take(self, features: np.ndarray) -> np.ndarray:
+        """See SharedTrainer."""
+        return self.table.take(features)
+
+    def put(self, features: np.ndarray, rows: np.ndarray) -> None:
+        """See SharedTrainer."""
+        self.table.put(features, rows)
+
+    def add(self, features: np.ndarray, rows: np.ndarray) -> None:
+        """See SharedTrainer."""
+        self.table.add(features, rows)
+
+    def difference(self, features: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """See SharedTrainer."""
+        return self.table.difference(features, before)
 
 
 class Table:
@@ -120,7 +168,7 @@ class Table:
     for all factors has it in another column of linear, and none in factors. threads: for take and its like.
     """
 
-    def __init__(self, model, threads=1):
+    def __init__(self, model: Model, threads: int = 1) -> None:
         self._num_factors, self._threads = model.num_factors, threads
         self._slots = optimizer_of(model.hyperparameters).slots
         self._rowwise = any(slot.per_row for slot in self._slots)
@@ -131,28 +179,28 @@ class Table:
         self.factors = aligned_zeros(model.feature_dim, self.width if self._rowwise else parts * self.width)
         self._exchange(model, np.copyto)
 
-    def take(self, features):
-        """All that there is of some features (int32 array): float32 (features, row size), their padding left out."""
+    def take(self, features: np.ndarray) -> np.ndarray:
+        """Return all that belongs to some features (int32): float32 (features, row size), without padding."""
         parts = self.factors.shape[1] // self.width
         rows = np.empty((len(features), self.linear.shape[1] + parts * self._num_factors), np.float32)
         self._move("take", features, rows)
         return rows
 
-    def put(self, features, rows):
-        """Let some features, each named once, be what `take` has given."""
+    def put(self, features: np.ndarray, rows: np.ndarray) -> None:
+        """Replace the rows of some features, each named once, by such as `take` returns."""
         self._move("put", features, rows)
 
-    def add(self, features, rows):
-        """Add such rows to what there is of some features, each named once."""
+    def add(self, features: np.ndarray, rows: np.ndarray) -> None:
+        """Add such rows to those of some features, each named once."""
         self._move("add", features, rows)
 
-    def less(self, features, before):
-        """What `take` gives, less such rows."""
+    def difference(self, features: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """Return what `take` returns, less such rows."""
         rows = np.empty_like(before)
         self._move("less", features, rows, before)
         return rows
 
-    def _move(self, how, features, rows, before=None):
+    def _move(self, how: str, features: np.ndarray, rows: np.ndarray, before: np.ndarray | None = None) -> None:
         move(
             how,
             features,
@@ -165,15 +213,15 @@ class Table:
             before=before,
         )
 
-    def model(self, like):
-        """A Model with copies of what is here, otherwise like the given one."""
+    def model(self, like: Model) -> Model:
+        """Return a Model with copies of what is here, otherwise like the given one."""
         state = {name: np.empty(spec.shape, spec.dtype) for name, spec in like.state_table().items()}
         weights = {name: np.empty_like(array) for name, array in like.weights.items()}
         model = Model(like.hyperparameters, weights, state, dict(like.info))
         self._exchange(model, lambda mine, theirs: np.copyto(theirs, mine))
         return model
 
-    def _exchange(self, model, copy):
+    def _exchange(self, model: Model, copy: Callable[[np.ndarray, np.ndarray], None]) -> None:
         """Call copy(mine, theirs) for each array of the model and the view of this table that holds it."""
         for part, slot in enumerate((None, *self._slots)):
             views = {
@@ -186,16 +234,16 @@ class Table:
                 if theirs is not None:  # a model without state starts with none
                     copy(mine, theirs)
 
-    def _factors(self, part, num_factors):
-        """The factors, which are part 0, or the slot of their state that is part 1 or 2."""
+    def _factors(self, part: int, num_factors: int) -> np.ndarray:
+        """Return the factors, which are part 0, or the slot of their state that is part 1 or 2."""
         if part and self._rowwise:
             column = len(self._slots) + part
             return self.linear[:, column : column + 1]
         return self.factors[:, part * self.width : part * self.width + num_factors]
 
 
-def settings(hyperparameters):
-    """A function from the learning rates' factor and the updates so far to what the kernels want to know.
+def settings(hyperparameters: Hyperparameters) -> Callable[[float, int], SimpleNamespace]:
+    """Return a function from the learning rates' factor and the updates so far to the settings of the kernels.
 
     Raises ValueError for what the kernels have no case for; see fmcore.kernels.backend_of.
     """
@@ -205,7 +253,7 @@ def settings(hyperparameters):
     kernels = dict.fromkeys(GROUPS, optimizer.kernel)
     kernels["factors"] = optimizer.factors_kernel or optimizer.kernel
 
-    def at(lr, updates):
+    def at(lr: float, updates: int) -> SimpleNamespace:
         rules = {g: kernels[g] if h.uses(g) else FIXED for g in GROUPS}
         groups = {g: (rule, lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd")) for g, rule in rules.items()}
         return SimpleNamespace(

@@ -25,8 +25,11 @@ class AutoBackend:
     backend_for: that of fmcore.kernels.
     """
 
+    name = "auto"
+    note: str | None = None
+
     def __init__(self, backend_for, threads):
-        self._backend_for, self._threads, self._settled = backend_for, threads, None
+        self._backend_for, self.threads, self._settled = backend_for, threads, None
         try:
             self._gpu, self._why = backend_for("cuda", threads), None
         except UsageError as error:
@@ -35,6 +38,14 @@ class AutoBackend:
     def prepare(self, block):
         """See fmcore.kernels; the first block settles the choice."""
         return self.settled(len(block.batch), block.batch.feature_dim, len(block.batch.indices)).prepare(block)
+
+    def score(self, batch, model):
+        """See fmcore.kernels; the batch settles the choice where no block has before."""
+        return self.settled(len(batch), batch.feature_dim, len(batch.indices)).score(batch, model)
+
+    def trainer(self, model):
+        """See fmcore.kernels; where neither `prepare` nor `score` was called, on the first GPU that there is."""
+        return self.settled(0, 0, 0).trainer(model)
 
     def settled(self, rows, columns, non_zeros):
         """The backend chosen, by these sizes where it has not been before."""
@@ -47,7 +58,7 @@ class AutoBackend:
         if chosen is not None:
             why = chosen.refusal(rows, columns, non_zeros)
         if why is not None:
-            chosen = self._backend_for("cpu", self._threads)
+            chosen = self._backend_for("cpu", self.threads)
         chosen.note = f"device auto: {chosen.name}" + (f", because {why}" if why else ", a GPU that was found")
         return chosen
 

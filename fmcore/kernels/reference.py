@@ -1,39 +1,60 @@
 """The slow truth: families, losses and optimizers in NumPy and float64, as their formulas have them."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from fmcore.errors import UsageError
+from fmcore.families import Family, Tensor
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
 from fmcore.optimizers.state import slot_name, updates_in, updates_state
+from fmcore.rows.batch import Batch
+from fmcore.rows.blocks import Block
 
 
 class ReferenceBackend:
-    """The contract of fmcore.kernels, slowly."""
+    """A SharedBackend, slowly; see fmcore.kernels."""
 
-    name, note, threads = "reference", None, 1
+    name, threads = "reference", 1
+    note: str | None = None
 
-    def prepare(self, block):
-        """Nothing to add."""
+    def prepare(self, block: Block) -> Block:
+        """Return the block as it is."""
         return block
 
-    def score(self, batch, model):
-        """See fmcore.kernels."""
+    def score(self, batch: Batch, model: Model) -> np.ndarray:
+        """See Backend."""
         weights = {name: array.astype(float) for name, array in model.weights.items()}
         family, X = model.family, matrix(batch, model.feature_dim)
         return family.score(X, weights, **fields_of(family, batch)).astype(np.float32)
 
-    def trainer(self, model):
-        """See fmcore.kernels."""
+    def trainer(self, model: Model) -> ReferenceTrainer:
+        """See SharedBackend."""
         return ReferenceTrainer(model)
+
+    def mark(self, block: Block, order: np.ndarray, seen: np.ndarray) -> None:
+        """See SharedBackend."""
+        for m in order:
+            seen[block.batch.take(slice(block.starts[m], block.starts[m + 1])).indices] = 1
+
+    def renumbered(self, block: Block, order: np.ndarray, places: np.ndarray) -> Block:  # noqa: ARG002 - takes all
+        """See SharedBackend."""
+        return replace(block, batch=replace(block.batch, indices=places[block.batch.indices]))
 
 
 class ReferenceTrainer:
-    """Parameters being trained, float64; rounded to a model's float32 after each call, as a checkpoint has them."""
+    """A SharedTrainer over float64, rounded to a model's float32 after each call, as a checkpoint has them.
 
-    def __init__(self, model):
+    The row of a feature is the weights of the family's tensors in their order, then the optimizer's slots of each.
+    """
+
+    def __init__(self, model: Model) -> None:
         self._model, self._h = model, model.hyperparameters
         self._family = model.family
         self._objective = objective_of(self._h)
@@ -44,13 +65,13 @@ class ReferenceTrainer:
             tensor: {slot.name: self._kept(slot_name(slot, tensor), table) for slot in self._optimizer.slots}
             for tensor in self._weights
         }
-        self._updates = updates_in(self._optimizer, model.state)
+        self.updates = updates_in(self._optimizer, model.state)
 
-    def _kept(self, name, table):
+    def _kept(self, name: str, table: dict) -> np.ndarray:
         return np.array(self._model.state.get(name, np.zeros(table[name].shape)), float)
 
-    def train(self, block, order, lr=1.0):
-        """See fmcore.kernels."""
+    def train(self, block: Block, order: np.ndarray, lr: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """See Trainer."""
         scores, losses = np.empty(len(block.batch), np.float32), np.empty(len(block.batch), np.float32)
         for m in order:
             rows = slice(block.starts[m], block.starts[m + 1])
@@ -59,25 +80,66 @@ class ReferenceTrainer:
             array[...] = array.astype(np.float32)
         return scores, losses
 
-    def score(self, batch):
-        """See fmcore.kernels."""
+    def score(self, batch: Batch) -> np.ndarray:
+        """See Trainer."""
         X = matrix(batch, self._model.feature_dim)
         return self._family.score(X, self._weights, **fields_of(self._family, batch)).astype(np.float32)
 
-    def snapshot(self):
-        """See fmcore.kernels."""
+    def snapshot(self) -> Model:
+        """See Trainer."""
         weights = {tensor.name: self._weights[tensor.name].astype(tensor.dtype) for tensor in self._family.tensors}
-        state = {
+        state: dict[str, np.ndarray] = {
             slot_name(slot, tensor): slots[slot.name].astype(slot.dtype)
             for slot in self._optimizer.slots
             for tensor, slots in self._state.items()
         }
-        state |= updates_state(self._optimizer, self._updates)
+        state |= updates_state(self._optimizer, self.updates)
         return Model(self._h, weights, state, info=dict(self._model.info))
 
-    def _mini_batch(self, batch, lr):
+    @property
+    def bias(self) -> np.ndarray:
+        """See SharedTrainer."""
+        return np.concatenate([array.ravel() for array in self._arrays(per_feature=False)]).astype(np.float32)
+
+    @bias.setter
+    def bias(self, numbers: np.ndarray) -> None:
+        at = 0
+        for array in self._arrays(per_feature=False):
+            array[...] = numbers[at : at + array.size].reshape(array.shape)
+            at += array.size
+
+    def take(self, features: np.ndarray) -> np.ndarray:
+        """See SharedTrainer."""
+        parts = [array[features].reshape(len(features), -1) for array in self._arrays(per_feature=True)]
+        return np.hstack(parts).astype(np.float32)
+
+    def put(self, features: np.ndarray, rows: np.ndarray) -> None:
+        """See SharedTrainer."""
+        if rows.shape != (shape := self.take(features).shape):
+            raise ValueError(f"rows are {rows.shape}; {len(features)} features need {shape}")
+        at = 0
+        for array in self._arrays(per_feature=True):
+            size = array[:1].size
+            array[features] = rows[:, at : at + size].reshape(array[features].shape)
+            at += size
+
+    def add(self, features: np.ndarray, rows: np.ndarray) -> None:
+        """See SharedTrainer."""
+        self.put(features, self.take(features) + rows)
+
+    def difference(self, features: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """See SharedTrainer."""
+        return self.take(features) - before
+
+    def _arrays(self, *, per_feature: bool) -> Iterator[np.ndarray]:
+        """Return weights, then slots, of the tensors that have a row per feature, or of the others."""
+        names = [tensor.name for tensor in self._family.tensors if tensor.per_feature == per_feature]
+        yield from (self._weights[name] for name in names)
+        yield from (array for name in names for array in self._state[name].values())
+
+    def _mini_batch(self, batch: Batch, lr: float) -> tuple[np.ndarray, np.ndarray]:
         h, X = self._h, matrix(batch, self._model.feature_dim)
-        self._updates += 1
+        self.updates += 1
         fields = fields_of(self._family, batch)
         scores = self._family.score(X, self._weights, **fields)
         labels = batch.labels.astype(float)
@@ -91,27 +153,28 @@ class ReferenceTrainer:
                 self._step(tensor, present if tensor.per_feature else slice(None), gradients[tensor.name], lr)
         return scores, weights * losses
 
-    def _step(self, tensor, rows, gradient, lr):
-        """One step for the rows of a tensor that the mini-batch holds; the others are neither moved nor decayed."""
+    def _step(self, tensor: Tensor, rows: np.ndarray | slice, gradient: np.ndarray, lr: float) -> None:
+        """Make a step for the rows of a tensor that the mini-batch holds; the others are neither moved nor decayed."""
         h, name, group = self._h, tensor.name, tensor.group
         weight = self._weights[name][rows]
         clip = np.inf if h.clip_gradient is None else h.clip_gradient
         gradient = np.clip(gradient[rows] + getattr(h, f"{group}_wd") * weight, -clip, clip)
         state = {slot: array[rows] for slot, array in self._state[name].items()}
-        self._optimizer.step(weight, gradient, state, lr * getattr(h, f"{group}_lr"), h.eps, self._updates)
+        eps = self._optimizer.eps if h.eps is None else h.eps
+        self._optimizer.step(weight, gradient, state, lr * getattr(h, f"{group}_lr"), eps, self.updates)
         self._weights[name][rows] = weight
         for slot, array in state.items():
             self._state[name][slot][rows] = array
 
 
-def matrix(batch, feature_dim):
-    """The rows as a scipy CSR matrix of float64; no row may hold an index twice."""
+def matrix(batch: Batch, feature_dim: int) -> csr_matrix:
+    """Return the rows as a scipy CSR matrix of float64; no row may hold an index twice."""
     values = np.ones(len(batch.indices)) if batch.values is None else batch.values.astype(float)
     return csr_matrix((values, batch.indices, batch.indptr), (len(batch), feature_dim))
 
 
-def fields_of(family, batch):
-    """The fields of a Batch's non-zeros, as a family that needs them takes them; UsageError where they are missing."""
+def fields_of(family: Family, batch: Batch) -> dict[str, np.ndarray]:
+    """Return the fields of a Batch's non-zeros, as a family that needs them takes them; UsageError without any."""
     if not family.needs_fields:
         return {}
     if batch.fields is None:

@@ -6,7 +6,7 @@ does the order within it. Data that streams from disk is therefore trained exact
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Block:
 
     batch: Batch
     starts: np.ndarray
-    groups: tuple | None = None
+    groups: Any = None
     slice_size: int = BLOCK_ROWS
 
 

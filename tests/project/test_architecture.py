@@ -32,9 +32,15 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcore",
     "fmcli",
 )
+INSIDE_KERNELS = tuple(
+    f"fmcore.kernels.{path.name.split('.')[0]}"
+    for path in sorted((ROOT / "fmcore/kernels").iterdir())
+    if path.suffix in {".py", ".pyx"} and path.name != "__init__.py"
+)
 NEVER = {  # beyond the ladder
     "fmcore.kernels": ("fmcore.io", "fmcore.system.publish"),
     "fmcore.solvers.descent": ("fmcore.io", "fmcore.model.file"),
+    "fmcore.solvers.team": (*INSIDE_KERNELS, "fmcore.kernels.pytorch"),  # the contract of the package alone
     "fmcore.training.loop": ("fmcore.model.file", "fmcore.io", "fmcore.system"),
     "fmcore.training.fit": ("fmcore.model.file", "fmcore.io", "fmcore.system"),
     "fmcore.rows": ("fmcore.system",),

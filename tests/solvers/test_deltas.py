@@ -39,23 +39,21 @@ def filled(seed=0, *, optimizer="adagrad", num_factors=5, feature_dim=DIM):
     return model
 
 
-def dense(table):
-    """All numbers of a Table: of each feature, and the bias."""
-    return table.take(np.arange(len(table.linear), dtype=np.int32)), table.bias.copy()
+def dense(trainer):
+    """All numbers of a trainer, or a Table, of DIM features: of each feature, and the bias."""
+    return trainer.take(EVERY), trainer.bias.copy()
 
 
 def trained(state, touched, rng):
     """Let a round move some features and the bias; (rows, bias) as it leaves them, dense."""
     features = np.array(sorted(touched), np.int32)
     state.begin(features)
-    table = state.trainer.table
-    table.put(
-        features,
-        table.take(features) + rng.normal(size=(len(features), table.take(features).shape[1])).astype(np.float32),
-    )
-    table.bias += rng.normal(size=table.bias.shape).astype(np.float32)
-    state.trainer.updates += 3
-    return dense(table)
+    trainer = state.trainer
+    rows = trainer.take(features)
+    trainer.put(features, rows + rng.normal(size=rows.shape).astype(np.float32))
+    trainer.bias = trainer.bias + rng.normal(size=trainer.bias.shape).astype(np.float32)
+    trainer.updates += 3
+    return dense(trainer)
 
 
 def brought_together(moved):
@@ -69,7 +67,7 @@ def test_every_worker_ends_with_the_plain_mean_of_all_dense_states(case):
     count, rng = case["workers"], np.random.default_rng(case["seed"])
     model = filled(case["seed"], optimizer=case["optimizer"], num_factors=case["factors"])
     workers = [Replica(backend_for("cpu"), model, count) for _ in range(count)]
-    rows, bias = dense(workers[0].trainer.table)
+    rows, bias = dense(workers[0].trainer)
     after = [trained(worker, touched, rng) for worker, touched in zip(workers, case["touched"], strict=False)]
     merged = brought_together([worker.deltas() for worker in workers])
     sums, bias_sum = np.zeros_like(rows), np.zeros_like(bias)
@@ -78,7 +76,7 @@ def test_every_worker_ends_with_the_plain_mean_of_all_dense_states(case):
         bias_sum += bias_there - bias
     for worker in workers:
         worker.apply(merged)
-        found, found_bias = dense(worker.trainer.table)
+        found, found_bias = dense(worker.trainer)
         np.testing.assert_array_equal(found, rows + sums / np.float32(count))
         np.testing.assert_array_equal(found_bias, bias + bias_sum / np.float32(count))
         assert worker.trainer.updates == updates_in(OPTIMIZERS["adam"], model.state) + 3
@@ -95,7 +93,7 @@ def test_shards_come_to_the_bits_of_replicas(case):
     replicas = [Replica(backend, model, count) for _ in range(count)]
     shards = [Shard(backend, owned(model, number, count), count, DIM) for number in range(count)]
     touched = [np.array(sorted(some), np.int32) for some in case["touched"][:count]]
-    before = dense(replicas[0].trainer.table)[0]
+    before = dense(replicas[0].trainer)[0]
     asked = [shard.ask(some) for shard, some in zip(shards, touched, strict=True)]
     answers = [shard.answer(own) for shard, own in zip(shards, zip(*asked, strict=True), strict=True)]
     for shard, own in zip(shards, zip(*answers, strict=True), strict=True):
@@ -104,16 +102,16 @@ def test_shards_come_to_the_bits_of_replicas(case):
     for replica, shard, some in zip(replicas, shards, touched, strict=True):
         trained(replica, some, rng)
         places = np.arange(len(some), dtype=np.int32)
-        np.testing.assert_array_equal(shard.trainer.table.take(places), before[some])
+        np.testing.assert_array_equal(shard.trainer.take(places), before[some])
         shard.begin(some)
-        shard.trainer.table.put(places, replica.trainer.table.take(some))
-        shard.trainer.table.bias[:] = replica.trainer.table.bias
+        shard.trainer.put(places, replica.trainer.take(some))
+        shard.trainer.bias = replica.trainer.bias
         shard.trainer.updates = replica.trainer.updates
     merged, owners = (brought_together([state.deltas() for state in states]) for states in (replicas, shards))
     for replica in replicas:
         replica.apply(merged)
     for shard, own in zip(shards, owners, strict=True):
-        shard.take_in(own)
+        shard.merge(own)
         shard.apply(None)
     joint = whole([shard.model() for shard in shards], DIM)
     for replica in replicas:
@@ -149,7 +147,7 @@ def test_rows_taken_from_a_table_can_be_put_into_another(optimizer, num_factors)
     source, target = Table(one), Table(other)
     some = np.array([7, 0, 11], np.int32)
     rest, before = np.setdiff1d(EVERY, some), dense(target)[0]
-    np.testing.assert_array_equal(target.less(some, source.take(some)), before[some] - source.take(some))
+    np.testing.assert_array_equal(target.difference(some, source.take(some)), before[some] - source.take(some))
     target.add(some, source.take(some))
     np.testing.assert_array_equal(target.take(some), before[some] + source.take(some))
     target.put(some, source.take(some))

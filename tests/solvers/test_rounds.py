@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rows import as_matrix, random_rows, small_model
 
-from fmcore.kernels import backend_for
+from fmcore.kernels import backend_for, shared_backend
 from fmcore.kernels.prepared import Cells
 from fmcore.rows import blocks
 from fmcore.rows.dataset import Dataset
@@ -112,7 +112,7 @@ def test_touched_features_are_those_of_the_mini_batches(dataset, matrix, monkeyp
     feed, seen = Feed(dataset), np.zeros(DIM, np.uint8)
     for first, last in ((0, 3), (4, 12), (0, feed.size), (7, 7)):
         parts = feed.take(epoch_of(dataset, 0), first, last)
-        found = touched(parts, seen)
+        found = touched(parts, seen, shared_backend())
         assert found.dtype == np.int32
         assert not seen.any()
         held = set()

@@ -281,7 +281,7 @@ def test_workers_shuffle_in_ways_of_their_own():
         worker.apply_scale([worker.merge_scale([part]) for part in worker.split_scale()])
         worker.settle(Settled(20, 0.5, 16, sharded=False))
         worker.plan(Epoch(0, 0, 1.0, h), 0, ROWS, ROWS)
-        blocks.append(worker._parts[0])
+        blocks.append(worker._stretches[0])
     assert sorted(blocks[0].block.batch.labels) == sorted(blocks[1].block.batch.labels)
     assert (blocks[0].block.batch.labels != blocks[1].block.batch.labels).any()
     assert blocks[0].order.tolist() != blocks[1].order.tolist()

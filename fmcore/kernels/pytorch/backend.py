@@ -20,7 +20,7 @@ from fmcore.optimizers.state import updates_in, updates_state
 class TorchBackend:
     """Trains on one device, and scores there; equal to the other backends within the rounding of float32."""
 
-    note = None
+    note: str | None = None
 
     def __init__(self, name, threads=1):
         self.device, self._name, self.threads = places.found(name), name, threads

@@ -30,7 +30,7 @@ NOTICE = 2.0  # seconds in which the end of a process shows, after others have m
 class SeveralBackend:
     """The contract of fmcore.kernels by one process for each device."""
 
-    note = None
+    note: str | None = None
 
     def __init__(self, names, threads=1):
         for name in names:

@@ -16,7 +16,7 @@ from fmcore.io.data import Reader
 from fmcore.io.sources import dealing
 from fmcore.io.sources.source import Source
 from fmcore.io.tables.onehot import UNKNOWN
-from fmcore.kernels import backend_for, without_kernels
+from fmcore.kernels import backend_for, require_kernels
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
@@ -176,10 +176,7 @@ def _require_files(task: Task) -> None:
             raise UsageError(
                 "each worker reads rows of its own, and these are in the memory of one process; name files"
             )
-    if missing := without_kernels(task.hyperparameters):
-        raise UsageError(
-            f"{missing[0]} has no case in the kernels, which several workers train with; leave out --distributed"
-        )
+    require_kernels(task.hyperparameters)
     if task.rows.streaming:
         raise UsageError(
             "pipes are read by one process, and here each worker reads rows of its own; name files "

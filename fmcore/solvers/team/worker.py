@@ -11,7 +11,7 @@ from fmcore.errors import DivergedError
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.options import Report
 from fmcore.io.sources.ranges import ByteRange
-from fmcore.kernels import backend_for
+from fmcore.kernels import shared_backend
 from fmcore.objectives import objective_of
 from fmcore.rows.blocks import cut
 from fmcore.rows.dataset import Dataset
@@ -117,7 +117,7 @@ class Worker:
     def read(self, orders):
         """Read the rows that are this worker's, once; gives Learned."""
         if self._learned is None:
-            h, self._orders, self._backend = orders.hyperparameters, orders, backend_for("cpu", orders.threads)
+            h, self._orders, self._backend = orders.hyperparameters, orders, shared_backend(orders.threads)
             self._objective = objective_of(h)
             self._data = orders.parts.data(self._number, NOTHING, orders.encoder)
             dataset = self._dataset = Dataset(
@@ -207,8 +207,8 @@ class Worker:
     def plan(self, epoch, first, last, rows):
         """Get ready for the round from bound `first` to `last` of an Epoch of so many rows (see rounds.bounds)."""
         first, last = (rounds.share(self._feed.size, bound, rows) for bound in (first, last))
-        self._epoch, self._parts, self._sent = epoch, self._feed.take(epoch, first, last), 0
-        self._features = touched(self._parts, self._seen, self._orders.threads)
+        self._epoch, self._stretches, self._sent = epoch, self._feed.take(epoch, first, last), 0
+        self._features = touched(self._stretches, self._seen, self._backend)
 
     def ask(self):
         """For each owner, which of its features are needed."""
@@ -227,11 +227,9 @@ class Worker:
         self._state.begin(self._features)
         progress = Progress()
         try:
-            for part in self._parts:
-                progress.steps = part.first
-                for _ in slices_trained(
-                    self._state.trainer, self._state.block(part), part.order, self._epoch, progress, Observer()
-                ):
+            for stretch in self._stretches:
+                progress.steps, block = stretch.first, self._state.block(stretch)
+                for _ in slices_trained(self._state.trainer, block, stretch.order, self._epoch, progress, Observer()):
                     pass
         except DivergedError as error:
             raise DivergedError(f"{error.what} (worker {self._number})", error.advice) from None
@@ -244,7 +242,7 @@ class Worker:
     def merge(self, parts):
         """What all workers' parts come to, in worker order: for all of them, or None where the owner moves it alone."""
         merged = deltas.mean(parts, self._orders.threads)
-        self._state.take_in(merged)
+        self._state.merge(merged)
         if self._settled.sharded:
             return None
         self._sent += merged.nbytes * (self._orders.workers - 1)
