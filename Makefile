@@ -4,6 +4,7 @@ PYTHON ?= python3
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 KILLS ?= 100
 BIN := $(CURDIR)/.venv/bin
+FMKIT := .venv/fmkit
 INSTALLED := .venv/installed
 BUILT_FROM := pyproject.toml setup.py $(shell find fmcore -name '*.pyx' -o -name '*.px[di]' -o -name '*.h')
 SAVE ?= bench.json
@@ -20,7 +21,7 @@ help:
 	@echo "make test     the whole test suite, on all processors (JOBS=2 for two)"
 	@echo "make fuzz     every reader under damaged input for FUZZ_SECONDS=60 each; FUZZ_TARGETS=\"csv json\" for some"
 	@echo "make kills    kill and resume training a hundred times (make test: twenty); KILLS=1000 for more"
-	@echo "make lint     ruff and cython-lint"
+	@echo "make lint     ruff, cython-lint and mypy"
 	@echo "make docs     write docs/commands.md anew from the help pages"
 	@echo "make bench    every script in benchmarks/, one after the other, then the table of marks; a quarter of an hour"
 	@echo "make bench-save                     the same, with all figures kept in bench.json (SAVE=other.json)"
@@ -31,12 +32,17 @@ help:
 develop: $(INSTALLED)
 
 # Done again only when what is compiled or required has changed; Python files are used where they stand.
-$(INSTALLED): $(BUILT_FROM)
+$(FMKIT): $(BUILT_FROM)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-demo: $(INSTALLED)
+# What only tests and linters need is several times as large. This tree is installed by now: nothing is compiled again.
+$(INSTALLED): $(FMKIT)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'fmkit[test,lint]'
+	touch $@
+
+demo: $(FMKIT)
 	@$(WITH_VENV) bash demo.sh
 
 test: $(INSTALLED)
@@ -59,6 +65,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(WITH_VENV) cython-lint fmcore
+	$(BIN)/mypy
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/commands.py

@@ -1,8 +1,8 @@
-"""How fast this machine's memory is: lines of 64 bytes read in order, read at random and moved at random, a level each.
+"""Measure this machine's memory: lines of 64 bytes a second, read in order, read and updated at random, in each level.
 
 The loops are C (bandwidth.c), compiled into a temporary folder. Several threads share one table and each touch lines of
-their own choice, as training does. And how long two threads take to answer each other: 100 ns on
-processors that share a cache, several times that on distant ones, and hosts move theirs about.
+their own choice, as training does. Also measured is how long two threads take to answer each other: 100 ns on
+processors that share a cache, several times that on distant ones, and virtual machines are moved between them.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ from fmcore.kernels.cpu import CpuBackend
 LINE = 64
 SOURCE = Path(__file__).with_suffix(".c")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-GUESSED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}  # where the system does not tell
+GUESSED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}  # where the system does not report them
 RAM_TABLE = 1 << 29
 FILLED = 0.5  # of a cache that its table takes
 TOUCHES = 1 << 21  # lines touched by each thread in one measurement
@@ -37,7 +37,7 @@ FLAGS = {"v3": ["-mavx2"]}  # as the kernels are compiled
 
 
 def levels(folder=CACHES):
-    """Bytes of each level of memory by its name, nearest first; the memory itself holds everything."""
+    """Return the bytes of each level of memory by name, nearest first; RAM holds everything."""
     found = {}
     for one in sorted(folder.glob("index*")):
         if (one / "type").read_text().strip() != "Instruction":
@@ -48,7 +48,7 @@ def levels(folder=CACHES):
 
 @cache
 def round_trip():
-    """A function that takes the Seconds of a message from one thread to another and of the answer to it."""
+    """Return a function that returns the Seconds of a message from one thread to another and of the answer to it."""
     with tempfile.TemporaryDirectory() as folder:
         answer = library(folder).answer
 
@@ -68,7 +68,7 @@ def round_trip():
 
 
 def library(folder):
-    """The compiled loops."""
+    """Return the compiled loops."""
     target = Path(folder, "bandwidth.so")
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     subprocess.run(
@@ -96,14 +96,14 @@ def library(folder):
 
 
 def table_of(size):
-    """Floats of that many bytes, on cache lines."""
+    """Return floats of `size` bytes, aligned to cache lines."""
     raw = np.ones(size // 4 + LINE // 4, np.float32)
     skip = -(raw.ctypes.data // 4) % (LINE // 4)
     return raw[skip : skip + size // 4]
 
 
 def touch(loop, tables, orders):
-    """A function that touches lines of a table by each thread, as its order says, or all lines where it is None."""
+    """Return a function in which each thread touches a table's lines in its order, or all lines where it is None."""
 
     def one(table, order):
         if order is None:
@@ -119,14 +119,15 @@ def touch(loop, tables, orders):
 
 
 def pointer(array):
-    """Where an array begins."""
+    """Return the address of an array."""
     return ctypes.c_void_p(array.ctypes.data)
 
 
 def rates(runs, threads):
-    """(kind, level) -> lines a second of each run, by so many threads: IN_ORDER in RAM, READ and MOVE in every level.
+    """Return (kind, level) -> lines a second of each run, by `threads` threads.
 
-    Each thread has a table of its own: in caches of its core, or a share of what the cores have together.
+    The kinds are IN_ORDER in RAM, and READ and MOVE in every level. Each thread has a table of its own: in the caches
+    of its core, or its part of the caches that the cores share.
     """
     random, found = np.random.default_rng(0), {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""How much longer an epoch takes beside busy processes: one thread, two, and more threads than processors.
+"""Measure how much longer an epoch takes beside busy processes, with one thread, two, and more than processors.
 
 Two processors shared by two busy processes and two threads are half of each; an epoch that takes more than three times
 as long waits for a thread without a processor.
@@ -20,7 +20,7 @@ BUSY = (0, 2)
 
 @contextmanager
 def busy(count):
-    """So many processes that do nothing but keep a processor, while the block runs."""
+    """Run `count` processes that only keep a processor busy, for the duration of the block."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield

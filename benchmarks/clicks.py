@@ -1,7 +1,8 @@
-"""Click data made up for benchmarks: 39 binary features a row of about 1 M, labels drawn from a factorization machine.
+"""Generate click data for benchmarks: 39 binary features a row of about 1 M, labels drawn from a factorization machine.
 
 As in logs of advertisements, 13 columns are numbers cut into buckets, and of the other 26 most have values that are
-rare beside a few that are in nearly every row. Equal arguments give equal rows, and more rows begin with fewer.
+rare beside a few that are in nearly every row. Equal arguments give equal rows; the first rows of more rows are the
+same ones.
 """
 
 from functools import lru_cache
@@ -50,17 +51,17 @@ CHUNK = 1 << 18  # rows drawn at once
 
 
 def sizes(scale=1):
-    """Features of each column, int64 (COLUMNS,)."""
+    """Return the number of features of each column, int64 (COLUMNS,)."""
     return np.array([*BUCKETS, *(int(n * scale) if n >= GROWING else n for n in DISTINCT)])
 
 
 def feature_dim(scale=1):
-    """Features of all columns together: 998,510 at scale 1."""
+    """Return the number of features of all columns: 998,510 at scale 1."""
     return int(sizes(scale).sum())
 
 
 def generated(rows, seed=0, scale=1):
-    """A Batch of that many rows; each has one feature of every column, in ascending order.
+    """Return a Batch of `rows` rows; each has one feature of every column, in ascending order.
 
     seed: other rows of the same truth. scale: how many times as many values the larger columns have.
     """
@@ -79,7 +80,7 @@ def generated(rows, seed=0, scale=1):
 
 @lru_cache(1)
 def drawn_columns(scale):
-    """For each column a function from a generator to the features of CHUNK rows."""
+    """Return for each column a function from a generator to the features of CHUNK rows."""
     offsets = np.append(0, np.cumsum(sizes(scale)))
     return [
         bucketed(size, offset) if j < len(BUCKETS) else ranked(size, offset)
@@ -88,7 +89,7 @@ def drawn_columns(scale):
 
 
 def bucketed(buckets, offset):
-    """The column of a number: equal buckets from -DEVIATIONS to DEVIATIONS."""
+    """Return the function of a column of numbers: equal buckets from -DEVIATIONS to DEVIATIONS."""
 
     def draw(random):
         place = (random.normal(size=CHUNK) + DEVIATIONS) / (2 * DEVIATIONS) * buckets
@@ -98,7 +99,7 @@ def bucketed(buckets, offset):
 
 
 def ranked(size, offset):
-    """A column of Zipf distributed values, the frequent ones strewn among the others and always the same."""
+    """Return the function of a column of Zipf distributed values, the frequent ones spread out, always alike."""
     cumulative = np.cumsum(np.arange(1, size + 1, dtype=np.float64) ** -ZIPF)
     strewn = np.random.default_rng([39, size]).permutation(size).astype(np.int32)
 
@@ -110,7 +111,7 @@ def ranked(size, offset):
 
 @lru_cache(1)
 def truth(scale):
-    """Weights that the labels are drawn by: linear float32 (d,), factors float32 (d, TRUE_RANK)."""
+    """Return the weights from which labels are drawn: linear float32 (d,), factors float32 (d, TRUE_RANK)."""
     random, dim = np.random.default_rng(TRUE_SEED), feature_dim(scale)
     return (
         TRUE_LINEAR * random.standard_normal(dim, np.float32),
@@ -119,13 +120,13 @@ def truth(scale):
 
 
 def forget():
-    """Free what is kept from one call of `generated` to the next: gigabytes at large scales."""
+    """Free the arrays cached between calls of `generated`: gigabytes at large scales."""
     drawn_columns.cache_clear()
     truth.cache_clear()
 
 
 def true_scores(indices, scale=1):
-    """Scores of the true factorization machine, float64 (rows,), of indices (rows, COLUMNS)."""
+    """Return scores of the true factorization machine, float64 (rows,), of indices (rows, COLUMNS)."""
     linear, factors = truth(scale)
     sums, scores = np.zeros((len(indices), TRUE_RANK)), np.full(len(indices), TRUE_BIAS)
     for column in indices.T:
@@ -136,18 +137,18 @@ def true_scores(indices, scale=1):
 
 
 def sigmoid(scores):
-    """Probabilities of label 1."""
+    """Return the probabilities of label 1."""
     return 1 / (1 + np.exp(-scores))
 
 
 def log_loss(labels, probabilities):
-    """The mean log loss of probabilities, which are kept off 0 and 1."""
+    """Return the mean log loss of probabilities, which are clipped away from 0 and 1."""
     kept = np.clip(np.where(labels == 1, probabilities, 1 - probabilities), 1e-7, 1)
     return float(-np.mean(np.log(kept)))
 
 
 def best_loss(batch, scale=1):
-    """The log loss of the truth itself, which no model can be expected to beat.
+    """Return the log loss of the truth itself, below which no model can be expected to come.
 
     The noise is averaged over by the usual approximation of a logistic by a normal distribution (MacKay 1992).
     """

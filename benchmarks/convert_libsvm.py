@@ -1,4 +1,4 @@
-"""`fm convert` from libsvm text to recordIO as a whole process: MB of text a second on one thread and two; memory."""
+"""Measure `fm convert` from libsvm text to recordIO as a whole process: MB a second on one thread and two; memory."""
 
 import subprocess
 import sys
@@ -24,13 +24,13 @@ sys.exit(code)
 
 
 def arguments(source, threads):
-    """Those of `fm` to convert a file, beside which the output goes."""
+    """Return the arguments of `fm` that convert a file; the output is written beside it."""
     target = source.with_suffix(".rec")
     return ["convert", str(source), "-o", str(target), "--index-base", "0", "--quiet", "--threads", str(threads)]
 
 
 def peak(source, threads):
-    """Megabytes that converting a file takes at most."""
+    """Return the peak memory of converting a file, in megabytes."""
     command = [sys.executable, "-c", PEAK, *arguments(source, threads)]
     return int(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout) * 1024 / 1e6
 

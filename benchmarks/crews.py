@@ -1,6 +1,6 @@
-"""Rounds of several workers, measured step by step: each worker's CPU seconds, and those of an engine's processes.
+"""Measure rounds of several workers step by step: each worker's CPU seconds, and those of an engine's processes.
 
-To measure an engine, scaling.py runs this file: `mpirun -n 2 python benchmarks/crews.py mpi FILE ...`, say.
+To measure an engine, scaling.py runs this file, for example as `mpirun -n 2 python benchmarks/crews.py mpi FILE ...`.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from fmcore.solvers.team.team import worker_mini_batch_size
 from fmcore.solvers.team.worker import Orders, Settled, Worker
 from fmcore.system.memory import Budget
 
-LEARNING_RATE = 0.5  # times that of one worker; what is moved is of no interest here, only that it stays finite
+LEARNING_RATE = 0.5  # times that of one worker; the weights do not matter here, as long as they stay finite
 STEPS = ("plan", "ask", "answer", "take", "begin", "train", "split", "merge", "apply")  # "begin" is not in "train"
 READ = ("read", "settle")
 PULL, PUSH = ("ask", "answer", "take"), ("split", "merge", "apply")
@@ -37,19 +37,19 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Timed(Worker):
-    """A worker that keeps the CPU seconds of each of its steps, and how many features it needs and brings together."""
+    """A worker that records the CPU seconds of each of its steps, and how many features it needs and merges."""
 
     def __init__(self, number):
         super().__init__(number)
         self.seconds, self.touched, self.merged = defaultdict(float), 0, 0
 
     def begin(self, model, age=0):
-        """As any worker's; the copy that a replica makes at a round's start is kept apart from training."""
+        """Begin like any worker; the copy that a replica makes at a round's start is timed apart from training."""
         super().begin(model, age)
         self._state.begin = timed(self, "begin", self._state.begin)
 
     def merge(self, parts):
-        """As any worker's."""
+        """Merge like any worker."""
         take_in = self._state.take_in
 
         def counted(merged):
@@ -63,15 +63,15 @@ class Timed(Worker):
             self._state.take_in = take_in
 
     def train(self):
-        """As any worker's."""
+        """Train like any worker."""
         self.touched, before = len(self._features), self.seconds["begin"]
-        told = super().train()
+        result = super().train()
         self.seconds["train"] -= self.seconds["begin"] - before  # which `timed` adds to all of it
-        return told
+        return result
 
 
 def timed(worker, name, call):
-    """The same function, whose CPU seconds are added to a worker's."""
+    """Return the same function, which also adds its CPU seconds to a worker's."""
 
     def run(*args):
         start = time.process_time()
@@ -84,7 +84,7 @@ def timed(worker, name, call):
 
 
 class TimedInProcess(InProcess):
-    """Workers of one thread in this process; own: the Timed ones themselves."""
+    """Workers of one thread in this process; own: the Timed workers themselves."""
 
     def __init__(self, workers):
         super().__init__(workers, 1)
@@ -109,7 +109,7 @@ class Crew:
             open_encoder(options.table),
             h,
             1,
-            Budget(NO_LIMIT, NO_LIMIT, told=True),
+            Budget(NO_LIMIT, NO_LIMIT, given=True),
             "sharded" if sharded else "replica",
         )
         learned = engine.all("read", orders)
@@ -124,7 +124,7 @@ class Crew:
         self.engine, self.sharded, self.rows = engine, sharded, rows // engine.workers
 
     def round(self, rows, first=0, around=nullcontext):
-        """Train a round of so many rows of each worker, from its row number `first` on; bytes sent by all.
+        """Train a round of `rows` rows of each worker, from its row number `first` on; return the bytes sent by all.
 
         around: a context manager that what workers exchange happens in.
         """
@@ -141,7 +141,7 @@ class Crew:
 
 # -------------------------------------------------------------------------------------------- engines of processes
 def processes(engine):
-    """Numbers of the processes that an engine keeps: its workers, and all that this process has started."""
+    """Return the ids of an engine's processes: its workers, and all that this process has started."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -153,7 +153,7 @@ def processes(engine):
 
 
 def cpu_seconds(numbers):
-    """CPU seconds that processes have used so far, together."""
+    """Return the CPU seconds that processes have used so far, together."""
     total = 0
     for number in numbers:
         with suppress(OSError):
@@ -162,11 +162,12 @@ def cpu_seconds(numbers):
 
 
 def measured(engine, options):
-    """rounds: for each (bytes sent, CPU seconds of what was exchanged, of all processes and of this one alone).
+    """Return the measurements of an engine.
 
+    rounds: for each (bytes sent, CPU seconds of the exchanges, of all processes and of this one alone).
     call: seconds until all workers have answered the leader.
     """
-    crew, told = Crew(engine, options.path, options.factors, sharded=options.sharded), []
+    crew, rounds = Crew(engine, options.path, options.factors, sharded=options.sharded), []
     numbers, spent = processes(engine), []
 
     @contextmanager
@@ -178,15 +179,15 @@ def measured(engine, options):
     last = crew.rows - options.rows
     for first in range(0, last + 1, options.rows)[: options.rounds]:
         spent.clear()
-        told.append((crew.round(options.rows, first, around), *map(sum, zip(*spent, strict=True))))
+        rounds.append((crew.round(options.rows, first, around), *map(sum, zip(*spent, strict=True))))
     start = time.perf_counter()
     for _ in range(20):
         engine.all("where")
-    return {"rounds": told, "call": (time.perf_counter() - start) / 20}
+    return {"rounds": rounds, "call": (time.perf_counter() - start) / 20}
 
 
 def main():
-    """Print what was measured as a line of JSON."""
+    """Print the measurements as a line of JSON."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     made.add_argument("engine", choices=("local", "mpi", "ray"))
     made.add_argument("path")

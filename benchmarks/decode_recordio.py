@@ -1,4 +1,4 @@
-"""Speed of the recordIO-protobuf codec in memory, and how google protobuf compares on the same bytes."""
+"""Measure the recordIO-protobuf codec in memory, beside google protobuf on the same bytes."""
 
 import io
 import struct
@@ -16,14 +16,14 @@ GOOGLE_ROWS = 20_000
 
 
 def decode_all(data, threads):
-    """Decode a whole file as a reader does; the number of rows."""
+    """Decode a whole file as a reader does; return the number of rows."""
     keep_freed()
     with Workers(threads) as workers:
         return sum(len(piece.batch) for piece in workers.map(recordio.decode, recordio.chunks(io.BytesIO(data))))
 
 
 def payloads(data, count):
-    """The first `count` payloads of a file whose records are whole."""
+    """Return the first `count` payloads of a file whose records are whole."""
     at, found = 0, []
     for _ in range(count):
         size = struct.unpack_from("<4xI", data, at)[0]

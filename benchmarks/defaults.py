@@ -31,19 +31,19 @@ SHOPPERS = ("Month", "OperatingSystems", "Browser", "Region", "TrafficType", "Vi
 
 
 def split(batch, every):
-    """Training rows and test rows: row n is a test row where n % every == every - 1."""
+    """Return training rows and test rows: row n is a test row where n % every == every - 1."""
     test = np.arange(len(batch)) % every == every - 1
     return batch.take(np.flatnonzero(~test)), batch.take(np.flatnonzero(test))
 
 
 def read(path, options, encoder=None):
-    """All rows of a file as one batch."""
+    """Return all rows of a file as one batch."""
     batches, _ = api.Data([str(path)], options).reader(encoder or open_encoder(options.table)).batches()
     return concatenate(list(batches))
 
 
 def mnist(folder):
-    """Is the digit a 0? Pixels / 255."""
+    """Return MNIST's rows, labelled by whether the digit is a 0; pixels are divided by 255."""
     parts = []
     for name in ("train", "t10k"):
         pixels = gzip.decompress((folder / f"mnist/{name}-images-idx3-ubyte.gz").read_bytes())
@@ -55,18 +55,18 @@ def mnist(folder):
 
 
 def a9a(folder):
-    """Adult, one-hot, as libsvm."""
+    """Return Adult's rows, one-hot, from libsvm text."""
     return [read(folder / f"a9a/{name}", ReadOptions(binary=True)) for name in ("a9a.bz2", "a9a.t.bz2")]
 
 
 def movielens(folder):
-    """Ratings by user and movie; movies of test rows alone are in the vocabulary, and simply never trained."""
+    """Return ratings by user and movie; movies of test rows alone are in the vocabulary, but never trained."""
     table = TableOptions(label="rating", categorical=("userid", "movieid"), ignore=("timestamp",))
     return split(read(folder / "ml-latest-small/ratings.csv", ReadOptions(table=table), Vocabulary()), 10)
 
 
 def shoppers(folder):
-    """Raw numeric columns (durations up to tens of thousands) beside categorical ones."""
+    """Return rows with raw numeric columns (durations up to tens of thousands) beside categorical ones."""
     table = TableOptions(label="Revenue", categorical=SHOPPERS)
     path = folder / "online-shoppers/online_shoppers_intention.csv"
     return split(read(path, ReadOptions(table=table, binary=True), Vocabulary()), 5)
@@ -81,12 +81,12 @@ DATA = {  # name -> (reader, predictor_type, metric, the mark it must reach)
 
 
 def score(rows, test, metric, **given):
-    """The test metric after the last epoch."""
+    """Return the test metric after the last epoch."""
     return api.fit(rows, resolve(**given), test=test).info["epochs"][-1]["test"][metric]
 
 
 def grid_points():
-    """Every combination of the grid as hyperparameters."""
+    """Return every combination of the grid as hyperparameters."""
     for lr, wd, sigma, rows in itertools.product(*GRID.values()):
         yield {
             "bias_lr": lr,
@@ -100,7 +100,7 @@ def grid_points():
 
 
 def compare(name, folder, seeds, *, quick):
-    """One line of the table."""
+    """Return one line of the table."""
     reader, predictor_type, metric, mark = DATA[name]
     rows, test = reader(folder)
     ours = [score(rows, test, metric, predictor_type=predictor_type, seed=seed) for seed in range(seeds)]
@@ -112,7 +112,7 @@ def compare(name, folder, seeds, *, quick):
 
 
 def best_of_grid(rows, test, metric, predictor_type, own):
-    """Cells of the table: the best value of the grid, where it is found, how far the defaults are from it."""
+    """Return cells of the table: the grid's best value, where it is found, how far the defaults are from it."""
     points = list(grid_points())
     found = [score(rows, test, metric, predictor_type=predictor_type, **point) for point in points]
     best = max(found) if metric == "accuracy" else min(found)
@@ -125,7 +125,7 @@ def best_of_grid(rows, test, metric, predictor_type, own):
 
 
 def main():
-    """Print the table; say so where the data are absent."""
+    """Print the table, or a note where the data are absent."""
     made = parser(__doc__.splitlines()[0])
     made.add_argument("--quick", action="store_true", help="without the grid")
     made.add_argument("--only", choices=tuple(DATA), help="one data set's line alone")

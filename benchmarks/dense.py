@@ -1,9 +1,9 @@
-"""Rows a second of one epoch over pixels: trained as matrices, as non-zeros, and the matrix products alone by NumPy.
+"""Measure an epoch over pixels in rows a second: as matrices, as non-zeros, and the matrix products alone by NumPy.
 
-    python benchmarks/dense.py [DATA_FOLDER]      (default: ../shared/data, or $FMKIT_DATA)
+python benchmarks/dense.py [DATA_FOLDER]      (default: ../shared/data, or $FMKIT_DATA)
 
-The pixels are 784 columns of random numbers, none of them 0 and then all but a third, and MNIST's own where the folder
-has them. With OPENBLAS_CORETYPE=Haswell the products are those of a processor without AVX-512.
+The pixels are 784 columns of random numbers, first without zeros and then with two thirds of them 0, and MNIST's own
+where the folder has them. With OPENBLAS_CORETYPE=Haswell the products are those of a processor without AVX-512.
 """
 
 import os
@@ -27,7 +27,7 @@ THREADS = (1, 2)
 
 
 def random_pixels(rows, share):
-    """A Batch with that share of non-zeros."""
+    """Return a Batch with that share of non-zeros."""
     rng = np.random.default_rng(0)
     held = rng.random((rows, COLUMNS)) < share
     indptr = np.append(0, np.cumsum(held.sum(1)))
@@ -36,13 +36,13 @@ def random_pixels(rows, share):
 
 
 def trained(batch, hyperparameters, threads, dense):
-    """A function that trains one more epoch each time it is called."""
+    """Return a function that trains one more epoch each time it is called."""
     with patch.object(prepared, "is_dense", lambda _: dense):
         return epoch(batch, hyperparameters, threads)
 
 
 def products(rows, factors, mini_batch_size, threads):
-    """A function that does with NumPy what an epoch must: X V, then X^T S, for each mini-batch X."""
+    """Return a function that does an epoch's products with NumPy: X V, then X^T S, for each mini-batch X."""
     X = np.random.default_rng(0).random((rows, COLUMNS), np.float32)
     V = np.random.default_rng(1).random((COLUMNS, factors), np.float32)
 

@@ -25,7 +25,7 @@ STATE = 2  # numbers a weight with adagrad: itself and its sum of squares
 
 
 def full_rows(rows, columns):
-    """A Batch without zeros."""
+    """Return a Batch without zeros."""
     rng = np.random.default_rng(0)
     return Batch(
         np.arange(rows + 1, dtype=np.int64) * columns,
@@ -36,7 +36,7 @@ def full_rows(rows, columns):
 
 
 def devices():
-    """(device, threads) of all that can be measured here, the kernels first."""
+    """Return (device, threads) of all that can be measured here, the kernels first."""
     found = [("cpu", 1), ("cpu", 2)]
     if importlib.util.find_spec("torch"):
         from fmcore.kernels.pytorch.library import torch
@@ -46,7 +46,7 @@ def devices():
 
 
 def ceilings(device, threads, runs):
-    """(bytes a second of a copy, counting both ways, and operations a second of a product of float32 matrices)."""
+    """Return (bytes a second of a copy, counting both ways, operations a second of a product of float32 matrices)."""
     from fmcore.kernels.pytorch.library import full_precision, torch
 
     torch.set_num_threads(threads)
@@ -72,14 +72,14 @@ def ceilings(device, threads, runs):
 
 
 def shares(rate, columns, factors, mini_batch_size, ceiling):
-    """Which shares of the ceilings so many rows a second are."""
+    """Return the shares of the ceilings that a number of rows a second uses."""
     weights = columns * (factors + 1) * FLOAT
     moved = 2 * FLOAT * columns + weights * (2 + 2 * STATE) / mini_batch_size  # read for scores, then the step
     return rate * moved / ceiling[0], rate * 4 * columns * factors / ceiling[1]
 
 
 def measure(batch, columns, factors, mini_batch_size, options):
-    """Print rows a second by each device."""
+    """Print the rows a second of each device."""
     hyperparameters = resolve(
         predictor_type="binary_classifier",
         num_factors=factors,
@@ -96,17 +96,17 @@ def measure(batch, columns, factors, mini_batch_size, options):
     for (device, threads), seconds in times.items():
         rate = len(batch) / seconds
         first = first or rate
-        told = f"{rate / 1e3:10,.0f} k rows/s, {rate / first:6.1f} x"
+        result = f"{rate / 1e3:10,.0f} k rows/s, {rate / first:6.1f} x"
         if device in options.ceilings:
             memory, products = shares(rate, columns, factors, mini_batch_size, options.ceilings[device])
-            told += f", {memory:5.1%} of bandwidth, {products:5.1%} of products"
+            result += f", {memory:5.1%} of bandwidth, {products:5.1%} of products"
         name = "cuda" if device == "cuda" else f"{device}, {threads_word(threads)}"
-        cells.append(f"  {name:21s}{told}")
+        cells.append(f"  {name:21s}{result}")
     print(f"{columns} columns, k = {factors}, mini-batches of {mini_batch_size}:", *cells, sep="\n", flush=True)
 
 
 def numbers(text):
-    """Integers separated by commas."""
+    """Return integers separated by commas."""
     return [int(number) for number in text.split(",")]
 
 

@@ -1,4 +1,4 @@
-"""Figures of all benchmarks together: read from what scripts write, kept with the machine, compared with others."""
+"""Figures of all benchmarks together: read from the scripts' output, saved with the machine, compared with others."""
 
 import json
 import os
@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from measure import ROOT
+from measure import ROOT, rates
+from peers import NAMES
 
 from fmcore import __version__
 from fmcore.kernels.cpu import CpuBackend
@@ -30,9 +31,9 @@ BETTER = {  # unit -> 1 where more of it is better, -1 where less is, 0 where it
     "rows": 0,
     "count": 0,
 }
-TOLERANCE = {"loss": 0.002}  # of a unit: by which medians may differ though no two runs of both came out alike
+TOLERANCE = {"loss": 0.002}  # of a unit: by how much medians may differ though the runs of both do not overlap
 OTHER_TOLERANCE = 0.05
-OTHERS = (  # in names of figures that are not fmkit's, which cannot make it worse
+OTHERS = (  # words in names of figures that are not fmkit's, which are never judged
     "busy process",
     "round trip",
     "at random",
@@ -59,39 +60,69 @@ class Figure:
 
     @property
     def median(self):
-        """That of the values."""
+        """Return the median of the values."""
         return statistics.median(self.values)
 
 
+class Found:
+    """Figures of all scripts, by script and name; KeyError where a script did not give them."""
+
+    def __init__(self, found):
+        self._found = found
+
+    def values(self, script, name):
+        """A value a run."""
+        return self._found[script, name].values
+
+    def median(self, script, name):
+        """Of these."""
+        return statistics.median(self.values(script, name))
+
+    def ratio(self, script, name, other):
+        """One median in another's."""
+        return self.median(script, name) / self.median(script, other)
+
+    def rates(self, script, name, count="rows"):
+        """Millions of rows a second; count: the figure that says how many rows."""
+        return rates(self.median(script, count), self.values(script, name))
+
+    def __contains__(self, at):
+        return at in self._found
+
+    def peers(self, script, form):
+        """By peer the median of the figure that `form` names with the peer's name in it."""
+        return {peer: self.median(script, form.format(peer)) for peer in NAMES if (script, form.format(peer)) in self}
+
+
 def read(path):
-    """(script, name) -> Figure of the lines that `measure.figure` wrote; a name that comes again is numbered."""
+    """Return (script, name) -> Figure of the lines that `measure.figure` wrote; repeated names are numbered."""
     found = {}
     for line in Path(path).read_text().splitlines():
-        told = json.loads(line)
-        plain = name = told["name"] or "time"
+        record = json.loads(line)
+        plain = name = record["name"] or "time"
         count = 1
-        while (told["script"], name) in found:
+        while (record["script"], name) in found:
             count += 1
             name = f"{plain} #{count}"
-        found[told["script"], name] = Figure(told["values"], told["unit"])
+        found[record["script"], name] = Figure(record["values"], record["unit"])
     return found
 
 
 def save(path, found, way):
-    """Keep figures as JSON, with the machine that they hold on and the way that they were measured (suite.WAYS)."""
+    """Save figures as JSON, with the machine and the way in which they were measured (suite.WAYS)."""
     kept = [{"script": script, "name": name, **asdict(one)} for (script, name), one in found.items()]
     Path(path).write_text(json.dumps({"way": way, "machine": machine(), "figures": kept}, indent=1) + "\n")
 
 
 def load(path):
-    """(way, machine, figures) of what `save` has kept."""
+    """Return (way, machine, figures) that `save` has written."""
     kept = json.loads(Path(path).read_text())
     found = {(one["script"], one["name"]): Figure(one["values"], one["unit"]) for one in kept["figures"]}
     return kept["way"], kept["machine"], found
 
 
 def machine():
-    """What figures depend on beside fmkit, name -> text or number."""
+    """Return the properties of the machine that figures depend on, name -> text or number."""
     return {
         "processor": processor(),
         "processors": os.cpu_count(),
@@ -108,19 +139,19 @@ def machine():
 
 
 def processor():
-    """The processor's name, as far as the system tells."""
+    """Return the processor's name, as far as the system reports it."""
     with suppress(OSError, TypeError):
         return re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())[1]
     return said("sysctl", "-n", "machdep.cpu.brand_string").strip() or platform.processor() or platform.machine()
 
 
 def compiler():
-    """The name of the C compiler that extensions are built with."""
+    """Return the name of the C compiler that extensions are built with."""
     return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
 
 
 def said(*command):
-    """What a command prints, or nothing where it cannot be run."""
+    """Return a command's output, or an empty text where it cannot be run."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
     except OSError:
@@ -128,7 +159,7 @@ def said(*command):
 
 
 def worse(base, new):
-    """(script, name) of the figures of fmkit's that became worse than both spreads and tolerance explain.
+    """Return (script, name) of fmkit's figures that became worse by more than both spreads and the tolerance explain.
 
     Seconds are first divided by how much longer what is not fmkit's took in the same script.
     """
@@ -138,12 +169,12 @@ def worse(base, new):
 
 
 def is_other(at):
-    """Whether a figure is a peer's or the machine's."""
+    """Return whether a figure is a peer's or the machine's."""
     return any(word in at[1] for word in OTHERS)
 
 
 def slowdown(base, new, script):
-    """How many times as long others took as before in a script; at least 1."""
+    """Return how many times longer other programs took than before in a script; at least 1."""
     ratios = [
         new[at].median / old.median
         for at, old in base.items()
@@ -153,12 +184,12 @@ def slowdown(base, new, script):
 
 
 def relieved(one, slower):
-    """The Figure that a machine so many times faster would have given."""
+    """Return the Figure that a machine so many times faster would have given."""
     return Figure([value / slower for value in one.values], "s") if one.unit == "s" else one
 
 
 def better_of(first, second):
-    """Of figures that were measured twice the better median of each; those of one alone as they are."""
+    """Return the better median of each figure that was measured twice; other figures unchanged."""
     kept = {**first, **second}
     for at in first.keys() & second.keys():
         sign = BETTER[first[at].unit]
@@ -167,7 +198,7 @@ def better_of(first, second):
 
 
 def compared(base, new):
-    """Lines of a table of both; what is worse says so."""
+    """Return the lines of a table of both, with marks at what is worse."""
     lines, bad = ["| figure | unit | before | now | change | |", "|---|---|---|---|---|---|"], set(worse(base, new))
     for at in [*base, *(at for at in new if at not in base)]:
         script, name = at
@@ -184,7 +215,7 @@ def compared(base, new):
 
 
 def judged(old, now):
-    """Say "WORSE" or "better" where the values of both do not overlap and their medians are apart, else nothing."""
+    """Return "WORSE" or "better" where the values do not overlap and the medians are apart, else an empty text."""
     sign = BETTER[old.unit]
     if abs(now.median - old.median) <= TOLERANCE.get(old.unit, OTHER_TOLERANCE) * abs(old.median):
         return ""
@@ -194,5 +225,5 @@ def judged(old, now):
 
 
 def shown(one):
-    """A figure's median and range."""
+    """Return a figure's median and range as text."""
     return f"{one.median:.4g} ({min(one.values):.4g} to {max(one.values):.4g})" if one else "absent"

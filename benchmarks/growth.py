@@ -1,4 +1,4 @@
-"""Rows a second of an epoch as rows or features become more; of more features, beside what traffic.py expects of them.
+"""Measure epochs in rows a second for more rows and more features, the latter beside the model of traffic.py.
 
 16 M rows take 9 GB of memory, 100 M features 8 GB. --quick stops at a quarter of both.
 """
@@ -19,7 +19,7 @@ THREADS = 2
 
 
 def times_of(batch, scale, runs, about):
-    """Seconds of epochs."""
+    """Return the seconds of epochs."""
     return measured({"": epoch(batch, hyperparameters_for(FACTORS[0], scale), THREADS)}, runs, about)[""]
 
 
@@ -38,14 +38,14 @@ def grow_rows(options):
 
 
 def expected(batch, speeds):
-    """Seconds of an epoch that memory allows, by bandwidths measured for as many threads."""
+    """Return the seconds of an epoch that memory allows, by bandwidths measured for as many threads."""
     size = auto_mini_batch_size(len(batch), len(batch.indices))
     touched = traffic.training(batch, FACTORS[0], size, bandwidth.levels())
     return touched, touched.seconds(speeds) * len(batch.indices)
 
 
 def grow_features(options):
-    """Print a line for each number of features, with the bytes that they make an epoch touch."""
+    """Print a line for each number of features, with the bytes that an epoch then touches."""
     speeds = {at: statistics.median(values) for at, values in bandwidth.rates(options.runs, THREADS).items()}
     first = None
     for scale in (1, options.scale or SCALE[options.quick]):

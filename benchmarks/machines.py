@@ -1,4 +1,4 @@
-"""What rounds cost on machines that are not here, on paper: by CPU seconds measured here and a law of the features."""
+"""Extrapolate the cost of rounds to machines that are not here, from CPU seconds measured here and a feature law."""
 
 from typing import NamedTuple
 
@@ -13,10 +13,10 @@ CORES = 16
 JOB_ROWS = 1_000_000_000
 EPOCHS = 3
 MACHINES = (4, 16, 64)
-MOST = 1024  # machines up to which it is asked whether more of them pay
+MOST = 1024  # machines, the most that are considered
 NETWORKS = {"10 GbE": 10e9 / 8, "25 GbE": 25e9 / 8}  # bytes a second each way
-GOODPUT = 0.9  # of which data are
-SHARED = 0.17  # rows a second of all cores, in what they would be if each were as fast as one alone; see RESULTS.md
+GOODPUT = 0.9  # share of these bytes that are data
+SHARED = 0.17  # speed of all cores together, relative to each being as fast as one alone; see RESULTS.md
 THREADED = ("begin", "answer", "take", "split", "apply")  # steps that mostly move rows of a table, by all threads
 EXCHANGES = {"replica": 1, "sharded": 2}
 WAYS = (("replica", 1), ("sharded", 1), ("sharded", CORES))  # state, workers on each machine, which share its cores
@@ -41,7 +41,7 @@ class Costs(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """What an engine adds: CPU seconds of a byte; of the leader for each worker, and for each pair, in a round."""
+    """The costs that an engine adds: CPU seconds a byte; of the leader for each worker, and each pair, in a round."""
 
     byte: float
     worker: float
@@ -49,7 +49,7 @@ class Engine(NamedTuple):
 
 
 class Round(NamedTuple):
-    """Seconds of one round. alone: what its rows take a machine without others."""
+    """Seconds of one round. alone: the seconds that its rows take one machine alone."""
 
     alone: float
     steps: float
@@ -59,17 +59,17 @@ class Round(NamedTuple):
 
     @property
     def efficiency(self):
-        """How many rows a second each machine gets done, in those of one alone."""
+        """Return the rows a second of each machine, as a share of those of one alone."""
         return self.alone / sum(self)
 
     @property
     def bound(self):
-        """The same where nothing but the network takes time."""
+        """Return the efficiency where only the network takes time."""
         return self.alone / (self.alone + self.network)
 
 
 def touched(rows, scale):
-    """How many features so many rows hold together, by the law that their columns are drawn by (float)."""
+    """Return how many features a number of rows hold together, by the distribution of their columns (float)."""
     found = float(sum(clicks.BUCKETS))
     for size in clicks.sizes(scale)[len(clicks.BUCKETS) :]:
         ranks, counts = binned(int(size))
@@ -80,7 +80,7 @@ def touched(rows, scale):
 
 
 def binned(size):
-    """(middle rank, number of ranks) of bins of the values of a column, the likely ones each in a bin of its own."""
+    """Return (middle rank, number of ranks) of bins of a column's values, likely values each in a bin of its own."""
     if size <= SINGLY:
         return np.arange(1, size + 1, dtype=np.float64), np.ones(size)
     edges = np.unique(np.geomspace(SINGLY + 1, size + 1, 2000).astype(np.int64))
@@ -89,7 +89,7 @@ def binned(size):
 
 
 def counted(rows, scale):
-    """How many features rows of clicks really hold, for each of several numbers of rows."""
+    """Return how many features rows of clicks really hold, for each of several numbers of rows."""
     seen, found, random = np.zeros(clicks.feature_dim(scale), np.uint8), {}, np.random.default_rng([2013, 7])
     columns, done = clicks.drawn_columns(scale), 0
     while done < max(rows):
@@ -104,7 +104,7 @@ def counted(rows, scale):
 
 
 def round_of(costs, engine, way, machines, rows, network, scale):
-    """The Round of so many rows a worker. way: one of WAYS. network: bytes a second."""
+    """Return the Round of `rows` rows a worker. way: one of WAYS. network: bytes a second."""
     state, each = way
     workers, mine, steps = machines * each, touched(rows, scale), costs.steps[state]
     everyone = touched(rows * workers, scale) if state == "replica" else 0
@@ -128,19 +128,19 @@ def round_of(costs, engine, way, machines, rows, network, scale):
 
 
 def longest(rows, workers):
-    """Rows of a round of each worker, where `rows` asks for so many; None: as many as LEAST rounds an epoch leave."""
+    """Return the rows of a round of each worker, where `rows` asks for so many; None: as many as LEAST rounds allow."""
     most = JOB_ROWS // workers // LEAST
     return most if rows is None else min(rows, most)
 
 
 def speedup(costs, one, machines, *, reading):
-    """How many times sooner than a machine alone; reading: with all rows read once and EPOCHS epochs, else an epoch."""
+    """Return the speedup over one machine; reading: with all rows read once and EPOCHS epochs, else of one epoch."""
     read, train = (cost / (CORES * SHARED) for cost in (costs.read / EPOCHS * reading, costs.train))
     return (read + train) / ((read + train / one.efficiency) / machines)
 
 
 def stops(costs, engine, way, asked, network, scale):
-    """(machines, speedup) of as many as end an epoch soonest, but for what is gained by less than WORTH."""
+    """Return (machines, speedup) of the fastest number of machines, ignoring gains of less than WORTH."""
     best, found = (1, 1.0), 1
     while (found := 2 * found) <= MOST:
         one = round_of(costs, engine, way, found, longest(asked, found * way[1]), network, scale)

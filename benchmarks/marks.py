@@ -1,9 +1,9 @@
-"""The marks that fmkit's speed is held to, each beside what was measured: a table of the figures of all scripts.
+"""The marks that fmkit's speed is held to, each beside its measurement: a table of the figures of all scripts.
 
-    python benchmarks/marks.py [FILE]      figures that suite.py has kept; without FILE, the scripts concerned are run
+    python benchmarks/marks.py FILE      figures saved by suite.py; `suite.py --marks` runs the scripts concerned
 
-Where xLearn is not here, its seconds are taken to be 0.32 of modern-fm's, else 0.65 of Vowpal Wabbit's, all on one
-thread, as measured at k = 8 where all three were.
+Where xLearn is not installed, its seconds are estimated as 0.32 of modern-fm's, else 0.65 of Vowpal Wabbit's, all on
+one thread, as measured at k = 8 with all three.
 """
 
 import statistics
@@ -14,20 +14,20 @@ from typing import NamedTuple
 
 import clicks
 import figures
-from measure import rates, spread, threads_word
+from figures import Found
+from measure import spread, threads_word
 
 from fmcore.io.text import codec as text
 
 EPOCH = {8: 4, 16: 3.5, 64: 2.5}  # number of factors -> times xLearn's rows a second
 XLEARN_OF = {"modern_fm": 0.32, "vowpalwabbit": 0.65}
-PEERS = ("xlearn", *XLEARN_OF, "myfm")
 THREADS = (1, 2)
 PREDICTED = ("many.rec, 2", "predict, 2")  # names of the figure of all rows, whichever there is
 SAMPLE = 20_000  # rows whose text is measured
 
 
 class Mark(NamedTuple):
-    """A line of the table. ratio: what is held to `wanted`, or None where nothing is there to compare with."""
+    """A line of the table. ratio: the value that is held to `wanted`, or None without anything to compare with."""
 
     work: str
     wanted: str
@@ -37,60 +37,30 @@ class Mark(NamedTuple):
     most: float | None = None
 
     def line(self):
-        """In markdown."""
+        """Return the line in markdown."""
         return f"| {self.work} | {self.wanted} | {self.found} | {self.verdict()} |"
 
     def verdict(self):
-        """Whether the mark is met, in words."""
+        """Return in words whether the mark is met."""
         if self.ratio is None:
             return "not compared"
         met = self.ratio >= self.least if self.most is None else self.ratio <= self.most
         return "met" if met else "NOT MET"
 
 
-class Found:
-    """Figures of all scripts, by script and name; KeyError where a script did not give them."""
-
-    def __init__(self, found):
-        self._found = found
-
-    def values(self, script, name):
-        """A value a run."""
-        return self._found[script, name].values
-
-    def median(self, script, name):
-        """Of these."""
-        return statistics.median(self.values(script, name))
-
-    def ratio(self, script, name, other):
-        """One median in another's."""
-        return self.median(script, name) / self.median(script, other)
-
-    def rates(self, script, name, count="rows"):
-        """Millions of rows a second; count: the figure that says how many rows."""
-        return rates(self.median(script, count), self.values(script, name))
-
-    def __contains__(self, at):
-        return at in self._found
-
-    def peers(self, script, form):
-        """By peer the median of the figure that `form` names with the peer's name in it."""
-        return {peer: self.median(script, form.format(peer)) for peer in PEERS if (script, form.format(peer)) in self}
-
-
 @cache
 def row_megabytes():
-    """Megabytes of a row of clicks as libsvm text."""
+    """Return the megabytes of a row of clicks as libsvm text."""
     return len(text.encode_libsvm(clicks.generated(SAMPLE))) / SAMPLE / 1e6
 
 
 def beside(peers):
-    """What peers took, as text."""
+    """Return the peers' results as text."""
     return "".join(f"; {name} {seconds:.2f} s" for name, seconds in peers.items())
 
 
 def epochs(found):
-    """One training epoch, rows in memory."""
+    """Return the marks of one training epoch, rows in memory."""
     for factors, times in EPOCH.items():
         for threads in THREADS:
             form = f"k = {factors}, {{}}, {threads}"
@@ -110,7 +80,7 @@ def epochs(found):
 
 
 def beside_busy(found):
-    """An epoch on processors that other processes want, too."""
+    """Return the marks of an epoch on processors shared with busy processes."""
     for threads in THREADS:
         ratio = found.median("busy", f"{threads}, times as long")
         yield Mark(
@@ -123,12 +93,12 @@ def beside_busy(found):
 
 
 def of(peer, own):
-    """How many times a peer's seconds are ours, as text."""
+    """Return the ratio of a peer's seconds to ours, as text."""
     return "no peer" if peer is None else f"{peer / own:.1f} x"
 
 
 def losses(found):
-    """From libsvm text to a model that is as good as any peer's."""
+    """Return the marks of training from libsvm text to a model that is as good as any peer's."""
     own, peers = found.median("train_to_loss", "fmkit"), found.peers("train_to_loss", "{}")
     soonest = min(peers.values(), default=None)
     yield Mark(
@@ -151,7 +121,7 @@ def losses(found):
 
 
 def decoding(found):
-    """Both formats to rows in memory."""
+    """Return the marks of decoding both formats to rows in memory."""
     for threads in THREADS:
         speeds = found.rates("roofline", f"decoding libsvm, {threads}", "rows decoded")
         each = [1e6 * speed * row_megabytes() / threads for speed in speeds]
@@ -173,7 +143,7 @@ def decoding(found):
 
 
 def converting(found):
-    """From libsvm text to recordIO."""
+    """Return the marks of converting libsvm text to recordIO."""
     speeds = [1e6 * speed * row_megabytes() for speed in found.rates("convert_libsvm", "2")]
     yield Mark(
         "convert libsvm to recordIO, 2 threads",
@@ -187,7 +157,7 @@ def converting(found):
 
 
 def predicting(found):
-    """From recordIO to text, and a few rows of a large model."""
+    """Return the marks of predicting from recordIO to text, and a few rows with a large model."""
     name = next(name for name in PREDICTED if ("predict_end_to_end", name) in found)
     speeds = found.rates("predict_end_to_end", name)
     yield Mark(
@@ -202,7 +172,7 @@ def predicting(found):
 
 
 def memory(found):
-    """The most that training takes."""
+    """Return the marks of the peak memory of training."""
     for name in ("recordIO, in memory", "libsvm, in memory"):
         values = found.values("memory", name)
         yield Mark(
@@ -215,7 +185,7 @@ def memory(found):
 
 
 def streaming(found):
-    """An epoch from disk."""
+    """Return the marks of an epoch from disk."""
     for name in ("recordIO", "libsvm"):
         for threads in THREADS:
             ratio = found.ratio("streaming", f"{name}, {threads}", f"memory, {threads}")
@@ -229,7 +199,7 @@ def streaming(found):
 
 
 def growth(found):
-    """More rows, and more features."""
+    """Return the marks of more rows, and of more features."""
     for times in (4, 16):
         name = f"{times} times the rows"
         if ("growth", name) in found:
@@ -244,7 +214,7 @@ def growth(found):
 
 
 def limits(found):
-    """How near training comes to what memory allows."""
+    """Return the marks of how near training comes to the limit of memory."""
     for factors in EPOCH:
         for threads in THREADS:
             values = found.values("roofline", f"training, k = {factors}, {threads}, share of the limit")
@@ -258,7 +228,7 @@ def limits(found):
 
 
 class Row(NamedTuple):
-    """Marks that take the figures of some scripts."""
+    """Marks that use the figures of some scripts."""
 
     marks: Callable
     scripts: tuple
@@ -279,12 +249,12 @@ ROWS = (
 
 
 def scripts():
-    """Names of those that the marks take figures from."""
+    """Return the names of the scripts whose figures the marks use."""
     return {script for row in ROWS for script in row.scripts}
 
 
 def table(found):
-    """Lines of markdown: the marks whose scripts have given figures."""
+    """Return lines of markdown: the marks whose scripts have given figures."""
     there = {script for script, _ in found}
     lines = ["| work | mark | measured | |", "|---|---|---|---|"]
     for row in ROWS:
@@ -294,7 +264,7 @@ def table(found):
 
 
 def second_processor(found, scripts):
-    """What to judge ratios of two threads by, in a line, where scripts have measured it."""
+    """Return a line by which ratios of two threads can be judged, where scripts have measured it."""
     ratios = [
         2 * found.ratio(name, "one busy process", "two busy processes")
         for name in scripts
@@ -305,16 +275,13 @@ def second_processor(found, scripts):
     return ["", f"Two busy processes did {min(ratios):.2f} to {max(ratios):.2f} times the work of one."]
 
 
-def main(paths):
-    """Print the table of a file, or of all scripts concerned."""
-    if paths:
-        _, _, found = figures.load(paths[0])
-    else:
-        import suite
-
-        found = suite.run(suite.chosen(scripts(), "quick"))
+def main(path):
+    """Print the table of a file."""
+    _, _, found = figures.load(path)
     print("\n".join(table(found)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if len(sys.argv) != 2:
+        sys.exit("which figures? python benchmarks/marks.py bench.json")
+    main(sys.argv[1])

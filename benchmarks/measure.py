@@ -1,4 +1,4 @@
-"""What all benchmarks share: several runs of one kind of work or of several in turn, figures kept, how to call `fm`."""
+"""Functions that all benchmarks share: repeated runs of one or more kinds of work, saving of figures, calls of `fm`."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from fmcore.system.threads import default_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 FM = [sys.executable, "-m", "fmcli"]
-FIGURES = "FMKIT_FIGURES"  # names the file that figures are added to, see `figure`
+FIGURES = "FMKIT_FIGURES"  # the variable that names the file to which figures are appended, see `figure`
 PEAK = """import re, resource, sys
 from fmcli.main import run
 sys.argv[0] = "fm"
@@ -32,16 +32,16 @@ finally:
 
 
 class Seconds(float):
-    """What a kind of work says that it took, where that is not all of its wall time."""
+    """The time that a kind of work reports, where it is not all of its wall time."""
 
     __slots__ = ()
 
 
 class Parser(argparse.ArgumentParser):
-    """Keeps the number of rows as a figure, without which seconds say little."""
+    """An argument parser that saves the number of rows as a figure, as seconds alone are no measure."""
 
     def parse_args(self, *arguments):
-        """As any parser's."""
+        """Parse arguments like any parser, and save the number of rows."""
         options = super().parse_args(*arguments)
         if "rows" in options:
             figure("rows", [options.rows], "rows")
@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(description, *, rows=None):
-    """An argument parser with --runs, --once and, where a number of rows is given, --rows."""
+    """Return an argument parser with --runs, --once and, where a number of rows is given, --rows."""
     made = Parser(description=description)
     made.add_argument("--runs", type=runs, default=5, help="runs of each kind of work, whose median counts (5)")
     made.add_argument(
@@ -65,21 +65,21 @@ def parser(description, *, rows=None):
 
 
 def scaled_parser(description, *, rows):
-    """The same with --scale."""
+    """Return such a parser with --scale too."""
     made = parser(description, rows=rows)
     made.add_argument("--scale", type=float, default=1, help="times the features of generated data (1)")
     return made
 
 
 def runs(text):
-    """A number of runs; a median of fewer than 5 says little."""
+    """Return a number of runs; a median of fewer than 5 is not reliable."""
     if int(text) < 5:
         raise argparse.ArgumentTypeError("at least 5 runs, please")
     return int(text)
 
 
 def figure(name, values, unit="s"):
-    """Keep the values of one figure, a value a run, for `make bench-save`: a line of JSON in the file $FMKIT_FIGURES.
+    """Save the values of a figure, a value a run, for `make bench-save`, as a line of JSON in the file $FMKIT_FIGURES.
 
     unit: one of figures.BETTER, which knows whether less or more of it is better.
     """
@@ -99,7 +99,7 @@ def figure(name, values, unit="s"):
 
 
 def print_setting():
-    """Say what is measured on what."""
+    """Print what is measured, and on which machine."""
     print(
         f"fmkit {__version__}, kernels {CpuBackend().build}, {default_threads()} processors to use "
         f"({platform.machine()}, {platform.system()}), Python {platform.python_version()}"
@@ -107,9 +107,9 @@ def print_setting():
 
 
 def print_second_processor(runs):
-    """Say what two processes at once get done, so that a ratio of two threads to one can be judged.
+    """Print how much two processes at once get done, by which a ratio of two threads to one can be judged.
 
-    On shared machines the second processor may be a shadow, which no counter of the system tells.
+    On shared machines the second processor may be a part of the first, which no counter of the system shows.
     """
     busy = [sys.executable, "-c", f"sum(range({10_000_000 if runs > 1 else 1000}))"]
 
@@ -123,26 +123,26 @@ def print_second_processor(runs):
 
 
 def seconds(work, runs, name=""):
-    """The median wall time of a call."""
+    """Return the median wall time of a call."""
     return medians({name: work}, runs)[name]
 
 
 def medians(works, runs, about=""):
-    """The median of `measured` for each kind of work."""
+    """Return the median of `measured` for each kind of work."""
     return {name: statistics.median(times) for name, times in measured(works, runs, about).items()}
 
 
 def measured(works, runs, about=""):
-    """Wall times of several kinds of work (name -> function), run in turn so that each meets the same noise.
+    """Return wall times of several kinds of work (name -> function), run in turn so that noise affects all alike.
 
-    A function that returns Seconds is believed. about: what sets these figures apart from others of the script's.
+    Where a function returns Seconds, these are used. about: distinguishes these figures from others of the script.
     """
     times = {name: [] for name in works}
     for _ in range(runs):
         for name, work in works.items():
             start = time.perf_counter()
-            told = work()
-            times[name].append(told if isinstance(told, Seconds) else time.perf_counter() - start)
+            result = work()
+            times[name].append(result if isinstance(result, Seconds) else time.perf_counter() - start)
     for name, values in times.items():
         parts = (about, *(name if isinstance(name, tuple) else (name,)))
         figure(", ".join(word_for(part) for part in parts if part != ""), values)
@@ -150,27 +150,27 @@ def measured(works, runs, about=""):
 
 
 def word_for(part):
-    """What a part of a work's name is called in a figure's: of a path its last part, as folders are new in each run."""
+    """Return the name of a part of a work's name in a figure: a path's last part, as folders are new in each run."""
     return part.name if isinstance(part, Path) else str(part)
 
 
 def spread(values, form=".2f"):
-    """The median of values and the range that they lie in, as text."""
+    """Return the median of values and their range, as text."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def rates(count, times):
-    """How many a second, in millions, for each of several times."""
+    """Return how many a second, in millions, for each of several times."""
     return [count / time / 1e6 for time in times]
 
 
 def threads_word(count):
-    """So many threads, in words."""
+    """Return a number of threads in words."""
     return f"{count} thread{'s' * (count > 1)}"
 
 
 def process(*command):
-    """A function that runs a command from the root of this tree and fails where it does."""
+    """Return a function that runs a command from the root of this tree and raises an error where it fails."""
 
     def work():
         subprocess.run(
@@ -181,7 +181,7 @@ def process(*command):
 
 
 def peak_bytes(*arguments):
-    """The most memory in bytes that an `fm` process with these arguments has held."""
+    """Return the peak memory in bytes of an `fm` process with these arguments."""
     command = [sys.executable, "-c", PEAK, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return int(done.stdout.split()[-1])

@@ -1,6 +1,6 @@
-"""Most memory of `fm train`, in bytes a non-zero, beyond parameters, their optimizer state and what a bare run takes.
+"""Measure the peak memory of `fm train` a non-zero, beyond parameters, optimizer state and that of a bare run.
 
-And the most that `fm convert` takes, which is to be the same for a file and for one of a few times the rows.
+Also the peak of `fm convert`, which should be the same for a file and for one with several times its rows.
 """
 
 import statistics
@@ -22,7 +22,7 @@ STREAMED = 1 << 20  # bytes beside the parameters, in which no rows fit
 
 
 def peak(path, *more):
-    """The most bytes that training from this file takes."""
+    """Return the peak memory in bytes of training from this file."""
     return peak_bytes(
         "train",
         path,
@@ -42,7 +42,7 @@ def peak(path, *more):
 
 
 def write(batch, folder, name):
-    """The rows as recordIO and as libsvm text: format -> path."""
+    """Write the rows as recordIO and as libsvm text; return format -> path."""
     paths = {"recordIO": Path(folder, f"{name}.rec"), "libsvm": Path(folder, f"{name}.svm")}
     paths["recordIO"].write_bytes(recordio.encode(batch, clicks.feature_dim()))
     paths["libsvm"].write_bytes(text.encode_libsvm(batch))
@@ -50,7 +50,7 @@ def write(batch, folder, name):
 
 
 def write_few(folder):
-    """A few rows of a few features."""
+    """Write a few rows of a few features."""
     path = Path(folder, "few.svm")
     path.write_text("".join(f"{row % 2} {row % 3}:1 {3 + row % 5}:1\n" for row in range(FEW)))
     return path

@@ -1,4 +1,4 @@
-"""How fast libsvm text is decoded on one thread and two; beside scikit-learn's reader, where that is installed."""
+"""Measure the decoding of libsvm text on one thread and two, beside scikit-learn's reader where it is installed."""
 
 import importlib.util
 import io
@@ -14,14 +14,14 @@ THREADS = (1, 2)
 
 
 def decoded(data, threads):
-    """Decode all, the way the reader does; the number of rows."""
+    """Decode all bytes as the reader does; return the number of rows."""
     keep_freed()
     with Workers(threads) as workers:
         return sum(len(piece.batch) for piece in workers.map(text.decode_libsvm, text.chunks(io.BytesIO(data))))
 
 
 def by_scikit_learn(data):
-    """Read all with scikit-learn."""
+    """Read all bytes with scikit-learn."""
     from sklearn.datasets import load_svmlight_file
 
     return load_svmlight_file(io.BytesIO(data), zero_based=True)

@@ -1,6 +1,6 @@
-"""One run of a peer, in an interpreter that has it: python peer_runs.py NAME '{"argument": value, ...}'.
+"""Run a peer once, in an interpreter that has it installed: python peer_runs.py NAME '{"argument": value, ...}'.
 
-Needs nothing of fmkit's. Prints what the peer prints, or seconds.
+Needs nothing of fmkit. Prints the peer's own output, or seconds.
 """
 
 import json
@@ -8,11 +8,11 @@ import sys
 import time
 
 XLEARN_MODEL = "xlearn.model"
-WARM_UP = 100  # rows, so that what a peer does once is done
+WARM_UP = 100  # rows trained first, so that a peer's initialization is not counted
 
 
 def xlearn(*, train, k, threads, epochs, parameters):
-    """Train; xLearn says what each epoch took. Leaves a model, and beside the text the rows as it keeps them."""
+    """Train; xLearn prints the seconds of each epoch. Leaves a model, and beside the text its cache of the rows."""
     import xlearn as xl
 
     machine = xl.create_fm()

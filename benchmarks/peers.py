@@ -32,14 +32,14 @@ MODERN_FM = {"learning_rate": 0.04, "l2_linear": 1e-3, "l2_factors": 1e-3}
 
 @cache
 def here():
-    """Names of the peers that can be run."""
+    """Return the names of the peers that can be run."""
     if PYTHON == "none":
         return ()
     return tuple(subprocess.check_output([PYTHON, "-c", LOOK, *NAMES], text=True).split())
 
 
 def print_missing():
-    """Say which peers are not compared with."""
+    """Print which peers are not compared with."""
     if missing := [name for name in NAMES if name not in here()]:
         print(f"not installed, so not compared with: {', '.join(missing)}")
     for name in here():
@@ -47,7 +47,7 @@ def print_missing():
 
 
 def run(peer, folder, **given):
-    """What a peer prints that runs with these arguments in a folder, which may get files of its own."""
+    """Run a peer with these arguments in a folder, to which it may write files; return its output."""
     done = subprocess.run(
         [PYTHON, str(SCRIPT), peer, json.dumps(given, default=str)],
         cwd=folder,
@@ -60,7 +60,7 @@ def run(peer, folder, **given):
 
 
 def vowpal_wabbit(folder, *arguments):
-    """Run it to its end."""
+    """Run Vowpal Wabbit to its end."""
     subprocess.run(
         [PYTHON, "-m", "vowpalwabbit", *map(str, arguments)],
         cwd=folder,
@@ -71,13 +71,13 @@ def vowpal_wabbit(folder, *arguments):
 
 
 def write_vowpal_wabbit(batch, path):
-    """Rows as its text: label, the namespace f with the value of its features, and their numbers."""
+    """Write rows in its text format: label, namespace f with the value of its features, their numbers."""
     rows = zip(batch.labels.tolist(), batch.indices.reshape(len(batch), -1).tolist(), strict=True)
     path.write_text("".join(f"{2 * label - 1:g} |f:{VW_VALUE} {' '.join(map(str, row))}\n" for label, row in rows))
 
 
 def xlearn_epoch(folder, train, factors, threads):
-    """Seconds of an epoch as xLearn counts them, rows in memory; the text is decoded in the first call alone."""
+    """Return the seconds of an epoch by xLearn's count, rows in memory; only the first call decodes the text."""
     said = run("xlearn", folder, train=train, k=factors, threads=threads, epochs=1 + EPOCHS, parameters=XLEARN)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
     epochs = [float(line.split()[-1]) for line in plain.splitlines() if re.match(r"\[\s*\d+%\s*\]", line)]
@@ -85,18 +85,18 @@ def xlearn_epoch(folder, train, factors, threads):
 
 
 def modern_fm_epoch(folder, train, factors):
-    """Seconds of an epoch on one thread: what further epochs add to the first one."""
+    """Return the seconds of an epoch on one thread: those that further epochs add to the first one."""
     said = run("modern_fm_epoch", folder, train=train, k=factors, epochs=EPOCHS, parameters=MODERN_FM)
     return Seconds(said.split()[-1])
 
 
 def myfm_epoch(folder, train, factors):
-    """Seconds of an iteration of its sampler over all rows."""
+    """Return the seconds of an iteration of its sampler over all rows."""
     return Seconds(run("myfm_epoch", folder, train=train, k=factors, epochs=EPOCHS).split()[-1])
 
 
 def vowpal_wabbit_epoch(folder, train, factors):
-    """Seconds of a pass over its cache: what further passes add to the first one."""
+    """Return the seconds of a pass over its cache: those that further passes add to the first one."""
     given = ("-d", train, "--cache_file", "vw.cache", *VW, *VW_RATE, "--rank", factors, "--passes")
     took = []
     for passes in (1, 1 + EPOCHS):

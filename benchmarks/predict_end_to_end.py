@@ -1,4 +1,4 @@
-"""`fm predict` as a whole process, from recordIO to text, beside decoding alone; and ten rows against a large model."""
+"""Measure `fm predict` as a process, from recordIO to text, beside decoding alone; and ten rows with a large model."""
 
 import tempfile
 from pathlib import Path
@@ -23,13 +23,13 @@ THREADS = (1, 2)
 
 
 def write_large_model(path, hyperparameters):
-    """A model of zeros in a file that takes no room on the disk, where the file system knows holes.
+    """Write a model of zeros in a sparse file, which takes no space on disk where the file system allows it.
 
-    Its checksum is not that of its numbers: nobody wants to hash 2 GB here, and only --verify would look.
+    Its checksum is not that of its numbers: hashing 2 GB would take long, and only --verify compares it.
     """
     zeros = np.zeros(1, np.float32)
     shapes = {"bias": (1,), "linear": (LARGE_DIM,), "factors": (LARGE_DIM, FACTORS)}
-    table = modelheader.layout({name: np.broadcast_to(zeros, shape) for name, shape in shapes.items()})
+    table = modelheader.layout({name: np.broadcast_to(zeros, shape) for name, shape in shapes.items()}, "factors")
     head = modelheader.encode(
         table,
         {
@@ -45,7 +45,7 @@ def write_large_model(path, hyperparameters):
 
 
 def decode(path, threads):
-    """A function that reads all rows and does nothing with them."""
+    """Return a function that reads all rows and discards them."""
     options = ReadOptions(threads=threads)
     return lambda: sum(map(len, read_batches(sources.find([path]), options, Report())))
 
@@ -74,7 +74,7 @@ def many_rows(folder, hyperparameters, options):
 
 
 def few_rows(folder, hyperparameters, options):
-    """Print how long ten rows take with a large model."""
+    """Print the time that ten rows take with a large model."""
     few, large = Path(folder, "few.rec"), Path(folder, "large.fm")
     few.write_bytes(recordio.encode(clicks.generated(FEW), LARGE_DIM))
     write_large_model(large, hyperparameters)

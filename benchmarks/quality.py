@@ -25,7 +25,7 @@ FOLDED = 100
 
 
 def data_sets(folder, rows):
-    """By name (function for training rows and test rows, predictor_type, metric); real ones where they are."""
+    """Return name -> (function for training rows and test rows, predictor_type, metric); real ones where present."""
     held = {name: DATA[name] for name in REAL} if folder.is_dir() else {}
     found = {name: (lambda read=reader: read(folder), kind, metric) for name, (reader, kind, metric, _) in held.items()}
     made = (lambda: [folded(clicks.generated(rows, seed)) for seed in (0, 1)], "binary_classifier", "logloss")
@@ -33,7 +33,7 @@ def data_sets(folder, rows):
 
 
 def folded(batch):
-    """The rows with FOLDED features a column, as the reference goes over all features in each mini-batch.
+    """Return the rows with FOLDED features a column, as the reference loops over all features in each mini-batch.
 
     No row may hold a feature twice, which the reference cannot train on.
     """
@@ -42,21 +42,21 @@ def folded(batch):
 
 
 def score(parts, metric, backend, **given):
-    """The test metric of the last epoch."""
+    """Return the test metric of the last epoch."""
     rows, test = parts
     model = api.fit(rows, resolve(**given), test=test, resources=api.Resources(THREADS, device=backend))
     return model.info["epochs"][-1]["test"][metric]
 
 
 def scores(parts, metric, seeds, **given):
-    """By backend the metric for each seed."""
+    """Return for each backend the metric for each seed."""
     return {
         backend: [score(parts, metric, backend, seed=seed, **given) for seed in range(seeds)] for backend in BACKENDS
     }
 
 
 def apart(found):
-    """How far the backends are apart for one seed at most, and how far the reference's seeds are from each other."""
+    """Return the largest difference of the backends for one seed, and the difference of the reference's seeds."""
     return (
         max(abs(fast - slow) for fast, slow in zip(*found.values(), strict=True)),
         max(found["reference"]) - min(found["reference"]),

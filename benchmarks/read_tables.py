@@ -1,4 +1,4 @@
-"""How fast CSV becomes batches on one thread, next to what pyarrow needs to parse it."""
+"""Measure how fast CSV becomes batches on one thread, beside the time that pyarrow takes to parse it."""
 
 import io
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ DISTINCT = (3, 10, 100, 1_000, 10_000)  # values of the categorical columns, in 
 
 
 def table(rows):
-    """The bytes of a CSV file with a header: label, then 13 numeric and 26 categorical columns, equal in every run."""
+    """Return a CSV file with a header: label, then 13 numeric and 26 categorical columns, equal in every run."""
     rng = np.random.default_rng(20)
     columns = [rng.integers(0, 2, rows).astype(str)]
     columns += [np.char.mod("%.4g", rng.exponential(10, rows)) for _ in range(NUMERIC)]

@@ -28,7 +28,7 @@ DECODED = 100_000  # rows at most
 
 
 def measured_rates(runs):
-    """For each number of threads, (kind, level) -> lines a second; prints them."""
+    """Return for each number of threads (kind, level) -> lines a second, and print them."""
     found = {}
     for threads in THREADS:
         rates = bandwidth.rates(runs, threads)
@@ -55,13 +55,13 @@ def compare(name, touched, rates, works, non_zeros, runs):
 
 
 def near(block, features):
-    """A prepared sparse block whose mini-batches touch the parameters of so many features alone, as often as ever."""
+    """Return a prepared sparse block whose mini-batches touch as many parameters, but of `features` features alone."""
     groups = block.groups._replace(features=block.groups.features % features)
     return replace(block, batch=replace(block.batch, indices=block.batch.indices % features), groups=groups)
 
 
 def train(batch, rates, options):
-    """Training, for each number of factors."""
+    """Compare training, for each number of factors."""
     size, levels = auto_mini_batch_size(len(batch), len(batch.indices)), bandwidth.levels()
     for factors in FACTORS:
         hyperparameters = hyperparameters_for(factors, options.scale)
@@ -77,7 +77,7 @@ def train(batch, rates, options):
 
 
 def score(batch, rates, options):
-    """Scoring with the weights that a model starts with."""
+    """Compare scoring with the weights that a model starts with."""
     model = initial(hyperparameters_for(SCORED, options.scale))
     backends = {threads: backend_for("cpu", threads) for threads in THREADS}
     works = {threads: partial(backend.score, batch, model) for threads, backend in backends.items()}
@@ -86,7 +86,7 @@ def score(batch, rates, options):
 
 
 def decode(batch, rates, options):
-    """Decoding both formats, from memory to batches."""
+    """Compare decoding of both formats, from memory to batches."""
     batch = batch.take(slice(DECODED))
     figure("rows decoded", [len(batch)], "rows")
     data = text.encode_libsvm(batch)

@@ -38,25 +38,25 @@ ON_MPI = Engine(0, 100e-6, 0)  # the leader's seconds for each worker: assumed
 
 # ----------------------------------------------------------------------------------------------- in this process
 def write(folder, workers, rows):
-    """The path of a file of recordIO with so many rows for each worker."""
+    """Write a recordIO file with `rows` rows for each worker; return its path."""
     path = Path(folder, f"{workers}.rec")
     path.write_bytes(recordio.encode(clicks.generated(workers * rows), clicks.feature_dim()))
     return path
 
 
 def rounds_of(path, workers, factors, state, options):
-    """For each number of rows a worker: a Crew's medians over workers (and rounds), by name."""
+    """Return for each number of rows a worker a Crew's medians over workers (and rounds), by name."""
     engine, found = TimedInProcess(workers), {}
     crew = Crew(engine, path, factors, sharded=state == "sharded")
     reading = statistics.mean(sum(own.seconds[name] for name in READ) for own in engine.own) / options.rows
-    crew.round(min(ROUNDS))  # after which all memory is at hand
+    crew.round(min(ROUNDS))  # not measured: allocates all memory
     for rows in (*(rows for rows in ROUNDS if rows < options.rows), options.rows):
-        told = []
+        rounds = []
         for _ in range(max(1, options.runs // workers)):
             for own in engine.own:
                 own.seconds.clear()
             sent = crew.round(rows) / workers
-            told += [
+            rounds += [
                 {
                     **dict.fromkeys(STEPS, 0.0),
                     **own.seconds,
@@ -66,13 +66,13 @@ def rounds_of(path, workers, factors, state, options):
                 }
                 for own in engine.own
             ]
-        found[rows] = {name: statistics.median(each[name] for each in told) for name in told[0]}
+        found[rows] = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     engine.close()
     return found, reading
 
 
 def print_rounds(path, workers, factors, options):
-    """Print a line for each state and number of rows; by state what the longest rounds took, and what to read a row."""
+    """Print a line for each state and number of rows; return the costs of the longest rounds and of reading a row."""
     longest, reading = {}, None
     for state in STATES:
         found, reading = rounds_of(path, workers, factors, state, options)
@@ -93,7 +93,7 @@ def print_rounds(path, workers, factors, options):
 
 
 def costs_of(longest, reading, factors, rows):
-    """The Costs by what the longest rounds took."""
+    """Return the Costs by the longest rounds."""
     steps = {}
     for state, at in longest.items():
         steps[state] = {name: at[name] / at["touched"] for name in STEPS if name not in {"plan", "train", "apply"}}
@@ -113,13 +113,13 @@ def costs_of(longest, reading, factors, rows):
 
 
 # ---------------------------------------------------------------------------------------------- in real processes
-def told_by(engine, path, workers, *arguments):
-    """What crews.py says of an engine; None where it cannot be run, which is printed."""
+def measured_by(engine, path, workers, *arguments):
+    """Return the measurements of crews.py for an engine; None, with a printed note, where it cannot be run."""
     command = [sys.executable, ROOT / "benchmarks" / "crews.py", engine, path, "--workers", str(workers), *arguments]
     if engine == "mpi":
         beside = shutil.which("mpirun", path=Path(sys.executable).parent) or shutil.which("mpirun")
         if not beside or not importlib.util.find_spec("mpi4py"):
-            return print("mpi: there is no mpirun, or no mpi4py")
+            return print("mpi: mpirun or mpi4py is not installed")
         command = [beside, "-n", str(workers), *command]
     elif engine == "ray" and not importlib.util.find_spec("ray"):
         return print("ray: it is not installed")
@@ -131,19 +131,19 @@ def told_by(engine, path, workers, *arguments):
 
 
 def seconds_a_byte(engine, path, rows, states):
-    """CPU seconds that an engine takes beyond workers in one process for each byte, over some states; None without."""
+    """Return an engine's CPU seconds a byte beyond workers in one process, over some states; None without it."""
     more, moved = 0, 0
     for state in states:
         arguments = ("--rows", str(rows), *(("--sharded",) if state == "sharded" else ()))
-        local, there = (told_by(name, path, 2, *arguments) for name in ("local", engine))
-        if not there:
+        local, theirs = (measured_by(name, path, 2, *arguments) for name in ("local", engine))
+        if not theirs:
             return None
-        kept = slice(1, None) if len(there["rounds"]) > 1 else slice(None)  # the first takes memory
-        sent = sum(one[0] for one in there["rounds"][kept])
-        own, beside = (sum(one[1] for one in each["rounds"][kept]) for each in (there, local))
+        kept = slice(1, None) if len(theirs["rounds"]) > 1 else slice(None)  # the first allocates memory
+        sent = sum(one[0] for one in theirs["rounds"][kept])
+        own, beside = (sum(one[1] for one in each["rounds"][kept]) for each in (theirs, local))
         print(
             f"{engine}, {state}: {sent / 1e6:.0f} MB sent by 2 workers, {own:.2f} CPU seconds, {beside:.2f} in one "
-            f"process: {1e9 * (own - beside) / sent:.2f} s a GB; all answer a call in {1e3 * there['call']:.1f} ms",
+            f"process: {1e9 * (own - beside) / sent:.2f} s a GB; all answer a call in {1e3 * theirs['call']:.1f} ms",
             flush=True,
         )
         more, moved = more + max(0, own - beside), moved + sent
@@ -152,11 +152,11 @@ def seconds_a_byte(engine, path, rows, states):
 
 
 def leader_of_ray(path):
-    """CPU seconds of the leader an exchange: for each worker, and for each pair of them."""
+    """Return the CPU seconds of the leader an exchange: for each worker, and for each pair of them."""
     found = []
     for workers in CROWDS:
-        told = told_by("ray", path, workers, "--sharded", "--rows", str(TINY), "--rounds", str(TINY_ROUNDS))
-        found.append(statistics.median(own for *_, own in told["rounds"][1:]) / machines.EXCHANGES["sharded"])
+        results = measured_by("ray", path, workers, "--sharded", "--rows", str(TINY), "--rounds", str(TINY_ROUNDS))
+        found.append(statistics.median(own for *_, own in results["rounds"][1:]) / machines.EXCHANGES["sharded"])
         print(
             f"ray, {workers} workers: {1e3 * found[-1]:.1f} ms of the leader's processor to exchange next to nothing",
             flush=True,
@@ -166,7 +166,7 @@ def leader_of_ray(path):
 
 
 def engines(path, options):
-    """By name the Engines that are here."""
+    """Return name -> Engine of those that are installed here."""
     rows, found = min(ENGINE_ROWS, options.rows), {}
     for name in ("mpi",) if options.quick else ("mpi", "ray"):
         if (byte := seconds_a_byte(name, path, rows, STATES[options.quick :])) is not None:
@@ -176,7 +176,7 @@ def engines(path, options):
 
 # -------------------------------------------------------------------------------------------------------- on paper
 def print_law(scale):
-    """How many features rows hold, counted and by the law."""
+    """Print how many features rows hold, counted and by the law."""
     for rows, count in machines.counted(COUNTED if scale > 1 else COUNTED[:1], scale).items():
         expected = machines.touched(rows, scale)
         print(f"{rows:9,} rows hold {count:,} of {clicks.feature_dim(scale):,} features; {expected:,.0f} by the law")
@@ -185,7 +185,7 @@ def print_law(scale):
 
 
 def print_assumptions(costs, found):
-    """What the tables to come take for granted."""
+    """Print the assumptions of the tables that follow."""
     alone = CORES * machines.SHARED
     print(
         f"\nOn paper: {JOB_ROWS:.0e} rows x {clicks.COLUMNS}, k = 8, on machines of {CORES} cores\n"
@@ -198,8 +198,8 @@ def print_assumptions(costs, found):
         f"  nothing overlaps; {machines.GOODPUT:.0%} of a network is data; no worker is slower than others"
     )
     for state, steps in costs.steps.items():
-        told = ", ".join(f"{name} {1e9 * cost:.0f}" for name, cost in steps.items() if 1e9 * cost >= 1)
-        print(f"  {state}, ns a feature: {told}")
+        text = ", ".join(f"{name} {1e9 * cost:.0f}" for name, cost in steps.items() if 1e9 * cost >= 1)
+        print(f"  {state}, ns a feature: {text}")
     for name, one in found.items():
         print(
             f"  {name}: {1e9 * one.byte:.2f} CPU seconds a GB; the leader {1e6 * one.worker:.0f} us for each worker "
@@ -208,7 +208,7 @@ def print_assumptions(costs, found):
 
 
 def print_paper(costs, found, scale):
-    """The tables of the extrapolation."""
+    """Print the tables of the extrapolation."""
     ten, more = NETWORKS
     print(
         f"\n{clicks.feature_dim(scale):,} features: milliseconds of a round; efficiency on either network, and the "
@@ -233,16 +233,16 @@ def print_paper(costs, found, scale):
         )
     print(f"How many machines end an epoch soonest on {more} (and how many times sooner than one); 1 where none pays:")
     for (length, asked), (state, each) in itertools.product(machines.LENGTHS.items(), machines.WAYS):
-        told = [
+        text = [
             f"{name} {many} ({best:.1f})"
             for name, engine in found.items()
             for many, best in [machines.stops(costs, engine, (state, each), asked, NETWORKS[more], scale)]
         ]
-        print(f"  {length}, {state}, {each} on each machine: {', '.join(told)}")
+        print(f"  {length}, {state}, {each} on each machine: {', '.join(text)}")
 
 
 def main():
-    """Print what was measured, then the extrapolation."""
+    """Print the measurements, then the extrapolation."""
     made = parser(__doc__.splitlines()[0], rows=LONGEST)
     made.add_argument("--quick", action="store_true", help="k = 8, 2 workers at the most, no Ray, 1 M features")
     options = made.parse_args()

@@ -1,6 +1,6 @@
-"""Requests a second of `fm serve`, one worker, beside a handler on the same server that reads a body and does nothing.
+"""Measure requests a second of `fm serve`, one worker, beside a handler on the same server that only reads the body.
 
-A process of its own asks over a few connections that stay open; both are asked for answers of the same size.
+A separate process sends requests over a few open connections; both servers answer with bodies of the same size.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ TYPES = {"JSON": "application/json", "recordIO": "application/x-recordio-protobu
 
 
 async def nothing(request):
-    """Read the body; as many zeros as the path says."""
+    """Read the body; answer as many zeros as the path names."""
     await request.body()
     return Response(bytes(request.path_params["size"]), media_type=request.headers["content-type"])
 
@@ -41,7 +41,7 @@ trivial = Starlette(routes=[Route("/{size:int}", nothing, methods=["POST"])])
 
 
 def body_of(batch, name):
-    """The rows as a request: sparse instances, or records."""
+    """Return the rows as a request: sparse instances, or records."""
     if name == "recordIO":
         return recordio.encode(batch, clicks.feature_dim())
     rows = batch.indices.reshape(len(batch), -1).tolist()
@@ -56,25 +56,25 @@ def body_of(batch, name):
 
 
 def request_of(path, media_type, body):
-    """The bytes of a request."""
+    """Return the bytes of a request."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 class Connection(asyncio.Protocol):
-    """Sends a request, and the next one when it is answered, as long as there are requests left."""
+    """A connection that sends a request, and the next one after each answer, while requests are left."""
 
     def __init__(self, request, left, done):
         self._request, self._left, self._done = request, left, done
         self._answer, self._size = bytearray(), None
 
     def connection_made(self, transport):
-        """Begin."""
+        """Begin to send."""
         self._transport = transport
         self._next()
 
     def data_received(self, data):
-        """Go on where an answer is complete."""
+        """Send the next request where an answer is complete."""
         self._answer += data
         if self._size is None and b"\r\n\r\n" in self._answer:
             head, _, _ = bytes(self._answer).partition(b"\r\n\r\n")
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
 
 
 async def asked(port, request, requests):
-    """Send so many requests over all connections, each waiting for its answers."""
+    """Send `requests` requests over all connections, each waiting for its answers."""
     loop, left = asyncio.get_running_loop(), iter(range(requests))
     waiting = [loop.create_future() for _ in range(CONNECTIONS)]
     for done in waiting:
@@ -102,7 +102,7 @@ async def asked(port, request, requests):
 
 
 def generate(orders, finished):
-    """The load generator: carries out orders until there is an empty one."""
+    """Generate load: execute orders until an empty one."""
     while order := orders.recv():
         asyncio.run(asked(*order))
         finished.send(None)
@@ -110,7 +110,7 @@ def generate(orders, finished):
 
 @contextlib.contextmanager
 def server(*command):
-    """The port of a server that this command starts when --port follows; it is stopped at the end."""
+    """Provide the port of a server that this command starts when --port is appended; it is stopped at the end."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     started = subprocess.Popen([*map(str, command), "--port", str(port)], cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -127,7 +127,7 @@ def server(*command):
 
 @contextlib.contextmanager
 def generator():
-    """A function (port, request, requests) that has the other process send them, and waits."""
+    """Provide a function (port, request, requests) that has the other process send them, and waits."""
     (orders, order), (finished, finish) = (multiprocessing.Pipe() for _ in range(2))
     asking = multiprocessing.Process(target=generate, args=(order, finish), daemon=True)
     asking.start()

@@ -1,4 +1,4 @@
-"""How long `fm` takes to start, beside the imports that it cannot do without."""
+"""Measure how long `fm` takes to start, beside the imports that it needs."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Seconds of an epoch that streams its rows from recordIO or from libsvm, beside an epoch over rows in memory."""
+"""Measure an epoch that streams its rows from recordIO or libsvm text, beside an epoch over rows in memory."""
 
 import statistics
 import tempfile
@@ -16,7 +16,7 @@ from fmcore.rows.dataset import Dataset
 
 
 def streamed(path, hyperparameters, threads):
-    """A function that trains one more epoch, decoding the file anew each time it is called."""
+    """Return a function that trains one more epoch, decoding the file anew each time it is called."""
 
     def read():
         return read_batches(sources.find([str(path)]), ReadOptions(threads=threads, index_base="0"), Report())
@@ -26,7 +26,7 @@ def streamed(path, hyperparameters, threads):
 
 
 def compare(batch, paths, threads, runs):
-    """Print a line for each way to have the rows."""
+    """Print a line for each way to hold the rows."""
     hyperparameters = hyperparameters_for(FACTORS[0])
     works = {("memory", threads): epoch(batch, hyperparameters, threads)}
     works |= {(name, threads): streamed(path, hyperparameters, threads) for name, path in paths.items()}

@@ -1,6 +1,6 @@
 """All benchmarks one after the other, then the table of marks; figures kept, or compared with some that were.
 
-    python benchmarks/suite.py [--full] [--save FILE | --base FILE] [SCRIPT...]
+    python benchmarks/suite.py [--full] [--save FILE | --base FILE] [--marks | SCRIPT...]
 
 Without --full the scripts that take longest do less, and all of them take a quarter of an hour. --base runs again what
 the file holds, in the way that it was measured, and exits with 1 where a figure has become worse.
@@ -56,7 +56,7 @@ WAYS = {"quick": SCRIPTS, "full": dict.fromkeys(SCRIPTS, ())}
 
 
 def run(commands):
-    """Figures of scripts (name -> arguments), run one after the other; what they print goes where ours goes."""
+    """Run scripts (name -> arguments) one after the other, with their output shown; return their figures."""
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder, "figures.jsonl")
         kept.touch()
@@ -68,12 +68,12 @@ def run(commands):
 
 
 def chosen(names, way):
-    """Scripts with what follows them on the command line, in the order of SCRIPTS."""
+    """Return scripts with their arguments, in the order of SCRIPTS."""
     return {name: given for name, given in WAYS[way].items() if name in names}
 
 
 def arguments():
-    """What the command line says."""
+    """Return the options of the command line."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     made.add_argument(
         "--full",
@@ -85,17 +85,20 @@ def arguments():
     )
     made.add_argument("--save", metavar="FILE", help="keep the figures there as JSON")
     made.add_argument("--base", metavar="FILE", help="figures to compare with")
+    made.add_argument("--marks", action="store_true", help="run only the scripts that the marks take figures from")
     made.add_argument("scripts", nargs="*", metavar="SCRIPT", help=f"those to run (all): {', '.join(SCRIPTS)}")
     options = made.parse_args()
+    if options.marks:
+        options.scripts += marks.scripts()
     if unknown := set(options.scripts) - set(SCRIPTS):
         made.error(f"there is no script {', '.join(sorted(unknown))}")
     return options
 
 
 def confirmed(base, found):
-    """The figures, those of scripts with worse ones measured once more and the better run taken.
+    """Return the figures, those of scripts with worse ones measured once more and the better run chosen.
 
-    A neighbour on the machine that is busy for a minute makes all that runs meanwhile seem slow.
+    Another user of the machine who is busy for a minute makes everything that runs meanwhile seem slow.
     """
     way, _, old = base
     suspects = {script for script, _ in figures.worse(old, found)}
@@ -106,7 +109,7 @@ def confirmed(base, found):
 
 
 def print_compared(base, found):
-    """The table of both, and of how the machines differ; 1 where a figure has become worse, else 0."""
+    """Print the table of both, and how the machines differ; return 1 where a figure has become worse, else 0."""
     _, before, old = base
     ran, now = {script for script, _ in found}, figures.machine()
     old = {at: one for at, one in old.items() if at[0] in ran}
@@ -120,7 +123,7 @@ def print_compared(base, found):
 
 
 def main():
-    """Run, keep, compare; the exit code."""
+    """Run, save, compare; return the exit code."""
     options = arguments()
     base = figures.load(options.base) if options.base else None
     way = base[0] if base else options.way

@@ -28,7 +28,7 @@ SAMPLED = 100  # mini-batches whose distinct features are counted
 
 @dataclass
 class Traffic:
-    """What a non-zero touches: lines by (kind, level), and bytes in order."""
+    """The memory traffic of a non-zero: lines by (kind, level), and bytes in order."""
 
     lines: dict = field(default_factory=dict)
     in_order: float = 0.0
@@ -39,36 +39,36 @@ class Traffic:
 
     @property
     def bytes(self):
-        """All of them; a line that is moved is read and written."""
+        """Return all bytes; a line that is moved is read and written."""
         return self.in_order + sum(LINE * (1 + (kind == MOVE)) * lines for (kind, _), lines in self.lines.items())
 
     def seconds(self, rates):
-        """What a non-zero must take, given lines a second by (kind, level)."""
+        """Return the seconds that a non-zero takes at least, given lines a second by (kind, level)."""
         moved = sum(lines / rates[at] for at, lines in self.lines.items())
         return moved + self.in_order / LINE / rates[IN_ORDER, "RAM"]
 
 
 def lines_of(floats):
-    """Lines that hold so many floats from the beginning of one."""
+    """Return the lines that hold `floats` floats from the beginning of one."""
     return -(-4 * floats // LINE)
 
 
 def row_lines(factors):
-    """Lines that hold a feature's weights and their state while training."""
+    """Return the lines that hold a feature's weights and their state while training."""
     return lines_of((1 + SLOTS) * (factors + 1))
 
 
 def level_of(indices, lines, levels):
-    """Where the caches keep each feature whose row takes so many lines: int64 (feature_dim,), an index into levels."""
+    """Return the level that caches keep each feature in: int64 (feature_dim,), an index into levels."""
     counts = np.bincount(indices)
     rank = np.empty(len(counts), np.int64)
     rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
-    room = np.cumsum([min(size, 1 << 50) // (lines * LINE) for size in levels.values()])
-    return np.searchsorted(room, rank, side="right")
+    capacity = np.cumsum([min(size, 1 << 50) // (lines * LINE) for size in levels.values()])
+    return np.searchsorted(capacity, rank, side="right")
 
 
 def training(batch, factors, mini_batch_size, levels):
-    """Traffic of an epoch, by a sample of its mini-batches; levels: bytes by name, nearest first."""
+    """Return the Traffic of an epoch, by a sample of its mini-batches; levels: bytes by name, nearest first."""
     names, whole, read = list(levels), row_lines(factors), lines_of(factors + 1)
     at = level_of(batch.indices, whole, levels)
     distinct, non_zeros = np.zeros(len(names)), np.zeros(len(names))
@@ -87,14 +87,14 @@ def training(batch, factors, mini_batch_size, levels):
 
 
 def mini_batches(batch, size):
-    """Indices of up to SAMPLED mini-batches, of rows drawn at random."""
+    """Return the indices of up to SAMPLED mini-batches, of rows drawn at random."""
     order = np.random.default_rng(0).permutation(len(batch))
     for first in range(0, min(len(order), SAMPLED * size), size):
         yield batch.take(order[first : first + size]).indices
 
 
 def scoring(batch, factors, levels):
-    """Traffic of scoring rows."""
+    """Return the Traffic of scoring rows."""
     names, lines, traffic = list(levels), lines_of(factors + 1), Traffic()
     shares = np.bincount(level_of(batch.indices, lines, levels)[batch.indices], minlength=len(names))
     for name, share in zip(names, shares / len(batch.indices), strict=True):
@@ -104,12 +104,12 @@ def scoring(batch, factors, levels):
 
 
 def decoding(size, batch):
-    """Traffic of decoding `size` bytes that lie in memory into a batch, which is written: fetched, then stored."""
+    """Return the Traffic of decoding `size` bytes in memory into a batch, which is written: fetched, then stored."""
     return Traffic(in_order=(size + 2 * batch.nbytes) / len(batch.indices))
 
 
 def described(touched):
-    """Bytes by level and in order, as text."""
+    """Return bytes by level and in order, as text."""
     by_level = {"in order": touched.in_order}
     for (kind, level), lines in touched.lines.items():
         size = LINE * (1 + (kind == MOVE)) * lines

@@ -1,7 +1,7 @@
-"""Rows a second of one epoch over click data in memory: several numbers of factors, one thread and two, beside peers.
+"""Measure an epoch over click data in memory, in rows a second: by factors, one thread and two, beside peers.
 
 xLearn trains the same rows by as many threads; modern-fm, myFM (an iteration of its sampler) and Vowpal Wabbit (a pass
-over its cache) by one. How long two threads take to answer each other is measured in turn with them.
+over its cache) by one. How long two threads take to answer each other is measured alternately with them.
 """
 
 import statistics
@@ -33,14 +33,14 @@ ROUND_TRIP = ("round trip", THREADS[-1])
 
 
 def epoch(batch, hyperparameters, threads, changed=lambda block: block, device="cpu"):
-    """A function that trains one more epoch each time it is called; changed: what becomes of each prepared block."""
+    """Return a function that trains one more epoch when called; changed: is applied to each prepared block."""
     backend = backend_for(device, threads)
     dataset = Dataset(lambda: [batch], hyperparameters, lambda block: changed(backend.prepare(block)), NO_LIMIT).load()
     return epochs_of(dataset, hyperparameters, backend)
 
 
 def epochs_of(dataset, hyperparameters, backend):
-    """A function that trains one more epoch on a loaded Dataset each time it is called."""
+    """Return a function that trains one more epoch on a loaded Dataset each time it is called."""
     trainer = backend.trainer(initial(hyperparameters, dataset.mean_label))
     done = iter(range(1 << 30))
 
@@ -52,7 +52,7 @@ def epochs_of(dataset, hyperparameters, backend):
 
 
 def hyperparameters_for(factors, scale=1):
-    """Those of a classifier of clicks; learning rates that do not fall, however many epochs are trained."""
+    """Return those of a classifier of clicks, with learning rates that do not fall over the epochs."""
     return resolve(
         predictor_type="binary_classifier",
         num_factors=factors,
@@ -62,7 +62,7 @@ def hyperparameters_for(factors, scale=1):
 
 
 def write_for_peers(batch, folder):
-    """The rows in each form that a peer wants."""
+    """Write the rows in each form that a peer needs."""
     if "xlearn" in peers.here():
         Path(folder, "clicks.svm").write_bytes(text.encode_libsvm(batch))
     if "vowpalwabbit" in peers.here():
@@ -78,7 +78,7 @@ def write_for_peers(batch, folder):
 
 
 def peer_works(folder, factors):
-    """(peer, threads) -> a function that trains an epoch and says what it took."""
+    """Return (peer, threads) -> a function that trains an epoch and returns its seconds."""
     works = {}
     if "xlearn" in peers.here():
         for threads in THREADS:

@@ -1,8 +1,8 @@
-"""From libsvm text on disk to a model, whole processes: seconds and test log loss after one epoch, beside peers.
+"""Measure whole processes from libsvm text on disk to a model: seconds and test log loss after an epoch, beside peers.
 
-Everybody has all processors and the settings found to be best on these clicks, a model is written, nothing is cached
-before. Vowpal Wabbit is given text of its own form; modern-fm, which reads none, has scikit-learn's reader and its
-interpreter's start for nothing, and one run.
+Each program has all processors and the settings found to be best on these clicks, a model is written, nothing is cached
+before. Vowpal Wabbit is given text in its own format; modern-fm, which reads none, is not charged for scikit-learn's
+reader and its interpreter's start, and runs once.
 """
 
 import statistics
@@ -41,7 +41,7 @@ ONCE = "modern_fm"
 
 
 def write_rows(folder, rows):
-    """Training and test rows in the forms that are read; the test rows as a Batch."""
+    """Write training and test rows in the forms that are read; return the test rows as a Batch."""
     parts = {"train": clicks.generated(rows), "test": clicks.generated(max(1, rows // TEST_SHARE), seed=1)}
     for name, batch in parts.items():
         Path(folder, f"{name}.svm").write_bytes(text.encode_libsvm(batch))
@@ -57,7 +57,7 @@ class Own:
         self._folder, self._model = folder, Path(folder, "own.fm")
 
     def train(self):
-        """Rows to model."""
+        """Train from rows to a model."""
         process(
             *FM,
             "train",
@@ -75,7 +75,7 @@ class Own:
         )()
 
     def predict(self, output):
-        """Probabilities of the test rows, one a line."""
+        """Write the probabilities of the test rows, one a line."""
         process(*FM, "predict", self._model, Path(self._folder, "test.svm"), "-o", output, "--index-base", 0)()
 
 
@@ -87,13 +87,13 @@ class XLearn:
         self._kept = Path(folder, "train.svm.bin")
 
     def train(self):
-        """Rows to model."""
+        """Train from rows to a model."""
         with suppress(FileNotFoundError):
             self._kept.unlink()  # the rows as it read them the last time
         self._run("xlearn", train="train.svm", k=FACTORS, threads=default_threads(), epochs=1, parameters=peers.XLEARN)
 
     def predict(self, output):
-        """Probabilities of the test rows, one a line."""
+        """Write the probabilities of the test rows, one a line."""
         self._run("xlearn_predict", test="test.svm", output=output)
 
 
@@ -104,22 +104,22 @@ class VowpalWabbit:
         self._run = partial(peers.vowpal_wabbit, folder)
 
     def train(self):
-        """Rows to model."""
+        """Train from rows to a model."""
         self._run("-d", "train.vw", *peers.VW, *peers.VW_RATE, "--rank", FACTORS, "-f", "vw.model")
 
     def predict(self, output):
-        """Probabilities of the test rows, one a line."""
+        """Write the probabilities of the test rows, one a line."""
         self._run("-d", "test.vw", "-t", "-i", "vw.model", "-p", output, "--link", "logistic", "--quiet")
 
 
 class ModernFM:
-    """modern-fm, whose model is not kept: the probabilities are written by the process that trains."""
+    """modern-fm, whose model is not saved: the training process writes the probabilities."""
 
     def __init__(self, folder):
         self._folder, self._output = folder, Path(folder, "modern_fm.probabilities")
 
     def train(self):
-        """Rows to model, of which it says itself how long it took."""
+        """Train from rows to a model, which reports its own seconds."""
         said = peers.run(
             "modern_fm_train",
             self._folder,
@@ -133,7 +133,7 @@ class ModernFM:
         return Seconds(said.split()[-1])
 
     def predict(self, output):
-        """Those written before."""
+        """Move the probabilities, which `train` has written, to `output`."""
         self._output.replace(output)
 
 
@@ -141,7 +141,7 @@ PROGRAMS = {"fmkit": Own, "xlearn": XLearn, "vowpalwabbit": VowpalWabbit, "moder
 
 
 def print_losses(programs, times, test, folder):
-    """A line for each program: what its model is worth, and how long it took."""
+    """Print a line for each program: the loss of its model, and its seconds."""
     for name, program in programs.items():
         output = Path(folder, "probabilities")
         program.predict(output)

@@ -1,8 +1,8 @@
-"""How good `fm tune` is: the default space on each real data set, against untuned defaults and a random search.
+"""Measure how good `fm tune` is: the default space on each real data set, against defaults and a random search.
 
-    python benchmarks/tuning.py [--quick] [--trials 40] [--jobs 2] [--seeds 3] [--only NAME] [DATA_FOLDER]
+python benchmarks/tuning.py [--quick] [--trials 40] [--jobs 2] [--seeds 3] [--only NAME] [DATA_FOLDER]
 
-All are judged by the test rows, which choose the best trial of both searches and flatter them alike. Prints how much
+All are judged by the test rows, which choose the best trial of both searches and so flatter both. Prints how much
 sooner two jobs end than one, then a markdown table of the objective, the trials that ran to their end, and seconds.
 --quick leaves out the jobs and the largest data set.
 """
@@ -23,13 +23,13 @@ from fmcore.io.convert import RecordWriter
 
 LARGEST = "MNIST is it a 0"
 JOB_TRIALS = 24
-FIXED = ("--epochs", 20, "--num-factors", 8)  # so that trials take about as long as each other
+FIXED = ("--epochs", 20, "--num-factors", 8)  # so that all trials take about as long
 OBJECTIVE = {"binary_classifier": "logloss", "regressor": "rmse"}
 ALONE = ("--threads", 1)
 
 
 def main():
-    """Print the tables; say so where the data are absent."""
+    """Print the tables, or a note where the data are absent."""
     options = arguments()
     folder = Path(options.folder)
     if not folder.is_dir():
@@ -49,12 +49,12 @@ def main():
 
 
 def names(quick):
-    """Those of the data sets, the largest last or left out."""
+    """Return the names of the data sets, the largest last or left out."""
     return [name for name in reversed(DATA) if not quick or name != LARGEST]
 
 
 def arguments():
-    """What the command line says."""
+    """Return the options of the command line."""
     made = parser(__doc__.splitlines()[0])
     made.add_argument("--quick", action="store_true", help=f"neither the jobs nor {LARGEST!r}")
     made.add_argument("--trials", type=int, default=40, help="of each search (40)")
@@ -66,7 +66,7 @@ def arguments():
 
 
 def written(name, folder, work):
-    """Files of the training and of the test rows, and the predictor type."""
+    """Return files of the training and of the test rows, and the predictor type."""
     reader, predictor_type, *_ = DATA[name]
     parts = reader(folder)
     feature_dim = max(part.feature_dim for part in parts)
@@ -79,7 +79,7 @@ def written(name, folder, work):
 
 
 def compare(name, folder, work, options):
-    """One line of the table: medians over the seeds."""
+    """Return one line of the table: medians over the seeds."""
     (rows, test), predictor_type = written(name, folder, work)
     given = ("--predictor-type", predictor_type, "-o", work / "best.fm", "--test", test, rows)
     process(*FM, "train", *given, *ALONE, "-q")()
@@ -110,7 +110,7 @@ def compare(name, folder, work, options):
 
 
 def tuned(*given):
-    """(objective of the best trial, trials that ran to their end, seconds) of a search."""
+    """Return (objective of the best trial, trials that ran to their end, seconds) of a search."""
     start = time.perf_counter()
     said = subprocess.check_output([str(word) for word in (*FM, "tune", *given, "-q")], text=True)
     seconds = time.perf_counter() - start
@@ -119,7 +119,7 @@ def tuned(*given):
 
 
 def print_jobs(folder, work, options):
-    """Print how long a random search takes with one job and with two, in turn."""
+    """Print how long a random search takes with one job and with two, alternately."""
     (rows, test), predictor_type = written(LARGEST, folder, work)
     given = (
         "--predictor-type",

@@ -1,24 +1,27 @@
-"""How a process ends: signals as exceptions, and what an exception comes down to."""
+"""How a process ends: signals as exceptions, and which error is behind an exception."""
 
 import errno
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from types import FrameType
+from typing import Any, NoReturn
 
 from fmcore.errors import FMError, ResourceError
 from fmcore.system import publish
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
-AGAIN = 10  # seconds, far longer than tidying up takes, also on a machine that is busy
+AGAIN = 10  # seconds, far longer than cleaning up takes, also on a machine that is busy
 NO_THREAD = ("can't start new thread", "Failed to launch worker thread")  # Python's words, and pyarrow's
 NO_MEMORY = ("failed to map segment", "annot allocate memory")  # the dynamic linker's
 
 
 class Terminated(BaseException):
-    """SIGTERM has come; not an Exception, so that nothing on the way takes it for a failure of its own."""
+    """SIGTERM has come; not an Exception, so that no handler of errors on the way catches it."""
 
     exit_code = TERMINATED
 
@@ -30,15 +33,17 @@ class HungUp(Terminated):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C has come. Where Python's own exception passes an exec() of text, as while a class is made, Python ends
-    the process by that signal at last, whoever has dealt with it.
+    """Ctrl-C has come.
+
+    Where Python's own exception passes an exec() of text, as while a class is made, Python ends the process by that
+    signal at last, even where the exception was handled.
     """
 
     exit_code = INTERRUPTED
 
 
-def listen():
-    """Let SIGTERM raise Terminated, SIGHUP HungUp, and SIGINT Interrupted.
+def listen() -> None:
+    """Make SIGTERM raise Terminated, SIGHUP HungUp, and SIGINT Interrupted.
 
     Where SIGHUP or SIGINT was ignored when this process started (nohup, a job in the background) it stays so.
     """
@@ -47,41 +52,45 @@ def listen():
     sys.unraisablehook = dropped
 
 
-def dropped(told):
-    """Say nothing of an exception of ours that a callback of Python's has dropped, for it is raised again."""
-    if not issubclass(told.exc_type, (Interrupted, Terminated)):
-        sys.__unraisablehook__(told)
+def dropped(unraisable: Any) -> None:
+    """Report an exception that a callback of Python's has dropped, unless it is one of ours, which is raised again."""
+    if not issubclass(unraisable.exc_type, (Interrupted, Terminated)):
+        sys.__unraisablehook__(unraisable)
 
 
-def terminate(_number, _frame):
-    """The signal handler that raises Terminated."""
-    raise_until_settled(Terminated)
+def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Handle a signal by raising Terminated."""
+    raise_until_handled(Terminated)
 
 
-def interrupt(_number, _frame):
-    """The signal handler that raises Interrupted."""
-    raise_until_settled(Interrupted)
+def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Handle a signal by raising Interrupted."""
+    raise_until_handled(Interrupted)
 
 
-def hang_up(_number, _frame):
-    """The signal handler that raises HungUp."""
-    raise_until_settled(HungUp)
+def hang_up(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Handle a signal by raising HungUp."""
+    raise_until_handled(HungUp)
 
 
-HANDLERS = {signal.SIGTERM: terminate, signal.SIGINT: interrupt, signal.SIGHUP: hang_up}
+HANDLERS: dict[int, Callable[[int, FrameType | None], NoReturn]] = {
+    signal.SIGTERM: terminate,
+    signal.SIGINT: interrupt,
+    signal.SIGHUP: hang_up,
+}
 
 
-@cache  # once for all: later on they are ignored for other reasons
-def heeded():
-    """The signals that count."""
+@cache  # asked once: later on signals are ignored for other reasons
+def heeded() -> list[int]:
+    """Return the signals to handle: those that were not ignored when this process started, and SIGTERM."""
     return [number for number in HANDLERS if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def raise_until_settled(kind):
-    """Raise an exception that ends the process; further signals do not count, so that none cuts off the tidying up.
+def raise_until_handled(kind: type[BaseException]) -> NoReturn:
+    """Raise an exception that ends the process; ignore further signals, so that none interrupts cleaning up.
 
-    It is raised again every AGAIN seconds until `settled` is called: one that is raised within a callback of Python's
-    own (the lock of an import, a destructor) is dropped, and a read that is just beginning never hears of it.
+    It is raised again every AGAIN seconds until `handled` is called: one that is raised within a callback of Python's
+    own (the lock of an import, a destructor) is dropped, and a read that is just beginning is not interrupted by it.
     """
 
     def again(_number, _frame):
@@ -94,15 +103,15 @@ def raise_until_settled(kind):
     raise kind
 
 
-def settled():
-    """The exception has arrived where it is dealt with."""
+def handled() -> None:
+    """Stop raising: the exception has arrived where it is handled."""
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def hold_standard_streams():
-    """Open what is closed of descriptors 0 to 2, to nowhere.
+def hold_standard_streams() -> None:
+    """Open those of descriptors 0 to 2 that are closed, to the null device.
 
-    Else a file that is opened later gets such a number, and what a library prints on standard error ends up in it.
+    Otherwise a file that is opened later gets such a number, and what a library prints on standard error ends up in it.
     Python has noticed by now which ones are closed, and does not use them.
     """
     with suppress(OSError):
@@ -111,26 +120,26 @@ def hold_standard_streams():
         os.close(descriptor)
 
 
-def let_go(error):
-    """Drop what the frames that an exception has come through still hold.
+def release(error: BaseException | None) -> None:
+    """Drop the objects held by the frames that an exception has come through.
 
-    A reader of pyarrow's among it has threads, and one that is alive when Python ends takes the process down with it.
+    A reader of pyarrow's among them has threads, and one that is alive when Python ends crashes the process.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__
 
 
-def so_far():
-    """What has become of the outputs, for one who ends the process."""
+def so_far() -> str:
+    """Return which outputs were written, for a user who ends the process."""
     written = publish.renamed()
     return f"written before that: {', '.join(written)}" if written else "no file was written or replaced"
 
 
-def recognized(error, *, memory):
-    """The ResourceError that a full disk or exhausted memory comes down to, else the exception itself.
+def recognized(error: BaseException, *, memory: str) -> BaseException:
+    """Return the ResourceError where a full disk or exhausted memory is behind an exception, else the exception itself.
 
-    memory: what to try where memory is exhausted.
+    memory: advice for where memory is exhausted.
     """
     if isinstance(error, FMError) or not isinstance(error, Exception):
         return error

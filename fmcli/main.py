@@ -4,13 +4,14 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
 from fmcli import exits
-from fmcli.console import say, settle
+from fmcli.console import flush, say
 
-COMMANDS = {  # name -> (module, what the list of commands says)
+COMMANDS = {  # name -> (module, its line in the list of commands)
     "convert": ("convert", "Turn libsvm, libffm, CSV, Parquet or recordIO into recordIO or libsvm."),
     "train": ("train", "Train a model."),
     "tune": ("tune", "Search for the best hyperparameters, and train with them."),
@@ -18,7 +19,7 @@ COMMANDS = {  # name -> (module, what the list of commands says)
     "predict": ("predict", "Score rows, one prediction each."),
     "serve": ("serve", "Score rows over HTTP."),
     "inspect": ("inspect", "Show what a model is and what it learned."),
-    "import": ("import_", "Make a model of SageMaker's model.tar.gz."),
+    "import": ("import_", "Make a model from SageMaker's model.tar.gz."),
     "export": ("export", "Write weights, or vectors for nearest-neighbour search."),
 }
 
@@ -26,22 +27,22 @@ COMMANDS = {  # name -> (module, what the list of commands says)
 class Commands(click.Group):
     """Subcommands whose modules are imported only when one is asked for, so that `fm --help` starts at once."""
 
-    def list_commands(self, ctx):  # noqa: ARG002 - click's signature
-        """Their names, in the order of use."""
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return their names, in the order of use."""
         return list(COMMANDS)
 
-    def get_command(self, ctx, cmd_name):  # noqa: ARG002 - click's signature
-        """The command of that name, or None."""
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Return the command of that name, or None."""
         if cmd_name not in COMMANDS:
             return None
         return import_module(f"fmcli.commands.{COMMANDS[cmd_name][0]}").command
 
-    def format_commands(self, ctx, formatter):  # noqa: ARG002 - click's signature
-        """The list of commands, without importing them."""
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Write the list of commands, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: click.Context) -> object:
         """Run a subcommand; click itself would end with 1 where a pipe downstream is closed."""
         try:
             return super().invoke(ctx)
@@ -50,10 +51,10 @@ class Commands(click.Group):
 
 
 class DownstreamClosed(Exception):  # noqa: N818 - it is not an error
-    """Whoever read the output has had enough."""
+    """The reader of the output has closed it."""
 
 
-def version(ctx, _parameter, wanted):
+def version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     """Print the version, the build of the kernels and the threads, and end."""
     if not wanted or ctx.resilient_parsing:
         return
@@ -83,7 +84,7 @@ def version(ctx, _parameter, wanted):
     callback=version,
     help="Show the version, the build of the kernels chosen for this processor, OpenMP and threads.",
 )
-def cli():
+def cli() -> None:
     """Factorization machines from the shell.
 
     \b
@@ -96,7 +97,7 @@ def cli():
     """
 
 
-def run(arguments=None):
+def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     from fmcore.system._mapped import guard
 
@@ -107,8 +108,8 @@ def run(arguments=None):
     sys.exit(exit_code(arguments))
 
 
-def exit_code(arguments):
-    """Run a command; say what went wrong, if anything, and return the exit code."""
+def exit_code(arguments: list[str] | None) -> int:
+    """Run a command, report what went wrong, if anything, and return the exit code."""
     try:
         code = cli.main(arguments, prog_name="fm", standalone_mode=False)
         if sys.stdout is not None:
@@ -120,14 +121,14 @@ def exit_code(arguments):
     return code if isinstance(code, int) else 0
 
 
-def failed(error):
-    """Say what an exception means to the user, and return its exit code."""
+def failed(error: BaseException) -> int:
+    """Report what an exception means to the user, and return its exit code."""
     from fmcore.errors import FMError
 
-    exits.settled()
-    exits.let_go(error)
+    exits.handled()
+    exits.release(error)
     if sys.stdout is not None:
-        settle(sys.stdout)
+        flush(sys.stdout)
     if isinstance(error, (BrokenPipeError, DownstreamClosed)):
         return 0
     if isinstance(error, click.ClickException):

@@ -1,5 +1,7 @@
 """Kinds of options beyond click's own, read from the library when a value is checked or a help page is made."""
 
+from collections.abc import Callable, Iterable
+
 import click
 
 from fmcore.errors import UsageError
@@ -11,15 +13,15 @@ class Parsed(click.ParamType):
     metavar: a function from nothing to what a help page writes for the value; None where the option says it.
     """
 
-    def __init__(self, name, parse, metavar=None):
+    def __init__(self, name: str, parse: Callable[[str], object], metavar: Callable[[], str] | None = None) -> None:
         self.name, self._parse, self._metavar = name, parse, metavar
 
-    def get_metavar(self, param, ctx=None):  # noqa: ARG002 - as click calls it
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:  # noqa: ARG002 - as click calls it
         """Return what a help page writes for the value."""
         return self._metavar and self._metavar()
 
-    def convert(self, value, param, ctx):
-        """The value; click adds the option's name to what is wrong."""
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Return the value; click adds the option's name to what is wrong."""
         try:
             return self._parse(value)
         except UsageError as error:
@@ -29,11 +31,11 @@ class Parsed(click.ParamType):
 class OneOf(click.ParamType):
     """An option that takes one of some names; names: a function to them, called when a value is checked."""
 
-    def __init__(self, name, names):
+    def __init__(self, name: str, names: Callable[[], Iterable[str]]) -> None:
         self.name, self._names = name, names
 
-    def convert(self, value, param, ctx):
-        """The value, refused as `click.Choice` does."""
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Return the value, refused as `click.Choice` does."""
         return click.Choice(self._names()).convert(value, param, ctx)
 
 
@@ -43,11 +45,11 @@ class Described(click.Option):
     So the page has what a program has added to a registry since the option was made.
     """
 
-    def __init__(self, *args, help, **options):  # noqa: A002 - click's word
+    def __init__(self, *args: object, help: Callable[[], str], **options: object) -> None:  # noqa: A002 - click's word
         self._describe = help
         super().__init__(*args, **options)
 
-    def get_help_record(self, ctx):
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return what the help page has of it."""
         self.help = self._describe()
         return super().get_help_record(ctx)

@@ -1,14 +1,17 @@
-"""What every command says on standard error: a bar while it is a terminal, and what reading had to tell."""
+"""Progress on standard error: a bar where it is a terminal, and what reading reports."""
 
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from fmcli.console import say
+from fmcore.io.options import Report
 
 
-def remarks(report):
-    """What reading had to tell, a line each: notes, the first errors that were passed over, and counts."""
+def remarks(report: Report) -> list[str]:
+    """Return what reading reports, a line each: notes, the first errors of rows that were left out, and counts."""
     return [
         *(f"note: {note}" for note in report.notes),
         *(f"skipped: {error}" for error in report.errors),
@@ -17,47 +20,47 @@ def remarks(report):
 
 
 class Bar:
-    """A tqdm bar where standard error is a terminal and nobody asked for silence; nothing otherwise."""
+    """A tqdm bar where standard error is a terminal and `quiet` is not asked for; nothing otherwise."""
 
-    def __init__(self, *, quiet, **options):
+    def __init__(self, *, quiet: bool, **options: Any) -> None:
         self._bar = None
         if not quiet and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             from tqdm import tqdm
 
             self._bar = tqdm(file=sys.stderr, leave=False, dynamic_ncols=True, **options)
 
-    def add(self, count):
-        """So many more units are done."""
+    def add(self, count: int) -> None:
+        """Move the bar by so many units."""
         if self._bar is not None:
             self._bar.update(count)
 
-    def note(self, text):
-        """Show a text behind the bar; whether there is a bar."""
+    def note(self, text: str) -> bool:
+        """Show a text behind the bar; return whether there is a bar."""
         if self._bar is not None:
             self._bar.set_postfix_str(text)
         return self._bar is not None
 
-    def reach(self, done, total):
-        """So many of total (or None) are done."""
+    def reach(self, done: int, total: int | None) -> None:
+        """Move the bar to so many units of total, None where that is not known."""
         if self._bar is not None:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
 
-    def close(self):
-        """Take the bar away."""
+    def close(self) -> None:
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
-def byte_bar(description, *, quiet):
-    """A bar over the bytes of the input, for `Data.on_bytes`."""
+def byte_bar(description: str, *, quiet: bool) -> Bar:
+    """Return a bar over the bytes of the input, for `Data.on_bytes`."""
     return Bar(quiet=quiet, desc=description, unit="B", unit_scale=True, unit_divisor=1024)
 
 
 @contextmanager
-def reading(report, bar, *, quiet):
-    """Take the bar away and say what reading had to tell, where it fails as well, unless nobody listens any more."""
+def reporting(report: Report, bar: Bar, *, quiet: bool) -> Iterator[None]:
+    """Remove the bar after a block and print what reading reports, on failure too, but not to a closed pipe."""
     try:
         yield
     except BrokenPipeError:

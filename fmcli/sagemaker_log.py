@@ -1,4 +1,4 @@
-"""The log lines of SageMaker's Factorization Machines, for whoever reads metrics off them with regular expressions."""
+"""The log lines of SageMaker's Factorization Machines, for users that read metrics off them by regular expressions."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ class SageMakerLog(TrainingLog):
         self._epochs, self._train, self._objective = 0, {}, None
 
     def loaded(self, dataset, model, backend):
-        """Get ready to measure."""
+        """Prepare to measure."""
         super().loaded(dataset, model, backend)
         h = model.hyperparameters
         interval = h.batch_metrics_publish_interval
@@ -40,14 +40,14 @@ class SageMakerLog(TrainingLog):
         self._new_metrics = lambda: BatchMetrics(self._objective.metrics(auc=False), interval)
         self._running = self._new_metrics()
 
-    def block(self, epoch, block, turns, scores):
-        """Quality lines of the mini-batches at whose end an interval is over."""
+    def block(self, epoch, block, order, scores):
+        """Print quality lines of the mini-batches at whose end an interval is over."""
         if self._running and not self._quiet:
-            for batch, metrics in self._running.add(block, turns, scores):
+            for batch, metrics in self._running.add(block, order, scores):
                 self._quality(f"epoch={epoch}, batch={batch} train", metrics)
 
     def round(self, record):
-        """Say how fast a round was; of what several workers have trained only the whole is known."""
+        """Print how fast a round was; of what several workers have trained only the whole is known."""
         super().round(record)
         self._running = None
         self.remark(
@@ -57,7 +57,7 @@ class SageMakerLog(TrainingLog):
         )
 
     def epoch(self, record):
-        """The lines of an epoch, which SageMaker counts from 0."""
+        """Print the lines of an epoch, which SageMaker counts from 0."""
         super().epoch(record)
         epoch = record["epoch"] - 1
         self._train[epoch] = self._running.result() if self._running else record["train"]
@@ -70,18 +70,18 @@ class SageMakerLog(TrainingLog):
         )
 
     def resumed(self, records, rows):
-        """Say that training goes on; of an epoch that another run has begun only the whole is known."""
+        """Print that training resumes; of an epoch that another run has begun only the whole is known."""
         super().resumed(records, rows)
         if rows:
             self._running = None
 
     def halved(self, error, epoch, factor):
-        """Say that an epoch begins again, and measure it anew."""
+        """Print that an epoch begins again, and measure it from its start."""
         super().halved(error, epoch, factor)
         self._running = self._new_metrics()
 
     def finish(self, model):
-        """The lines of the job, about the epoch whose model is kept."""
+        """Print the lines of the job, about the epoch whose model is kept."""
         super().finish(model)
         done = model.info["epochs"]
         if done:
@@ -128,7 +128,7 @@ def named(metrics, objective):
 
 
 def aggregate(values):
-    """The sum, count and bounds of some numbers, times in milliseconds."""
+    """Return the sum, count and bounds of some numbers, times in milliseconds."""
     return {
         "sum": float(sum(values)),
         "count": len(values),

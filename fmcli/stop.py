@@ -1,41 +1,43 @@
-"""Signals that end a process, during a training whose work so far is not to be lost."""
+"""Signals that end a process, during a training whose work until then must not be lost."""
 
 import signal
+from types import FrameType
 
 from fmcli.exits import HANDLERS, heeded
 
 
 class Stop:
-    """The wish to end the training; called, it says whether there is one.
+    """The user's request to end training, by a signal; called, it returns whether there is one.
 
-    Until `gently` is called, an exception ends whatever is under way: nothing is trained yet. From then on nothing is
-    cut off, and training asks. Only the first signal counts, so that none disturbs what is written at the end.
+    Until `gently` is called, an exception ends what is under way: nothing is trained yet. From then on nothing is
+    interrupted, and training asks for the request. Only the first signal counts, so that none disturbs writing at the
+    end.
     """
 
-    def __init__(self):
-        self._signal, self._gently = None, False
+    def __init__(self) -> None:
+        self._signal, self._gently = 0, False  # 0: none has come
 
-    def __call__(self):  # noqa: D102 - the class tells
-        return self._signal is not None
+    def __call__(self) -> bool:  # noqa: D102 - the class describes it
+        return self._signal != 0
 
-    def __str__(self):
+    def __str__(self) -> str:
         return signal.Signals(self._signal).name
 
     @property
-    def exit_code(self):
-        """That of a process which a signal ended."""
+    def exit_code(self) -> int:
+        """The exit code of a process which this signal ended."""
         return 128 + self._signal
 
-    def listen(self):
-        """Take the signals from now on, but for those that are ignored; to be called in the main thread."""
+    def listen(self) -> None:
+        """Handle the signals from now on, but for those that are ignored; to be called in the main thread."""
         for number in heeded():
             signal.signal(number, self._receive)
 
-    def gently(self):
-        """From now on there is something to keep."""
+    def gently(self) -> None:
+        """Interrupt nothing from now on: there is work that must not be lost."""
         self._gently = True
 
-    def _receive(self, number, frame):
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         for further in HANDLERS:
             signal.signal(further, signal.SIG_IGN)
         self._signal = number

@@ -1,21 +1,97 @@
-"""How `fm train` is told to train with several workers, and on what engine."""
+"""Where `fm train` trains and with how much: on this machine, or with several workers and on what engine."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import click
 
-from fmcli.options import chosen_threads, stacked
+from fmcli.options import chosen_threads, device_option, gathered, memory_option, stacked, threads_option
 from fmcore import api
 from fmcore.errors import UsageError
 from fmcore.solvers.team import ENGINES, STATES
 
-team_options = stacked(
+ABOUT = {"workers": "for ray and local", "ray_address": "for ray", "dist_state": "for several workers"}
+TAKEN: dict[str | None, tuple[str, ...]] = {  # engine -> those of these options that it takes
+    "ray": ("workers", "ray_address", "dist_state"),
+    "mpi": ("dist_state",),
+    "local": ("workers", "dist_state"),
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where to train and with how much, as the command line gives it: None where an option is not given.
+
+    device: as of fmcore.kernels.devices.parse_device. memory_limit: bytes. threads: of each worker where there are
+    several. distributed: one of ENGINES. workers: how many. ray_address: of the cluster. dist_state: one of STATES.
+    """
+
+    device: str
+    memory_limit: int | None
+    threads: int | None
+    distributed: str | None
+    workers: int | None
+    ray_address: str | None
+    dist_state: str | None
+
+    @contextmanager
+    def leading(self) -> Iterator[bool]:
+        """Yield True in the process that trains: in this one, or where MPI has started several in that of rank 0."""
+        if self.distributed != "mpi":
+            yield True
+            return
+        with api.ranks() as leads:
+            yield leads
+
+    def resources(self) -> api.Resources:
+        """Return the Resources; raises UsageError where options contradict each other or the engine lacks one."""
+        engine = self.distributed
+        self._require_taken()
+        if engine is None:
+            return api.Resources(chosen_threads(self.threads), self.memory_limit, self.device)
+        if self.device != "cpu":
+            raise UsageError(
+                f"--device {self.device} is not for several workers: those of --distributed {engine} train on the "
+                "processor; leave one of them out"
+            )
+        if "workers" in TAKEN[engine] and self.workers is None:
+            raise UsageError(f"--distributed {engine} needs the number of workers; give it with --workers")
+        return api.machines(
+            threads=self.threads,
+            memory_limit=self.memory_limit,
+            engine=engine,
+            workers=self.workers or 1,
+            address=self.ray_address or "auto",
+            dist_state=self.dist_state or "auto",
+        )
+
+    def _require_taken(self) -> None:
+        """Refuse an option that is not for the engine."""
+        for name, about in ABOUT.items():
+            if getattr(self, name) is not None and name not in TAKEN.get(self.distributed, ()):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is {about}, and --distributed is "
+                    f"{self.distributed or 'not given'}; {_advice(name, self.distributed)}"
+                )
+
+
+def _advice(name: str, engine: str | None) -> str:
+    if engine == "mpi" and name == "workers":
+        return "mpirun -n N sets the number of ranks"
+    return "leave it out" if engine else "leave it out, or add --distributed"
+
+
+placement_options = stacked(
+    device_option,
+    memory_option,
+    threads_option,
     click.option(
         "--distributed",
         type=click.Choice(ENGINES),
-        help="Train with several workers, each on its own part of the rows, which all of them can read: on "
-        "ray, a cluster's actors; on mpi, the ranks of mpirun; local, one after the other in this "
-        "process, to see what it does to a model.",
+        help="Train with several workers, each on its own part of the rows, which all of them can read. ray: "
+        "actors of a cluster; mpi: the ranks of mpirun; local: one after the other in this process, to "
+        "see the effect on a model.",
     ),
     click.option(
         "--workers",
@@ -35,60 +111,5 @@ team_options = stacked(
         help="What each worker holds: a replica of all parameters; sharded, those of its own features; auto, "
         "a replica where it fits twice in 40 % of a worker's memory.  [default: auto]",
     ),
+    gathered("placement", Placement),
 )
-
-
-@contextmanager
-def led(engine):
-    """A block that runs once, given True: in this process, or where MPI has started several in that of rank 0."""
-    if engine != "mpi":
-        yield True
-        return
-    with api.ranks() as leads:
-        yield leads
-
-
-def resources(values, threads):
-    """The Resources that a command's values ask for, which are taken out of them; threads: those given, or None."""
-    engine, given = values.pop("distributed"), {}
-    for name in ("workers", "ray_address", "dist_state"):
-        given[name] = values.pop(name)
-    wanted = {
-        "ray": ("workers", "ray_address", "dist_state"),
-        "mpi": ("dist_state",),
-        "local": ("workers", "dist_state"),
-    }.get(engine, ())
-    for name, value in given.items():
-        if value is not None and name not in wanted:
-            raise UsageError(
-                f"--{name.replace('_', '-')} is {_about(name)}, and --distributed is "
-                f"{engine or 'not given'}; {_advice(name, engine)}"
-            )
-    device = values.pop("device")
-    if engine is None:
-        return api.Resources(chosen_threads(threads), values["memory_limit"], device)
-    if device != "cpu":
-        raise UsageError(
-            f"--device {device} is not for several workers, which --distributed {engine} has train on the "
-            "processor; leave one of them out"
-        )
-    if "workers" in wanted and given["workers"] is None:
-        raise UsageError(f"--distributed {engine} needs the number of workers; give it with --workers")
-    return api.machines(
-        threads=threads,
-        memory_limit=values["memory_limit"],
-        engine=engine,
-        workers=given["workers"] or 1,
-        address=given["ray_address"] or "auto",
-        dist_state=given["dist_state"] or "auto",
-    )
-
-
-def _about(name):
-    return {"workers": "for ray and local", "ray_address": "for ray", "dist_state": "for several workers"}[name]
-
-
-def _advice(name, engine):
-    if engine == "mpi" and name == "workers":
-        return "mpirun -n N says how many ranks there are"
-    return "leave it out" if engine else "leave it out, or add --distributed"

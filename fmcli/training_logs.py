@@ -1,4 +1,4 @@
-"""What `fm train` says on standard error while it trains: a table for people, or JSON Lines."""
+"""The log of `fm train` on standard error: a table for people, or JSON Lines."""
 
 import json
 
@@ -10,22 +10,23 @@ from fmcore.solvers.observer import Observer
 
 
 class TrainingLog(Observer):
-    """What all logs of training share: remarks on reading, and `records`, one an epoch.
+    """The common part of all logs of training: remarks on reading, and `records`, one an epoch.
 
-    Records of epochs that another run has trained lack seconds and rows_per_second. `told` has those of rounds as well.
+    Records of epochs that another run has trained lack seconds and rows_per_second. `history` has those of rounds as
+    well.
 
-    reports: of the training rows, said before training begins unless pipes go on filling it, and of others, said at
-    the end.
+    reports: of the training rows, printed before training begins unless rows still come from pipes, and of others,
+    printed at the end.
     bar: shown while the rows are read. begun: called once they are read and training begins.
     """
 
     def __init__(self, reports, *, bar=None, begun=None, quiet=False):
-        self._unsaid, self._begun, self._quiet = list(reports), begun, quiet
+        self._reports, self._begun, self._quiet = list(reports), begun, quiet
         self._bar = bar or Bar(quiet=True)
-        self.records, self.told = [], []
+        self.records, self.history = [], []
 
-    def loaded(self, dataset, model, backend):  # noqa: ARG002 - for those that say more
-        """Say what reading the training rows had to tell, and why this backend trains, where that was left to us."""
+    def loaded(self, dataset, model, backend):  # noqa: ARG002 - for subclasses
+        """Print what reading the training rows reports, and why this backend trains where none was named."""
         if self._begun is not None:
             self._begun()
         self._bar.close()
@@ -37,45 +38,45 @@ class TrainingLog(Observer):
     def epoch(self, record):
         """Keep the epoch's record."""
         self.records.append(record)
-        self.told.append(record)
+        self.history.append(record)
 
     def round(self, record):
         """Keep the round's record."""
-        self.told.append(record)
+        self.history.append(record)
 
     def resumed(self, records, rows):
-        """Say that training goes on."""
-        self.records, self.told = list(records), list(records)
+        """Print that training resumes."""
+        self.records, self.history = list(records), list(records)
         self.remark(
-            f"going on in epoch {len(records) + 1} after {rows:,} rows"
+            f"resuming in epoch {len(records) + 1} after {rows:,} rows"
             if rows
-            else f"going on after epoch {len(records)}"
+            else f"resuming after epoch {len(records)}"
         )
 
     def anew(self, why):
-        """Say that training begins anew."""
+        """Print that training begins anew, and why."""
         self.remark(f"training begins anew: {why}")
 
     def lost(self, workers, why):
-        """Say who has died."""
+        """Print which workers have died."""
         who = f"worker {workers[0]} has" if len(workers) == 1 else f"workers {', '.join(map(str, workers))} have"
         what = f"{who} died and been replaced" if workers else "a message between workers was lost"
-        self.remark(f"{what}; what was missed is done again ({why})")
+        self.remark(f"{what}; the lost work is done again ({why})")
 
     def halved(self, error, epoch, factor):
-        """Say that an epoch begins again."""
+        """Print that an epoch begins again."""
         self.remark(f"{error.what}: epoch {epoch} begins again, with learning rates of {factor:g} times those given")
 
     def finish(self, model):
-        """Say how it ended, once the model is published."""
+        """Print how training ended, once the model is published."""
         if "stopped" in model.info:
             where = model.info["stopped"]
             self.remark(f"stopped in epoch {where['epoch']} after {where['rows']:,} rows")
 
     def close(self):
-        """Take the bar away and say what is left to say, where it fails as well."""
+        """Remove the bar and print the remarks that are left, on failure too."""
         self._bar.close()
-        while self._unsaid:
+        while self._reports:
             self._remark_next()
 
     def say(self, text):
@@ -83,11 +84,11 @@ class TrainingLog(Observer):
         say(text, quiet=self._quiet)
 
     def remark(self, text):
-        """Say a sentence that is for people."""
+        """Print a sentence that is for people."""
         self.say(text)
 
     def _remark_next(self):
-        for line in remarks(self._unsaid.pop(0)) if self._unsaid else ():
+        for line in remarks(self._reports.pop(0)) if self._reports else ():
             self.remark(line)
 
 
@@ -99,7 +100,7 @@ class TableLog(TrainingLog):
         self._columns, self._rows, self._epochs, self._objective = None, 0, 0, None
 
     def loaded(self, dataset, model, backend):
-        """Say what will be trained on what."""
+        """Print what is trained on what."""
         super().loaded(dataset, model, backend)
         job = facts(dataset, model, backend)
         self.say(
@@ -114,20 +115,20 @@ class TableLog(TrainingLog):
         self._next_bar(1)
 
     def resumed(self, records, rows):
-        """Say that training goes on, and let the bar know."""
+        """Print that training resumes, and move the bar there."""
         self._bar.close()
         super().resumed(records, rows)
         self._next_bar(len(records) + 1)
         self._bar.add(rows)
 
     def anew(self, why):
-        """Say that training begins anew, above the bar."""
+        """Print that training begins anew, above the bar."""
         self._bar.close()
         super().anew(why)
         self._next_bar(1)
 
     def halved(self, error, epoch, factor):
-        """Say that an epoch begins again, and with it the bar."""
+        """Print that an epoch begins again, and start its bar."""
         self._bar.close()
         super().halved(error, epoch, factor)
         self._next_bar(epoch)
@@ -167,7 +168,7 @@ class TableLog(TrainingLog):
         self._next_bar(record["epoch"] + 1)
 
     def finish(self, model):
-        """Say where it was stopped, and which epoch's model is kept where the test rows chose one."""
+        """Print where training was stopped, and which epoch's model is kept where the test rows chose one."""
         super().finish(model)
         if "best_epoch" in model.info:
             self.say(f"best epoch: {model.info['best_epoch']}, whose model is kept")
@@ -181,7 +182,7 @@ class JsonLinesLog(TrainingLog):
     """A JSON object for what is trained, one an epoch, and one for each remark."""
 
     def loaded(self, dataset, model, backend):
-        """Say what will be trained on what."""
+        """Print what is trained on what."""
         self.say(json.dumps(facts(dataset, model, backend)))
         super().loaded(dataset, model, backend)
 
@@ -196,25 +197,25 @@ class JsonLinesLog(TrainingLog):
         self.say(json.dumps(record))
 
     def finish(self, model):
-        """Say where it was stopped, and which epoch's model is kept where the test rows chose one."""
+        """Print where training was stopped, and which epoch's model is kept where the test rows chose one."""
         super().finish(model)
         if "best_epoch" in model.info:
             self.say(json.dumps({"best_epoch": model.info["best_epoch"]}))
 
     def remark(self, text):
-        """Say a sentence that is for people, under a name that no other line has."""
+        """Print a sentence that is for people, under a name that no other line has."""
         self.say(json.dumps({"remark": text}))
 
 
 def place(dataset):
-    """Where the training rows are while training goes on."""
+    """Return where the training rows are during training."""
     if not dataset.complete:
         return "a pipe each epoch"
     return "in memory" if dataset.in_memory else "streamed each epoch, beyond the memory limit"
 
 
 def facts(dataset, model, backend):
-    """What is trained on what, ready for JSON."""
+    """Return what is trained on what, ready for JSON."""
     return {
         "rows": dataset.rows,
         "non_zeros": dataset.non_zeros,

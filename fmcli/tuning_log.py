@@ -1,21 +1,21 @@
-"""What `fm tune` says: a line or a bar with the best value while it searches, what it found at the end."""
+"""The log of `fm tune`: a line or a bar with the best value during the search, what it found at the end."""
 
 import shlex
 
 from fmcli.console import say
-from fmcli.exits import listen, settled
-from fmcli.options import text_of
+from fmcli.exits import handled, listen
+from fmcli.hyperparameters import text_of
 from fmcli.progress import Bar, remarks
 from fmcore.hyper.params import PARAMETERS
-from fmcore.tuning.tune import Follower
+from fmcore.tuning.tune import TuningObserver
 
 BEST_SHOWN = 10
 
 
-class TuningLog(Follower):
-    """Says how a search goes, and writes what it found.
+class TuningLog(TuningObserver):
+    """The log of a search, which also writes what it found.
 
-    data: of whose reports to say what reading had to tell. bar: shown while they are read. trials: how many may end.
+    data: the Data whose reports are printed. bar: shown while they are read. trials: how many may end.
     command: a function from the best trial's values to the words that train its model. out: a binary handle for what
     was found. page: one for the page about the search, or None.
     """
@@ -26,7 +26,7 @@ class TuningLog(Follower):
         self._best, self._facts = None, []
 
     def begun(self, study, rows, test_rows):
-        """Say what is searched, and what has been tried before."""
+        """Print what is searched, and what has been tried before."""
         self._bar.close()
         for part in self._data:
             for line in remarks(part.report):
@@ -36,11 +36,11 @@ class TuningLog(Follower):
         self.say(f"{rows:,} rows, judged {judged} by {study.objective}")
         tried = study.tried()
         if tried:
-            self.say(f"going on after {len(tried)} trials of {self._trials}")
+            self.say(f"resuming after {len(tried)} trials of {self._trials}")
         self._bar = Bar(quiet=self._quiet, desc="tuning", total=self._trials, unit="trial", initial=len(tried))
 
     def ended(self, tried, best):
-        """Move the bar; where there is none, say each improvement."""
+        """Move the bar; where there is none, print each improvement."""
         self._bar.reach(len(tried), self._trials)
         if best is None or best == self._best:
             return
@@ -49,9 +49,9 @@ class TuningLog(Follower):
             self.say(f"trial {best.number}: {best.value:.6g}, the best of {len(tried)}")
 
     def best_again(self, best, *, interrupted):
-        """Say that the model is being made."""
+        """Print that the best model is trained, where Ctrl-C ended the search."""
         if interrupted:
-            settled()
+            handled()
             listen()  # to the next Ctrl-C
         self._bar.close()
         if interrupted:
@@ -61,7 +61,7 @@ class TuningLog(Follower):
             )
 
     def done(self, study, result):
-        """Say what was found, and write the page."""
+        """Write what was found, and the page."""
         table, importances = trials_table(study), study.importances()
         counts, command = summary(study.tried()), shlex.join(self._command(result.best.values))
         lines = [
@@ -71,7 +71,7 @@ class TuningLog(Follower):
             f"{study.objective}: {result.best.value:.6g}",
         ]
         if importances:
-            lines.append("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importances.items()))
+            lines.append("importance: " + ", ".join(f"{name} {part:.0%}" for name, part in importances.items()))
         self._out.write("\n".join([*lines, "the same model again:", command, ""]).encode())
         if self._page is not None:
             from fmcore.tuning.report import page
@@ -82,7 +82,7 @@ class TuningLog(Follower):
             self.say(f"interrupted; the model is that of the best trial so far, {result.best.number}")
 
     def close(self):
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.close()
 
     def say(self, text):
@@ -91,14 +91,14 @@ class TuningLog(Follower):
 
 
 def summary(tried):
-    """How many trials there were of each kind."""
+    """Return how many trials there were of each kind."""
     kinds = {kind: sum(trial.state == kind for trial in tried) for kind in ("complete", "pruned", "failed")}
     words = {"complete": "to the end", "pruned": "stopped early", "failed": "diverged or failed"}
     return f"{len(tried)} trials: " + ", ".join(f"{kinds[kind]} {words[kind]}" for kind in kinds if kinds[kind])
 
 
 def trials_table(study):
-    """The best trials as rows of texts, the head first."""
+    """Return the best trials as rows of texts, the head first."""
     best = [trial for trial in study.tried() if trial.value is not None][:BEST_SHOWN]
     names = [name for name in PARAMETERS if any(name in trial.values for trial in best)]
     rows = [["trial", study.objective, "seconds", *names]]
@@ -109,11 +109,11 @@ def trials_table(study):
 
 
 def short(name, value):
-    """A value's text with no more digits than tell something."""
+    """Return a value's text with three significant digits."""
     return f"{value:.3g}" if isinstance(value, float) else text_of(PARAMETERS[name], value)
 
 
 def aligned(rows):
-    """Rows of texts as lines in columns."""
+    """Return rows of texts as lines in columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fmcore.errors import UsageError
+from fmcore.families import DEFAULT as FM
 from fmcore.io import convert as converting
 from fmcore.io.data import Data, PipeMode  # noqa: F401 - the callers' way to them
 from fmcore.io.parallel import Workers
@@ -151,14 +152,11 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
 
 
 def inspect(model, *, top=10, names=None):
-    """What the model is, with its `top` largest weights and pairs: a dict ready for JSON."""
-    pairs = inspection.largest_pairs(model, top, names)
-    found = {
-        **inspection.summary(model),
-        "largest_weights": inspection.largest_weights(model, top, names),
-        "largest_pairs": pairs.pairs,
-        "largest_pairs_exact": pairs.exact,
-    }
+    """What the model is, with its `top` largest weights and, of family fm, pairs: a dict ready for JSON."""
+    found = {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names)}
+    if model.family.name == FM:
+        pairs = inspection.largest_pairs(model, top, names)
+        found |= {"largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
     modelfile.require_unchanged(model)
     return found
 

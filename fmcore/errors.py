@@ -1,4 +1,6 @@
-"""What can go wrong, as the library says it; each kind carries the exit code the command line ends with."""
+"""The errors that the library raises; each class carries the exit code with which the command line ends."""
+
+import os
 
 
 class FMError(Exception):
@@ -14,7 +16,7 @@ class UsageError(FMError):
 
 
 class DataError(FMError):
-    """Input that is not what its format says.
+    """Input that does not conform to its format.
 
     Parameters
     ----------
@@ -29,13 +31,22 @@ class DataError(FMError):
 
     exit_code = 3
 
-    def __init__(self, problem, *, source=None, unit="line", number=None, field=None, offset=None):
+    def __init__(
+        self,
+        problem: str,
+        *,
+        source: str | os.PathLike[str] | None = None,
+        unit: str = "line",
+        number: int | None = None,
+        field: str | int | None = None,
+        offset: int | None = None,
+    ) -> None:
         super().__init__(problem)
         self.problem, self.source, self.unit, self.number = problem, source, unit, number
         self.field, self.offset = field, offset
 
-    def moved(self, source, units=0, offset=0):
-        """Place an error found inside a piece of `source`: that piece begins after `units` and `offset` bytes."""
+    def moved(self, source: str | os.PathLike[str], units: int = 0, offset: int = 0) -> "DataError":
+        """Place an error found inside a piece of `source`, which begins after `units` and `offset` bytes."""
         self.source = source
         if self.number is not None:
             self.number += units
@@ -43,7 +54,7 @@ class DataError(FMError):
             self.offset += offset
         return self
 
-    def __str__(self):
+    def __str__(self) -> str:
         place = [str(self.source or "input")]
         if self.number is not None:
             place.append(f"{self.unit} {self.number}")
@@ -61,21 +72,24 @@ class ModelError(FMError):
 
 
 class DivergedError(FMError):
-    """Training left the finite numbers; nothing is published. what: was found, and where; advice: what to try."""
+    """Training reached numbers that are not finite; nothing is published.
+
+    what: the problem that was found, and where. advice: what the user can try.
+    """
 
     exit_code = 5
 
     LOWER = "lower the learning rates, scale the features, or set clip_gradient"
 
-    def __init__(self, what, advice=None):
+    def __init__(self, what: str, advice: str | None = None) -> None:
         super().__init__(what, advice)
         self.what, self.advice = what, advice
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.what}; {self.advice}" if self.advice else self.what
 
-    def within(self, epoch):
-        """The same, found in an epoch (from 1)."""
+    def within(self, epoch: int) -> "DivergedError":
+        """Return the same error, as found in an epoch (from 1)."""
         return DivergedError(f"in epoch {epoch}, {self.what}", self.advice)
 
 
@@ -92,4 +106,4 @@ class StoppedError(FMError):
 
 
 class PausedError(StoppedError):
-    """Training was asked to stop within an epoch, and can be gone on with; nothing is published."""
+    """Training was asked to stop within an epoch, and can be resumed; nothing is published."""

@@ -21,7 +21,7 @@ class Scorer:
     """
 
     def __init__(self, model, threads=1):
-        self._model, self._backend = model, backend_of(model.hyperparameters, "cpu", threads)
+        self._model, self._backend = model, backend_of(model.hyperparameters, "cpu", threads, training=False)
         self._objective = objective_of(model.hyperparameters)
 
     def scores(self, batch):

@@ -16,7 +16,7 @@ settings.load_profile("fmkit")
 
 
 def pytest_configure():
-    """Commands under test hear signals, also where these tests run in the background of a script or under nohup."""
+    """Let commands under test receive signals, also where these tests run in the background or under nohup."""
     for number, handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             with suppress(ValueError):  # not in the main thread: then whoever started this process has seen to it
@@ -25,13 +25,13 @@ def pytest_configure():
 
 @pytest.fixture
 def fm(tmp_path):
-    """The command, run in an empty folder."""
+    """Return the command, run in an empty folder."""
     return Shell(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
-    """Rows and models trained on them, which tests read and leave as they are."""
+    """Return rows and models trained on them, which tests read and do not change."""
     fm = Shell(tmp_path_factory.mktemp("world"))
     paths = {
         "train": fm.write("train.svm", libsvm_rows(400, 1)),
@@ -73,5 +73,5 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def real_data():
-    """The folder of real data sets, which may not be there."""
+    """Return the folder of real data sets; skip the test without it."""
     return Path(os.environ.get("FMKIT_DATA", ROOT.parent / "shared" / "data"))

@@ -1,11 +1,13 @@
 """`fm eval`."""
 
 import json
+from collections.abc import Iterator
 
 import click
 
-from fmcli import options
-from fmcli.progress import byte_bar, reading
+from fmcli.options import chosen_threads, quiet_option, threads_option, unseen_option
+from fmcli.progress import byte_bar, reporting
+from fmcli.reading import Reading, read_options
 from fmcore import api
 from fmcore.system import publish
 
@@ -14,32 +16,40 @@ from fmcore.system import publish
 @click.argument("model", metavar="MODEL")
 @click.argument("inputs", nargs=-1, required=True, metavar="DATA...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
-@options.unseen_option
-@options.read_options
-@options.table_options
-@options.threads_option
-@options.quiet_option
-def command(model, inputs, as_json, unseen, quiet, **values):
+@unseen_option
+@read_options
+@threads_option
+@quiet_option
+def command(
+    model: str,
+    inputs: tuple[str, ...],
+    unseen: str,
+    reading: Reading,
+    threads: int | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Print the metrics of a model on labelled rows.
 
     A regressor has rmse, mse and mae; a binary classifier logloss, accuracy and f1 at 0.5, and auc. Rows are read as
-    they were for training, but for what is given here.
+    they were for training, except for what is given here.
 
     \b
     fm eval clicks.fm test.rec
     fm eval clicks.fm test.rec --json | jq .auc
     """
-    threads = options.chosen_threads(values.pop("threads"))
+    threads = chosen_threads(threads)
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
-    data = api.Data(inputs, api.read_options(loaded, **options.given_read_options(values, threads)), on_bytes=bar.reach)
-    with publish.whole("-") as out, reading(data.report, bar, quiet=quiet):
+    data = api.Data(list(inputs), api.read_options(loaded, **reading.given(threads)), on_bytes=bar.reach)
+    with publish.whole("-") as out, reporting(data.report, bar, quiet=quiet):
         metrics = api.evaluate(loaded, data, threads=threads, unseen=unseen)
         for line in [json.dumps(metrics)] if as_json else lines(metrics):
             out.write(f"{line}\n".encode())
 
 
-def lines(metrics):
-    """The metrics as a person reads them."""
+def lines(metrics: dict[str, float | int | None]) -> Iterator[str]:
+    """Yield the metrics as a person reads them."""
     for name, value in metrics.items():
         yield f"{name}: {'none (one class only)' if value is None else value}"

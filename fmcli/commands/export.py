@@ -2,7 +2,7 @@
 
 import click
 
-from fmcli import options
+from fmcli.option_types import Parsed
 from fmcore import api
 from fmcore.model.export import VECTOR_FORMATS, VECTORS, WEIGHTS, Selection, parse_range
 
@@ -31,7 +31,7 @@ from fmcore.model.export import VECTOR_FORMATS, VECTORS, WEIGHTS, Selection, par
 @click.option(
     "--range",
     "span",
-    type=options.Parsed("range", parse_range),
+    type=Parsed("range", parse_range),
     metavar="A:B",
     help="Vectors of the features from index A up to but not including B; either may be left out.",
 )
@@ -42,7 +42,15 @@ from fmcore.model.export import VECTOR_FORMATS, VECTORS, WEIGHTS, Selection, par
     help="Names of the features, as `fm train --vocabulary` wrote them.  [default: none; for --column the "
     "file that the model was trained with]",
 )
-def command(model, output, to, vectors, span, column, vocabulary):
+def command(
+    model: str,
+    output: str,
+    to: str | None,
+    vectors: str | None,
+    span: tuple[int | None, int | None] | None,
+    column: str | None,
+    vocabulary: str | None,
+) -> None:
     """Write a model's weights, or vectors of items and users for nearest-neighbour search.
 
     JSON is one object: feature_dim, num_factors, hyperparameters, bias, linear (a list), factors (a list of lists), and

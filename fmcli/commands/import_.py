@@ -2,8 +2,10 @@
 
 import click
 
-from fmcli import options
 from fmcli.console import say
+from fmcli.hyperparameters import typed
+from fmcli.option_types import Parsed
+from fmcli.options import quiet_option
 from fmcore import api
 from fmcore.system.memory import parse_size
 
@@ -13,18 +15,18 @@ from fmcore.system.memory import parse_size
 @click.option("-o", "--output", required=True, metavar="MODEL", help="Model file to write; - is stdout.")
 @click.option(
     "--predictor-type",
-    type=options.typed("predictor_type"),
-    help="What the model predicts.  [default: as the archive says]",
+    type=typed("predictor_type"),
+    help="What the model predicts.  [default: from the archive]",
 )
 @click.option(
     "--memory-limit",
-    type=options.Parsed("size", parse_size),
+    type=Parsed("size", parse_size),
     metavar="SIZE",
     help="What the archive may unpack to, such as 4G.  [default: 100 times its size, at least 64M]",
 )
-@options.quiet_option
-def command(archive, output, predictor_type, memory_limit, quiet):
-    """Make a model of an archive that Amazon SageMaker's factorization machines left.
+@quiet_option
+def command(archive: str, output: str, predictor_type: str | None, memory_limit: int | None, *, quiet: bool) -> None:
+    """Make a model from an archive that Amazon SageMaker's factorization machines wrote.
 
     ARCHIVE is model.tar.gz, the ZIP model_algo-1 in it, or a folder with what they hold. The sparse and the dense form
     of the network are read. The model can be used as any other: fm eval, predict, inspect, export. An archive is read

@@ -1,6 +1,7 @@
 """`fm inspect`."""
 
 import json
+from collections.abc import Iterator
 
 import click
 
@@ -21,7 +22,7 @@ from fmcore.system import publish
     help="How many of the largest weights and pairs to show.  [default: 10]",
 )
 @click.option("--vocabulary", metavar="FILE", help="Names of the features, as `fm convert --vocabulary` wrote them.")
-def command(model, as_json, verify, top, vocabulary):
+def command(model: str, *, as_json: bool, verify: bool, top: int, vocabulary: str | None) -> None:
     """Show a model: hyperparameters, metrics, norms, the largest weights and factor pairs.
 
     \b
@@ -37,13 +38,14 @@ def command(model, as_json, verify, top, vocabulary):
             out.write(f"{line}\n".encode())
 
 
-def lines(found):
-    """What was found, as a person reads it."""
+def lines(found: dict) -> Iterator[str]:
+    """Yield what was found, as a person reads it."""
     h, norms = found["hyperparameters"], found["norms"]
     yield f"{h['predictor_type']}, feature_dim {found['feature_dim']:,}, num_factors {found['num_factors']}"
     if "verified" in found:
         yield "checksum: correct"
-    yield f"bias: {found['bias']:.6g}; norms: linear {norms['linear']:.6g}, factors {norms['factors']:.6g}"
+    bias = f"bias: {found['bias']:.6g}; " if "bias" in found else ""
+    yield f"{bias}norms: " + ", ".join(f"{name} {norm:.6g}" for name, norm in norms.items() if name != "bias")
     yield f"features with a weight: {found['non_zero']['either']:,}"
     yield from metric_lines(found["info"])
     yield "hyperparameters: " + ", ".join(f"{name} {value}" for name, value in h.items() if value is not None)
@@ -52,14 +54,16 @@ def lines(found):
     yield "largest weights:"
     for weight in found["largest_weights"]:
         yield f"  {weight['weight']:+.6g}  {label(weight['feature'], weight['name'])}"
+    if "largest_pairs" not in found:  # of another family
+        return
     yield "largest factor pairs:" + ("" if found["largest_pairs_exact"] else " (among the longest factors only)")
     for pair in found["largest_pairs"]:
         names = " x ".join(map(label, pair["features"], pair["names"]))
         yield f"  {pair['weight']:+.6g}  {names}"
 
 
-def metric_lines(info):
-    """The metrics of the epoch whose model this is: the best where test rows chose one, else the last."""
+def metric_lines(info: dict) -> Iterator[str]:
+    """Yield the metrics of the epoch whose model this is: the best where test rows chose one, else the last."""
     epochs = info.get("epochs", [])
     best = info.get("best_epoch", len(epochs))
     for record in epochs[best - 1 : best]:
@@ -72,6 +76,6 @@ def metric_lines(info):
         yield f"epoch {best} of {len(epochs)}{' (the best)' * ('best_epoch' in info)}: {', '.join(metrics)}"
 
 
-def label(feature, name):
-    """A feature's name, or its number."""
+def label(feature: int, name: str | None) -> str:
+    """Return a feature's name, or its number."""
     return name or f"feature {feature}"

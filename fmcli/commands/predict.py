@@ -1,38 +1,63 @@
 """`fm predict`."""
 
+from dataclasses import dataclass
+
 import click
 
-from fmcli import options
-from fmcli.progress import byte_bar, reading
+from fmcli.options import chosen_threads, gathered, quiet_option, stacked, threads_option, unseen_option
+from fmcli.progress import byte_bar, reporting
+from fmcli.reading import Reading, read_options
 from fmcore import api
 from fmcore.io.predictions import WRITERS
+
+
+@dataclass(frozen=True)
+class PredictionFile:
+    """Where predictions go and how: output, a path or "-"; to, a name of WRITERS."""
+
+    output: str
+    to: str
+
+
+file_options = stacked(
+    click.option("-o", "--output", default="-", metavar="OUT", help="File to write; - is stdout.  [default: -]"),
+    click.option(
+        "--to", type=click.Choice(tuple(WRITERS)), default="text", help="Format of predictions.  [default: text]"
+    ),
+    gathered("file", PredictionFile),
+)
 
 
 @click.command("predict")
 @click.argument("model", metavar="MODEL")
 @click.argument("inputs", nargs=-1, metavar="[DATA...]")
-@click.option("-o", "--output", default="-", metavar="OUT", help="File to write; - is stdout.  [default: -]")
-@click.option("--to", type=click.Choice(tuple(WRITERS)), default="text", help="Format of predictions.  [default: text]")
-@options.unseen_option
-@options.read_options
-@options.table_options
-@options.threads_option
-@options.quiet_option
-def command(model, inputs, output, to, unseen, quiet, **values):
+@file_options
+@unseen_option
+@read_options
+@threads_option
+@quiet_option
+def command(
+    model: str,
+    inputs: tuple[str, ...],
+    file: PredictionFile,
+    unseen: str,
+    reading: Reading,
+    threads: int | None,
+    *,
+    quiet: bool,
+) -> None:
     """Score rows: one prediction each, in their order.
 
     DATA is as for `fm train`, or JSON or JSON Lines requests; stdin by default. Labels are not needed. A classifier's
-    score is the probability of label 1. Rows are read as they were for training, but for what is given here.
+    score is the probability of label 1. Rows are read as they were for training, except for what is given here.
 
     \b
     cat today.rec | fm predict clicks.fm > scores.txt
     fm predict clicks.fm today.csv --to csv -o scores.csv
     """
-    threads = options.chosen_threads(values.pop("threads"))
+    threads = chosen_threads(threads)
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
-    data = api.Data(
-        inputs or ["-"], api.read_options(loaded, **options.given_read_options(values, threads)), on_bytes=bar.reach
-    )
-    with reading(data.report, bar, quiet=quiet):
-        api.predict(loaded, data, output, to=to, threads=threads, unseen=unseen)
+    data = api.Data(list(inputs) or ["-"], api.read_options(loaded, **reading.given(threads)), on_bytes=bar.reach)
+    with reporting(data.report, bar, quiet=quiet):
+        api.predict(loaded, data, file.output, to=file.to, threads=threads, unseen=unseen)

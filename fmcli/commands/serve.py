@@ -2,7 +2,8 @@
 
 import click
 
-from fmcli import options
+from fmcli.option_types import Parsed
+from fmcli.options import gathered
 from fmcli.server import Settings, serve
 from fmcore.system.memory import parse_size
 
@@ -40,7 +41,7 @@ from fmcore.system.memory import parse_size
 )
 @click.option(
     "--max-payload",
-    type=options.Parsed("size", parse_size),
+    type=Parsed("size", parse_size),
     default="6M",
     show_default=True,
     metavar="SIZE",
@@ -61,24 +62,24 @@ from fmcore.system.memory import parse_size
     default=Settings.connections,
     show_default=True,
     metavar="N",
-    help="Connections that a worker holds; the most silent one makes room.",
+    help="Connections that a worker holds; beyond them, the one that has been idle for longest is closed.",
 )
 @click.option("--access-log", is_flag=True, help="Write a line on standard error for every request.")
-def command(model, **settings):
+@gathered("settings", Settings)
+def command(model: str, settings: Settings) -> None:
     """Answer requests for predictions over HTTP, as an endpoint of SageMaker does.
 
     POST /invocations takes rows as application/json, application/jsonlines or application/x-recordio-protobuf, and
-    answers in what Accept asks for, else in the same. GET /ping and GET /execution-parameters are there as well. What
-    is wrong with a request is answered as a sentence, with status 400, 406, 408, 413, 415, 431,
-    503 or 504.
+    answers in what Accept asks for, else in the same. GET /ping and GET /execution-parameters are there as well. A
+    bad request is answered by a sentence about what is wrong, with status 400, 406, 408, 413, 415, 431, 503 or 504.
 
     Workers share one map of the model, and one that dies is replaced. SIGTERM and SIGINT let requests under way
-    finish. After a new model was renamed to MODEL (fm train ends so), SIGHUP makes it the one that answers. The server
-    is an extra: pip install 'fmkit[serve]'.
+    finish. After a new model was renamed to MODEL, as fm train does, SIGHUP loads it. The server is an extra:
+    pip install 'fmkit[serve]'.
 
     \b
     fm serve clicks.fm --port 8080
     curl -H 'Content-Type: application/json' -d '{"instances": [{"features": [1.5, 16]}]}' \\
         http://127.0.0.1:8080/invocations
     """
-    serve(model, Settings(**settings))
+    serve(model, settings)

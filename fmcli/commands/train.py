@@ -2,59 +2,100 @@
 
 import json
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import click
 
-from fmcli import options, teams
-from fmcli.channels import channel_options, train_and_test
+from fmcli.channels import Channels, channel_options
+from fmcli.hyperparameters import GivenHyperparameters, hyperparameter_options
+from fmcli.options import gathered, quiet_option, stacked
 from fmcli.progress import byte_bar
+from fmcli.reading import Reading, read_options
 from fmcli.sagemaker_log import SageMakerLog
 from fmcli.stop import Stop
+from fmcli.teams import Placement, placement_options
 from fmcli.training_logs import JsonLinesLog, TableLog
 from fmcore import api
 from fmcore.errors import PausedError, UsageError
+from fmcore.hyper.params import Hyperparameters
 from fmcore.hyper.presets import resolve
+from fmcore.io.options import ReadOptions
+from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.system import publish
 
 LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 MINUTES = 10.0
 
-begin_options = options.stacked(
+
+@dataclass(frozen=True)
+class Start:
+    """Where training starts, and how it is saved, as the command line gives it: None where an option is not given.
+
+    init_model: path of a model to warm-start from. checkpoint: path. checkpoint_every: minutes, 0 for after epochs
+    alone. resume: whether to resume from the checkpoint.
+    """
+
+    init_model: str | None
+    checkpoint: str | None
+    checkpoint_every: float | None
+    resume: bool
+
+    def saving(self) -> api.Saving | None:
+        """Return the Saving, or None without a checkpoint; raises UsageError where an option needs one."""
+        if self.checkpoint is None:
+            for given, option in ((self.checkpoint_every is not None, "--checkpoint-every"), (self.resume, "--resume")):
+                if given:
+                    raise UsageError(f"{option} needs a checkpoint; name its file with --checkpoint")
+            return None
+        minutes = MINUTES if self.checkpoint_every is None else self.checkpoint_every
+        return api.Saving(self.checkpoint, resume=self.resume, minutes=minutes or None, resumable=True)
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """What to report of a training: metrics_out, a path or None; log_format, a name of LOGS; quiet, only errors."""
+
+    metrics_out: str | None
+    log_format: str
+    quiet: bool
+
+
+start_options = stacked(
     click.option(
         "--init-model",
         metavar="MODEL",
-        help="Go on from this model: its optimizer's state, its hyperparameters and its way to read rows are "
-        "kept, but for what is given; it grows for new features, and its vocabulary for new values, "
+        help="Warm-start from this model: its optimizer's state, its hyperparameters and how it reads rows are "
+        "kept, except for what is given; it grows for new features, and its vocabulary for new values, "
         "unless several workers train.",
     ),
     click.option(
         "--checkpoint",
         metavar="FILE",
         help="Save training to this file after each epoch, and at SIGINT and SIGTERM; it is removed once the "
-        "model is published. One that is there already is refused without --resume.",
+        "model is published. A file that exists already is refused without --resume.",
     ),
     click.option(
         "--checkpoint-every",
         type=click.FloatRange(0, clamp=False),
         metavar="MINUTES",
-        help=f"Save within an epoch as well, so often; 0 for after epochs alone.  [default: {MINUTES:g}]",
+        help=f"Save within an epoch as well, this often; 0: only after epochs.  [default: {MINUTES:g}]",
     ),
     click.option(
         "--resume",
         is_flag=True,
-        help="Go on from the checkpoint, to the same model as without a break; without one, begin anew.",
+        help="Resume from the checkpoint, to the same model as without a break; without one, start from scratch.",
     ),
+    gathered("start", Start),
 )
 
 
 @click.command("train")
 @click.option("-o", "--output", required=True, metavar="MODEL", help="File to write the model to.")
 @channel_options
-@begin_options
-@options.hyperparameter_options
-@options.read_options
-@options.table_options
+@start_options
+@hyperparameter_options
+@read_options
 @click.option(
     "--metrics-out",
     metavar="FILE",
@@ -64,20 +105,25 @@ begin_options = options.stacked(
     "--log-format",
     type=click.Choice(list(LOGS)),
     default="table",
-    help="What is said while training: a table, the log lines of SageMaker's Factorization Machines, or a "
+    help="The log of training: a table, the log lines of SageMaker's Factorization Machines, or a "
     "JSON object an epoch.  [default: table]",
 )
-@options.device_option
-@options.memory_option
-@options.threads_option
-@teams.team_options
-@options.quiet_option
-@click.pass_context
-def command(context, **values):
+@placement_options
+@quiet_option
+@gathered("reporting", Reporting)
+def command(
+    output: str,
+    channels: Channels,
+    start: Start,
+    hyperparameters: GivenHyperparameters,
+    reading: Reading,
+    reporting: Reporting,
+    placement: Placement,
+) -> None:
     """Train a factorization machine on rows of any format that `fm convert` reads.
 
     With the same seed the model is the same to the byte, for any number of threads and any memory limit, and however
-    often training was interrupted and gone on with; that of several workers is another for each number of them.
+    often training was interrupted and resumed; the model of several workers depends on how many there are.
 
     \b
     fm train train.rec --predictor-type binary_classifier --test test.rec -o clicks.fm
@@ -89,25 +135,35 @@ def command(context, **values):
     fm train /shared/clicks --predictor-type binary_classifier -o clicks.fm --distributed ray --workers 8
     mpirun -n 8 fm train /shared/clicks --predictor-type binary_classifier -o clicks.fm --distributed mpi
     """
-    with teams.led(values["distributed"]) as leads:
+    with placement.leading() as leads:
         if leads:
-            train(context, **values)
+            train(output, channels, start, hyperparameters, reading, reporting, placement)
 
 
-def train(context, output, metrics_out, quiet, **values):
-    """Do as the command's values say."""
-    resources = teams.resources(values, values.pop("threads"))
-    stop, saving = saving_of(values)
-    initial_model, hyperparameters, read = job(context, values, resources.threads or 1, quiet=quiet)
-    log_format = values.pop("log_format")
-    bar = byte_bar("reading", quiet=quiet or log_format != "table")
-    data, test = train_and_test(values, read, bar.reach)
-    log = LOGS[log_format]([part.report for part in (data, test) if part], bar=bar, begun=stop.gently, quiet=quiet)
-    with publish.all_or_none(), publish.whole(metrics_out) if metrics_out else nullcontext() as metrics:
+def train(
+    output: str,
+    channels: Channels,
+    start: Start,
+    hyperparameters: GivenHyperparameters,
+    reading: Reading,
+    reporting: Reporting,
+    placement: Placement,
+) -> None:
+    """Train, save and report as the command line says."""
+    resources, saving, stop, quiet = placement.resources(), start.saving(), Stop(), reporting.quiet
+    if saving:
+        stop.listen()
+    initial_model, chosen, read = begun(start, hyperparameters, reading, resources.threads or 1, quiet=quiet)
+    bar = byte_bar("reading", quiet=quiet or reporting.log_format != "table")
+    data, test = channels.train_and_test(read, bar.reach)
+    reports = [part.report for part in (data, test) if part]
+    log = LOGS[reporting.log_format](reports, bar=bar, begun=stop.gently, quiet=quiet)
+    path = reporting.metrics_out
+    with publish.all_or_none(), publish.whole(path) if path else nullcontext() as metrics:
         try:
             model = api.train(
                 data,
-                hyperparameters,
+                chosen,
                 output,
                 test=test,
                 observer=log,
@@ -121,37 +177,22 @@ def train(context, output, metrics_out, quiet, **values):
             raise
         finally:
             log.close()
-        for record in log.told if metrics else ():
-            metrics.write(json.dumps(record).encode() + b"\n")
+        if metrics:
+            metrics.write(b"".join(json.dumps(record).encode() + b"\n" for record in log.history))
     if saving:
         api.remove_checkpoint(saving.path)
     log.finish(model)
 
 
-def saving_of(values):
-    """The Stop and the Saving (or None) that a command's values ask for, which are taken out of them."""
-    path, minutes, resume = (values.pop(name) for name in ("checkpoint", "checkpoint_every", "resume"))
-    stop = Stop()
-    if path is None:
-        for given, option in ((minutes is not None, "--checkpoint-every"), (resume, "--resume")):
-            if given:
-                raise UsageError(f"{option} is about a checkpoint; name its file with --checkpoint")
-        return stop, None
-    stop.listen()
-    minutes = MINUTES if minutes is None else minutes
-    return stop, api.Saving(path, resume=resume, minutes=minutes or None, resumable=True)
-
-
-def job(context, values, threads, *, quiet):
-    """(the model to go on from or None, Hyperparameters, ReadOptions) by a command's values, taken out of them."""
-    path = values.pop("init_model")
-    preset, given = options.given_hyperparameters(context, values, quiet=quiet, required=path is None)
-    read = options.given_read_options(values, threads)
-    if path is None:
-        hyperparameters = resolve(preset, **given)
-        read = options.to_read_options(read, binary=objective_of(hyperparameters).binary)
-        return None, hyperparameters, read
-    if context.get_parameter_source("preset") is not click.core.ParameterSource.DEFAULT:
-        raise UsageError("--preset is for a new model; with --init-model all that is not given is the model's")
-    model = api.load(path, verify=True)
-    return (model, *api.continued(model, given, read))
+def begun(
+    start: Start, hyperparameters: GivenHyperparameters, reading: Reading, threads: int, *, quiet: bool
+) -> tuple[Model | None, Hyperparameters, ReadOptions]:
+    """Return the model to warm-start from or None, and how to train and to read."""
+    given = hyperparameters.values(quiet=quiet, required=start.init_model is None)
+    if start.init_model is None:
+        chosen = resolve(hyperparameters.preset, **given)
+        return None, chosen, reading.options(threads, binary=objective_of(chosen).binary)
+    if hyperparameters.preset_given:
+        raise UsageError("--preset is for a new model; with --init-model what is not given is taken from the model")
+    model = api.load(start.init_model, verify=True)
+    return (model, *api.continued(model, given, reading.given(threads)))

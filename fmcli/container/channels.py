@@ -1,4 +1,4 @@
-"""The input channels of a training job: which there are, whether files or pipes bring them, and their content types."""
+"""The input channels of a training job: their names, whether files or pipes bring them, and their content types."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FORMATS = {  # content type -> format of ReadOptions
     "text/csv": "csv",
     "application/x-parquet": "parquet",
 }
-TIMEOUT = 1800  # seconds to wait for a pipe's first byte: a job has other limits, and a slow start is no failure
+TIMEOUT = 1800  # seconds to wait for a pipe's first byte: a slow start is no failure, and a job has its own time limit
 TABLES = ("csv", "parquet")
 PIPE = re.compile(r"(.+)_\d+")
 
@@ -27,7 +27,7 @@ PIPE = re.compile(r"(.+)_\d+")
 class Channel:
     """One channel.
 
-    path: the folder of its files, or the path of its pipes without their _0, _1, ...; pipe: which of the two.
+    path: the folder of its files, or the path of its pipes without their _0, _1, ...; pipe: whether it is the latter.
     format, header: of ReadOptions; the first column of a table is the label.
     """
 
@@ -37,7 +37,7 @@ class Channel:
     header: bool | None = None
 
     def data(self, threads, *, binary):
-        """The rows as api.Data."""
+        """Return the rows as api.Data."""
         options = ReadOptions(
             format=self.format, binary=binary, threads=threads, table=TableOptions(label="0", header=self.header)
         )
@@ -45,26 +45,30 @@ class Channel:
 
 
 def channels(tree):
-    """The Channels of a job by name, "train" and perhaps "test", as inputdataconfig.json says, else as is there.
+    """Return the Channels of a job by name, "train" and perhaps "test", by inputdataconfig.json, else by the folders.
 
-    Raises UsageError for other channels, for none named train, and for what is asked but not done here; DataError for
+    Raises UsageError for other channels, for none named train, and for settings that are not supported; DataError for
     a malformed file.
     """
     path = tree.config / "inputdataconfig.json"
     content = tree.configuration(path.name)
-    configs = _there(tree.data) if content is None else {name: typed(path, content, name, dict) for name in content}
+    configs = (
+        _existing_channels(tree.data)
+        if content is None
+        else {name: typed(path, content, name, dict) for name in content}
+    )
     for name in configs:
         if name not in NAMES:
-            raise UsageError(f"there is a channel {name!r}; expected train, and test where there are rows to test on")
+            raise UsageError(f"unknown channel {name!r}; expected train, and test where there are test rows")
     if "train" not in configs:
         raise UsageError(
-            f"there is no channel 'train' (found {', '.join(configs) or 'none'}); it brings the rows to train on"
+            f"there is no channel 'train' (found {', '.join(configs) or 'none'}); it holds the training rows"
         )
     return {name: _channel(tree.data / name, path, config) for name, config in configs.items()}
 
 
-def _there(folder):
-    """Names of the folders and the pipes in the folder of all channels, each with an empty configuration."""
+def _existing_channels(folder):
+    """Return names of the folders and the pipes in the folder of all channels, each with an empty configuration."""
     names = set()
     for path in folder.iterdir() if folder.is_dir() else ():
         pipe = PIPE.fullmatch(path.name)
@@ -76,7 +80,7 @@ def _there(folder):
 
 
 def _channel(folder, path, config):
-    """The Channel of one entry of inputdataconfig.json."""
+    """Return the Channel of one entry of inputdataconfig.json."""
     place = f"{path}, channel {folder.name}"
     likely = "Pipe" if folder.with_name(f"{folder.name}_0").is_fifo() else "File"
     mode = typed(place, config, "TrainingInputMode", str, likely)
@@ -84,22 +88,22 @@ def _channel(folder, path, config):
         raise DataError(f"is {mode!r}; expected {', '.join(MODES)}", source=place, field="TrainingInputMode")
     if mode == "Pipe" and config.get("RecordWrapperType") == "RecordIO":
         raise UsageError(
-            f"{path}: the channel {folder.name!r} has the RecordWrapperType RecordIO, which puts each "
-            "object as a whole into one record; leave it out, as the rows need no wrapping"
+            f"{path}: the channel {folder.name!r} has the RecordWrapperType RecordIO, which wraps each whole "
+            "object in one record; leave it out, as the rows need no wrapping"
         )
     format_, header = _content_type(typed(place, config, "ContentType", str, ""), folder.name)
     return Channel(folder, mode == "Pipe", format_, header)
 
 
 def _content_type(text, channel):
-    """(format, header) of ReadOptions for a content type such as "text/csv; label_size=1"."""
+    """Return (format, header) of ReadOptions for a content type such as "text/csv; label_size=1"."""
     kind, *parameters = (part.strip() for part in text.lower().split(";"))
     if not kind:
         return "auto", None
     if kind not in FORMATS:
         raise UsageError(
             f"the channel {channel!r} has the ContentType {text!r}; expected {', '.join(FORMATS)}, or "
-            "none to go by the content"
+            "none to detect it from the content"
         )
     given = dict(parameter.partition("=")[::2] for parameter in parameters)
     if FORMATS[kind] in TABLES and given.get("label_size", "1") != "1":

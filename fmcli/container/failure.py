@@ -1,4 +1,4 @@
-"""Why a training job ended badly: as a sentence for the log and the file output/failure, and as an exit code."""
+"""The report of a failed training job: a sentence for the log and the file output/failure, and an exit code."""
 
 import re
 import traceback
@@ -9,15 +9,15 @@ from fmcore.errors import DataError, FMError, UsageError
 
 OPTION = re.compile(r"(?<!\S)--[a-z]")
 SHOWN = 1024  # characters that SageMaker shows of the file
-MEMORY = "take an instance with more memory, fewer factors, or a smaller feature_dim"
+MEMORY = "use an instance with more memory, fewer factors, or a smaller feature_dim"
 
 
 def failed(error, path):
-    """Say what failed, write it to the file at `path` too, and return the exit code."""
+    """Report the error on standard error and in the file at `path`, and return the exit code."""
     error = recognized(error, memory=MEMORY)
     sentence = reason(error)
     if not isinstance(error, FMError):
-        say("".join(traceback.format_exception(error)).rstrip())  # a job cannot be asked afterwards
+        say("".join(traceback.format_exception(error)).rstrip())  # a job cannot be inspected afterwards
     say(sentence)
     try:
         path.write_text(sentence if len(sentence) <= SHOWN else f"{sentence[: SHOWN - 3]}...", encoding="utf-8")
@@ -27,9 +27,9 @@ def failed(error, path):
 
 
 def reason(error):
-    """The sentence. It begins with whose fault it is: ClientError for what the job was given, else AlgorithmError."""
+    """Return the sentence; it begins with ClientError where the job's input is at fault, else with AlgorithmError."""
     if not isinstance(error, FMError):
         return f"AlgorithmError: unexpected {type(error).__name__}: {error} (the log shows where)"
-    whose = "ClientError" if isinstance(error, (UsageError, DataError)) else "AlgorithmError"
-    about = " (what begins with -- is an option of the command fm)" if OPTION.search(str(error)) else ""
-    return f"{whose}: {error}{about}"
+    kind = "ClientError" if isinstance(error, (UsageError, DataError)) else "AlgorithmError"
+    hint = " (words that begin with -- are options of the command fm)" if OPTION.search(str(error)) else ""
+    return f"{kind}: {error}{hint}"

@@ -1,4 +1,4 @@
-"""`serve`: an endpoint of SageMaker, over the model in /opt/ml/model."""
+"""`serve`: an endpoint of SageMaker that serves the model in /opt/ml/model."""
 
 import os
 import signal
@@ -12,22 +12,22 @@ import click
 from fmcli.console import say
 from fmcli.container.failure import MEMORY
 from fmcli.container.tree import Tree, root_option
-from fmcli.exits import TERMINATED, Terminated, recognized, settled, terminate
+from fmcli.exits import TERMINATED, Terminated, handled, recognized, terminate
 from fmcli.server import Settings, serve
 from fmcore import api
 from fmcore.errors import FMError, ModelError, UsageError
 
 OWN, THEIRS = "*.fm", "model_algo-*"  # patterns of a model's file name: fmkit's, SageMaker's
-NO_LIMIT = 1024  # megabytes of a request, where a batch transform sets none
+NO_LIMIT = 1024  # megabytes of a request, where a batch transform sets no limit
 
 
 @click.command("serve", context_settings={"help_option_names": ["-h", "--help"]})
 @root_option
 def command(root):
-    """Answer requests as an endpoint of Amazon SageMaker does; `docker run IMAGE serve` is its way to call this.
+    """Answer requests as an endpoint of Amazon SageMaker, which calls this by `docker run IMAGE serve`.
 
-    The model is model/model.fm, which `train` leaves there, or model/model_algo-1, which SageMaker's own Factorization
-    Machines left. SIGTERM lets requests under way finish.
+    The model is model/model.fm, written by `train`, or model/model_algo-1, written by SageMaker's own Factorization
+    Machines. After SIGTERM, running requests are finished.
 
     \b
     SAGEMAKER_BIND_TO_PORT           port to listen on (default 8080)
@@ -37,7 +37,7 @@ def command(root):
 
     Exit codes: 0 stopped, 1 unexpected, 2 usage, 4 bad model, 6 out of memory or disk.
     """
-    signal.signal(signal.SIGTERM, terminate)  # until the server has handlers of its own
+    signal.signal(signal.SIGTERM, terminate)  # until the server sets its own handlers
     sys.exit(endpoint(Tree(Path(root)), os.environ))
 
 
@@ -47,12 +47,12 @@ def run():
 
 
 def endpoint(tree, environ):
-    """Serve until a signal comes; the exit code."""
+    """Serve until a signal comes; return the exit code."""
     try:
         with served_model(tree) as path:
             serve(path, settings(environ))
     except Terminated:
-        settled()
+        handled()
         return TERMINATED
     except (FMError, OSError, MemoryError) as error:
         error = recognized(error, memory=MEMORY)
@@ -63,15 +63,15 @@ def endpoint(tree, environ):
 
 @contextmanager
 def served_model(tree):
-    """The path of a model file of fmkit, made in a temporary folder where SageMaker's own is there instead."""
+    """Provide the path of a model file of fmkit, converted into a temporary folder from SageMaker's own if need be."""
     own, theirs = (sorted(map(str, tree.models.glob(pattern))) for pattern in (OWN, THEIRS))
     if tree.model.is_file() or len(own) == 1:
         yield str(tree.model) if tree.model.is_file() else own[0]
         return
     if own or len(theirs) != 1:
-        there = ", ".join(sorted(path.name for path in tree.models.glob("*"))) or "nothing"
+        found = ", ".join(sorted(path.name for path in tree.models.glob("*"))) or "nothing"
         raise ModelError(
-            f"{tree.models}: expected the model as {tree.model.name}, or SageMaker's own as model_algo-1; found {there}"
+            f"{tree.models}: expected the model as {tree.model.name}, or SageMaker's own as model_algo-1; found {found}"
         )
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, tree.model.name))
@@ -80,11 +80,11 @@ def served_model(tree):
 
 
 def settings(environ):
-    """What the environment of an endpoint tells the server."""
+    """Return the server's Settings from the environment of an endpoint."""
     workers = number(environ, "MODEL_SERVER_WORKERS", None, 1024)
     megabytes = number(environ, "SAGEMAKER_MAX_PAYLOAD_IN_MB", Settings.max_payload >> 20, NO_LIMIT, zero=NO_LIMIT)
     return Settings(
-        host="0.0.0.0",  # noqa: S104 - whoever reaches the container may ask
+        host="0.0.0.0",  # noqa: S104 - anyone who reaches the container may send requests
         port=number(environ, "SAGEMAKER_BIND_TO_PORT", 8080, 65535),
         workers=number(environ, "SAGEMAKER_MODEL_SERVER_WORKERS", workers, 1024),
         timeout=number(environ, "SAGEMAKER_MODEL_SERVER_TIMEOUT", Settings.timeout, 3600),
@@ -93,9 +93,9 @@ def settings(environ):
 
 
 def number(environ, name, default, high, *, zero=None):
-    """The variable's value, an integer from 1 to high; the default where it is not set.
+    """Return the variable's value, an integer from 1 to high; the default where it is not set.
 
-    zero: what 0 means, where it is allowed.
+    zero: the value that 0 stands for, where it is allowed.
     """
     text = environ.get(name, "")
     if not text:

@@ -1,4 +1,4 @@
-"""`train`: a training job of SageMaker, from the tree /opt/ml and back into it."""
+"""`train`: a training job of SageMaker, which reads its input from the tree /opt/ml and writes its results there."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from fmcli.console import say
 from fmcli.container.channels import channels
 from fmcli.container.failure import failed
 from fmcli.container.tree import Tree, root_option
-from fmcli.exits import Terminated, settled
+from fmcli.exits import Terminated, handled
 from fmcli.sagemaker_log import SageMakerLog
 from fmcli.stop import Stop
 from fmcore import api
@@ -23,14 +23,14 @@ from fmcore.system.threads import default_threads
 @click.command("train", context_settings={"help_option_names": ["-h", "--help"]})
 @root_option
 def command(root):
-    """Train as a job of Amazon SageMaker does; `docker run IMAGE train` is its way to call this.
+    """Train as a job of Amazon SageMaker, which calls this by `docker run IMAGE train`.
 
     \b
     input/config/   hyperparameters.json, inputdataconfig.json, resourceconfig.json
     input/data/     the channels train and, perhaps, test: folders, or named pipes train_0, train_1, ...
     model/          model.fm, the result
     output/         failure says why a job failed; data/metrics.jsonl has a line an epoch
-    checkpoints/    where there is such a folder, the same command goes on from there after it was killed
+    checkpoints/    where this folder exists, the same command resumes from it after it was killed
 
     Hyperparameters are those of SageMaker's Factorization Machines, with its defaults; those of `fm train` may be
     added, and "preset": "native" takes its defaults instead. SIGTERM ends training and publishes what it has reached.
@@ -54,19 +54,19 @@ def job(tree, stop):
         tree.prepare()
         train(tree, stop)
     except (Terminated, KeyboardInterrupt, StoppedError):
-        settled()
-        say(f"stopped by {stop} before anything was trained: there is no model to publish")
+        handled()
+        say(f"stopped by {stop} before anything was trained: no model is published")
         return stop.exit_code
-    except Exception as error:  # noqa: BLE001 - this is where all failures end
+    except Exception as error:  # noqa: BLE001 - the last handler of all failures
         return failed(error, tree.failure)
     if not stop():
         return 0
-    say(f"stopped by {stop}; the model as it was by then is in {tree.model}")
+    say(f"stopped by {stop}; the model trained so far is in {tree.model}")
     return stop.exit_code
 
 
 def train(tree, stop):
-    """Train and publish what the tree asks for."""
+    """Train and publish the model that the tree asks for."""
     host, threads = tree.host(), default_threads()
     hyperparameters, ignored = tree.hyperparameters()
     binary = objective_of(hyperparameters).binary
@@ -94,19 +94,19 @@ def train(tree, stop):
 
 
 class JobLog(SageMakerLog):
-    """SageMaker's log lines; it also tells a Stop when there is something to publish."""
+    """SageMaker's log lines; it also informs a Stop once there is something to publish."""
 
     def __init__(self, reports, *, stop, **options):
         super().__init__(reports, **options)
         self._stop = stop
 
     def resumed(self, records, rows):
-        """Training goes on after these epochs."""
+        """Take note that training resumes after these epochs."""
         self._stop.gently()
         super().resumed(records, rows)
 
     def block(self, epoch, block, turns, scores):
-        """A block is trained."""
+        """Take note that a block is trained."""
         self._stop.gently()
         super().block(epoch, block, turns, scores)
 

@@ -1,4 +1,4 @@
-"""The /opt/ml tree of a container: where everything is, and its configuration files, read and checked."""
+"""The /opt/ml tree of a container: the places of its files, and its configuration files, read and checked."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from fmcore.hyper.presets import resolve
 from fmcore.system import publish
 
 ROOT = "/opt/ml"
-REQUIRED = ("feature_dim", "num_factors", "predictor_type")  # by SageMaker; fmkit's own preset asks for the last alone
-PRESET = "preset"  # a key that no other reader of the file knows: which defaults to begin with
+REQUIRED = ("feature_dim", "num_factors", "predictor_type")  # by SageMaker; fmkit's own preset needs only the last
+PRESET = "preset"  # a key that only fmkit knows: which defaults to use
 KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
 
 root_option = click.option(
@@ -30,62 +30,62 @@ root_option = click.option(
 
 @dataclass(frozen=True)
 class Tree:
-    """Where everything is below `root` (a Path)."""
+    """The places of all files below `root` (a Path)."""
 
     root: Path
 
     @property
     def config(self):
-        """The folder of the configuration files."""
+        """Return the folder of the configuration files."""
         return self.root / "input" / "config"
 
     @property
     def data(self):
-        """The folder of the channels."""
+        """Return the folder of the channels."""
         return self.root / "input" / "data"
 
     @property
     def models(self):
-        """The folder that becomes, or was, model.tar.gz."""
+        """Return the folder that becomes, or was, model.tar.gz."""
         return self.root / "model"
 
     @property
     def model(self):
-        """The file of the trained model."""
+        """Return the file of the trained model."""
         return self.models / "model.fm"
 
     @property
     def metrics(self):
-        """The file with a JSON line an epoch."""
+        """Return the file with a JSON line an epoch."""
         return self.root / "output" / "data" / "metrics.jsonl"
 
     @property
     def failure(self):
-        """The file that says why training failed."""
+        """Return the file with the reason why training failed."""
         return self.root / "output" / "failure"
 
     @property
     def checkpoint(self):
-        """The file to go on from; None where there is no folder for it, as checkpoints are not configured then."""
+        """Return the file to resume from; None without a folder for it, where checkpoints are not configured."""
         folder = self.root / "checkpoints"
         return folder / "training.checkpoint" if folder.is_dir() else None
 
     def prepare(self):
-        """Make the folders to write to; take away an old reason of failure, and what a killed run left half written."""
+        """Make the output folders; remove an old failure file, and files that a killed run left half written."""
         for folder in (self.models, self.metrics.parent):
             _make(folder)
-        with suppress(OSError):  # where it cannot be taken away, a new reason cannot be written either
+        with suppress(OSError):  # where it cannot be removed, a new reason cannot be written either
             self.failure.unlink(missing_ok=True)
         for path in (self.model, self.metrics):
             publish.prepare(path)
 
     def configuration(self, name):
-        """The JSON object in a configuration file, its numbers as texts; None where there is no such file."""
+        """Return the JSON object in a configuration file, its numbers as texts; None without such a file."""
         path = self.config / name
         return hyperfile.read_object(path, "expected a JSON object") if path.exists() else None
 
     def host(self):
-        """The name of this machine; UsageError where there are several, DataError where the file is malformed."""
+        """Return the name of this machine; UsageError for several, DataError where the file is malformed."""
         path = self.config / "resourceconfig.json"
         content = self.configuration(path.name)
         if content is None:
@@ -94,12 +94,12 @@ class Tree:
         if len(hosts) > 1:
             raise UsageError(
                 f"{path}: hosts are {', '.join(map(str, hosts))}, but one machine trains the whole model; "
-                "set the number of instances to 1, and take a larger instance type where it is too slow"
+                "set the number of instances to 1, and choose a larger instance type where it is too slow"
             )
         return typed(path, content, "current_host", str)
 
     def hyperparameters(self):
-        """(Hyperparameters, the names of hyperparameters.json that were ignored)."""
+        """Return (Hyperparameters, the names in hyperparameters.json that were ignored)."""
         path = self.config / "hyperparameters.json"
         given = self.configuration(path.name)
         if given is None:
@@ -115,7 +115,7 @@ class Tree:
 
 
 def typed(place, content, key, kind, default=None):
-    """content[key], an instance of kind (dict, list or str), else DataError; without a default it must be there."""
+    """Return content[key], an instance of kind (dict, list or str), or the default; raise DataError otherwise."""
     if key not in content and default is not None:
         return default
     if not isinstance(content.get(key), kind):

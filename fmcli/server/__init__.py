@@ -1,4 +1,4 @@
-"""The HTTP server: what it is told, and its start, which alone imports the packages of the extra "serve"."""
+"""The HTTP server: its settings, and its start, which alone imports the packages of the extra "serve"."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from fmcore.system.threads import default_threads
 
 @dataclass(frozen=True)
 class Settings:
-    """What a server is told.
+    """The settings of a server.
 
-    host, port: where it listens; port 0 takes any that is free.
+    host, port: where it listens; port 0 chooses any that is free.
     workers: processes that answer; None for as many as there are processors to use. threads: of each one's kernels.
     max_payload: bytes of a request's body. timeout: seconds from a request's head to its answer.
-    access_log: a line on standard error for each request. connections: that a worker holds at once.
+    access_log: whether to write a line on standard error for each request. connections: that a worker holds at once.
     """
 
     host: str = "127.0.0.1"
@@ -32,15 +32,15 @@ class Settings:
 def serve(model_path, settings):
     """Answer requests for predictions by the model at `model_path`, until SIGTERM or SIGINT comes.
 
-    Then no connection is accepted any more, requests under way are finished within 30 s, and this returns. SIGHUP
-    replaces the workers, one after the other, by such that read the file anew. To be called in the main thread, whose
+    Then no more connections are accepted, running requests are finished within 30 s, and this returns. SIGHUP
+    replaces the workers, one after the other, by new ones that read the file anew. Call it in the main thread, whose
     signal handlers are changed. Raises ModelError where the model cannot be read, and UsageError where the address
-    cannot be had or the extra is not installed, before anything is served.
+    is not available or the extra is not installed, before anything is served.
     """
     try:
         from fmcli.server.supervisor import run
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"serving needs {error.name}, which is not installed; pip install 'fmkit[serve]' does that"
+            f"serving needs {error.name}, which is not installed; install it with: pip install 'fmkit[serve]'"
         ) from None
     run(model_path, settings)

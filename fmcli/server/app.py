@@ -1,4 +1,4 @@
-"""What the server answers, as an ASGI application: SageMaker's three endpoints, errors as a sentence of plain text."""
+"""The answers of the server, as an ASGI application: SageMaker's three endpoints, errors as plain sentences."""
 
 from asyncio import wrap_future
 from concurrent.futures import ThreadPoolExecutor
@@ -10,21 +10,21 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from fmcli.server.room import Room
+from fmcli.server.budget import ByteBudget
 from fmcore.errors import DataError, FMError, ModelError
 from fmcore.io.requests.media import AcceptError, ContentTypeError, answer_type, request_type
 
-SMALL = 16 << 10  # bytes of a body that is answered within milliseconds, less than other requests notice
-LARGE_AT_ONCE = 4  # larger bodies being answered in a worker; each holds many times its size while it is decoded
-PIECE = 64 << 10  # bytes of an answer that are sent before it is seen whether the client takes them
-ROOM = 64 << 20  # bytes that all larger bodies and answers of a worker may hold, and at least twice the largest body
-FULL = "the requests under way take all the memory that there is for them; try again"
+SMALL = 16 << 10  # bytes of a body that is answered within milliseconds, too short a delay for other requests to matter
+LARGE_AT_ONCE = 4  # larger bodies answered at once in a worker; each takes many times its size while it is decoded
+PIECE = 64 << 10  # bytes of an answer that are sent before waiting for the client to receive them
+BUDGET = 64 << 20  # bytes that all larger bodies and answers of a worker may hold, and at least twice the largest body
+FULL = "other requests use all the memory set aside for requests; try again"
 STATUS = {DataError: 400, ModelError: 500, AcceptError: 406, ContentTypeError: 415}
 PATHS = "POST /invocations, GET /ping and GET /execution-parameters"
 
 
 def application(scorer, settings):
-    """The ASGI application over a fmcore.scoring.Scorer, by the limits of the Settings."""
+    """Return the ASGI application over a fmcore.scoring.Scorer, within the limits of the Settings."""
     answers = Answers(scorer, settings)
     return Starlette(
         routes=[
@@ -35,26 +35,26 @@ def application(scorer, settings):
         exception_handlers={
             404: no_such_path,
             405: no_such_method,
-            ClientDisconnect: nobody_waits,
+            ClientDisconnect: client_gone,
             **dict.fromkeys(STATUS, refusal),
         },
     )
 
 
 class Answers:
-    """The endpoints."""
+    """The endpoints' functions."""
 
     def __init__(self, scorer, settings):
         self._scorer, self._settings = scorer, settings
         self._threads = ThreadPoolExecutor(LARGE_AT_ONCE)
-        self._room = Room(max(ROOM, 2 * settings.max_payload))
+        self._budget = ByteBudget(max(BUDGET, 2 * settings.max_payload))
 
     async def ping(self, _request):
-        """Whether the server is up; the model is open by the time anything answers."""
+        """Answer that the server is up; the model is open by the time anything answers."""
         return Response()
 
     async def execution_parameters(self, _request):
-        """What SageMaker's batch transform asks before it begins."""
+        """Answer the question that SageMaker's batch transform asks before it begins."""
         return JSONResponse(
             {
                 "MaxConcurrentTransforms": self._settings.workers,
@@ -64,62 +64,63 @@ class Answers:
         )
 
     async def invocations(self, request):
-        """Predictions for the rows of the body."""
+        """Answer with predictions for the rows of the body."""
         asked, given = _media_types(request.headers)
         body = None
         with move_on_after(self._settings.timeout):
             body = await self._body(request)
-            return Answer(await self._predictions(body, asked, given), given, self._room)
+            return Answer(await self._predictions(body, asked, given), given, self._budget)
         status, what = (408, "the body did not arrive") if body is None else (504, "the answer was not ready")
         raise HTTPException(status, f"{what} within {self._settings.timeout:g} seconds", {"Connection": "close"})
 
     async def _predictions(self, *request):
-        """Those of a large body in a thread, beside which others are answered; a thread costs more than a small one.
+        """Return the predictions for a body; a large one is scored in a thread, so that others are answered meanwhile.
 
-        A thread that nobody waits for any more, after a 504, cannot be ended; until it has, it keeps its place.
+        A thread would cost more than a small body takes. A thread whose request was given up, after a 504, cannot be
+        ended; until it ends by itself, it keeps its place.
         """
         size = len(request[0])
         if size <= SMALL:
             return self._scorer.predictions(*request)
         work = self._threads.submit(attempt, self._scorer.predictions, *request)
-        work.add_done_callback(lambda _work: self._room.give_back(size))
-        found = await wrap_future(work)
-        if isinstance(found, FMError):
-            raise found
-        return found
+        work.add_done_callback(lambda _work: self._budget.release(size))
+        result = await wrap_future(work)
+        if isinstance(result, FMError):
+            raise result
+        return result
 
     async def _body(self, request):
-        """The body, never more of it than the limit; what a client sends beyond an error is passed over by the server.
+        """Return the body, never more of it than the limit; the server discards what a client sends after an error.
 
-        One larger than SMALL has taken its size of the room.
+        A body larger than SMALL has reserved its size in the memory budget.
         """
         limit = self._settings.max_payload
         announced = int(request.headers.get("content-length", 0))
         if announced > limit:
-            raise HTTPException(413, f"the body has {announced:,} bytes; at most {limit:,} are taken")
+            raise HTTPException(413, f"the body has {announced:,} bytes; at most {limit:,} are accepted")
         parts, size = [], 0
-        with self._room.taking() as taking:
+        with self._budget.reservation() as reservation:
             async for part in request.stream():
                 parts.append(part)
                 size += len(part)
                 if size > limit:
-                    raise HTTPException(413, f"the body has more than {limit:,} bytes, the most that are taken")
-                if size > SMALL and not taking.up_to(size):
+                    raise HTTPException(413, f"the body has more than {limit:,} bytes, the most that are accepted")
+                if size > SMALL and not reservation.grow_to(size):
                     raise HTTPException(503, FULL)
-            taking.keep()
+            reservation.keep()
         return b"".join(parts)
 
 
 class Answer(Response):
-    """Predictions, sent no faster than they are taken."""
+    """Predictions, sent no faster than the client reads them."""
 
-    def __init__(self, body, media_type, room):
+    def __init__(self, body, media_type, budget):
         super().__init__(body, media_type=media_type)
-        self._room = room
+        self._budget = budget
 
     async def __call__(self, scope, receive, send):  # noqa: ARG002 - as every ASGI application is called
         """Send them."""
-        with self._room.lent(len(self.body)):
+        with self._budget.occupied(len(self.body)):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             view = memoryview(self.body)
             for start in range(0, max(1, len(view)), PIECE):
@@ -130,9 +131,10 @@ class Answer(Response):
 
 
 def attempt(function, *arguments):
-    """What the function returns, or its FMError without the frames that it came through.
+    """Return the function's result, or its FMError without the stack frames that it came through.
 
-    They hold all that was parsed, and the error in them holds them, until Python happens to look for such circles.
+    These frames keep everything that was parsed in memory, and as they and the error hold each other, only Python's
+    cycle collector would free them, at some later time.
     """
     try:
         return function(*arguments)
@@ -151,22 +153,22 @@ def _media_types(headers):
 
 
 async def refusal(_request, error):
-    """The sentence of an error of the library, which is about the request."""
+    """Return the response for an error of the library, which is about the request."""
     return PlainTextResponse(str(error), next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS))
 
 
 async def no_such_path(request, _error):
-    """404, with what there is."""
-    return PlainTextResponse(f"there is no {request.url.path[:80]} here; there are {PATHS}", 404)
+    """Return 404, with the paths that exist."""
+    return PlainTextResponse(f"unknown path {request.url.path[:80]}; expected {PATHS}", 404)
 
 
 async def no_such_method(request, error):
-    """405, with what there is."""
+    """Return 405, with the methods and paths that exist."""
     return PlainTextResponse(
-        f"{request.method[:80]} {request.url.path} is not allowed; there are {PATHS}", 405, error.headers
+        f"{request.method[:80]} {request.url.path} is not allowed; expected {PATHS}", 405, error.headers
     )
 
 
-async def nobody_waits(_request, _error):
-    """The client has gone; what is returned goes nowhere."""
+async def client_gone(_request, _error):
+    """Return a response that nobody receives, as the client has gone."""
     return Response(status_code=400)

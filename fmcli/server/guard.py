@@ -1,17 +1,16 @@
-"""A worker's connections held to limits: how many there are, what a head may hold, how long each may take.
+"""Limits for a worker's connections: their number, the size of a head, the time that each may take.
 
-uvicorn reads requests of any head, for any time, on any number of connections. What is done about it here:
+uvicorn reads requests with heads of any size, for any time, on any number of connections. The limits added here:
 
-- Beyond Settings.connections, the one whose client has been silent longest makes room for a new one; where all of them
-  wait for the server, the new one is refused with 503.
+- Beyond Settings.connections, the connection whose client has been silent longest is ended in favour of a new one;
+  where all clients wait for the server, the new connection is refused with 503.
 - A head must be complete HEAD_TIME seconds after it began (408), and has HEADERS lines and HEAD_BYTES at most (431).
-  Bytes that bring neither a head's end nor a part of a body, such as trailers and remarks on chunks, count alike.
-- A body in more than PARTS parts has PART bytes in each of them on average (400), since each costs time.
-- From the end of its head a request may take twice Settings.timeout and GRACE: the application ends bodies that come
-  late and answers that take long within that, so what is cut off are answers that nobody takes. The rest of a body
-  that was refused is passed over, as most clients read an answer only when they have sent all, for GRACE seconds and
-  PASSED_OVER bytes.
-- Requests that come in before their turn are QUEUED at most; what is wrong behind good ones lets those be answered.
+  Bytes that neither end a head nor are part of a body, such as trailers and extensions of chunks, count as well.
+- A body in more than PARTS parts must have PART bytes a part on average (400), as each part costs time.
+- From the end of its head a request may take twice Settings.timeout and GRACE: within that time the application ends
+  slow bodies and slow answers itself, so that only answers that no client reads are cut off. The rest of a refused
+  body is discarded, for GRACE seconds and DISCARDED bytes, as most clients read an answer only after sending all.
+- At most QUEUED pipelined requests wait on a connection; a bad request does not stop good ones before it.
 """
 
 import resource
@@ -23,7 +22,7 @@ HEAD_TIME = 10  # seconds
 HEAD_BYTES = 32 << 10
 HEADERS = 100
 PARTS, PART = 1000, 16
-PASSED_OVER = 16 << 20
+DISCARDED = 16 << 20
 QUEUED = 20
 GRACE = 5  # seconds
 SPARE_FILES = 64  # that a worker has open beside its connections
@@ -32,12 +31,12 @@ SENTENCES = {
     400: "the body comes in too many small chunks",
     408: "the head of the request did not arrive in time",
     431: "the head of the request is too large",
-    503: "there are as many connections as can be held; try again",
+    503: "the server has too many connections; try again",
 }
 
 
 def affordable(settings):
-    """The Settings with no more connections than this process and its children may have open files."""
+    """Return the Settings with no more connections than this process and its children may have open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.connections + SPARE_FILES
     if resource.RLIM_INFINITY != soft < wanted:
@@ -50,7 +49,7 @@ def affordable(settings):
 class Guard(HttpToolsProtocol):
     """uvicorn's protocol of a connection, within the limits.
 
-    heard: when the client last sent something. due: when the connection ends unless it has come further by then.
+    heard: when the client last sent something. _due: when the connection ends unless it makes progress before that.
     """
 
     def __init__(self, settings, **uvicorns):
@@ -58,83 +57,83 @@ class Guard(HttpToolsProtocol):
         self._settings, self._head_time = settings, min(HEAD_TIME, settings.timeout)
         self._timer, self._due, self.heard = None, 0, 0
         self._reading = None  # the HEAD or BODY of a request
-        self._came_further, self._without = False, 0  # the second: bytes since it last did
+        self._progressed, self._idle_bytes = False, 0  # the second: bytes since the last progress
         self._parts = self._size = 0  # of the body
-        self._passed_over = 0  # bytes of it
+        self._discarded = 0  # bytes of it
 
-    # ---------------------------------------------------------------------------------- what the transport tells
+    # ------------------------------------------------------------------------------------- events of the transport
     def connection_made(self, transport):
-        """A client has connected."""
+        """Begin a connection that a client has made."""
         super().connection_made(transport)
         self.heard = self.loop.time()
         self._allow(self._head_time)
         if len(self.connections) > self._settings.connections:
-            self._make_room()
+            self._free_connection()
 
     def connection_lost(self, exc):
-        """It is over."""
+        """Stop the timer of a connection that has ended."""
         self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data):
-        """Bytes have come."""
-        self.heard, self._came_further = self.loop.time(), False
+        """Count and parse bytes that have arrived."""
+        self.heard, self._progressed = self.loop.time(), False
         super().data_received(data)
-        self._without = 0 if self._came_further else self._without + len(data)
-        if self._without > HEAD_BYTES:
+        self._idle_bytes = 0 if self._progressed else self._idle_bytes + len(data)
+        if self._idle_bytes > HEAD_BYTES:
             self._refuse(431)
 
     def eof_received(self):
-        """The client sends no more; it still gets the answers to what it has sent in full. Whether to stay open."""
+        """Return whether to stay open where the client sends no more: complete requests are still answered."""
         if not self._answering or self.cycle.more_body:
             return False
         self.cycle.keep_alive = False
         return True
 
-    # ------------------------------------------------------------------------------------- what the parser tells
+    # ---------------------------------------------------------------------------------------- events of the parser
     def on_message_begin(self):
-        """The first byte of a head."""
+        """Begin to read a head."""
         super().on_message_begin()
         self._reading = HEAD
         self._allow(self._head_time)
 
     def on_header(self, name, value):
-        """A line of a head, or of the trailers behind a body in chunks."""
+        """Count a line of a head, or of the trailers behind a chunked body."""
         if len(self.headers) >= HEADERS:
             self._refuse(431)
             raise ValueError(name)
         super().on_header(name, value)
 
     def on_headers_complete(self):
-        """The end of a head."""
+        """End the head, and begin to read the body."""
         if len(self.pipeline) >= QUEUED:
             raise ValueError(QUEUED)
-        self._came_further, self._reading = True, BODY
-        self._parts = self._size = self._passed_over = 0
+        self._progressed, self._reading = True, BODY
+        self._parts = self._size = self._discarded = 0
         super().on_headers_complete()
         self._allow(self._request_time)
 
     def on_body(self, body):
-        """A part of a body."""
-        self._came_further = True
+        """Count a part of a body."""
+        self._progressed = True
         self._parts += 1
         self._size += len(body)
         if self._parts > PARTS and self._parts * PART > self._size:
             self._refuse(400)
             raise ValueError(self._parts)
         if self.cycle.response_complete:
-            self._passed_over += len(body)
-            if self._passed_over > PASSED_OVER:
+            self._discarded += len(body)
+            if self._discarded > DISCARDED:
                 self.transport.abort()
         super().on_body(body)
 
     def on_message_complete(self):
-        """The end of a request."""
-        self._came_further, self._reading = True, None
+        """End a request."""
+        self._progressed, self._reading = True, None
         super().on_message_complete()
 
     def send_400_response(self, msg):
-        """Answer what is no HTTP; requests that came whole before it are answered, and then the connection ends."""
+        """Answer what is not HTTP, after complete requests before it are answered; then end the connection."""
         if self.transport.is_closing():
             return
         if self._answering and not self.cycle.more_body:
@@ -143,7 +142,7 @@ class Guard(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def on_response_complete(self):
-        """An answer has been given, though its last bytes may not have been taken."""
+        """Set the time limit for what follows an answer, whose last bytes may not be received yet."""
         super().on_response_complete()
         if self.transport.is_closing():
             self._allow(self._settings.timeout)
@@ -155,12 +154,12 @@ class Guard(HttpToolsProtocol):
     # ------------------------------------------------------------------------------------------------ the limits
     @property
     def waits_for_client(self):
-        """Whether it is for the client to go on."""
+        """Return whether the connection waits for the client to act."""
         return not self._answering or self.cycle.more_body or self.flow.write_paused
 
     @property
     def _answering(self):
-        """Whether the last request whose head has come is still to be answered."""
+        """Return whether the last request whose head has come is still to be answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     @property
@@ -168,7 +167,7 @@ class Guard(HttpToolsProtocol):
         return 2 * self._settings.timeout + GRACE
 
     def _allow(self, seconds):
-        """Give the connection so much time from now on."""
+        """End the connection `seconds` from now unless it makes progress."""
         self._due = self.loop.time() + seconds
         if self._timer is None or self._due < self._timer.when():
             self._set_timer()
@@ -179,7 +178,7 @@ class Guard(HttpToolsProtocol):
         self._timer = self.loop.call_at(self._due, self._look)
 
     def _look(self):
-        """End the connection if its time is over, at first gently."""
+        """End the connection if its time is over, with an answer where possible."""
         if self.loop.time() >= self._due:
             if self._answering or self.transport.is_closing():
                 self.transport.abort()
@@ -188,7 +187,7 @@ class Guard(HttpToolsProtocol):
             self._due = self.loop.time() + GRACE
         self._set_timer()
 
-    def _make_room(self):
+    def _free_connection(self):
         silent = [
             other
             for other in self.connections
@@ -204,7 +203,7 @@ class Guard(HttpToolsProtocol):
         self._refuse(503 if self._reading else None)
 
     def _ended_within_an_answer(self):
-        """End the connection where a refusal would be taken for a part of an answer, or for an answer; whether so."""
+        """Abort where a refusal would be read as part of an answer, or as an answer; return whether it is closing."""
         if self._answering and (self.cycle.response_started or not self.cycle.more_body):
             self.transport.abort()
         return self.transport.is_closing()

@@ -1,4 +1,4 @@
-"""The processes of a server: one that listens and watches, and workers, each with its own map of one model file."""
+"""The processes of a server: one that listens and supervises, and workers, each with its own map of one model file."""
 
 import errno
 import logging
@@ -21,9 +21,9 @@ from fmcli.server.guard import Guard, affordable
 from fmcore import api
 from fmcore.errors import FMError, UsageError
 
-START_LIMIT = 120  # seconds for a worker to come up
-STOP_LIMIT = 25  # seconds for requests under way when the server is stopped; SageMaker kills it after 30
-SILENCE_LIMIT = 15  # seconds without a sign of life after which a worker is replaced
+START_LIMIT = 120  # seconds in which a worker must have started
+STOP_LIMIT = 25  # seconds for running requests to finish when the server is stopped; SageMaker kills it after 30
+SILENCE_LIMIT = 15  # seconds without an answer to a health check after which a worker is replaced
 BACKLOG = 2048  # connections that wait for a worker
 ACCESS_LOG = {
     "version": 1,
@@ -40,31 +40,31 @@ ACCESS_LOG = {
 }
 REASONS = {
     errno.EADDRINUSE: "the port is in use; choose another with --port, or 0 for any that is free",
-    errno.EACCES: "not allowed; ports below 1024 are kept for the system",
+    errno.EACCES: "not allowed; ports below 1024 are reserved for the system",
     errno.EADDRNOTAVAIL: "this machine has no such address",
 }
 
 
 def run(model_path, settings):
-    """See fmcli.server.serve."""
+    """Run the server; see fmcli.server.serve."""
     scorer_of(model_path, settings)
     settings = affordable(settings)
-    sys.stdin = None  # uvicorn would open it again in the workers, which have nothing to read
+    sys.stdin = None  # uvicorn would open it again in the workers, which read no input
     with closing(listening(settings.host, settings.port)) as listener:
         supervisor = Supervisor(configuration(model_path, settings), [listener])
         supervisor.ready = f"fm: serving {model_path} on {address(listener)}, {count(settings.workers, 'worker')}"
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-        raise FMError("a worker could not start, so the server has stopped; its reason stands above")
+        raise FMError("a worker could not start, so the server has stopped; the reason is printed above")
 
 
 def scorer_of(model_path, settings):
-    """A Scorer over the model as it is in the file now."""
+    """Return a Scorer over the model as it is in the file now."""
     return api.Scorer(api.load(model_path), settings.threads)
 
 
 def listening(host, port):
-    """A socket that listens there; raises UsageError where it cannot be had."""
+    """Return a socket that listens there; raise UsageError where the address is not available."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -74,18 +74,18 @@ def listening(host, port):
 
 
 def address(listener):
-    """The URL of a listening socket."""
+    """Return the URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def count(number, noun):
-    """The number with its noun."""
+    """Return the number with its noun."""
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def configuration(model_path, settings):
-    """What uvicorn is told; it travels to the workers, which make the application of it."""
+    """Return uvicorn's configuration, which is sent to the workers, where the application is made from it."""
     return Config(
         partial(worker, model_path, settings),
         factory=True,
@@ -105,9 +105,9 @@ def configuration(model_path, settings):
 
 
 def worker(model_path, settings):
-    """The application of one worker, which ends with the process that watches it."""
+    """Return the application of one worker, which ends when its supervisor does."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a line for each malformed request would fill disks
-    threading.Thread(target=_follow, args=(multiprocessing.parent_process(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     try:
         return application(scorer_of(model_path, settings), settings)
     except FMError as error:
@@ -115,15 +115,15 @@ def worker(model_path, settings):
         sys.exit(STARTUP_FAILURE)
 
 
-def _follow(parent):
+def _end_with(parent):
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's, which replaces workers that die; this one says so, and what else its users should know."""
+    """uvicorn's supervisor, which replaces workers that die; this one reports that, and other events users need."""
 
-    ready = None  # said once all workers answer
+    ready = None  # the message once all workers answer
 
     def init_processes(self):
         """Start the workers."""
@@ -137,17 +137,17 @@ class Supervisor(Multiprocess):
         super().keep_subprocess_alive()
         for old, new in zip(before, self.processes, strict=True):
             if old is not new:
-                say(f"fm: worker {old.pid} has ended; {new.pid} takes its place")
+                say(f"fm: worker {old.pid} has ended; {new.pid} replaces it")
 
     def handle_hup(self):
         """Replace all workers, one after the other, so that they read the model anew."""
         before = list(self.processes)
         super().handle_hup()
         replaced = sum(old is not new for old, new in zip(before, self.processes, strict=True))
-        say(f"fm: {count(replaced, 'worker')} of {len(before)} replaced, with the model as it is now")
+        say(f"fm: {count(replaced, 'worker')} of {len(before)} replaced, serving the current model file")
 
     def terminate_all(self):
-        """Stop; without the listener here, connections are refused from now on instead of waiting."""
+        """Stop all workers; the listener is closed here, so that new connections are refused at once."""
         for listener in self.sockets:
             listener.close()
         super().terminate_all()

@@ -1,16 +1,19 @@
 """hyperparameters.json: one JSON object of names and values, as SageMaker hands them to a job."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fmcore.errors import DataError, UsageError
+from fmcore.hyper.parameter import Value
 from fmcore.hyper.params import from_strings
 
 MAX_SIZE = 1 << 20  # bytes
 EXPECTED = 'expected a JSON object of hyperparameters, such as {"epochs": "3"}'
 
 
-def read_file(path):
+def read_file(path: Path | str) -> tuple[dict[str, Value], list[str]]:
     """(typed values by name, ignored names) of a file whose object maps names to texts, numbers or booleans.
 
     Ignored are names that begin with "_", settings of SageMaker's jobs that are no hyperparameters.
@@ -20,7 +23,7 @@ def read_file(path):
     return typed(read_object(path, EXPECTED), path)
 
 
-def typed(given, path):
+def typed(given: Mapping[str, object], path: Path | str) -> tuple[dict[str, Value], list[str]]:
     """What `read_file` returns for the object that is given, read from path."""
     ignored = [name for name in given if name.startswith("_")]
     try:
@@ -29,7 +32,7 @@ def typed(given, path):
         raise UsageError(f"{path}: {error}") from None
 
 
-def read_object(path, expected):
+def read_object(path: Path | str, expected: str) -> dict[str, Any]:
     """The JSON object in a file, its numbers left as the texts that they are written as.
 
     expected: says what the object is, in a DataError where there is none, or a name stands in it twice.
@@ -50,7 +53,7 @@ def read_object(path, expected):
     return given
 
 
-def _unique(pairs):
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The object of these pairs; of a name that stands there twice nobody can say which value is meant."""
     given = {}
     for name, value in pairs:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, Field, dataclass
 from numbers import Integral, Real
 from types import NoneType
-from typing import get_args
+from typing import Any, get_args
 
 from fmcore.errors import UsageError
 
+Value = str | int | float | bool | None  # of a hyperparameter
 UNSET = ("auto", "none")  # either word gives an optional parameter the value None
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 LARGEST = 3.4e38  # beyond it a number is infinite in the kernels' float32
@@ -32,29 +33,34 @@ class Parameter:
     help: str
     group: str
     unset: str = "none"
-    choices: Collection = ()
+    choices: Collection[str] = ()
     low: float | None = None
     high: float | None = None
     above: float | None = None
 
     @classmethod
-    def of(cls, field):
+    def of(cls, field: Field[Any]) -> "Parameter":
         """The parameter that a dataclass field with the metadata of `about` describes."""
         kinds = get_args(field.type) or (field.type,)
         return cls(field.name, kinds[0], NoneType in kinds, field.default, **field.metadata)
 
     @property
-    def required(self):
+    def required(self) -> bool:
         """Whether it has no default."""
         return self.default is MISSING
 
     @property
-    def valid(self):
+    def hidden(self) -> bool:
+        """Whether there is nothing to choose, so that help pages leave it out."""
+        return len(self.choices) == 1
+
+    @property
+    def valid(self) -> str:
         """What is valid, in words that follow "expected"."""
         words = " or ".join(self.choices) if self.choices else self._range()
         return f"{words}, or {self.unset}" if self.optional else words
 
-    def check(self, value):
+    def check(self, value: object) -> Value:
         """The value as a plain str, int, float, bool or None; UsageError where it is not valid."""
         if value is None and self.optional:
             return None
@@ -68,7 +74,7 @@ class Parameter:
             raise self._refusal(plain)
         return plain
 
-    def parse(self, text):
+    def parse(self, text: object) -> Value:
         """The value that a text such as "0.1", "16" or "auto" stands for; what is no text is only checked."""
         if not isinstance(text, str) or self.kind is str:
             return self.check(text)
@@ -83,7 +89,7 @@ class Parameter:
             raise self._refusal(text)
         return self.check(value)
 
-    def _range(self):
+    def _range(self) -> str:
         noun = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}[self.kind]
         if self.above is not None:
             return f"{noun} above {self.above:g}"
@@ -91,12 +97,12 @@ class Parameter:
             return noun
         return f"{noun} of at least {self.low:g}" if self.high is None else f"{noun} from {self.low} to {self.high}"
 
-    def _is_typed(self, value):
+    def _is_typed(self, value: object) -> bool:
         if self.kind is bool or isinstance(value, bool):
             return self.kind is bool and isinstance(value, bool)
         return isinstance(value, {int: Integral, float: Real, str: str}[self.kind])
 
-    def _is_inside(self, value):
+    def _is_inside(self, value: Any) -> bool:
         if self.choices:
             return value in self.choices
         if self.kind is float and not (math.isfinite(value) and abs(value) <= LARGEST):
@@ -107,10 +113,10 @@ class Parameter:
             and (self.above is None or value > self.above)
         )
 
-    def _refusal(self, value):
+    def _refusal(self, value: object) -> UsageError:
         return UsageError(f"{self.name} is {value!r}; expected {self.valid}")
 
 
-def about(sentence, group, **valid):
+def about(sentence: str, group: str, **valid: object) -> dict[str, Any]:
     """The metadata of a field of hyperparameters; `valid` holds unset, choices, low, high or above."""
     return {"help": sentence, "group": group, **valid}

@@ -1,25 +1,25 @@
 """The one table of hyperparameters: options, hyperparameters.json, the tuner and the model's header are read off it."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
+from typing import Any
 
 from fmcore.errors import UsageError
-from fmcore.hyper.optimizers import SLOTS
-from fmcore.hyper.parameter import Parameter, about
+from fmcore.families import DEFAULT as DEFAULT_FAMILY
+from fmcore.families import FAMILIES
+from fmcore.hyper.parameter import Parameter, Value, about
 from fmcore.objectives import OBJECTIVES
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
-OPTIMIZERS = tuple(SLOTS)
 INIT_METHODS = ("normal", "uniform", "constant")
 GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits
 MAX_SEED = 2**63 - 1
-LATER = ("solver",)  # hyperparameters that a model's header names only where they are not the default
+LATER = ("family", "solver")  # hyperparameters that a model's header names only where they are not the default
 # name -> where its class is, as "module:class", or the class; see fmcore.solvers.Solver
 SOLVERS = {"gradient": "fmcore.solvers.descent:GradientDescent"}
-# adagrad's first step for a weight is as long as the learning rate, however small the gradient. Those of rare features,
-# a row's share of a mini-batch's mean, are smaller than this eps, which shortens the steps that a single row decides.
-EPS = {"adagrad": 2e-3, "adam": 1e-8, "rowwise_adagrad": 2e-3, "sgd": 1e-8}
 
 # The number that an init method takes, and its value for each group where none is given. Factors that are all alike
 # would move alike for ever, hence no zero among theirs.
@@ -33,15 +33,15 @@ INIT_DEFAULTS = {
 SAID = {"bias": "the bias", "linear": "the linear weights", "factors": "the factors"}
 
 
-def _rate(group):
+def _rate(group: str) -> dict[str, Any]:
     return about(f"Learning rate of {SAID[group]}.", "optimizer", low=0)
 
 
-def _decay(group):
+def _decay(group: str) -> dict[str, Any]:
     return about(f"Weight decay (L2) of {SAID[group]}.", "optimizer", low=0)
 
 
-def _method(group, *, more=(), words=""):
+def _method(group: str, *, more: tuple[str, ...] = (), words: str = "") -> dict[str, Any]:
     return about(
         f"First values of {SAID[group]}: drawn normal or uniform, or constant{words}.",
         "initial values",
@@ -49,7 +49,7 @@ def _method(group, *, more=(), words=""):
     )
 
 
-def _sigma(group):
+def _sigma(group: str) -> dict[str, Any]:
     return about(
         f"Standard deviation of the first values of {SAID[group]}, for the method normal "
         f"[default: {INIT_DEFAULTS[group]['sigma']}].",
@@ -58,7 +58,7 @@ def _sigma(group):
     )
 
 
-def _scale(group):
+def _scale(group: str) -> dict[str, Any]:
     return about(
         f"First values of {SAID[group]} lie in [-scale, scale], for the method uniform "
         f"[default: {INIT_DEFAULTS[group]['scale']}].",
@@ -67,7 +67,7 @@ def _scale(group):
     )
 
 
-def _value(group):
+def _value(group: str) -> dict[str, Any]:
     return about(
         f"First value of {SAID[group]}, for the method constant [default: {INIT_DEFAULTS[group]['value']}].",
         "initial values",
@@ -83,6 +83,10 @@ class Hyperparameters:
 
     predictor_type: str = field(
         metadata=about("What is predicted: one of two classes or a number.", "model", choices=OBJECTIVES)
+    )
+    family: str = field(
+        default=DEFAULT_FAMILY,
+        metadata=about("Family of models: what the score is made of.", "model", choices=FAMILIES),
     )
     feature_dim: int | None = field(
         default=None,
@@ -160,8 +164,8 @@ class Hyperparameters:
     eps: float | None = field(
         default=None,
         metadata=about(
-            f"Small number that keeps the optimizer from dividing by 0; none takes {EPS['adagrad']:g} with adagrad, "
-            f"{EPS['adam']:g} with adam.",
+            "Small number that keeps the optimizer from dividing by 0; none takes "
+            f"{OPTIMIZERS['adagrad'].eps:g} with adagrad, {OPTIMIZERS['adam'].eps:g} with adam.",
             "optimizer",
             low=1e-30,
             high=1.0,
@@ -190,49 +194,49 @@ class Hyperparameters:
     factors_init_scale: float | None = field(default=None, metadata=_scale("factors"))
     factors_init_value: float | None = field(default=None, metadata=_value("factors"))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, parameter in PARAMETERS.items():
             self._set(name, parameter.check(getattr(self, name)))
         if self.eps is None:
-            self._set("eps", EPS[self.optimizer])
+            self._set("eps", OPTIMIZERS[self.optimizer].eps)
         for group in GROUPS:
             self._settle_init(group)
 
-    def init(self, group):
+    def init(self, group: str) -> tuple[str, float | None]:
         """(method, number) by which the group "bias", "linear" or "factors" starts; the method "mean" has no number."""
         method = getattr(self, f"{group}_init_method")
         return method, getattr(self, f"{group}_init_{INIT_NUMBERS[method]}") if method in INIT_NUMBERS else None
 
-    def uses(self, group):
+    def uses(self, group: str) -> bool:
         """Whether the group "bias", "linear" or "factors" is part of the model; one that is not stays 0."""
         return getattr(self, f"use_{group}", True)
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """Return all values by name, ready for JSON; those in LATER only where they are not the default."""
         values = asdict(self)
         return {name: value for name, value in values.items() if name not in LATER or value != PARAMETERS[name].default}
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: Mapping[str, Any]) -> "Hyperparameters":
         """The opposite of `as_dict`; names that are missing take their default, unknown ones raise UsageError."""
         require_known(values)
         return cls(**values)
 
-    def _settle_init(self, group):
+    def _settle_init(self, group: str) -> None:
         _require_own_number(group, vars(self))
         method, value = self.init(group)
         if method in INIT_NUMBERS and value is None:
             number = INIT_NUMBERS[method]
             self._set(f"{group}_init_{number}", INIT_DEFAULTS[group][number])
 
-    def _set(self, name, value):
+    def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
 
 PARAMETERS = {f.name: Parameter.of(f) for f in fields(Hyperparameters)}
 
 
-def from_strings(given):
+def from_strings(given: Mapping[str, object]) -> dict[str, Value]:
     """Typed values for a mapping name -> text, as hyperparameters.json and the command line hold them.
 
     Values that are no text are checked alone. Unknown names and invalid values raise UsageError.
@@ -244,7 +248,7 @@ def from_strings(given):
     return typed
 
 
-def layered(lower, upper):
+def layered(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     """Typed values by name, those of `upper` before those of `lower`.
 
     Where `upper` gives an init method, the lower numbers of another method no longer apply.
@@ -258,10 +262,10 @@ def layered(lower, upper):
     return {**kept, **upper}
 
 
-def _require_own_number(group, values):
+def _require_own_number(group: str, values: Mapping[str, Any]) -> None:
     """Refuse the number of another init method than the group's, where both are among the values."""
     chosen = values.get(f"{group}_init_method")
-    wanted = INIT_NUMBERS.get(chosen)
+    wanted = INIT_NUMBERS.get(chosen or "")
     for method, number in INIT_NUMBERS.items():
         name = f"{group}_init_{number}"
         value = values.get(name)
@@ -273,7 +277,7 @@ def _require_own_number(group, values):
             )
 
 
-def require_known(names, *, required=True):
+def require_known(names: Collection[str], *, required: bool = True) -> None:
     """Refuse names that the table does not have, in the words of a JSON schema as SageMaker does."""
     unknown = [name for name in names if name not in PARAMETERS]
     if unknown:

@@ -1,1 +1,1 @@
-"""Readers, writers and codecs: bytes to `Batch` and back. This room never sees a model."""
+"""Readers, writers and codecs: bytes to `Batch` and back. Nothing in this package knows a model."""

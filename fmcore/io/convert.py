@@ -1,4 +1,4 @@
-"""Rows from any format into recordIO or libsvm files, streamed; what they hold is summed up on the way."""
+"""Convert rows of any format to recordIO or libsvm files in a stream, and summarize the rows on the way."""
 
 import itertools
 from array import array
@@ -13,7 +13,7 @@ from fmcore.rows.batch import counted
 
 OUTPUT_FORMATS = ("recordio", "libsvm")
 LIBSVM_SUFFIXES = (".svm", ".libsvm", ".txt", ".svmlight")
-MANY_LABELS = 20  # distinct labels beyond which a data set is no classification and their counts are not shown
+MANY_LABELS = 20  # with more distinct labels, a data set is no classification, and label counts are not shown
 
 
 class Summary:
@@ -25,7 +25,7 @@ class Summary:
         self.label_range = self.value_range = None
 
     def add(self, batch):
-        """Take in a batch."""
+        """Add a batch to the summary."""
         self.rows += len(batch)
         self.non_zeros += len(batch.indices)
         self.feature_dim = max(self.feature_dim, batch.feature_dim)
@@ -42,7 +42,7 @@ class Summary:
                 self.labels = None
 
     def as_dict(self):
-        """Ready for JSON; label_counts is None where there are more than MANY_LABELS distinct labels."""
+        """Return the summary, ready for JSON; label_counts is None beyond MANY_LABELS distinct labels."""
         counts = None if self.labels is None else {label_text(label): n for label, n in sorted(self.labels.items())}
         return {
             "rows": self.rows,
@@ -56,12 +56,12 @@ class Summary:
 
 
 def label_text(label):
-    """A label (float) in as many digits as tell it from every other one; -0 is 0."""
+    """Return a label (float) in as many digits as distinguish it from every other one; -0 is 0."""
     return f"{label + 0:.0f}" if label.is_integer() else str(np.float32(label))
 
 
 def widened(so_far, numbers):
-    """[lowest, highest] of what was seen so far (or None) and of the numbers."""
+    """Return [lowest, highest] of the range so far (or None) and of the numbers."""
     if not len(numbers):
         return so_far
     both = [*(so_far or ()), float(numbers.min()), float(numbers.max())]
@@ -69,7 +69,7 @@ def widened(so_far, numbers):
 
 
 def output_format(path, given=None):
-    """The format to write: as given, else libsvm where the name says so, else recordIO."""
+    """Return the format to write: the given one, else libsvm where the file's suffix shows it, else recordIO."""
     if given:
         return given
     stem = Path(path)
@@ -79,7 +79,7 @@ def output_format(path, given=None):
 
 
 def shard_paths(path, shards):
-    """Where the shards of an output go: a.rec in 2 becomes a-00000-of-00002.rec and a-00001-of-00002.rec."""
+    """Return the paths of an output's shards: a.rec in 2 becomes a-00000-of-00002.rec and a-00001-of-00002.rec."""
     if shards == 1:
         return [path]
     if path == "-":
@@ -90,32 +90,32 @@ def shard_paths(path, shards):
 
 
 def deal(batch, shards, first_row):
-    """The batch's rows for each shard: row n of all goes to shard n % shards."""
+    """Return the batch's rows for each shard: row n of all goes to shard n % shards."""
     if shards == 1:
         return [batch]
     return [batch.take(slice((shard - first_row) % shards, None, shards)) for shard in range(shards)]
 
 
 class RecordWriter:
-    """recordIO-protobuf; a feature_dim not known yet is filled in at the end, where the output can be written again."""
+    """A writer of recordIO-protobuf; an unknown feature_dim is filled in at the end, where the file is seekable."""
 
     def __init__(self, feature_dim=None):
         self.feature_dim = feature_dim
         self._sizes = {}  # handle -> bytes of each piece written to it
 
     def encode(self, batch):
-        """The batch as bytes; may be called from several threads at once."""
+        """Return the batch as bytes; may be called from several threads at once."""
         from fmcore.io.recordio import codec as recordio
 
         return recordio.encode(batch, self.feature_dim)
 
     def write(self, handle, piece):
-        """Write what `encode` gave."""
+        """Write bytes that `encode` returned."""
         handle.write(piece)
         self._sizes.setdefault(handle, array("q")).append(len(piece))
 
     def finish(self, feature_dim, workers):
-        """Complete the files that were written."""
+        """Fill in feature_dim in the files that were written without it."""
         from fmcore.io.recordio import codec as recordio
 
         for handle, sizes in self._sizes.items() if self.feature_dim is None else ():
@@ -124,34 +124,34 @@ class RecordWriter:
 
 
 class LibsvmWriter:
-    """Text, one row a line."""
+    """A writer of text, one row a line."""
 
     def encode(self, batch):
-        """The batch as bytes; may be called from several threads at once."""
+        """Return the batch as bytes; may be called from several threads at once."""
         from fmcore.io.text import codec as text
 
         return text.encode_libsvm(batch)
 
     def write(self, handle, piece):
-        """Write what `encode` gave."""
+        """Write bytes that `encode` returned."""
         handle.write(piece)
 
     def finish(self, feature_dim, workers):
-        """Nothing is left to do."""
+        """Do nothing: the files are complete."""
 
 
 def fills_in_later(paths):
-    """Whether all outputs are uncompressed files, in which a feature_dim can be filled in at the end."""
+    """Return whether all outputs are uncompressed files, in which a feature_dim can be filled in at the end."""
     return all(streams.compression_of(path) is None and is_plain_target(path) for path in paths)
 
 
 def is_plain_target(path):
-    """Whether the path is, or will be, a regular file."""
+    """Return whether the path is, or will be, a regular file."""
     return path != "-" and (not Path(path).exists() or Path(path).is_file()) and not path.startswith("/dev/")
 
 
 def convert(batches, handles, writer, workers):
-    """Write all rows, encoded by Workers and dealt over the handles; return their Summary."""
+    """Write all rows, encoded by Workers and distributed over the handles; return their Summary."""
 
     def encoded(item):
         first_row, batch = item
@@ -166,5 +166,5 @@ def convert(batches, handles, writer, workers):
 
 
 def counted_feature_dim(batches):
-    """The feature_dim of the rows, by reading them all."""
+    """Return the feature_dim of the rows, by reading them all."""
     return max(itertools.chain([0], (batch.feature_dim for batch in batches)))

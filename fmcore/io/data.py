@@ -24,11 +24,11 @@ class Data:
     """Rows as a user names them, and how to read them.
 
     names: of files, folders, patterns, manifests, "-", or Source objects; the prefix of pipes where pipe is a PipeMode.
-    report: what the first pass over the rows has to report; later passes find the same, and counts must not add up.
+    report: filled by the first pass over the rows; later passes find the same, and counts must not add up.
     Pipes may give other rows each time, so they have one report for all passes.
     on_bytes: see read_batches.
     sources: the files in order; empty for pipes.
-    Raises DataError where nothing is there, UsageError for names that cannot be read.
+    Raises DataError for names of nothing, UsageError for names that cannot be read.
     """
 
     names: list
@@ -40,22 +40,22 @@ class Data:
 
     def __post_init__(self) -> None:
         if self.pipe is not None:
-            pipes(self.names, self.pipe)  # refuses what is no prefix
+            pipes(self.names, self.pipe)  # raises UsageError unless it is one prefix
         object.__setattr__(self, "sources", [] if self.pipe else source.find(self.names))
 
     @property
     def rereadable(self) -> bool:
-        """Whether all of it can be read more than once."""
+        """Return whether all of it can be read more than once."""
         return self.pipe is None and all(each.rereadable for each in self.sources)
 
     @property
     def title(self) -> str:
-        """What messages call the rows as a whole."""
+        """Return the name of the rows as a whole in messages."""
         return source.title(self.sources) if self.sources else f"{self.names[0]}_0"
 
     @property
     def uses_stdin(self) -> bool:
-        """Whether standard input is among the sources."""
+        """Return whether standard input is among the sources."""
         return any(each.path == source.STDIN for each in self.sources)
 
     def reader(
@@ -64,8 +64,8 @@ class Data:
         """Return a Reader of these rows.
 
         encoder: of categorical columns, as open_encoder gives it; rows that share one are encoded alike.
-        options: in place of the Data's own. stopped: asked while a pipe is waited for, which ends with a StoppedError
-        once it answers True.
+        options: in place of the Data's own. stopped: called while a pipe is waited for; once it returns True, waiting
+        ends with a StoppedError.
         """
         return Reader(self, encoder, options or self.options, stopped)
 
@@ -88,7 +88,7 @@ class Reader:
 
     @property
     def title(self) -> str:
-        """What messages call the rows as a whole."""
+        """Return the name of the rows as a whole in messages."""
         return source.title(self.sources) if self.sources else self.data.title
 
     def batches(self, workers: Workers | None = None) -> tuple[Iterator[Batch], Report]:
@@ -135,7 +135,7 @@ class Reader:
     def require_columns(self, known: int, stated: int | None) -> None:
         """Raise UsageError where tables have other columns than those that a model of `known` features knows by index.
 
-        stated: the feature_dim that the user gave, or None. To be asked once the rows have been read.
+        stated: the feature_dim that the user gave, or None. Call it once the rows have been read.
         """
         columns, table = self.encoder.feature_dim, self.options.table
         self.report.count("values added to the vocabulary", self.encoder.added)
@@ -178,7 +178,7 @@ class Reader:
             raise
 
     def _require_known(self, feature_dim: int | None) -> None:
-        """Refuse a feature_dim that could only be guessed from the rows of a pipe that have come so far."""
+        """Raise UsageError for a feature_dim that could only be guessed from the rows that a pipe has sent so far."""
         if self.streaming and not (feature_dim or self.report.facts.get("feature_dim") or self.encoder.feature_dim):
             raise UsageError(
                 f"{self.title}: these rows do not say how many features there are, and those "

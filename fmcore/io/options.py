@@ -7,6 +7,7 @@ from fmcore.errors import UsageError
 FORMATS = ("auto", "libsvm", "libffm", "csv", "tsv", "parquet", "recordio", "json", "jsonlines")
 SHOWN = 5  # errors of rows that were left out
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
+KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained with them
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class ReadOptions:
     binary: labels are checked and mapped to {0, 1} (see `Labels`); positive: the label that means 1, as written.
     threads: decoding threads.
     unseen: "ignore" counts categorical values that a finished vocabulary does not hold, "error" refuses the first.
+    fields: whether batches get `fields`, from libffm (as written) and tables (a column is a field, numbered from 0 in
+    the order of the feature columns); rows of other formats have none.
+    groups: whether batches get `groups`, the qid of libsvm and libffm text. Then a row without one in data whose first
+    row has one is a DataError; rows of other formats, and data without any, have none.
     """
 
     format: str = "auto"
@@ -53,6 +58,8 @@ class ReadOptions:
     table: TableOptions = field(default_factory=TableOptions)
     threads: int = 1
     unseen: str = "ignore"
+    fields: bool = False
+    groups: bool = False
 
 
 @dataclass
@@ -63,7 +70,7 @@ class Report:
     errors: the first few errors that on_error="skip" passed over.
     facts: name -> number, what was seen of the data as a whole: "min_index" is the smallest over all pieces, every
     other ("max_index", "feature_dim", ...) the largest.
-    units: name of a Range that was read to its end -> lines or records that it holds, rows or not.
+    units: name of a ByteRange that was read to its end -> lines or records that it holds, rows or not.
     """
 
     notes: list = field(default_factory=list)

@@ -1,14 +1,14 @@
-"""Functions over many items in threads, the results in the items' order."""
+"""Apply functions to many items in threads; results come in the items' order."""
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 
 class Workers:
-    """So many threads, for several maps at once: what one of them yields may be the items of the next.
+    """A number of threads, for several maps at once: the results of one map may be the items of the next.
 
-    With 1, calls are made in the caller's thread. Leaving the `with` block waits for the calls under way and drops the
-    rest.
+    With 1, calls are made in the caller's thread. Leaving the `with` block waits for running calls and drops the
+    others.
     """
 
     def __init__(self, threads=1):
@@ -26,7 +26,7 @@ class Workers:
         """Yield function(item) for each item, in order.
 
         Up to threads + 1 items are taken beyond those yielded. An exception, of the function or of the iterator, is
-        raised where its result would have come. Closing the generator waits for its calls under way and drops the rest.
+        raised where its result would have come. Closing the generator waits for running calls and drops the others.
         """
         if self._pool is None:
             yield from map(function, items)
@@ -42,7 +42,7 @@ class Workers:
             wait([call for call in pending if not call.cancel()])
 
     def _submit(self, pending, function, items):
-        """Hand the next item over; False at the end. What the iterator raises waits behind the calls before it."""
+        """Submit the next item; return False at the end. An error of the iterator is queued behind earlier calls."""
         try:
             pending.append(self._pool.submit(function, next(items)))
         except StopIteration:

@@ -1,4 +1,4 @@
-"""What a decoder gives back for one piece of a stream."""
+"""The result of decoding one piece of a stream."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ class Decoded(NamedTuple):
     batch: its rows; `origin.numbers` count from 1 within the piece.
     units: lines or records the piece holds, rows or not, so that the next piece's can be numbered.
     skipped: DataErrors of the units left out (on_error="skip"); their numbers count from 1 within the piece.
-    facts: (name, value) pairs, what was seen on the way, for example ("min_index", 1).
+    facts: (name, value) pairs of observations made while decoding, for example ("min_index", 1).
     """
 
     batch: Batch

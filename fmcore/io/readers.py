@@ -8,11 +8,12 @@ import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.io.detect import detect, enough
+from fmcore.io.grouping import Grouping
 from fmcore.io.labels import Labels
 from fmcore.io.options import FORMATS, Report, require_one_of
 from fmcore.io.parallel import Workers
-from fmcore.io.sources.dealing import Share, share
-from fmcore.io.sources.ranges import Range
+from fmcore.io.sources.dealing import ShardedFile, shard
+from fmcore.io.sources.ranges import ByteRange
 from fmcore.io.sources.source import title
 from fmcore.io.sources.streams import open_source
 from fmcore.system.memory import keep_freed
@@ -34,13 +35,15 @@ class Codec(NamedTuple):
 def _libsvm(options):
     from fmcore.io.text import codec as text
 
-    return Codec(text.chunks, partial(text.decode_libsvm, index_base=options.index_base, on_error=options.on_error))
+    decode = partial(text.decode_libsvm, groups=options.groups)
+    return Codec(text.chunks, partial(decode, index_base=options.index_base, on_error=options.on_error))
 
 
 def _libffm(options):
     from fmcore.io.text import codec as text
 
-    return Codec(text.chunks, partial(text.decode_libffm, index_base=options.index_base, on_error=options.on_error))
+    decode = partial(text.decode_libffm, fields=options.fields, groups=options.groups)
+    return Codec(text.chunks, partial(decode, index_base=options.index_base, on_error=options.on_error))
 
 
 def _recordio(options):
@@ -63,9 +66,9 @@ CODECS = {
     "json": partial(_requests, name="json"),
     "jsonlines": partial(_requests, name="jsonlines"),
 }
-NOTES = {
-    "fields": "libffm fields are checked and dropped: a factorization machine has one vector a feature",
-    "qid": "qid: tokens are passed over: rows are not grouped by query",
+NOTES = {  # fact -> (the option of ReadOptions that makes use of it, the note without that)
+    "fields": ("fields", "libffm fields are checked and ignored: a factorization machine has one vector a feature"),
+    "qid": ("groups", "qid: tokens are ignored: rows are not grouped by query"),
 }
 
 
@@ -74,12 +77,12 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
 
     sources: list of Source. options: ReadOptions. report: Report, filled on the way.
     encoder: of categorical columns, for tables (`fmcore.io.tables.vocabulary.open_encoder`).
-    on_bytes: called as on_bytes(done, total) now and then: bytes taken so far as they stand in the files (compressed),
-    and their sum over all sources, or None where one is no regular file.
+    on_bytes: called as on_bytes(done, total) now and then: bytes read so far, as they are in the files (compressed),
+    and their sum over all sources, or None where one is not a regular file.
     workers: Workers that decode, by default options.threads of their own.
 
     Rows do not depend on the number of threads. Raises DataError at the first bad unit after the batches before it;
-    with on_error="skip" that is counted in the report instead, unless the rest of the stream cannot be made out.
+    with on_error="skip" the unit is counted in the report instead, unless the rest of the stream cannot be decoded.
     """
     require_one_of("format", options.format, FORMATS)
     require_one_of("on error", options.on_error, ("fail", "skip"))
@@ -87,10 +90,11 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
     sizes = [source.size for source in sources]
     total, done = None if None in sizes else sum(sizes), 0
     with nullcontext(workers) if workers else Workers(options.threads) as shared:
-        reading, silent = (_Reading(options, told, encoder, shared) for told in (report, Report()))
+        grouping = Grouping() if options.groups else None
+        reading, silent = (_Reading(options, filled, encoder, shared, grouping) for filled in (report, Report()))
         for source in sources:
-            told = silent if isinstance(source, Share) and source.worker else reading
-            with open_source(source) as stream, closing(told.batches(source, stream)) as batches:
+            reader = silent if isinstance(source, ShardedFile) and source.worker else reading
+            with open_source(source) as stream, closing(reader.batches(source, stream)) as batches:
                 for batch in batches:
                     if on_bytes is not None:
                         on_bytes(done + stream.consumed, total)
@@ -103,19 +107,20 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
 
 
 class _Reading:
-    """What one call of read_batches keeps from source to source."""
+    """The state that one call of read_batches keeps from source to source."""
 
-    def __init__(self, options, report, encoder, workers):
+    def __init__(self, options, report, encoder, workers, grouping):
         self._options, self._report, self._encoder, self._workers = options, report, encoder, workers
+        self._grouping = grouping
         self._labels = Labels(binary=options.binary, positive=options.positive)
 
     def batches(self, source, stream):
-        """The batches of one source, or of a Share of it."""
+        """Return the batches of one source, or of a worker's rows of a ShardedFile."""
         batches = self._batches(source, stream)
-        return share(batches, source.worker, source.workers) if isinstance(source, Share) else batches
+        return shard(batches, source.worker, source.workers) if isinstance(source, ShardedFile) else batches
 
     def _batches(self, source, stream):
-        name = source.format if isinstance(source, Range) else self._options.format
+        name = source.format if isinstance(source, ByteRange) else self._options.format
         if name == "auto":
             name = detect(stream.head(enough), source.name)
         if name in TABLES:
@@ -125,19 +130,21 @@ class _Reading:
                 yield from map(self._mapped, decoded)
 
     def finish(self, sources):
-        """Note what only the whole data shows."""
-        for fact, sentence in NOTES.items():
-            if fact in self._report.facts:
+        """Add the notes that need all of the data."""
+        for fact, (option, sentence) in NOTES.items():
+            if fact in self._report.facts and not getattr(self._options, option):
                 self._report.note(sentence)
+        if self._grouping and self._grouping.grouped is False:
+            self._report.learn("no qid", 1)
         if self._labels.negative is not None:
             self._report.learn(f"label {self._labels.negative:g}", 1)
-        if not any(isinstance(source, Range) for source in sources):
+        if not any(isinstance(source, ByteRange) for source in sources):
             note_indices(self._report, self._options, sources)
 
     def _table(self, source, stream, name):
         if name == "parquet" and (stream.compression or not source.rereadable):
             raise DataError(
-                "Parquet is read from its end, so from an uncompressed regular file alone; make it one",
+                "Parquet can only be read from an uncompressed regular file, as it is read from its end; make it one",
                 source=source.name,
             )
         from fmcore.io.tables import codec as tables
@@ -147,7 +154,7 @@ class _Reading:
         )
 
     def _decoded(self, source, stream, codec):
-        """Batches with their place in the source; labels are still those of the data."""
+        """Yield batches with their place in the source; labels are still those of the data."""
         units = offset = 0
         with closing(self._pieces(source, stream, codec)) as pieces:
             for piece, size in pieces:
@@ -162,28 +169,33 @@ class _Reading:
                 yield piece.batch
                 units += piece.units
                 offset += size
-        if isinstance(source, Range):
+        if isinstance(source, ByteRange):
             self._report.units[source.name] = units
 
     def _pieces(self, source, stream, codec):
         return self._workers.map(partial(_decode, codec), _cut(codec, source, stream))
 
     def _mapped(self, batch):
-        bad = self._labels.apply(batch)
+        for rule in (self._labels, self._grouping) if self._grouping else (self._labels,):
+            batch = self._held_to(rule, batch)
+        return batch
+
+    def _held_to(self, rule, batch):
+        bad = rule.apply(batch)
         if not len(bad):
             return batch
         if self._options.on_error == "fail":
-            raise self._labels.error(batch, bad[0])
+            raise rule.error(batch, bad[0])
         for row in bad:
-            self._report.skip(self._labels.error(batch, row))
+            self._report.skip(rule.error(batch, row))
         return batch.take(np.delete(np.arange(len(batch)), bad))
 
 
 def note_indices(report, options, sources):
-    """Note where indices, of all these sources, look as if they began at 1."""
+    """Add a note where the indices of all these sources look 1-based."""
     if options.index_base == "auto" and report.facts.get("min_index") == 1:
         report.note(
-            f"lowest index is 1 in {title(sources)}: indices look 1-based and are kept as they stand; "
+            f"lowest index is 1 in {title(sources)}: indices look 1-based and are kept as they are; "
             "--index-base 1 would shift them to 0"
         )
 
@@ -197,7 +209,7 @@ def _cut(codec, source, stream):
 
 
 def _decode(codec, chunk):
-    """(Decoded or the DataError, bytes of the piece): an error is placed by whoever knows what came before."""
+    """Return (Decoded or DataError, bytes of the piece); the caller knows what came before, and places the error."""
     try:
         return codec.decode(chunk), len(chunk)
     except DataError as error:

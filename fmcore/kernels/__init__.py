@@ -20,23 +20,39 @@ and a trainer with
 A loss is that of the model's objective (see fmcore.objectives) times the row's weight.
 """
 
+from fmcore.families import family_of
 from fmcore.objectives import objective_of
+from fmcore.optimizers import optimizer_of
 
 
-def backend_of(hyperparameters, name="cpu", threads=1):
+def has_kernels(hyperparameters, *, training=True):
+    """Return whether the kernels train models of these hyperparameters, or (training=False) score them."""
+    return not without_kernels(hyperparameters, training=training)
+
+
+def backend_of(hyperparameters, name="cpu", threads=1, *, training=True):
     """Return the backend of that name for models of these hyperparameters.
 
     What the kernels have no case for (its `kernel` is None) is trained and scored by the reference, whose note says so.
-    name, errors: as for `backend_for`.
+    name, errors: as for `backend_for`. training: False where models are scored alone, which their family decides.
     """
-    objective = objective_of(hyperparameters)
-    if objective.kernel is not None:
+    missing = without_kernels(hyperparameters, training=training)
+    if not missing:
         return backend_for(name, threads)
     chosen = backend_for("reference")
+    has = "has" if len(missing) == 1 else "have"
     chosen.note = (
-        f"predictor_type {objective.name} has no case in the kernels: the NumPy reference, which is slow, does the work"
+        f"{' and '.join(missing)} {has} no case in the kernels: the NumPy reference, which is slow, does the work"
     )
     return chosen
+
+
+def without_kernels(hyperparameters, *, training=True):
+    """Return what of the hyperparameters the kernels have no case for, in words such as "family other"; see above."""
+    chosen = {"family": family_of(hyperparameters)}
+    if training:
+        chosen |= {"predictor_type": objective_of(hyperparameters), "optimizer": optimizer_of(hyperparameters)}
+    return [f"{name} {choice.name}" for name, choice in chosen.items() if choice.kernel is None]
 
 
 def backend_for(name, threads=1):

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 
 from fmcore.errors import UsageError
-from fmcore.hyper.optimizers import ROWWISE, SLOTS, slot_shape, state_name, updates_in, updates_state
 from fmcore.hyper.params import GROUPS
 from fmcore.kernels import blas
 from fmcore.kernels._exchange import move
@@ -17,11 +16,12 @@ from fmcore.kernels.pace import Pace
 from fmcore.kernels.prepared import Cells, aligned_zeros, prepared
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
+from fmcore.optimizers import optimizer_of
+from fmcore.optimizers.state import slot_name, updates_in, updates_state
 
 LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
 BUILDS = ("v3", "baseline")  # best first
-FIXED, RULES = 0, {"sgd": 1, "adagrad": 2, "adam": 3, "rowwise_adagrad": 2}  # as optimizers.h
-FACTOR_RULES = {**RULES, "rowwise_adagrad": 4}  # which is adagrad to weights that are rows of their own
+FIXED = 0  # as optimizers.h: the number of what moves no weight
 TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread is not worth a try
 
 
@@ -68,8 +68,9 @@ class CpuTrainer:
 
     def __init__(self, backend, model):
         self._backend, self._model = backend, model
+        self._optimizer = optimizer_of(model.hyperparameters)
         self.table = Table(model, backend.threads)
-        self._settings, self.updates = settings(model.hyperparameters), updates_in(model.state)
+        self._settings, self.updates = settings(model.hyperparameters), updates_in(self._optimizer, model.state)
         self._pace = Pace(backend.threads)
 
     def train(self, block, order, lr=1.0):
@@ -107,12 +108,12 @@ class CpuTrainer:
     def snapshot(self):
         """See fmcore.kernels."""
         model = self.table.model(self._model)
-        model.state.update(updates_state(model.hyperparameters.optimizer, self.updates))
+        model.state.update(updates_state(self._optimizer, self.updates))
         return model
 
 
 class Table:
-    """Weights with their optimizer state behind them.
+    """Weights of a model of family fm with their optimizer state behind them.
 
     bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
     where width is num_factors rounded up to LANES; the padding starts and stays 0. An optimizer that keeps a slot once
@@ -120,8 +121,9 @@ class Table:
     """
 
     def __init__(self, model, threads=1):
-        optimizer, self._num_factors, self._threads = model.hyperparameters.optimizer, model.num_factors, threads
-        self._slots, self._rowwise = SLOTS[optimizer], optimizer in ROWWISE
+        self._num_factors, self._threads = model.num_factors, threads
+        self._slots = optimizer_of(model.hyperparameters).slots
+        self._rowwise = any(slot.per_row for slot in self._slots)
         parts = 1 + len(self._slots)
         self.width = -(-model.num_factors // LANES) * LANES
         self.bias = np.zeros(parts, np.float32)
@@ -165,15 +167,9 @@ class Table:
 
     def model(self, like):
         """A Model with copies of what is here, otherwise like the given one."""
-        h = like.hyperparameters
-        state = {
-            state_name(slot, group): np.empty(slot_shape(h.optimizer, getattr(like, group)), np.float32)
-            for slot in self._slots
-            for group in GROUPS
-        }
-        model = Model(
-            h, np.empty_like(like.bias), np.empty_like(like.linear), np.empty_like(like.factors), state, dict(like.info)
-        )
+        state = {name: np.empty(spec.shape, spec.dtype) for name, spec in like.state_table().items()}
+        weights = {name: np.empty_like(array) for name, array in like.weights.items()}
+        model = Model(like.hyperparameters, weights, state, dict(like.info))
         self._exchange(model, lambda mine, theirs: np.copyto(theirs, mine))
         return model
 
@@ -186,7 +182,7 @@ class Table:
                 "factors": self._factors(part, model.num_factors),
             }
             for group, mine in views.items():
-                theirs = getattr(model, group) if slot is None else model.state.get(state_name(slot, group))
+                theirs = model.weights[group] if slot is None else model.state.get(slot_name(slot, group))
                 if theirs is not None:  # a model without state starts with none
                     copy(mine, theirs)
 
@@ -201,14 +197,16 @@ class Table:
 def settings(hyperparameters):
     """A function from the learning rates' factor and the updates so far to what the kernels want to know.
 
-    Raises ValueError for an objective that the kernels have no case for; see fmcore.kernels.backend_of.
+    Raises ValueError for what the kernels have no case for; see fmcore.kernels.backend_of.
     """
-    h, objective = hyperparameters, objective_of(hyperparameters).kernel
-    if objective is None:
-        raise ValueError(f"the kernels have no case for predictor_type {h.predictor_type}")
+    h, optimizer, objective = hyperparameters, optimizer_of(hyperparameters), objective_of(hyperparameters).kernel
+    if objective is None or optimizer.kernel is None:
+        raise ValueError(f"the kernels have no case for predictor_type {h.predictor_type} with {h.optimizer}")
+    kernels = dict.fromkeys(GROUPS, optimizer.kernel)
+    kernels["factors"] = optimizer.factors_kernel or optimizer.kernel
 
     def at(lr, updates):
-        rules = {g: (FACTOR_RULES if g == "factors" else RULES)[h.optimizer] if h.uses(g) else FIXED for g in GROUPS}
+        rules = {g: kernels[g] if h.uses(g) else FIXED for g in GROUPS}
         groups = {g: (rule, lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd")) for g, rule in rules.items()}
         return SimpleNamespace(
             **groups,

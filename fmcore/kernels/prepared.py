@@ -61,15 +61,27 @@ def prepared(block, kernels, threads):
         if present is not None:
             return replace(block, batch=without_features(batch), groups=Cells(values, present, columns))
     indices, values, *groups = kernels.group(batch, block.starts, threads)
-    return replace(block, batch=replace(batch, indices=indices, values=values), groups=Groups(*groups))
+    fields = None if batch.fields is None else _in_group_order(batch, block.starts, kernels, threads)
+    batch = replace(batch, indices=indices, values=values, fields=fields)
+    return replace(block, batch=batch, groups=Groups(*groups))
+
+
+def _in_group_order(batch, starts, kernels, threads):
+    """Return the fields, int32 (non-zeros,), in the order in which grouping puts the non-zeros of each row.
+
+    Grouping copies values and does not look at them, so it moves the bits of fields as well.
+    """
+    return kernels.group(replace(batch, values=batch.fields.view(np.float32)), starts, threads)[1].view(np.int32)
 
 
 def is_dense(batch):
-    """Whether the rows are full enough for a matrix, and many enough.
+    """Whether the rows are full enough for a matrix, and many enough, and have no fields, for which it has no place.
 
     With a third of non-zeros, products of matrices are as fast with BLAS for AVX2 and 1.5 to 2 times as fast with BLAS
     for AVX-512, whatever the number of factors and the mini-batch; the matrix then takes less memory than groups.
     """
+    if batch.fields is not None:
+        return False
     non_zeros = batch.indices.nbytes + (0 if batch.values is None else batch.values.nbytes)
     size = 4 * len(batch) * stride(batch.feature_dim)
     return len(batch.indices) >= NON_ZEROS and size <= MATRIX * non_zeros and sgemm() is not None
@@ -81,8 +93,9 @@ def stride(columns):
 
 
 def without_features(batch):
-    """The batch with its labels and weights alone."""
-    return replace(batch, indptr=np.zeros(len(batch) + 1, np.int64), indices=np.empty(0, np.int32), values=None)
+    """The batch with what it has of each row alone (labels, weights, groups), without non-zeros and their fields."""
+    indptr, indices = np.zeros(len(batch) + 1, np.int64), np.empty(0, np.int32)
+    return replace(batch, indptr=indptr, indices=indices, values=None, fields=None)
 
 
 def aligned_zeros(rows, columns):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fmcore.errors import UsageError
+from fmcore.families import require_fm
 from fmcore.io import _format
 from fmcore.io.options import require_one_of
 from fmcore.io.predictions import quoted
@@ -66,13 +67,15 @@ def export(model, target, *, to=None, selection=None, vocabulary=None):
 
 # ------------------------------------------------------------------------------------------------------- weights
 def weights(model, to, entries=None):
-    """Pieces of bytes: bias, linear weights and factors of all features.
+    """Pieces of bytes: bias, linear weights and factors of all features, or what tensors another family has.
 
     to: "json", one object with the hyperparameters, or "csv", a line a feature under a header, the bias first.
     entries: (column, value or None) by index, as a Vocabulary has them, or None. Features behind its end have no name.
-    Raises UsageError where entries are more than the model's features.
+    Raises UsageError where entries are more than the model's features, or for CSV of another family than fm.
     """
     require_one_of("format of weights", to, tuple(WEIGHTS))
+    if to == "csv":
+        require_fm(model.hyperparameters, "weights as CSV")
     if entries is not None and len(entries) > model.feature_dim:
         raise UsageError(
             f"the vocabulary has {len(entries)} features, but the model {model.feature_dim}; expected the "
@@ -87,17 +90,27 @@ def _json(model, entries):
         "num_factors": model.num_factors,
         "hyperparameters": model.hyperparameters.as_dict(),
     }
-    yield json.dumps(head, separators=SEPARATORS)[:-1].encode() + _format.rows(model.bias[None], b',"bias":', b"", b"")
-    yield b',"linear":'
-    yield from _list(_format.rows(model.linear[start:stop, None], b"", b"", b",") for start, stop in _blocks(model, 1))
-    yield b',"factors":'
-    yield from _list(
-        _format.rows(model.factors[start:stop], b"[", b",", b"],") for start, stop in _blocks(model, model.num_factors)
-    )
+    yield json.dumps(head, separators=SEPARATORS)[:-1].encode()
+    for tensor in model.family.tensors:
+        yield from _json_tensor(tensor, model.weights[tensor.name])
     if entries is not None:
         yield b',"names":'
         yield from _list(f"{json.dumps(entry, separators=SEPARATORS)},".encode() for entry in entries)
     yield b"}\n"
+
+
+def _json_tensor(tensor, array):
+    """A member of the object: a number, a list of them, or a list for each row with all that it holds."""
+    member = b',"%s":' % tensor.name.encode()
+    if not tensor.per_feature and array.shape == (1,):
+        yield _format.rows(array[None], member, b"", b"")
+        return
+    yield member
+    rows, flat = array.reshape(len(array), -1), array.ndim == 1
+    opened, between, closed = (b"", b"", b",") if flat else (b"[", b",", b"],")
+    step = max(1, BLOCK // rows.shape[1])
+    blocks = (rows[start : start + step] for start in range(0, len(rows), step))
+    yield from _list(_format.rows(block, opened, between, closed) for block in blocks)
 
 
 def _list(pieces):
@@ -140,10 +153,12 @@ def vectors(model, selection, to, entries=None):
     to: "csv" under a header; "jsonlines", {"id": ..., "features": [...]}; "recordio", dense Records with the id as uid
     and, for items, the feature's index as label, since a nearest-neighbour model answers with labels.
     The id is the value in the column, column=value where entries are given with a range, else the index.
-    Raises UsageError where the selection does not fit the model or the entries (column and value by index, or None).
+    Raises UsageError where the selection does not fit the model or the entries (column and value by index, or None) and
+    for another family than fm.
     """
     require_one_of("format of vectors", to, tuple(VECTOR_FORMATS))
     require_one_of("role", selection.role, VECTORS)
+    require_fm(model.hyperparameters, "vectors")
     features, names = _selected(model, selection, entries)
     last = features[-1]
     if to == "recordio" and selection.role == "items" and last > EXACT_LABELS:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fmcore.errors import ModelError, ResourceError, UsageError
+from fmcore.families import family_of
 from fmcore.hyper.params import Hyperparameters
 from fmcore.model import header as modelheader
 from fmcore.model.model import Model
@@ -21,7 +22,7 @@ PREFIX = "state."  # of the optimizer's tensors
 CHUNK = 1 << 24  # bytes written at once
 
 
-class Origin(NamedTuple):
+class MappedFile(NamedTuple):
     """The file that a model's arrays are mapped from, and its size and time of change as they were then."""
 
     path: str
@@ -60,7 +61,7 @@ def load(path, *, verify=False, finite=False):
         mapping, state = _mapped(path)
         view, content, table = _content(mapping)
         model = _model(view, content, table)
-        model.origin = Origin(os.fspath(path), mapping, state)
+        model.origin = MappedFile(os.fspath(path), mapping, state)
         if verify:
             _verify(model, table, content["checksum"])
         if verify or finite:
@@ -93,7 +94,7 @@ def _encode(model):
     """The file's first bytes and the arrays that follow, in order."""
     model.check_finite()
     tensors = {name: np.require(array, requirements="C") for name, array in model.tensors().items()}
-    table = modelheader.layout(tensors)
+    table = modelheader.layout(tensors, model.family.tensors[-1].name)
     arrays = [tensors[name] for name in table]
     head = modelheader.encode(
         table,
@@ -162,7 +163,7 @@ def _header_length(prefix, first, size):
     if first != b"{" or not 2 <= length <= modelheader.MAX_LENGTH:
         raise ModelError("not a safetensors file; expected a model written by fmkit")
     if length > size - 8:
-        raise ModelError(f"cut off: its header takes {length} bytes, but {size - 8} are there")
+        raise ModelError(f"cut off: its header takes {length} bytes, but only {size - 8} follow")
     return length
 
 
@@ -174,12 +175,14 @@ def _model(view, content, table):
     d, k = content["feature_dim"], hyperparameters.num_factors
     if not 1 <= d <= MAX_FEATURE_DIM:
         raise ModelError(f"damaged: feature_dim is {d}; expected 1 to {MAX_FEATURE_DIM}")
-    for name, shape in {"bias": (1,), "linear": (d,), "factors": (d, k)}.items():
+    family = family_of(hyperparameters)
+    for kind in family.tensors:
+        name, shape, dtype = kind.name, kind.shape(hyperparameters, d), modelheader.NAMES[np.dtype(kind.dtype)]
         tensor = table.get(name)
         found = "is missing" if tensor is None else f"has dtype {tensor.dtype} and shape {list(tensor.shape)}"
-        if tensor is None or (tensor.dtype, tensor.shape) != ("F32", shape):
+        if tensor is None or (tensor.dtype, tensor.shape) != (dtype, shape):
             raise ModelError(
-                f"tensor {name!r} {found}; expected F32 {list(shape)} by the header's feature_dim {d} and "
+                f"tensor {name!r} {found}; expected {dtype} {list(shape)} by the header's feature_dim {d} and "
                 f"num_factors {k}"
             )
     if hyperparameters.feature_dim not in {None, d}:
@@ -187,12 +190,12 @@ def _model(view, content, table):
             f"damaged: feature_dim is {hyperparameters.feature_dim} among the hyperparameters, and {d} beside them"
         )
     arrays = {name: _array(view, tensor) for name, tensor in table.items()}
-    groups = {name: arrays.pop(name) for name in ("bias", "linear", "factors")}
+    weights = {tensor.name: arrays.pop(tensor.name) for tensor in family.tensors}
     for name in arrays:
         if not name.startswith(PREFIX):
-            raise ModelError(f"unknown tensor {name!r}; expected bias, linear, factors or {PREFIX}...")
+            raise ModelError(f"unknown tensor {name!r}; expected {', '.join(weights)} or {PREFIX}...")
     state = {name[len(PREFIX) :]: array for name, array in arrays.items()}
-    return Model(hyperparameters, **groups, state=state, info=content["info"])
+    return Model(hyperparameters, weights, state=state, info=content["info"])
 
 
 def _array(view, tensor):

@@ -11,9 +11,10 @@ the header's end, and `__metadata__` to texts. All that is ours is one text ther
     checksum         SHA-256 of all tensors' bytes in the order of the file
     header_checksum  SHA-256 of the JSON of all of the above and of the table of tensors
 
-The factors lie on cache lines: only numbers of 8 bytes stand before them, and the header is padded so that they begin
-at a multiple of 64 in the file. 16 factors are then one line instead of parts of two, and a mapped model is scored
-twice as fast. Files in the library's own order, bias before factors and a header padded to 8 bytes, are read, too.
+The largest tensor, of family fm the factors, lies on cache lines: only numbers of 8 bytes stand before it, and the
+header is padded so that it begins at a multiple of 64 in the file. 16 factors are then one line instead of parts of
+two, and a mapped model is scored twice as fast. Files in the library's own order, bias before factors and a header
+padded to 8 bytes, are read as well.
 
 The file is written here because the safetensors library wants all of it in memory or a path of its own, its calls
 differ between its versions, and it aligns nothing beyond 8 bytes; it is read here because its import and its copies of
@@ -32,8 +33,7 @@ from fmcore.errors import DivergedError, ModelError
 FORMAT_VERSION = 1
 KEY = "fmkit"
 METADATA = "__metadata__"
-ALIGNED = "factors"
-ALIGNMENT, CACHE_LINE = 8, 64  # bytes: of the header's length, of the factors in the file
+ALIGNMENT, CACHE_LINE = 8, 64  # bytes: of the header's length, of the first float32 in the file
 MAX_LENGTH = 1 << 24  # of a header, in bytes, which is 60,000 epochs; parsed, a hostile one takes 30 times as much
 MAX_DIMENSIONS = 8
 MAX_SIZE = 2**60  # numbers in a tensor: their bytes fit into an int64
@@ -43,8 +43,8 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 CONTENT = {"feature_dim": int, "hyperparameters": dict, "info": dict, "checksum": str, "header_checksum": str}
 
 
-class Tensor(NamedTuple):
-    """Where a tensor lies; begin and end are bytes from the header's end."""
+class TensorEntry(NamedTuple):
+    """The place of a tensor in the file; begin and end are bytes from the header's end."""
 
     dtype: str
     shape: tuple
@@ -52,27 +52,30 @@ class Tensor(NamedTuple):
     end: int
 
 
-def layout(tensors):
-    """The table name -> Tensor, in the order of the file, for a dict of arrays."""
+def layout(tensors, aligned):
+    """Return the table name -> TensorEntry, in the order of the file, for a dict of arrays.
+
+    aligned: the name of the one that comes first of its dtype.
+    """
 
     def rank(name):
-        return list(DTYPES).index(_dtype_of(name, tensors[name])), name != ALIGNED, name
+        return list(DTYPES).index(_dtype_of(name, tensors[name])), name != aligned, name
 
     table, end = {}, 0
     for name in sorted(tensors, key=rank):
         array = tensors[name]
         begin, end = end, end + array.nbytes
-        table[name] = Tensor(NAMES[array.dtype], array.shape, begin, end)
+        table[name] = TensorEntry(NAMES[array.dtype], array.shape, begin, end)
     return table
 
 
 def encode(table, content):
-    """The first bytes of a model file, up to the first tensor.
+    """Return the first bytes of a model file, up to the first tensor.
 
     content: feature_dim, hyperparameters, info and checksum. Raises DivergedError where it holds NaN or infinity,
-    ValueError where the header grows beyond MAX_LENGTH.
+    ValueError where the header exceeds MAX_LENGTH.
     """
-    try:  # as it will be read: a number as a key becomes a text, and then sorts as one
+    try:  # as a reader will have it: a key that is a number becomes a text, and sorts as one
         content = json.loads(_canonical({"format_version": FORMAT_VERSION, **content}))
     except ValueError:
         raise DivergedError("a metric of the model is not a finite number") from None
@@ -82,28 +85,29 @@ def encode(table, content):
     return len(text).to_bytes(8, "little") + text
 
 
-def decode(text, room):
-    """(content, table) of a header's bytes, where `room` bytes of tensors follow it; ModelError for every defect."""
-    header = _parse(text, "not a safetensors file: its header is no JSON object")
+def decode(text, available):
+    """Return (content, table) of a header that `available` bytes of tensors follow; ModelError for every defect."""
+    header = _parse(text, "not a safetensors file: its header is not a JSON object")
     content = _content(header.pop(METADATA, None))
     if len(text) % ALIGNMENT:
         raise ModelError(f"damaged: the header's length {len(text)} is no multiple of {ALIGNMENT}")
     table = {name: _tensor(name, entry) for name, entry in header.items()}
     table = dict(sorted(table.items(), key=lambda item: item[1][2:]))
-    _require_contiguous(table, room)
+    _require_contiguous(table, available)
     _require_intact(text, table, content)
     return content, table
 
 
 def _text(table, content):
-    """The header's bytes; content: what JSON gives back, but for the header's checksum."""
+    """Return the header's bytes; content: as JSON gives it back, without the header's checksum."""
     digest = hashlib.sha256(_canonical([content, table]).encode()).hexdigest()
     header = {METADATA: {KEY: _canonical({**content, "header_checksum": digest})}}
     header |= {
         name: {"dtype": t.dtype, "shape": t.shape, "data_offsets": (t.begin, t.end)} for name, t in table.items()
     }
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    behind = table[ALIGNED].begin // ALIGNMENT * ALIGNMENT if ALIGNED in table else 0
+    first = next((t.begin for t in table.values() if t.dtype == "F32"), 0)
+    behind = first // ALIGNMENT * ALIGNMENT
     return text + b" " * (-(8 + len(text) + behind) % CACHE_LINE)
 
 
@@ -118,7 +122,7 @@ def _canonical(value):
 
 
 def _parse(text, refusal):
-    """The JSON object in text (bytes or str), without duplicate keys or numbers that are not finite."""
+    """Return the JSON object in text (bytes or str), without duplicate keys or numbers that are not finite."""
     try:
         value = json.loads(
             text if isinstance(text, str) else text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant
@@ -142,10 +146,10 @@ def _no_constant(name):
 
 
 def _content(metadata):
-    """The text under "fmkit", parsed; its version is looked at before anything that a later one may change."""
+    """Return the text under "fmkit", parsed; its version is checked before anything that a later one may change."""
     if not isinstance(metadata, dict) or not isinstance(metadata.get(KEY), str):
         raise ModelError(f"a safetensors file, but no model of fmkit: its metadata has no {KEY!r}")
-    content = _parse(metadata[KEY], f"damaged: the metadata {KEY!r} is no JSON object")
+    content = _parse(metadata[KEY], f"damaged: the metadata {KEY!r} is not a JSON object")
     version = content.pop("format_version", None)
     if type(version) is not int or version < 1:
         raise ModelError(f"damaged: format_version is {version!r}; expected a positive integer")
@@ -161,7 +165,7 @@ def _content(metadata):
 
 
 def _tensor(name, entry):
-    """A checked entry of the table; its numbers are plain integers, so that no product can overflow."""
+    """Return a checked entry of the table; its numbers are plain integers, so that no product can overflow."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ModelError(f"damaged: tensor {name!r} needs dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -179,14 +183,14 @@ def _tensor(name, entry):
         )
     if begin % DTYPES[dtype].itemsize:
         raise ModelError(f"damaged: tensor {name!r} begins at {begin}, no multiple of its numbers' size")
-    return Tensor(dtype, tuple(shape), begin, end)
+    return TensorEntry(dtype, tuple(shape), begin, end)
 
 
 def _require_intact(text, table, content):
-    """The header must be, but for its padding, what `encode` makes of what was read from it, the checksum included."""
+    """Raise ModelError unless `encode` makes the same header, but for padding, of what was read from it."""
     try:
         expected = _text(table, {"format_version": FORMAT_VERSION, **content})
-    except (ValueError, RecursionError):  # infinities, names that are no UTF-8, deep nesting: never ours
+    except (ValueError, RecursionError):  # infinities, names that are not UTF-8, deep nesting: fmkit writes none
         expected = None
     if expected is None or text.rstrip(b" ") != expected.rstrip(b" "):
         raise ModelError("damaged: the header does not match its checksum, or was not written by fmkit")
@@ -196,7 +200,7 @@ def _are_counts(values, most):
     return isinstance(values, list) and len(values) <= most and all(type(v) is int and 0 <= v < 2**63 for v in values)
 
 
-def _require_contiguous(table, room):
+def _require_contiguous(table, available):
     end = 0
     for name, tensor in table.items():
         if tensor.begin != end:
@@ -204,7 +208,7 @@ def _require_contiguous(table, room):
                 f"damaged: tensor {name!r} begins at {tensor.begin}; expected {end}, where the one before it ends"
             )
         end = tensor.end
-    if end > room:
-        raise ModelError(f"cut off: its tensors take {end} bytes, but {room} are there")
-    if end < room:
-        raise ModelError(f"damaged: {room - end} bytes follow its last tensor")
+    if end > available:
+        raise ModelError(f"cut off: its tensors take {end} bytes, but only {available} follow")
+    if end < available:
+        raise ModelError(f"damaged: {available - end} bytes follow its last tensor")

@@ -4,12 +4,13 @@ import math
 from typing import get_type_hints
 
 from fmcore.errors import ModelError
-from fmcore.io.options import KEPT_OPTIONS, ReadOptions, TableOptions
+from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions, TableOptions
 from fmcore.io.tables.vocabulary import MAX_HASH_BITS
 
 INPUT, TABLE = "input", "table"
 CHOICES = {"index_base": ("auto", "0", "1"), "missing": ("zero", "error"), "hash_bits": range(1, MAX_HASH_BITS + 1)}
-READ = {name: kind for name, kind in get_type_hints(ReadOptions).items() if name in KEPT_OPTIONS} | {TABLE: dict}
+KINDS = get_type_hints(ReadOptions)
+READ = {name: KINDS[name] for name in (*KEPT_OPTIONS, *KEPT_WHERE_SET)} | {TABLE: dict}
 
 
 def require_sound(model, path):

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmcore.hyper.params import GROUPS
+from fmcore.families import require_fm
+from fmcore.families.contract import per_feature
 
 BLOCK = 1 << 16  # rows of factors looked at together
 COLUMNS, ROWS = 256, 1 << 13  # a tile of pairs: 16 MiB of float64
@@ -27,8 +28,8 @@ class Pairs(NamedTuple):
 def summary(model):
     """What there is to say about a model, ready for JSON.
 
-    norms: Euclidean, of each group. non_zero: features whose linear weight, whose factors, and for which either of the
-    two is not zero. tensors: name -> shape, dtype, bytes.
+    norms: Euclidean, of each tensor of weights. non_zero: features whose linear weight, whose factors, and for which
+    either of the two is not zero, or of another family likewise. tensors: name -> shape, dtype, bytes.
     """
     norms, non_zero = _norms_and_counts(model)
     return {
@@ -36,7 +37,7 @@ def summary(model):
         "num_factors": model.num_factors,
         "hyperparameters": model.hyperparameters.as_dict(),
         "info": model.info,
-        "bias": float(model.bias[0]),
+        **({"bias": float(model.bias[0])} if "bias" in model.weights else {}),
         "norms": norms,
         "non_zero": non_zero,
         "tensors": {
@@ -49,8 +50,11 @@ def summary(model):
 def largest_weights(model, n, names=None):
     """The n largest |linear weights|, as dicts of feature, name and weight; zeros are left out, ties go by feature.
 
+    Of a family without a tensor of that name there are none.
     names: mapping feature -> text, or None; a feature without one has the name None.
     """
+    if "linear" not in model.weights:
+        return []
     sizes = np.abs(model.linear)
     candidates = np.flatnonzero(sizes)
     if 0 < n < len(candidates):
@@ -66,7 +70,9 @@ def largest_pairs(model, n, names=None):
     Features are taken in the order of the length of their factor vectors, longest first. By Cauchy-Schwarz no pair is
     larger than the product of its two lengths, so a feature is compared only with the earlier ones that are long enough
     to beat the n-th best pair so far, and the search ends where none is. It also ends before MOST_PAIRS is passed.
+    Raises UsageError for another family than fm.
     """
+    require_fm(model.hyperparameters, "pairs")
     lengths = _factor_lengths(model.factors)
     order = np.argsort(-lengths, kind="stable")
     lengths = lengths[order]
@@ -137,15 +143,18 @@ def _factor_lengths(factors):
 
 
 def _norms_and_counts(model):
-    squares = dict.fromkeys(GROUPS, 0.0)
-    counts = {"linear": 0, "factors": 0, "either": 0}
-    squares["bias"] = float(model.bias[0]) ** 2
+    squares, kinds = {}, per_feature(model.family)
+    counts = {**dict.fromkeys((tensor.name for tensor in kinds), 0), "either": 0}
+    for tensor in model.family.tensors:
+        array = model.weights[tensor.name]
+        squares[tensor.name] = 0.0 if tensor.per_feature else float(np.sum(array.astype(np.float64) ** 2))
     for start in range(0, model.feature_dim, BLOCK):
-        linear = model.linear[start : start + BLOCK].astype(np.float64)
-        factors = model.factors[start : start + BLOCK].astype(np.float64)
-        squares["linear"] += float(np.sum(linear**2))
-        squares["factors"] += float(np.sum(factors**2))
-        found = {"linear": linear != 0, "factors": factors.any(axis=1)}
-        found["either"] = found["linear"] | found["factors"]
-        counts = {name: count + int(found[name].sum()) for name, count in counts.items()}
-    return {group: total**0.5 for group, total in squares.items()}, counts
+        either = False
+        for tensor in kinds:
+            block = model.weights[tensor.name][start : start + BLOCK].astype(np.float64)
+            squares[tensor.name] += float(np.sum(block**2))
+            found = block.reshape(len(block), -1).any(axis=1)
+            counts[tensor.name] += int(found.sum())
+            either |= found
+        counts["either"] += int(np.sum(either))
+    return {name: total**0.5 for name, total in squares.items()}, counts

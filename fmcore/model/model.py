@@ -1,60 +1,84 @@
-"""The parameters of a factorization machine, and how they start."""
+"""The parameters of a model, and how they start."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from fmcore.errors import DivergedError, ModelError, ResourceError, UsageError
-from fmcore.hyper.params import GROUPS
+from fmcore.families import Family, family_of
+from fmcore.families.contract import numbers_per_feature, per_feature
+from fmcore.hyper.params import Hyperparameters
 from fmcore.objectives import objective_of
+from fmcore.optimizers.state import state_table
 
 BLOCK = 1 << 16  # numbers looked at together, so that a check never holds a copy of a whole tensor
 
 
 @dataclass
 class Model:
-    """A factorization machine.
+    """The parameters of a model.
 
     hyperparameters: the `Hyperparameters` it was trained with.
-    bias: float32 (1,). linear: float32 (feature_dim,). factors: float32 (feature_dim, num_factors).
+    weights: name -> array, the tensors of its family; of family fm bias, float32 (1,), linear, float32 (feature_dim,),
+    and factors, float32 (feature_dim, num_factors).
     state: name -> array, what the optimizer keeps between updates ("adagrad.linear": ...); float32, float64 or int64.
     info: ready for JSON: metrics, epochs done, rows trained, read options.
     origin: of a loaded model, what fmcore.model.file.require_unchanged asks.
+    feature_dim: number of features.
     Arrays of a loaded model are mapped from its file and read-only; training takes copies.
+    Raises ValueError where the weights are not those of the family, or do not fit each other.
     """
 
-    hyperparameters: object
-    bias: np.ndarray
-    linear: np.ndarray
-    factors: np.ndarray
+    hyperparameters: Hyperparameters
+    weights: dict
     state: dict = field(default_factory=dict)
     info: dict = field(default_factory=dict)
     origin: object = field(default=None, repr=False)
+    feature_dim: int = field(init=False)
 
     def __post_init__(self):
-        shapes = {
-            "bias": (1,),
-            "linear": self.linear.shape[:1],
-            "factors": (len(self.linear), self.hyperparameters.num_factors),
-        }
-        for name, shape in shapes.items():
-            array = getattr(self, name)
-            if array.shape != shape or array.dtype != np.float32:
-                raise ValueError(f"{name} is {array.dtype} {array.shape}; a model needs float32 {shape}")
+        family = self.family
+        if self.weights.keys() != {tensor.name for tensor in family.tensors}:
+            raise ValueError(f"weights are {', '.join(self.weights)}; a model of family {family.name} has others")
+        self.feature_dim = len(self.weights[per_feature(family)[0].name])
+        for tensor in family.tensors:
+            array, shape = self.weights[tensor.name], tensor.shape(self.hyperparameters, self.feature_dim)
+            if array.shape != shape or array.dtype != tensor.dtype:
+                needed = f"{np.dtype(tensor.dtype)} {shape}"
+                raise ValueError(f"{tensor.name} is {array.dtype} {array.shape}; a model needs {needed}")
 
     @property
-    def feature_dim(self):
-        """Number of features."""
-        return self.factors.shape[0]
+    def family(self) -> Family:
+        """What the score is made of."""
+        return family_of(self.hyperparameters)
 
     @property
-    def num_factors(self):
+    def bias(self) -> np.ndarray:
+        """The tensor of that name, of family fm."""
+        return self.weights["bias"]
+
+    @property
+    def linear(self) -> np.ndarray:
+        """The tensor of that name, of family fm."""
+        return self.weights["linear"]
+
+    @property
+    def factors(self) -> np.ndarray:
+        """The tensor of that name, of family fm."""
+        return self.weights["factors"]
+
+    @property
+    def num_factors(self) -> int:
         """Length of each feature's factor vector."""
-        return self.factors.shape[1]
+        return self.hyperparameters.num_factors
 
-    def tensors(self):
-        """All arrays by the name they have in a model file: bias, linear, factors, then "state." + name, sorted."""
-        named = {group: getattr(self, group) for group in GROUPS}
+    def state_table(self) -> dict:
+        """Return name -> fmcore.optimizers.state.Spec of what its solver keeps, whether this model holds it or not."""
+        return state_table(self.hyperparameters, self.family, self.feature_dim)
+
+    def tensors(self) -> dict:
+        """All arrays by the name they have in a model file: those of the family, then "state." + name, sorted."""
+        named = {tensor.name: self.weights[tensor.name] for tensor in self.family.tensors}
         return named | {f"state.{name}": self.state[name] for name in sorted(self.state)}
 
     def check_finite(self):
@@ -81,40 +105,39 @@ class Model:
 def initial(hyperparameters, mean_label=0.0):
     """A new model as the init methods and the seed say; mean_label is for the bias method "mean".
 
-    Each group draws from a stream of its own, PCG64(SeedSequence(seed, spawn_key=(n,))) with n = 0 for the bias, 1 for
-    linear, 2 for factors, in float32 and row by row: the first rows stay the same where feature_dim grows.
+    Each tensor draws from a stream of its own, PCG64(SeedSequence(seed, spawn_key=(n,))) with n its place in the family
+    (of fm: 0 for the bias, 1 for linear, 2 for factors), in float32 and row by row: the first rows stay the same where
+    feature_dim grows.
     Raises UsageError where feature_dim is not known, ResourceError where memory does not suffice.
     """
-    d, k = hyperparameters.feature_dim, hyperparameters.num_factors
-    if d is None:
+    h, family = hyperparameters, family_of(hyperparameters)
+    if h.feature_dim is None:
         raise UsageError("feature_dim is not known; give it, or rows to take it from")
     try:
-        arrays = {
-            "bias": np.empty(1, np.float32),
-            "linear": np.empty(d, np.float32),
-            "factors": np.empty((d, k), np.float32),
-        }
+        weights = {t.name: np.empty(t.shape(h, h.feature_dim), t.dtype) for t in family.tensors}
     except MemoryError:
         raise ResourceError(
-            f"a model of feature_dim {d} and num_factors {k} needs {4 * d * (k + 1):,} bytes of "
+            f"a model of feature_dim {h.feature_dim} and num_factors {h.num_factors} needs "
+            f"{4 * h.feature_dim * numbers_per_feature(family, h):,} bytes of "
             "memory, more than there is; take fewer factors, or hash into fewer features"
         ) from None
-    for group, array in arrays.items():
-        if not hyperparameters.uses(group):
+    for stream, tensor in enumerate(family.tensors):
+        array = weights[tensor.name]
+        if not h.uses(tensor.group):
             array.fill(0)
-        elif hyperparameters.init(group)[0] == "mean":
-            array.fill(objective_of(hyperparameters).first_bias(mean_label))
+        elif h.init(tensor.group)[0] == "mean":
+            array.fill(objective_of(h).first_bias(mean_label))
         else:
-            _fill(array, hyperparameters, group)
-    return Model(hyperparameters, **arrays)
+            _fill(array, h, tensor.group, stream)
+    return Model(h, weights)
 
 
-def _fill(array, hyperparameters, group):
+def _fill(array, hyperparameters, group, stream):
     method, number = hyperparameters.init(group)
     if method == "constant":
         array.fill(number)
         return
-    sequence = np.random.SeedSequence(hyperparameters.seed, spawn_key=(GROUPS.index(group),))
+    sequence = np.random.SeedSequence(hyperparameters.seed, spawn_key=(stream,))
     generator = np.random.Generator(np.random.PCG64(sequence))
     if method == "normal":
         generator.standard_normal(out=array, dtype=np.float32)

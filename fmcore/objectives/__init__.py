@@ -30,6 +30,7 @@ class Objective(Protocol):
     search: what the tuner's space "small" searches: "epochs" -> (low, high), and "wd" -> (low, high) for weight decays.
     goals: name, as SageMaker has it, of what a search makes best -> (metric, direction); the first is the default.
     primary: (metric, direction) by which early stopping goes. columns: of predictions, "score" before others.
+    canonical: whether `gradient` is a function of the raw score less the label, which steps on devices then fuse.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Objective(Protocol):
     search: Mapping[str, tuple[float, float]]
     goals: Mapping[str, tuple[str, Direction]]
     primary: tuple[str, Direction]
+    canonical: bool
     columns: tuple[str, ...]
 
     def accepts(self, labels: np.ndarray) -> np.ndarray:

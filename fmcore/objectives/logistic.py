@@ -15,7 +15,7 @@ class Logistic:
 
     name, noun = "binary_classifier", "classifier"
     kernel: int | None = 1
-    outputs, binary = 1, True
+    outputs, binary, canonical = 1, True, True
     expected = "0 or 1"
     defaults: Mapping[str, Any] = MappingProxyType({})
     search: Mapping[str, tuple[float, float]] = MappingProxyType({"epochs": (3, 30), "wd": (1e-6, 1e-2)})
@@ -41,7 +41,7 @@ class Logistic:
     def loss(self, xp: ModuleType, scores: Any, labels: Any) -> Any:
         """Return log(1 + e^-s) for label 1 and log(1 + e^s) for 0, without overflow at either end."""
         wrong = scores * (1 - 2 * labels)
-        return xp.logaddexp(xp.zeros_like(wrong), wrong)
+        return xp.log1p(xp.exp(-xp.abs(wrong))) + xp.clip(wrong, 0, None)
 
     def gradient(self, xp: ModuleType, scores: Any, labels: Any) -> Any:
         """Return sigmoid(s) - y."""

@@ -4,7 +4,9 @@ Where a block ends depends on the rows alone, never on how a reader cut them or 
 does the order within it. Data that streams from disk is therefore trained exactly as data in memory.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -13,6 +15,22 @@ from fmcore.rows.slices import slice_size
 
 BLOCK_ROWS = 1 << 17
 BLOCK_NON_ZEROS = 1 << 24  # so that wide rows do not make a block of gigabytes
+
+
+class Ordered(Protocol):
+    """The hyperparameters that decide in which order rows are trained."""
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether rows and mini-batches are shuffled."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of that."""
+
+    @property
+    def num_factors(self) -> int:
+        """Length of a factor vector, which decides how much work a slice may hold."""
 
 
 @dataclass(slots=True)
@@ -30,7 +48,7 @@ class Block:
     slice_size: int = BLOCK_ROWS
 
 
-def cut(batches):
+def cut(batches: Iterable[Batch]) -> Iterator[Batch]:
     """Join and cut a stream of batches into batches of BLOCK_ROWS rows, fewer where BLOCK_NON_ZEROS are reached."""
     parts, rows, non_zeros = [], 0, 0
     for batch in batches:
@@ -49,7 +67,7 @@ def cut(batches):
         yield concatenate(parts)
 
 
-def auto_mini_batch_size(rows, non_zeros):
+def auto_mini_batch_size(rows: int, non_zeros: int) -> int:
     """256 where the first block is full, else a 2000th of its rows, at least 16: small data needs many small steps.
 
     rows, non_zeros: of that block, or of all, of which that block would be the first.
@@ -58,7 +76,7 @@ def auto_mini_batch_size(rows, non_zeros):
     return 256 if first >= BLOCK_ROWS else max(16, first // 2000)
 
 
-def make_block(batch, number, mini_batch_size, hyperparameters):
+def make_block(batch: Batch, number: int, mini_batch_size: int, hyperparameters: Ordered) -> Block:
     """Block `number` (from 0) of the data: its rows in the order of training, cut into mini-batches."""
     if hyperparameters.shuffle:
         batch = batch.take(generator(hyperparameters.seed, "rows", number).permutation(len(batch)))
@@ -67,7 +85,7 @@ def make_block(batch, number, mini_batch_size, hyperparameters):
     return Block(batch, starts, slice_size=size)
 
 
-def mini_batch_order(block, number, epoch, hyperparameters):
+def mini_batch_order(block: Block, number: int, epoch: int, hyperparameters: Ordered) -> np.ndarray:
     """Return the order of a block's mini-batches in an epoch (both from 0), int64."""
     batches = len(block.starts) - 1
     if not hyperparameters.shuffle:
@@ -75,7 +93,7 @@ def mini_batch_order(block, number, epoch, hyperparameters):
     return generator(hyperparameters.seed, "mini-batches", number, epoch).permutation(batches)
 
 
-def generator(seed, *purpose):
+def generator(seed: int, *purpose: str | int) -> np.random.Generator:
     """Random numbers for one purpose: the same for the same seed and purpose, unrelated to any other's."""
     words = [word if isinstance(word, int) else int.from_bytes(word.encode(), "big") for word in purpose]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))

@@ -1,11 +1,22 @@
 """What training and scoring ask of rows beyond their format; a row that fails is refused or left out."""
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
 import numpy as np
 
 from fmcore.errors import DataError
+from fmcore.rows.batch import Batch
 
 
-def checked(batches, report, *, on_error, labels=None, feature_dim=None):
+def checked(
+    batches: Iterable[Batch],
+    report: Any,
+    *,
+    on_error: str,
+    labels: Any = None,
+    feature_dim: int | Callable[[], int | None] | None = None,
+) -> Iterator[Batch]:
     """Pass batches on, refusing rows without a label that is needed, or with an index beyond feature_dim.
 
     labels: an Objective, or what else has `accepts` and `expected`, whose labels are needed; None where any will do and
@@ -22,14 +33,14 @@ def checked(batches, report, *, on_error, labels=None, feature_dim=None):
             yield batch
             continue
         for row in np.flatnonzero(bad):
-            error = _error(batch, row, labels, limit)
+            error = _error(batch, int(row), labels, limit)
             if on_error == "fail":
                 raise error
             report.skip(error)
         yield batch.take(np.flatnonzero(~bad))
 
 
-def largest_indices(batch):
+def largest_indices(batch: Batch) -> np.ndarray:
     """The largest index of each row, -1 where it has none."""
     largest = np.full(len(batch), -1, np.int64)
     filled = np.flatnonzero(np.diff(batch.indptr))
@@ -38,11 +49,11 @@ def largest_indices(batch):
     return largest
 
 
-def _refused(objective, labels):
+def _refused(objective: Any, labels: np.ndarray) -> np.ndarray:
     return np.isnan(labels) | ~objective.accepts(labels)
 
 
-def _error(batch, row, labels, feature_dim):
+def _error(batch: Batch, row: int, labels: Any, feature_dim: int | None) -> DataError:
     label = batch.labels[row : row + 1]
     if labels is not None and np.isnan(label[0]):
         return DataError(
@@ -57,7 +68,7 @@ def _error(batch, row, labels, feature_dim):
     )
 
 
-def known_features(batches, report, *, feature_dim, unseen):
+def known_features(batches: Iterable[Batch], report: Any, *, feature_dim: int, unseen: str) -> Iterator[Batch]:
     """Pass batches on without the non-zeros whose feature the model has not seen, counted in the report.
 
     unseen: "ignore", or "error" to raise DataError at the first row that holds one.

@@ -13,8 +13,8 @@ class HeldRows:
 
     Rows of a stream are left alone until the first pass, and kept where `again` says that there will be another.
 
-    rows: the source. labels: which they must have, see Rows. feature_dim: of the model. limit: bytes that may be held; what cannot be read again is held
-    whatever it takes.
+    rows: the source. labels: which they must have, see Rows. feature_dim: of the model.
+    limit: bytes that may be held; what cannot be read again is held whatever it takes.
     Raises DataError where there are no rows; with required=False `empty` says so instead.
     """
 

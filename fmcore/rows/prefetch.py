@@ -2,19 +2,25 @@
 
 import queue
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 END = object()
+Item = TypeVar("Item")
+Made = queue.Queue[tuple[Any, BaseException | None]]
 
 
 @contextmanager
-def ahead(items, depth=1, *, cancel=None):
+def ahead(
+    items: Iterable[Item], depth: int = 1, *, cancel: Callable[[], object] | None = None
+) -> Iterator[Iterator[Item]]:
     """An iterator over the same items, up to `depth` of them made ahead; an error surfaces in its place.
 
     cancel: called on leaving, in the caller's thread; it must wake up `items` where they wait for what may never come.
     On leaving, the thread has ended and `items`, where it is a generator, is closed.
     """
-    made = queue.Queue(depth)
+    made: Made = queue.Queue(depth)
     stopped = threading.Event()
     worker = threading.Thread(target=_make, args=(items, made, stopped), daemon=True)
     worker.start()
@@ -30,7 +36,7 @@ def ahead(items, depth=1, *, cancel=None):
         worker.join()
 
 
-def _make(items, made, stopped):
+def _make(items: Iterable[Any], made: Made, stopped: threading.Event) -> None:
     try:
         for item in items:
             made.put((item, None))
@@ -44,7 +50,7 @@ def _make(items, made, stopped):
             items.close()
 
 
-def _taken(made):
+def _taken(made: Made) -> Iterator[Any]:
     while True:
         item, error = made.get()
         if error is not None:

@@ -8,9 +8,12 @@ one of the raw values again: w_i = w'_i / s_i and v_i = v'_i / s_i give the same
 By a power of two nothing is rounded, so that a model of raw values goes on being trained as if it had never left.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+
+from fmcore.rows.batch import Batch
 
 
 class FeatureScale:
@@ -20,12 +23,12 @@ class FeatureScale:
     squares, counts: float64, of each feature so far, the weighted sums of its squares and of its non-zeros.
     """
 
-    def __init__(self, least=None):
+    def __init__(self, least: np.ndarray | None = None) -> None:
         self.squares = np.zeros(0)
         self.counts = np.zeros(0)
         self._least = np.ones(0, np.float32) if least is None else least
 
-    def add(self, batch):
+    def add(self, batch: Batch) -> None:
         """Take in a batch; one whose every value is 1 cannot raise any s_i above 1 and is passed over."""
         if batch.values is None or not len(batch.indices):
             return
@@ -35,14 +38,14 @@ class FeatureScale:
         counts = np.bincount(batch.indices, weights, len(self.counts))
         self.add_sums(squares, counts)
 
-    def add_sums(self, squares, counts):
+    def add_sums(self, squares: np.ndarray, counts: np.ndarray) -> None:
         """Add such sums, which are no longer the caller's."""
         for name, more in (("squares", squares), ("counts", counts)):
             short, long = sorted((getattr(self, name), more), key=len)
             long[: len(short)] += short
             setattr(self, name, long)
 
-    def split(self, owners):
+    def split(self, owners: int) -> list["FeatureScale"]:
         """What was learned of each owner's features: of feature i that is owner i mod owners, at place i // owners."""
         parts = [FeatureScale() for _ in range(owners)]
         for owner, part in enumerate(parts):
@@ -50,20 +53,20 @@ class FeatureScale:
         return parts
 
     @classmethod
-    def merged(cls, parts):
+    def merged(cls, parts: "Iterable[FeatureScale]") -> "FeatureScale":
         """What several have learned of the same features."""
         scale = cls()
         for part in parts:
             scale.add_sums(part.squares.copy(), part.counts.copy())
         return scale
 
-    def above_1(self):
+    def above_1(self) -> tuple[np.ndarray, np.ndarray]:
         """The features whose scale is above 1, int64, and those scales."""
         scale = self.result(len(self.squares))
         features = np.empty(0, np.int64) if scale is None else np.flatnonzero(scale > 1)
         return features, np.empty(0, np.float32) if scale is None else scale[features]
 
-    def result(self, feature_dim):
+    def result(self, feature_dim: int) -> np.ndarray | None:
         """float32 (feature_dim,), longer where the least scale is; None where every s_i is 1."""
         scale = np.ones(max(feature_dim, len(self._least)), np.float32)
         mean = np.divide(self.squares, self.counts, out=np.ones_like(self.squares), where=self.counts > 0)
@@ -73,13 +76,13 @@ class FeatureScale:
         return scale if (scale > 1).any() else None
 
 
-def nearest_power_of_two(numbers):
+def nearest_power_of_two(numbers: np.ndarray) -> np.ndarray:
     """The powers of two, of those in float32, whose logarithms are nearest to those of some positive numbers."""
     fractions, exponents = np.frexp(numbers)  # fractions from 1/2 up
     return np.ldexp(1.0, np.minimum(exponents - (fractions < np.sqrt(0.5)), 127))
 
 
-def scaled(batch, scale):
+def scaled(batch: Batch, scale: np.ndarray | None) -> Batch:
     """The batch with every value divided by its feature's scale (None: as it is)."""
     if scale is None:
         return batch

@@ -3,19 +3,25 @@
 Where a slice ends depends on the block alone, never on where training was stopped.
 """
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:  # blocks import this module
+    from fmcore.rows.blocks import Block
 
 ROWS = 1 << 14
 WORK = 1 << 23  # multiplications by a factor in one pass: some tens of milliseconds on one processor
 
 
-def slice_size(rows, non_zeros, mini_batch_size, num_factors):
+def slice_size(rows: int, non_zeros: int, mini_batch_size: int, num_factors: int) -> int:
     """How many mini-batches make a slice of a block of so many rows and non-zeros."""
     work = max(1, non_zeros * num_factors // rows)
     return max(1, min(ROWS, WORK // work) // mini_batch_size)
 
 
-def slices(order, size, first=0):
+def slices(order: np.ndarray, size: int, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the mini-batches of `order` from the `first` on, `size` at a time.
 
     Each time: (how many of all are then trained, the slice).
@@ -24,7 +30,7 @@ def slices(order, size, first=0):
         yield min(begin + size, len(order)), order[begin : begin + size]
 
 
-def rows_of(block, order):
+def rows_of(block: "Block", order: np.ndarray) -> np.ndarray:
     """Return the rows of these mini-batches, one after the other, int64."""
     starts = block.starts[order]
     lengths = block.starts[order + 1] - starts

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -134,4 +134,4 @@ class Fold(MemoryRows):
 
 def as_rows(rows: Batch | Iterable[Batch] | Rows) -> Rows:
     """Return rows as Rows; a Batch, or several, become MemoryRows."""
-    return rows if hasattr(rows, "read_known") else MemoryRows(rows)
+    return cast("Rows", rows) if hasattr(rows, "read_known") else MemoryRows(rows)

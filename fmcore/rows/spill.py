@@ -4,8 +4,10 @@ import mmap
 import os
 import pickle
 import weakref
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 PAGE, LINE = mmap.ALLOCATIONGRANULARITY, 64  # bytes: where a block may begin in the file, and an array in a block
 LEFT = 0.1  # of a disk: what is not taken
@@ -18,11 +20,14 @@ class Spill:
     has no room for it, or there is no such folder, nothing is kept.
     """
 
-    def __init__(self):
-        self._file, self._kept = None, []  # of each block: its pickle, where its bytes begin, and those of its arrays
+    def __init__(self) -> None:
+        self._file: Any = None
+        self._kept: list[
+            tuple[bytes, int, list[tuple[int, int]]]
+        ] = []  # of each block: its pickle, where its bytes begin, and those of its arrays
         self._wanted, self.complete, self._close = True, False, lambda: None
 
-    def filled(self, blocks):
+    def filled(self, blocks: Generator[Any, None, None]) -> Iterator[Any]:
         """The same blocks (a generator, closed at the end), each kept on its way; complete: whether all are."""
         self._kept = []
         with closing(blocks):
@@ -31,7 +36,7 @@ class Spill:
                 yield block
         self.complete = self._wanted
 
-    def blocks(self, first):
+    def blocks(self, first: int) -> Iterator[Any]:
         """Those that were kept, from number `first` on; the memory of each is that of the system's cache of files."""
         for told, begin, places in self._kept[first:]:
             end = max(stop for _, stop in places)
@@ -39,7 +44,7 @@ class Spill:
             arrays = [mapped[start:stop] for start, stop in places]
             yield pickle.loads(told, buffers=arrays)  # noqa: S301 - no other process has seen it
 
-    def _keep(self, block):
+    def _keep(self, block: object) -> None:
         if not self._wanted:
             return
         arrays = []
@@ -50,7 +55,7 @@ class Spill:
             self._wanted, self._kept = False, []
             self._close()
 
-    def _write(self, told, arrays):
+    def _write(self, told: bytes, arrays: list[memoryview]) -> None:
         if self._file is None:
             import tempfile  # which few trainings need, and which takes milliseconds
 
@@ -68,15 +73,15 @@ class Spill:
         self._file.truncate()  # also where the last arrays are empty, to be mapped like others
         self._kept.append((told, begin, places))
 
-    def _end(self):
+    def _end(self) -> int:
         """Where the last block's bytes end."""
         return self._kept[-1][1] + self._kept[-1][2][-1][1] if self._kept else 0
 
 
-def folder():
+def folder() -> str | None:
     """The folder for large temporary files; None for the system's usual one."""
     return os.environ.get("TMPDIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else None)  # noqa: S108
 
 
-def _up(position, step):
+def _up(position: int, step: int) -> int:
     return -(-position // step) * step

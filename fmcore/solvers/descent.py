@@ -24,7 +24,8 @@ from fmcore.solvers.estimate import parameter_bytes, require_memory
 from fmcore.solvers.observer import Observer
 from fmcore.system.memory import Budget, budget, give_back
 
-PREPARED_BY = ("mini_batch_size", "shuffle", "seed", "feature_scaling", "feature_dim")  # what rows are prepared by
+# what rows are prepared by, checked for, and whether the kernels train
+PREPARED_BY = ("mini_batch_size", "shuffle", "seed", "feature_scaling", "feature_dim", "predictor_type")
 
 
 class GradientDescent:

@@ -1,8 +1,14 @@
 """How much memory training takes, told before it is taken."""
 
+import math
+
 from fmcore.errors import ResourceError
-from fmcore.hyper.optimizers import ROWWISE, SLOTS
+from fmcore.families import family_of
+from fmcore.families.contract import numbers_per_feature
+from fmcore.kernels import has_kernels
 from fmcore.kernels.cpu import LANES
+from fmcore.optimizers import optimizer_of
+from fmcore.optimizers.state import state_table
 
 FLOAT = 4  # bytes
 
@@ -15,19 +21,30 @@ def parameter_bytes(hyperparameters, feature_dim):
     does going back where training diverges.
     """
     h = hyperparameters
-    rowwise, slots = h.optimizer in ROWWISE, len(SLOTS[h.optimizer])
-    plain = 1 + h.num_factors
-    model = plain + slots * (2 if rowwise else plain)
+    plain, model = _numbers(h)
     copies = 1 + (h.early_stopping_patience is not None) + (h.on_divergence != "fail")
     return FLOAT * feature_dim * (plain + copies * model) + table_bytes(h, feature_dim)
 
 
+def _numbers(h):
+    """Of a feature: weights, and weights with the optimizer's state. What is of no feature is too small to count."""
+    family = family_of(h)
+    plain = numbers_per_feature(family, h)
+    return plain, plain + sum(math.prod(spec.shape) for spec in state_table(h, family, 1).values() if spec.per_feature)
+
+
 def table_bytes(hyperparameters, feature_dim):
-    """Bytes of what is trained itself, the optimizer's state and padding included."""
+    """Bytes of what is trained itself, the optimizer's state and padding included.
+
+    Without kernels they are the reference's: all of it in float64, and a gradient as large as the weights beside it.
+    """
     h = hyperparameters
-    rowwise, slots = h.optimizer in ROWWISE, len(SLOTS[h.optimizer])
+    if not has_kernels(h):
+        plain, model = _numbers(h)
+        return 2 * FLOAT * feature_dim * (model + plain)
+    slots = optimizer_of(h).slots
     padded = -(-h.num_factors // LANES) * LANES
-    return FLOAT * feature_dim * (1 + slots + padded + (1 if rowwise else slots * padded))
+    return FLOAT * feature_dim * (1 + padded + sum(2 if slot.per_row else 1 + padded for slot in slots))
 
 
 def require_memory(hyperparameters, feature_dim, budget):
@@ -38,7 +55,7 @@ def require_memory(hyperparameters, feature_dim, budget):
         least = ", however small," if budget.rows < budget.total else ""  # where a limit is told
         than, more = (
             (f"--memory-limit{least} allows", "give more with --memory-limit")
-            if budget.told
+            if budget.given
             else ("are free", "say with --memory-limit that there is more")
         )
         raise ResourceError(

@@ -1,31 +1,32 @@
-"""How many threads to use: the processors this process may really have."""
+"""How many threads to use: as many as this process has processors."""
 
 import math
 import os
 import resource
+from pathlib import Path
 
 from fmcore.system.cgroups import MEMBERSHIP, ROOT, folders
 
-SPACE = 256 << 20  # bytes of address space that a thread may reserve: its stack, and what malloc keeps for it
+SPACE = 256 << 20  # bytes of address space that a thread may reserve: its stack, and its arena of malloc
 
 
-def default_threads(cgroup=ROOT, membership=MEMBERSHIP):
-    """Processors in the affinity mask, at least 1.
+def default_threads(cgroup: Path = ROOT, membership: Path = MEMBERSHIP) -> int:
+    """Return the number of processors in the affinity mask, at least 1.
 
-    They are further limited by the quotas of cgroups (containers, services), and where the address space is limited
-    (ulimit -v), by what each thread takes of it: threads that cannot be started end the process.
+    It is further limited by the quotas of cgroups (containers, services), and where the address space is limited
+    (ulimit -v), by the share that each thread takes of it: threads that cannot be started would end the process.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [
         math.ceil(quota) for folder in folders("cpu", cgroup, membership) if (quota := _quota(folder)) is not None
     ]
     space, _ = resource.getrlimit(resource.RLIMIT_AS)
-    room = allowed if space == resource.RLIM_INFINITY else space // SPACE
-    return max(1, min([allowed, room, *quotas]))
+    affordable = allowed if space == resource.RLIM_INFINITY else space // SPACE
+    return max(1, min([allowed, affordable, *quotas]))
 
 
-def _quota(folder):
-    """Processors granted to one group by cgroup v2, else v1, else None."""
+def _quota(folder: Path) -> float | None:
+    """Return the processors granted to one group by cgroup v2, else v1, else None."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):

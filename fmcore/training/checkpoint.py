@@ -16,8 +16,6 @@ from time import monotonic
 import numpy as np
 
 from fmcore.errors import ModelError, PausedError, UsageError
-from fmcore.hyper.optimizers import COUNTED, SLOTS, SQUARES, UPDATES, slot_shape, state_name, updates_in
-from fmcore.hyper.params import GROUPS
 from fmcore.model import file as modelfile
 from fmcore.model.info import require_records
 from fmcore.model.model import Model
@@ -183,7 +181,7 @@ def encode(state, facts):
         "workers": state.workers,
         "unit": state.unit,
     }
-    return Model(model.hyperparameters, model.bias, model.linear, model.factors, {**model.state, **kept}, {KEY: info})
+    return Model(model.hyperparameters, model.weights, {**model.state, **kept}, {KEY: info})
 
 
 def load(path):
@@ -212,7 +210,7 @@ def _require_sound(state, facts):
         if not isinstance(state.best.value, (int, float)):
             raise TypeError
     for model in filter(None, (state.model, state.begun, state.best and state.best.model)):
-        if model.factors.shape != state.model.factors.shape:
+        if model.feature_dim != state.model.feature_dim:
             raise TypeError
         _require_state(model)
 
@@ -229,23 +227,13 @@ def _is_list_of_counts(told):
 
 
 def _require_state(model):
-    """The arrays of an optimizer must be its own and as large as it keeps them; sums of squares are not negative."""
-    optimizer = model.hyperparameters.optimizer
-    expected = {
-        state_name(slot, group): (np.float32, slot_shape(optimizer, getattr(model, group)))
-        for slot in SLOTS[optimizer]
-        for group in GROUPS
-    }
-    if optimizer == "adam":
-        expected[UPDATES] = np.int64, (1,)
-    found = {name: (array.dtype.type, array.shape) for name, array in model.state.items()}
-    if found != expected:
+    """Raise ModelError where the state's arrays are not those that a solver keeps, or hold what it never would."""
+    table = model.state_table()
+    if model.state.keys() != table.keys() or not all(spec.fits(model.state[name]) for name, spec in table.items()):
         raise ModelError("its state is not its optimizer's")
-    for name, array in model.state.items():
-        if name.startswith((*SQUARES, UPDATES)) and array.min() < 0:
-            raise ModelError(f"{name} is negative")
-    if updates_in(model.state) > COUNTED:
-        raise ModelError(f"{UPDATES} is beyond what any training counts")
+    for name, spec in table.items():
+        if not spec.holds(model.state[name]):
+            raise ModelError(f"{name} is out of bounds")
 
 
 def decode(saved):
@@ -253,7 +241,7 @@ def decode(saved):
     h, info = saved.hyperparameters, saved.info[KEY]
     own = {name: array for name, array in saved.state.items() if not name.startswith((BEST, BEGUN))}
     state = State(
-        Model(h, saved.bias, saved.linear, saved.factors, own),
+        Model(h, saved.weights, own),
         info["epochs"],
         Progress(**{"steps" if name == "turns" else name: count for name, count in info["progress"].items()}),
         begun=_taken(BEGUN, saved),
@@ -289,6 +277,6 @@ def _taken(prefix, saved):
     }
     if not tensors:
         return None
-    groups = {group: tensors.pop(group) for group in GROUPS}
+    weights = {tensor.name: tensors.pop(tensor.name) for tensor in saved.family.tensors}
     state = {name.removeprefix(modelfile.PREFIX): array for name, array in tensors.items()}
-    return Model(saved.hyperparameters, **groups, state=state)
+    return Model(saved.hyperparameters, weights, state)

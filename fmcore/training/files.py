@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 from fmcore.errors import UsageError
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.data import Data, Reader
-from fmcore.io.options import KEPT_OPTIONS, ReadOptions
+from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions
 from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.model import file
 from fmcore.model.model import Model
@@ -104,7 +104,7 @@ def _require_known_columns(rows: Reader) -> None:
 
 def _facts(kept: dict, initial_model: Model | None) -> dict:
     """Return what must be equal for a training to be resumed, beside its hyperparameters and rows."""
-    facts = {**kept["table"], **{name: kept[name] for name in KEPT_OPTIONS}}
+    facts = {**kept["table"], **{name: value for name, value in kept.items() if name != "table"}}
     if initial_model is not None:
         facts["initial model"] = file.digest(initial_model)
     return facts
@@ -116,4 +116,5 @@ def _kept(options: ReadOptions) -> dict:
     "auto" leaves indices as they stand, and its note on the training rows must not be repeated for a few others.
     """
     kept = {name: getattr(options, name) for name in KEPT_OPTIONS}
+    kept |= {name: True for name in KEPT_WHERE_SET if getattr(options, name)}
     return {**kept, "index_base": "1" if options.index_base == "1" else "0", "table": asdict(options.table)}

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from fmcore.hyper.optimizers import SUMS
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.solvers.epoch import UNITS, Progress
@@ -80,9 +77,9 @@ def converted(model, was, now):
     than that of one worker, who adds all of it, by a factor of their number.
     """
     if was != now:
-        for name, array in model.state.items():
-            if name.startswith(SUMS):
-                model.state[name] = array * np.float32(was / now)
+        for name, spec in model.state_table().items():
+            if spec.combine == "sum" and name in model.state:
+                model.state[name] = model.state[name] * spec.dtype(was / now)
     return model
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 
 from fmcore.errors import ModelError, UsageError
-from fmcore.hyper.optimizers import SLOTS, UPDATES, slot_shape, state_name
 from fmcore.hyper.params import GROUPS, Hyperparameters, layered
 from fmcore.model.model import initial
 from fmcore.model.scaling import NAME
+from fmcore.optimizers.state import Spec
 from fmcore.training.loop import trained_epochs
 
-FIXED = ("predictor_type", "num_factors", "use_bias", "use_linear", "optimizer")
+FIXED = ("predictor_type", "family", "num_factors", "use_bias", "use_linear", "optimizer")
 READ_FIXED = ("index_base", "positive")  # of ReadOptions: what decides which index and label a value has
 TABLE_FIXED = ("numeric", "categorical", "hash_bits")
 
@@ -21,7 +21,7 @@ def hyperparameters(model, given):
     open, for new features. Raises UsageError where a given value does not go with the model.
     """
     own = model.hyperparameters.as_dict()
-    _require_same([(name, own[name], given[name]) for name in FIXED if name in given])
+    _require_same([(name, getattr(model.hyperparameters, name), given[name]) for name in FIXED if name in given])
     for group in GROUPS:
         own[f"{group}_lr"] *= 0.5 ** len(model.info.get("halved", ()))
     chosen = Hyperparameters(**layered({**own, "feature_dim": None}, given))
@@ -58,27 +58,24 @@ def require_same_reading(model, given):
 def grown(model, hyperparameters):
     """A copy of a model with hyperparameters.feature_dim features; new ones are as in a new model, without state."""
     larger = initial(hyperparameters)
-    for group in GROUPS:
-        old, new = getattr(model, group), getattr(larger, group)
-        new[: len(old)] = old
-        shapes = [slot_shape(hyperparameters.optimizer, weights) for weights in (old, new)]
-        for slot in SLOTS[hyperparameters.optimizer]:
-            if (name := state_name(slot, group)) in model.state:
-                larger.state[name] = _extended(model.state, name, *shapes, 0)
-    if UPDATES in model.state:
-        larger.state[UPDATES] = model.state[UPDATES].copy()
+    for name, array in larger.weights.items():
+        array[: len(model.weights[name])] = model.weights[name]
+    was, now = model.state_table(), larger.state_table()
+    for name, spec in now.items():
+        if name in model.state:
+            larger.state[name] = _extended(model.state[name], name, was[name], spec.shape, 0)
     if NAME in model.state:
-        larger.state[NAME] = _extended(model.state, NAME, model.linear.shape, larger.linear.shape, 1)
+        scales = Spec((model.feature_dim,), np.float32)
+        larger.state[NAME] = _extended(model.state[NAME], NAME, scales, (larger.feature_dim,), 1)
     larger.info["trained_epochs"] = trained_epochs(model)
     return larger
 
 
-def _extended(state, name, was, shape, rest):
-    """A float32 array of that shape: the state's, whose shape must be `was`, then `rest`."""
-    kept = state[name]
-    if (kept.shape, kept.dtype) != (was, np.float32):
+def _extended(kept, name, was, shape, rest):
+    """An array of that shape: the one kept, which must fit the Spec `was`, then `rest`."""
+    if not was.fits(kept):
         raise ModelError(f"the model to go on from is damaged: its {name} is {kept.dtype} {kept.shape}")
-    array = np.full(shape, rest, np.float32)
+    array = np.full(shape, rest, was.dtype)
     array[: len(kept)] = kept
     return array
 

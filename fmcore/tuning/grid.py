@@ -1,4 +1,4 @@
-"""The points of a grid over a space, numbered, however many there are: none is made before it is asked for."""
+"""The numbered points of a grid over a space, however many there are: each is made only when it is needed."""
 
 import math
 
@@ -12,7 +12,7 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Grid:
-    """All combinations of the grids of a space's dimensions, an init method's number only beside its method."""
+    """All combinations of the values of a space's dimensions; an init method's number stands beside its method only."""
 
     def __init__(self, space):
         self._axes = _axes(space)
@@ -22,7 +22,7 @@ class Grid:
         )
 
     def point(self, number):
-        """Name -> value of one point, number from 0 to size - 1; a few points in a row lie all over the grid."""
+        """Return name -> value of point `number`, from 0 to size - 1; consecutive points are spread over the grid."""
         rest, values = number * self._step % self.size, {}
         for axis in reversed(self._axes):
             rest, place = divmod(rest, len(axis))
@@ -31,17 +31,17 @@ class Grid:
 
 
 def points(dimension):
-    """The values of a dimension that a grid holds: all choices, or up to POINTS of a range."""
+    """Return the values of a dimension in a grid: all choices, or up to POINTS of a range."""
     if not isinstance(dimension, Range):
         return list(dimension.values)
     spread = np.geomspace if dimension.log else np.linspace
-    found = spread(dimension.low, dimension.high, POINTS).tolist()
-    found[0], found[-1] = dimension.low, dimension.high  # not as rounding has them
-    return sorted({round(point) for point in found}) if dimension.integer else found
+    values = spread(dimension.low, dimension.high, POINTS).tolist()
+    values[0], values[-1] = dimension.low, dimension.high  # exactly, not rounded
+    return sorted({round(value) for value in values}) if dimension.integer else values
 
 
 def _axes(space):
-    """Lists of name -> value, of which a point takes one each: of an init method and its number together."""
+    """Return lists of name -> value; a point takes one of each list; an init method and its number stand together."""
     left, axes = dict(space.dimensions), []
     for group in GROUPS:
         methods = left.pop(f"{group}_init_method", None)

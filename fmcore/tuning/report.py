@@ -1,4 +1,4 @@
-"""A page about a search: its history, what mattered and where the good values lie; it needs no network to be read."""
+"""A page about a search: its history, which hyperparameters mattered, where good values lie; readable offline."""
 
 import html
 import warnings
@@ -11,19 +11,20 @@ pre {{ background: #f4f4f4; padding: 1em; white-space: pre-wrap }}
 div.wide {{ overflow-x: auto }}</style></head><body>
 <h1>{title}</h1>
 """
-WIDE = '<div class="wide">{}</div>'  # what scrolls by itself where it is wider than the page
+WIDE = '<div class="wide">{}</div>'  # scrolls by itself where it is wider than the page
 
 
 def page(study, *, title, facts, table, command):
-    """The page as text.
+    """Return the page as text.
 
-    study: a tuning Study. facts: sentences. table: rows of texts, the head first. command: what trains the best model.
+    study: a tuning Study. facts: sentences. table: rows of texts, the head first. command: the one that trains the best
+    model.
     """
     parts = [HEAD.format(title=html.escape(title)), *(f"<p>{html.escape(fact)}</p>" for fact in facts)]
     if command:
         parts.append(f"<h2>Train the best model</h2><pre>{html.escape(command)}</pre>")
     parts.append(f"<h2>Best trials</h2>{WIDE.format(_table(table))}")
-    library = True  # stands once in the page, in the first figure
+    library = True  # the library's code is in the page once, in the first figure
     for heading, figure in _figures(study):
         parts.append(f"<h2>{heading}</h2>")
         parts.append(WIDE.format(figure.to_html(full_html=False, include_plotlyjs=library)))
@@ -32,12 +33,12 @@ def page(study, *, title, facts, table, command):
 
 
 def _figures(study):
-    """(heading, figure) of what can be drawn from the trials there are."""
+    """Yield (heading, figure) of all that can be drawn from the trials so far."""
     from optuna import visualization
 
     objective = study.objective
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # optuna says of some plots that they are experimental
+        warnings.simplefilter("ignore")  # optuna warns that some plots are experimental
         yield "History", visualization.plot_optimization_history(study.optuna_study, target_name=objective)
         if study.importances():
             yield (
@@ -47,7 +48,7 @@ def _figures(study):
                 ),
             )
         yield "Slices", visualization.plot_slice(study.optuna_study, target_name=objective)
-        yield "Values on the way", visualization.plot_intermediate_values(study.optuna_study)
+        yield "Intermediate values", visualization.plot_intermediate_values(study.optuna_study)
 
 
 def _table(rows):

@@ -1,4 +1,4 @@
-"""Which runs of a search go on: each trial under way bears the mark of its process."""
+"""Which runs of a search are alive: each running trial bears the mark of its process."""
 
 import os
 import socket
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def mark():
-    """What tells this process from all others, ready for JSON."""
+    """Return what distinguishes this process from all others, ready for JSON."""
     return {"host": socket.gethostname(), "process": os.getpid(), "since": _since(os.getpid())}
 
 
 def is_mark(run):
-    """Whether it is what `mark` gives, on whatever machine."""
+    """Return whether the value is one that `mark` can return, on any machine."""
     return (
         isinstance(run, dict)
         and isinstance(run.get("host"), str)
@@ -22,17 +22,17 @@ def is_mark(run):
 
 
 def lives(run):
-    """Whether the process of a mark goes on, as far as can be told: one on another machine is taken to."""
+    """Return whether the process of a mark is alive, as far as can be known: on another machine it counts as alive."""
     return run["host"] != socket.gethostname() or _since(run["process"]) == run["since"]
 
 
 def is_near(run):
-    """Whether its process is one of this machine."""
+    """Return whether its process is one of this machine."""
     return run["host"] == socket.gethostname()
 
 
 def _since(process):
-    """When a process began, which tells it from a later one of its number; None where there is none."""
+    """Return when a process began, which distinguishes it from a later one of its number; None without a process."""
     try:
         state, *rest = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the next trial tries: optuna's samplers, each trial's seeded by its place among the trials that count."""
+"""The choice of the next trial's values: optuna's samplers, seeded by each trial's place among those that count."""
 
 import warnings
 
@@ -7,16 +7,16 @@ import numpy as np
 from fmcore.tuning.grid import Grid
 
 STRATEGIES = ("bayesian", "random", "grid", "hyperband")
-LEARNING = ("bayesian", "hyperband")  # these start from the defaults: no search should end worse than without it
-RANDOM_TRIALS = 8  # before these learn from them
+LEARNING = ("bayesian", "hyperband")  # these first try the defaults, so that no search ends worse than without it
+RANDOM_TRIALS = 8  # before these begin to learn
 
 
 class Sampler:
     """A sampler as optuna calls it, for trials of a space.
 
     place_of: a function from a new trial's number to its place. place: that of the last trial begun.
-    What place n gets is decided by (seed, n) and by the trials that have ended. So one job with one seed tries the same
-    again, and a search that was killed goes on as if it had not been.
+    The values at place n depend only on (seed, n) and on the trials that have ended. So one job with one seed tries the
+    same values again, and a search that was killed continues as if it had not been.
     """
 
     def __init__(self, space, strategy, place_of):
@@ -26,11 +26,11 @@ class Sampler:
 
     @property
     def places(self):
-        """How many different trials there are, or None where there is no end of them."""
+        """Return how many different trials there are, or None where their number is unlimited."""
         return self._grid and self._grid.size
 
     def before_trial(self, study, trial):
-        """As optuna's: a trial begins."""
+        """Prepare the values of a trial that begins; called by optuna."""
         self.place = self._place_of(trial.number)
         if self._grid:
             self._given = self._grid.point(self.place)
@@ -40,21 +40,21 @@ class Sampler:
         self._chooser.before_trial(study, trial)
 
     def infer_relative_search_space(self, study, trial):
-        """As optuna's: what is chosen together."""
+        """Return the dimensions whose values are chosen together; called by optuna."""
         return {} if self._given else self._chooser.infer_relative_search_space(study, trial)
 
     def sample_relative(self, study, trial, search_space):
-        """As optuna's."""
+        """Return the values chosen together; called by optuna."""
         return {} if self._given else self._chooser.sample_relative(study, trial, search_space)
 
     def sample_independent(self, study, trial, param_name, param_distribution):
-        """As optuna's: a value chosen alone, or given by the place."""
+        """Return a value chosen alone, or the given one for this place; called by optuna."""
         if param_name in self._given:
             return self._given[param_name]
         return self._chooser.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study, trial, state, values):
-        """As optuna's; nothing is left to do."""
+        """Do nothing; called by optuna."""
 
     def _seeded(self, sequence):
         from optuna.samplers import RandomSampler, TPESampler
@@ -63,7 +63,7 @@ class Sampler:
         if self._strategy not in LEARNING:
             return RandomSampler(seed=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # multivariate is called experimental
+            warnings.simplefilter("ignore")  # optuna warns that multivariate is experimental
             return TPESampler(
                 seed=seed, n_startup_trials=RANDOM_TRIALS, multivariate=True, group=True, constant_liar=True
             )

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fmcore.rows.batch import Batch
+from fmcore.rows.batch import ARRAYS, Batch
 from fmcore.rows.blocks import cut
-
-ARRAYS = ("indptr", "indices", "values", "labels", "weights")  # of a Batch; ids are of no use in training
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Shared:
     checksum: int
 
     def batches(self):
-        """An iterator over the batches, their arrays mapped and read-only."""
+        """Yield the batches, their arrays mapped and read-only; ids, of no use in training, are left out."""
         for part in range(self.parts):
             arrays = {name: _mapped(Path(self.folder, f"{part}.{name}.npy")) for name in ARRAYS}
             yield Batch(**arrays, ids=None, origin=None)

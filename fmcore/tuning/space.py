@@ -7,7 +7,7 @@ from fmcore.hyper.params import GROUPS, INIT_METHODS, INIT_NUMBERS, PARAMETERS
 from fmcore.hyper.presets import resolve
 from fmcore.objectives import objective_of
 
-NOT_SEARCHED = ("predictor_type", "feature_dim", "seed", "batch_metrics_publish_interval")
+NOT_SEARCHED = ("predictor_type", "family", "feature_dim", "seed", "batch_metrics_publish_interval")
 RANGE_WORDS = ("log", "int")
 
 

@@ -1,4 +1,4 @@
-"""Where optuna keeps a study: in memory, or in an SQLite file, found fit for it, its refusals turned into sentences."""
+"""The storage of an optuna study: in memory, or in a checked SQLite file, with errors turned into sentences."""
 
 import os
 import sqlite3
@@ -11,7 +11,7 @@ from fmcore.errors import ResourceError, UsageError
 NAME = "fmkit"  # of the one study in the file
 PATIENCE = 15  # seconds to wait for another run that writes
 TRIES = 30  # to open a study whose tables another run makes at the same time
-UNDER_WAY = ("already exists", "UNIQUE constraint failed", "no such table")  # what is met then
+IN_CREATION = ("already exists", "UNIQUE constraint failed", "no such table")  # the errors in that case
 HEADER = b"SQLite format 3\0"
 LONGEST = 1 << 24  # bytes of a value
 
@@ -29,10 +29,9 @@ def require(*, plots=False):
 
 
 def open_study(path, **settings):
-    """The optuna study in the file, new or as another run left it; settings: for optuna.create_study.
+    """Return the optuna study in the file, new or as another run left it; settings: for optuna.create_study.
 
-    path: None keeps it in memory, which takes a tenth of the time. Raises UsageError where the file cannot be one of a
-    study.
+    path: None keeps it in memory, which takes a tenth of the time. Raises UsageError where the file cannot be a study.
     """
     if path is None:
         import optuna
@@ -49,7 +48,7 @@ def open_study(path, **settings):
 
 @contextmanager
 def guarded(path):
-    """Turn what SQLite and optuna refuse into a sentence."""
+    """Turn errors of SQLite and optuna into a UsageError or ResourceError with a sentence."""
     import optuna
     import sqlalchemy
 
@@ -60,8 +59,8 @@ def guarded(path):
 
 
 def close(study):
-    """Let go of the file, if there is one."""
-    storage = study._storage  # noqa: SLF001 - optuna has no other way
+    """Close the file of a study, if there is one."""
+    storage = study._storage  # noqa: SLF001 - optuna offers no other way
     storage.remove_session()
     backend = getattr(storage, "_backend", storage)
     if hasattr(backend, "engine"):
@@ -69,18 +68,18 @@ def close(study):
 
 
 def _opened(path, settings):
-    """The study, or None where its tables are half made."""
+    """Return the study, or None while another run is still making its tables."""
     import optuna
     import sqlalchemy
 
-    try:  # the path may hold what means something else in a URL; what fails leaves no open connection behind
+    try:  # `creator`, as the path may hold characters special in a URL; NullPool, so that no connection stays open
         storage = optuna.storages.RDBStorage(
             "sqlite:///study",
             engine_kwargs={"creator": lambda: _connected(path), "poolclass": sqlalchemy.pool.NullPool},
         )
         return optuna.create_study(storage=storage, study_name=NAME, load_if_exists=True, **settings)
     except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
-        if any(words in _reason(error) for words in UNDER_WAY):
+        if any(words in _reason(error) for words in IN_CREATION):
             return None
         raise
     except RuntimeError as error:  # the tables are those of another version
@@ -88,7 +87,7 @@ def _opened(path, settings):
 
 
 def _connected(path):
-    """A connection to a file that may come from anyone: the expressions in it do little harm."""
+    """Return a connection to a file of unknown origin, in which SQL expressions of the file can do little harm."""
     connection = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
     connection.execute("PRAGMA trusted_schema = OFF")
     if hasattr(connection, "setlimit"):  # from Python 3.11 on
@@ -97,7 +96,7 @@ def _connected(path):
 
 
 def _reason(error):
-    """What SQLite said."""
+    """Return SQLite's message."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(getattr(error, "orig", error))
@@ -107,7 +106,7 @@ def _refusal(path, error):
     text = _reason(error)
     if "locked" in text:
         return UsageError(
-            f"the study {path} has been locked by another program for {PATIENCE} seconds; end that one, "
+            f"the study {path} has been locked by another program for {PATIENCE} seconds; end that program, "
             "or name another file with --study"
         )
     if "full" in text:
@@ -126,7 +125,7 @@ def _require_study_file(path):
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     if head and head != HEADER:
-        raise UsageError(f"{path} is no study: it is not an SQLite file; name a new file or one that fm tune made")
+        raise UsageError(f"{path} is not a study: it is not an SQLite file; name a new file or one made by fm tune")
     if not os.access(path, os.W_OK):
         raise UsageError(f"{path} cannot be written: it is write-protected")
     if head:
@@ -135,12 +134,12 @@ def _require_study_file(path):
 
 
 def _require_ours(path, connection):
-    """Refuse a database of something else; one that was just begun has no study yet, or no table."""
+    """Raise UsageError for a database of something else; one just begun has no study yet, or no table."""
     if list(connection.execute("SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index') OR rootpage = 0")):
         raise UsageError(
-            f"{path} holds triggers, views or virtual tables, which no study of fm tune does; name a new file"
+            f"{path} holds triggers, views or virtual tables, unlike any study of fm tune; name a new file"
         )
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     studies = [name for (name,) in connection.execute("SELECT study_name FROM studies")] if "studies" in tables else []
     if (tables and "studies" not in tables) or (studies and NAME not in studies):
-        raise UsageError(f"{path} is a database, but no study that fm tune made; name a new file")
+        raise UsageError(f"{path} is a database, but not a study made by fm tune; name a new file")

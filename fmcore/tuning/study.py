@@ -1,7 +1,7 @@
-"""What was tried and what to try next: optuna's studies behind a small interface.
+"""The trials of a search, and the choice of the next one: optuna's studies behind a small interface.
 
-A trial counts once it has ended by itself, with a value, stopped early, or diverged. Those of a run that was killed or
-that ran out of time were withdrawn, and others take their places.
+A trial counts once it has ended by itself: with a value, stopped early, or diverged. Trials of a run that was killed or
+that ran out of time are withdrawn, and others take their places.
 """
 
 import json
@@ -17,14 +17,14 @@ from fmcore.tuning.goals import STEPS, goal_of
 from fmcore.tuning.samplers import Sampler
 from fmcore.tuning.space import Range
 
-RUN, PLACE, PROBLEM = "run", "place", "problem"  # attributes of a trial: who tries it, as which one, why it failed
-WARM_UP = STEPS // 2  # the first step at which a trial is judged: learning rates fall, so a good one may come late
-ENOUGH = 4  # trials with a value, for importances to mean something
+RUN, PLACE, PROBLEM = "run", "place", "problem"  # attributes of a trial: which run has it, its place, why it failed
+WARM_UP = STEPS // 2  # the first step at which a trial may be pruned: as learning rates fall, good ones may be late
+ENOUGH = 4  # trials with a value that importances need
 
 
 @dataclass
 class Trial:
-    """One set of hyperparameters to try. number: from 0. values: those searched, by name."""
+    """One set of hyperparameters to try. number: from 0. values: the searched hyperparameters, by name."""
 
     number: int
     values: dict
@@ -44,7 +44,7 @@ class Tried:
 
 @contextmanager
 def open_study(path, settings, space, *, strategy="bayesian", trials=40):
-    """A Study while the block lasts."""
+    """Provide a Study for the duration of the block."""
     study = Study(path, settings, space, strategy=strategy, trials=trials)
     try:
         yield study
@@ -55,8 +55,8 @@ def open_study(path, settings, space, *, strategy="bayesian", trials=40):
 class Study:
     """The trials of one search, in memory, or in the SQLite file `path`, which other runs may share.
 
-    optuna_study: optuna's own.
-    settings: ready for JSON; what must be the same for all runs of a study, its "objective" among them.
+    optuna_study: the study of optuna behind it.
+    settings: ready for JSON; must be the same for all runs of a study, its "objective" among them.
     trials: how many may end.
     Raises UsageError where the file is no study, one of other settings, or stays locked; so do all its methods.
     """
@@ -79,31 +79,31 @@ class Study:
                 self._require_sound()
 
     def ask(self):
-        """The next Trial, or None where enough have ended or are under way."""
+        """Return the next Trial, or None where enough have ended or are running."""
         with self._guarded():
-            self._bury()
+            self._withdraw_orphans()
             if len(self._counted()) >= self._last:
                 return None
             handle = self._begin()
-            if self._sampler.place >= self._last:  # another run was quicker
+            if self._sampler.place >= self._last:  # another run began its trial first
                 self._fail(handle)
                 return None
             return Trial(handle.number, self._suggest(handle), handle)
 
     def waits(self):
-        """Whether the last trials are under way in other runs on this machine; `ask` takes over should those end."""
+        """Return whether the last trials are running in other runs on this machine; if those end, `ask` takes over."""
         with self._guarded():
-            under_way = [trial for trial in self._counted() if not trial.state.is_finished()]
-        return any(runs.is_near(trial.user_attrs[RUN]) for trial in under_way)
+            running = [trial for trial in self._counted() if not trial.state.is_finished()]
+        return any(runs.is_near(trial.user_attrs[RUN]) for trial in running)
 
     def report(self, trial, step, value):
-        """Take in the objective at a step (1 to STEPS) of a trial's way; whether the trial should end there."""
+        """Record the objective at a step (1 to STEPS) of a trial; return whether the trial should end there."""
         with self._guarded():
             trial.handle.report(value, step)
             return trial.handle.should_prune()
 
     def tell(self, trial, value=None, *, pruned=False, **info):
-        """End a trial: with its value, pruned, or else failed for its "problem". info: ready for JSON."""
+        """Record how a trial ended: with a value, pruned, or else failed with a "problem". info: ready for JSON."""
         state = "COMPLETE" if value is not None else "PRUNED" if pruned else "FAIL"
         with self._guarded():
             for name, content in info.items():
@@ -111,19 +111,19 @@ class Study:
             self.optuna_study.tell(trial.handle, value, state=self._state(state))
 
     def withdraw(self, trial):
-        """End a trial as if it had not been."""
+        """End a trial so that it does not count."""
         with self._guarded():
             self._fail(trial.handle)
 
     def tried(self):
-        """All trials that have ended and count, the best first, then those without a value, each as Tried."""
+        """Return all ended trials that count, as Tried: the best first, those without a value last."""
         with self._guarded():
             ended = [_tried(trial) for trial in self._counted() if trial.state.is_finished()]
         sign = 1 if self.minimize else -1
         return sorted(ended, key=lambda t: (t.value is None, sign * (t.value or 0), t.number))
 
     def importances(self):
-        """Name -> share of each hyperparameter in how the values vary, largest first; empty for too few trials."""
+        """Return name -> how much each hyperparameter explains of the values' variation, largest first, or {}."""
         complete = [trial for trial in self.tried() if trial.value is not None]
         if len(complete) < ENOUGH or len({trial.value for trial in complete}) < ENOUGH:
             return {}
@@ -132,25 +132,25 @@ class Study:
             return self._optuna.importance.get_param_importances(self.optuna_study, evaluator=self.evaluator())
 
     def evaluator(self):
-        """How importance is measured: by PED-ANOVA (Watanabe, Bansal, Hutter 2023)."""
+        """Return the measure of importance: PED-ANOVA (Watanabe, Bansal, Hutter 2023)."""
         return self._optuna.importance.PedAnovaImportanceEvaluator()
 
     @property
     def _last(self):
-        """How many trials there may be."""
+        """Return how many trials there may be."""
         return self._trials if self._sampler.places is None else min(self._trials, self._sampler.places)
 
     def _begin(self):
-        """Begin a trial that bears our mark from its first moment on, unlike those that optuna begins; its handle."""
+        """Begin a trial that bears this run's mark from its first moment on, unlike those that optuna begins."""
         mark = {**runs.mark(), "token": secrets.token_hex(8)}
         self.optuna_study.add_trial(self._optuna.create_trial(state=self._state("RUNNING"), user_attrs={RUN: mark}))
         mine = next(trial for trial in self._counted() if trial.user_attrs[RUN] == mark)
-        handle = self._optuna.trial.Trial(self.optuna_study, mine._trial_id)  # noqa: SLF001 - it is named nowhere else
+        handle = self._optuna.trial.Trial(self.optuna_study, mine._trial_id)  # noqa: SLF001 - optuna has no public name
         handle.set_user_attr(PLACE, self._sampler.place)
         return handle
 
     def _place(self, number):
-        """The first place that no other trial has, leaving one to each that was begun before and has none yet."""
+        """Return the first free place, leaving one to each trial that began earlier and has none yet."""
         others = [trial for trial in self._counted() if trial.number != number]
         taken = {trial.user_attrs.get(PLACE) for trial in others}
         before = sum(PLACE not in trial.user_attrs for trial in others if trial.number < number)
@@ -183,25 +183,25 @@ class Study:
             mine, its = (words.get(name, "not given") for words in (settings, kept))
             if mine != its:
                 raise UsageError(
-                    f"{self._path} holds another search: there, {name} is {its}, here {mine}; name "
-                    "another file with --study, or search as it does"
+                    f"{self._path} holds another search: its {name} is {its}, but here {name} is {mine}; name "
+                    "another file with --study, or use the same settings"
                 )
 
     def _require_sound(self):
-        """Refuse trials that no run of this search can have left."""
+        """Raise UsageError for trials that no run of this search can have left."""
         expected = {name: _distribution(dimension) for name, dimension in self._space.dimensions.items()}
         try:
             sound = all(_is_sound(trial, expected) for trial in self.optuna_study.get_trials(deepcopy=False))
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
-            sound = False  # optuna takes what is in the file for its own
+            sound = False  # optuna does not check the file's content
         if not sound:
             raise UsageError(
-                f"the study {self._path} is damaged: it holds a trial that is none of this search; name "
+                f"the study {self._path} is damaged: it holds a trial that is not of this search; name "
                 "another file with --study"
             )
 
-    def _bury(self):
-        """Withdraw the trials under way of runs that are no more."""
+    def _withdraw_orphans(self):
+        """Withdraw the running trials of runs that have ended."""
         for trial in self._counted():
             if not trial.state.is_finished() and not runs.lives(trial.user_attrs[RUN]):
                 self._fail(trial.number)
@@ -210,7 +210,7 @@ class Study:
         self.optuna_study.tell(trial, state=self._state("FAIL"), skip_if_finished=True)
 
     def _counted(self):
-        """The trials, as optuna has them, that are under way or have ended by themselves."""
+        """Return the trials, as optuna has them, that are running or have ended by themselves."""
         return [
             trial
             for trial in self.optuna_study.get_trials(deepcopy=False)
@@ -225,7 +225,7 @@ class Study:
 
 
 def _distribution(dimension):
-    """What optuna makes of a dimension where a value of it is suggested."""
+    """Return optuna's distribution for the values of a dimension."""
     from optuna import distributions
 
     if not isinstance(dimension, Range):
@@ -235,14 +235,14 @@ def _distribution(dimension):
 
 
 def _is_sound(trial, expected):
-    """Whether a trial is such as `Study` leaves them; expected: name -> distribution."""
-    told = trial.user_attrs
+    """Return whether a trial is one that `Study` can have left; expected: name -> distribution."""
+    attributes = trial.user_attrs
     return (
-        runs.is_mark(told.get(RUN))
-        and isinstance(told.get(PLACE, 0), int)
-        and isinstance(told.get("seconds", 0.0), (int, float))
-        and isinstance(told.get(PROBLEM, ""), str)
-        and all(expected.get(name) == found for name, found in trial.distributions.items())
+        runs.is_mark(attributes.get(RUN))
+        and isinstance(attributes.get(PLACE, 0), int)
+        and isinstance(attributes.get("seconds", 0.0), (int, float))
+        and isinstance(attributes.get(PROBLEM, ""), str)
+        and all(expected.get(name) == distribution for name, distribution in trial.distributions.items())
     )
 
 

@@ -16,12 +16,11 @@ from fmcore.system import publish
 from fmcore.system.memory import default_limit
 from fmcore.training.files import train
 from fmcore.tuning.goals import goal_of
-from fmcore.tuning.search import Follower as SearchFollower
-from fmcore.tuning.search import search
+from fmcore.tuning.search import SearchObserver, search
 from fmcore.tuning.shared import share
 from fmcore.tuning.storage import require
 from fmcore.tuning.study import PROBLEM, open_study
-from fmcore.tuning.worker import Job
+from fmcore.tuning.worker import TrialContext
 
 
 @dataclass(frozen=True)
@@ -52,27 +51,28 @@ class Result:
     interrupted: bool
 
 
-class Follower(SearchFollower):
-    """What tuning tells while it runs; a command overrides what it wants to show."""
+class TuningObserver(SearchObserver):
+    """Methods that `tune` calls while it runs; a command overrides those that it wants to show."""
 
     def begun(self, study, rows, test_rows):
-        """The rows are shared and the study is open; test_rows: None in cross-validation."""
+        """Take note that the rows are decoded and the study is open; test_rows: None in cross-validation."""
 
     def best_again(self, best, *, interrupted):
-        """The search is over and the best trial is trained once more."""
+        """Take note that the search is over and the best trial is now trained once more."""
 
     def done(self, study, result):
-        """The model is published; the study can be asked for the last time."""
+        """Take note that the model is published; this is the last moment at which the study can be read."""
 
 
-def tune(data, test, space, target, plan, *, resources=None, follower=None):
+def tune(data, test, space, target, plan, *, resources=None, observer=None):
     """Search the space for the model that is best on the test rows, or over folds of `data`, and publish it; a Result.
 
-    data, test: fmcore.io.data.Data, test None in cross-validation. space: space.Space. plan: Plan. follower: Follower.
+    data, test: fmcore.io.data.Data, test None in cross-validation. space: space.Space. plan: Plan.
+    observer: TuningObserver, which is called on the way.
     The published model is the one that training on `data` alone with the best hyperparameters gives, to the byte.
     Raises UsageError for what cannot be searched, DivergedError where no trial ended with a value.
     """
-    follower, resources = follower or Follower(), resources or Resources()
+    observer, resources = observer or TuningObserver(), resources or Resources()
     goal = goal_of(plan.objective, space.fixed["predictor_type"])
     _require_searchable(data, test, space, plan)
     require()
@@ -89,15 +89,15 @@ def tune(data, test, space, target, plan, *, resources=None, follower=None):
         )
         _require_rows(job)
         with open_study(plan.study, _settings(space, job), space, strategy=plan.strategy, trials=plan.trials) as study:
-            follower.begun(study, job.train.rows, job.test and job.test.rows)
-            interrupted = _searched(study, space, job, plan, follower)
+            observer.begun(study, job.train.rows, job.test and job.test.rows)
+            interrupted = _searched(study, space, job, plan, observer)
             best = _best(study, plan)
-            follower.best_again(best, interrupted=interrupted)
+            observer.best_again(best, interrupted=interrupted)
             hyperparameters = space.hyperparameters(best.values)
             again = [part and replace(part, report=Report()) for part in (data, test)]  # whose first passes are over
             model = train(again[0], hyperparameters, target, test=again[1], resources=resources)
             result = Result(model, best, hyperparameters, interrupted)
-            follower.done(study, result)
+            observer.done(study, result)
     return result
 
 
@@ -143,7 +143,7 @@ def _fits(folder):
 
 
 def _shared(data, test, space, folder):
-    """A Job with the rows decoded into files of the folder."""
+    """Return a TrialContext with the rows decoded into files of the folder."""
     objective, encoder = objective_of(space.fixed["predictor_type"]), open_encoder(data.options.table)
     reader = data.reader(encoder)
     if encoder.is_new:
@@ -159,7 +159,7 @@ def _shared(data, test, space, folder):
         test_rows = share(test.reader(encoder).read_known(objective, feature_dim), Path(folder, "test"))
         if not test_rows.rows:
             raise DataError("no rows to test on", source=sources.title(test.sources))
-    return Job(feature_dim, rows, test_rows)
+    return TrialContext(feature_dim, rows, test_rows)
 
 
 def _require_rows(job):
@@ -181,10 +181,10 @@ def _settings(space, job):
     }
 
 
-def _searched(study, space, job, plan, follower):
+def _searched(study, space, job, plan, observer):
     """Search until the plan is fulfilled; whether Ctrl-C ended it before."""
     try:
-        search(study, space, job, jobs=plan.jobs, timeout=plan.timeout, follower=follower)
+        search(study, space, job, jobs=plan.jobs, timeout=plan.timeout, observer=observer)
     except KeyboardInterrupt:
         if not _complete(study):
             raise

@@ -26,7 +26,7 @@ REPORT, DONE, PRUNED, FAILED, ERROR = "report", "done", "pruned", "failed", "err
 
 
 @dataclass(frozen=True)
-class Job:
+class TrialContext:
     """What all trials have in common.
 
     feature_dim: of the rows and of what encodes them.

@@ -38,7 +38,7 @@ ROWS = {  # the rows of LIBSVM in every format: name -> (content, options)
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_every_format_to_records_and_back(fm, name):
+def test_every_format_converts_to_records_and_back(fm, name):
     content, options = ROWS[name]
     fm.write(name, content)
     said = fm("convert", name, "-o", "rows.rec", *options)
@@ -51,9 +51,9 @@ def test_every_format_to_records_and_back(fm, name):
     assert records(fm.read("again.rec")) == records(fm.read("rows.rec"))
 
 
-def test_fields_of_libffm_are_dropped_and_it_says_so(fm):
+def test_ignored_fields_of_libffm_are_noted(fm):
     fm.write("rows.ffm", ROWS["rows.ffm"][0])
-    assert fm("convert", "rows.ffm", "-o", "rows.svm").err.startswith("note: libffm fields are checked and dropped: ")
+    assert fm("convert", "rows.ffm", "-o", "rows.svm").err.startswith("note: libffm fields are checked and ignored: ")
     fm.write("bad.ffm", "1 0:0:1 0:1\n")
     said = fm("convert", "bad.ffm", "-o", "rows.svm", "--format", "libffm", code=3).err
     assert said.startswith("fm: bad.ffm, line 1, field 3: found '0:1'; expected field:index:value, ")
@@ -67,7 +67,7 @@ def test_fields_of_libffm_are_dropped_and_it_says_so(fm):
         (".zst", zstd),
     ],
 )
-def test_compression_in_and_out(fm, suffix, compress):
+def test_convert_reads_and_writes_compressed_files(fm, suffix, compress):
     fm.write(f"rows.svm{suffix}", compress(LIBSVM))
     fm.write("no_suffix", compress(LIBSVM))
     assert fm("convert", f"rows.svm{suffix}", "-o", f"out.rec{suffix}").err == SUMMARY
@@ -78,7 +78,7 @@ def test_compression_in_and_out(fm, suffix, compress):
     assert fm("convert", f"out.rec{suffix}", "-o", "-", "--feature-dim", 4, binary=True).out == fm.read("stated.rec")
 
 
-def test_standard_input_to_standard_output(fm):
+def test_convert_reads_standard_input_and_writes_standard_output(fm):
     done = fm("convert", "-", "-o", "-", "--feature-dim", 9, stdin=LIBSVM, binary=True)
     assert done.err == SUMMARY.replace("feature_dim: 4", "feature_dim: 9")
     assert list(records(done.out)[2].features["values"].float32_tensor.shape) == [9]
@@ -86,7 +86,7 @@ def test_standard_input_to_standard_output(fm):
     assert fm.files() == []
 
 
-def test_a_pipe_to_records_of_a_size_not_stated(fm):
+def test_convert_of_a_pipe_needs_feature_dim_unless_the_output_is_a_plain_file(fm):
     said = fm("convert", "-", "-o", "-", stdin=LIBSVM, code=2)
     assert (said.out, said.err) == (
         "",
@@ -102,7 +102,7 @@ def test_a_pipe_to_records_of_a_size_not_stated(fm):
     assert records(again) == records(fm.read("rows.rec"))
 
 
-def test_named_pipes(fm):
+def test_convert_reads_and_writes_named_pipes(fm):
     os.mkfifo(fm.folder / "in")
     writer = threading.Thread(target=lambda: fm.write("in", LIBSVM))
     writer.start()
@@ -110,7 +110,7 @@ def test_named_pipes(fm):
     writer.join()
 
 
-def test_shards_deal_all_rows(fm):
+def test_convert_distributes_all_rows_over_shards(fm):
     lines = [f"{n % 2} {n}:1\n" for n in range(10)]
     fm.write("a.svm", "".join(lines[:7]))
     fm.write("b.svm", "".join(lines[7:]))
@@ -148,7 +148,7 @@ def test_a_vocabulary_of_the_training_rows_is_used_for_the_test_rows(fm):
     assert fm.read("v.tsv") == vocabulary
 
 
-def test_hashing(fm):
+def test_convert_hashes_categorical_columns(fm):
     fm.write("train.csv", TRAIN_TABLE)
     said = fm("convert", "train.csv", "-o", "train.rec", *TABLE_OPTIONS, "--hash-bits", 5).err
     assert "feature_dim: 33\n" in said
@@ -174,14 +174,14 @@ def test_hashing(fm):
         ("2.5 1 -3", ("--predictor-type", "regressor"), "2.5 1 -3"),
     ],
 )
-def test_labels(fm, labels, options, mapped):
+def test_convert_maps_labels(fm, labels, options, mapped):
     rows = "".join(f"{label} 0:1\n" for label in labels.split())
     done = fm("convert", "-", "-o", "-", "--to", "libsvm", *options, stdin=rows)
     assert [line.split()[0] for line in done.out.splitlines()] == mapped.split()
 
 
 @pytest.mark.parametrize(("labels", "row"), [("1 2 0", 2), ("0 1 -1", 3), ("-1 -1 0", 3)])
-def test_labels_that_are_no_two_classes(fm, labels, row):
+def test_convert_refuses_labels_of_more_than_two_classes(fm, labels, row):
     rows = "".join(f"{label} 0:1\n" for label in labels.split())
     said = fm("convert", "-", "-o", "x.rec", "--predictor-type", "binary_classifier", stdin=rows, code=3).err
     assert said == (
@@ -205,7 +205,7 @@ def test_labels_that_are_no_two_classes(fm, labels, row):
     assert "rows skipped: 1\nrows: 2\n" in done.err
 
 
-def test_what_is_said_of_labels(fm):
+def test_convert_prints_label_counts_or_their_range(fm):
     assert (
         "labels: 2024010 (1), 2024011 (2)\n"
         in fm("convert", "-", "-o", "x.svm", stdin="2024010\n2024011\n2024011\n").err
@@ -222,12 +222,12 @@ def test_what_is_said_of_labels(fm):
     assert fm.read("x.rec") == b""
 
 
-def test_index_base(fm):
+def test_convert_shifts_indices_by_index_base(fm):
     rows = "1 1:1 2:1\n"
     auto = fm("convert", "-", "-o", "-", "--to", "libsvm", stdin=rows)
     assert auto.out == rows
     assert auto.err.startswith(
-        "note: lowest index is 1 in stdin: indices look 1-based and are kept as they stand; "
+        "note: lowest index is 1 in stdin: indices look 1-based and are kept as they are; "
         "--index-base 1 would shift them to 0\n"
     )
     assert fm("convert", "-", "-o", "-", "--to", "libsvm", "-q", stdin=rows) == (0, rows, "")
@@ -242,7 +242,7 @@ def test_index_base(fm):
     )
 
 
-def test_feature_dim_stated_and_violated(fm):
+def test_convert_refuses_indices_beyond_a_stated_feature_dim(fm):
     said = fm("convert", "-", "-o", "x.rec", "--feature-dim", 3, stdin=LIBSVM, code=3).err
     assert said == "fm: stdin, line 1: index 3 is beyond the stated feature_dim 3; indices count from 0\n"
     said = fm("convert", "-", "-o", "x.rec", "--feature-dim", 3, "--on-error", "skip", stdin=LIBSVM).err
@@ -250,7 +250,7 @@ def test_feature_dim_stated_and_violated(fm):
     assert "Invalid value for '--feature-dim': 0" in fm("convert", "-", "-o", "x", "--feature-dim", 0, code=2).err
 
 
-def test_columns(fm):
+def test_convert_takes_columns_by_number_or_name_and_refuses_others(fm):
     fm.write("x.csv", "0,5,Rome\n1,,Oslo\n")
     options = ("--label-column", 0, "--ignore", 2)
     assert fm("convert", "x.csv", "-o", "-", "--to", "libsvm", "--no-header", *options).out == "0 0:5\n1\n"
@@ -270,7 +270,7 @@ def test_columns(fm):
     assert fm.files() == ["x.csv"]
 
 
-def test_a_failure_publishes_nothing(fm):
+def test_a_failed_convert_publishes_nothing(fm):
     fm.write("rows.csv", TRAIN_TABLE.replace("d,0", "d,zero"))
     fm.write("old.rec", "old")
     said = fm("convert", "rows.csv", "-o", "old.rec", *TABLE_OPTIONS, "--vocabulary", "v.tsv", code=3).err
@@ -290,7 +290,7 @@ def test_a_file_may_be_converted_onto_itself(fm):
     assert fm.read("x.svm") == b"0 0:1.5 3:-2\n1 0:0.5 1:1\n0\n"
 
 
-def test_any_number_of_threads(fm):
+def test_convert_gives_the_same_bytes_on_any_number_of_threads(fm):
     fm.write("x.svm", LIBSVM * 50)
     for threads in (1, 3):
         fm("convert", "x.svm", "-o", f"{threads}.rec", "--threads", threads)

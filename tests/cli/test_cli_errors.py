@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-from shell import COMMAND, environment, last_line
+from shell import COMMAND, LIMIT, environment, last_line
 
 from fmcli.exits import HungUp, Terminated
 from fmcli.main import DownstreamClosed, failed
@@ -33,7 +33,7 @@ UNEXPECTED = "from fmcore import api\ndef load(*_, **__): raise KeyError('of a b
         (
             OSError(errno.ENOSPC, "x"),
             6,
-            "the output cannot be written: the disk is full; make room on it, or name a place on another",
+            "the output cannot be written: the disk is full; free some space on it, or write to another disk",
         ),
         (
             OSError(errno.ENOMEM, "x"),
@@ -62,25 +62,25 @@ UNEXPECTED = "from fmcore import api\ndef load(*_, **__): raise KeyError('of a b
         (HungUp(), 129, "hung up; no file was written or replaced"),
     ],
 )
-def test_what_each_failure_means(capsys, monkeypatch, error, code, sentence):
+def test_each_failure_has_its_sentence_and_exit_code(capsys, monkeypatch, error, code, sentence):
     monkeypatch.setattr(publish, "_RENAMED", {})
     assert failed(error) == code
     assert capsys.readouterr() == ("", f"fm: {sentence}\n")
 
 
-def test_an_end_after_something_was_written_says_so(capsys, monkeypatch):
+def test_an_interrupt_after_files_were_written_names_them(capsys, monkeypatch):
     monkeypatch.setattr(publish, "_RENAMED", {"a.fm": None, "b.tsv": None})
     assert failed(KeyboardInterrupt()) == 130
     assert capsys.readouterr().err == "fm: interrupted; written before that: a.fm, b.tsv\n"
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), DownstreamClosed()])
-def test_a_closed_pipe_is_no_failure(capsys, error):
+def test_a_closed_output_pipe_is_not_a_failure(capsys, error):
     assert failed(error) == 0
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_unexpected_tells_no_more_than_it_must_unless_asked(fm):
+def test_an_unexpected_exception_prints_a_traceback_only_on_request(fm):
     source = UNEXPECTED + "from fmcli.main import run\nrun(['inspect', 'x.fm'])"
     said = fm.python(source, code=1).err
     assert said == "fm: unexpected KeyError: 'of a bug' (FMKIT_DEBUG=1 shows where)\n"
@@ -109,12 +109,12 @@ def test_the_unexpected_tells_no_more_than_it_must_unless_asked(fm):
         (("convert", "-", "-o", ""), "fm: the name of an output is empty; is a variable of the shell not set?"),
         (
             ("train", "-", "--predictor-type", "regressor", "-o", "y", "--metrics-out", "./y"),
-            "fm: y is named for two outputs, of which one would replace the other",
+            "fm: y is named for two outputs, and one would replace the other",
         ),
-        (("convert", "s3://bucket/x", "-o", "y"), "fm: s3://bucket/x is on S3, which is not read from here; copy it"),
+        (("convert", "s3://bucket/x", "-o", "y"), "fm: s3://bucket/x is on S3, which cannot be read directly; copy it"),
     ],
 )
-def test_usage(fm, arguments, message):
+def test_wrong_usage_of_commands_is_refused_with_2(fm, arguments, message):
     assert last_line(fm(*arguments, code=2).err).startswith(message)
 
 
@@ -160,13 +160,13 @@ def test_bad_data_is_named_with_its_place(fm, name, content, message):
     ],
 )
 @pytest.mark.parametrize("command", ["inspect", "predict"])
-def test_what_is_no_model(fm, command, content, message):
+def test_files_that_are_no_model_are_refused_with_4(fm, command, content, message):
     if content is not None:
         fm.write("x.fm", content)
     assert fm(command, "x.fm", code=4).err == f"fm: x.fm: {message}\n"
 
 
-def test_divergence(fm):
+def test_divergence_ends_with_5(fm):
     said = fm(
         "train",
         "-",
@@ -188,7 +188,7 @@ def test_divergence(fm):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to a limit")
-def test_a_model_beyond_the_memory_there_is(fm):
+def test_a_model_beyond_the_available_memory_is_refused_with_6(fm):
     four_gigabytes = (4 << 30, 4 << 30)
     process = fm.start(
         "train",
@@ -216,7 +216,7 @@ def test_a_model_beyond_the_memory_there_is(fm):
 
 @FULL
 @pytest.mark.parametrize("arguments", [("predict", "x.svm"), ("eval", "x.svm"), ("inspect",), ("train", "x.svm")])
-def test_a_full_disk_downstream(fm, world, arguments):
+def test_a_full_disk_behind_standard_output_ends_with_6(fm, world, arguments):
     fm.write("x.svm", "1 0:1\n0 1:1\n" * 1000)
     command, *rest = arguments
     options = ["--predictor-type", "regressor", "-o", "-"] if command == "train" else []
@@ -231,12 +231,12 @@ def test_a_full_disk_downstream(fm, world, arguments):
         )
         said = process.stderr.read().decode()
         process.stderr.close()
-    assert process.wait(30) == 6
-    assert last_line(said).startswith("fm: standard output cannot be written: the disk is full; make room")
+    assert process.wait(LIMIT) == 6
+    assert last_line(said).startswith("fm: standard output cannot be written: the disk is full; free some space")
 
 
 @pytest.mark.parametrize(("descriptor", "code"), [(1, 2), (2, 0)])
-def test_a_standard_stream_that_is_closed(fm, world, descriptor, code):
+def test_only_a_closed_standard_output_stops_predict(fm, world, descriptor, code):
     process = fm.start("predict", world.classifier, "-", preexec_fn=lambda: os.close(descriptor))
     out, err = process.communicate(b"1 1:1\n")
     assert process.returncode == code

@@ -13,7 +13,7 @@ from fmcore.hyper.params import PARAMETERS
 HEAVY = ("numpy", "scipy", "pyarrow", "google.protobuf", "safetensors", "tqdm", "torch", "sklearn")
 
 
-def test_json_holds_everything(fm, world):
+def test_inspect_json_holds_everything(fm, world):
     found = json.loads(fm("inspect", world.classifier, "--json", "--top", 3).out)
     assert (found["feature_dim"], found["num_factors"]) == (20, 8)
     assert found["hyperparameters"]["predictor_type"] == "binary_classifier"
@@ -24,7 +24,7 @@ def test_json_holds_everything(fm, world):
     assert json.loads(fm("inspect", world.classifier, "--json", "--verify").out)["verified"] is True
 
 
-def test_lines(fm, world):
+def test_inspect_prints_lines(fm, world):
     lines = fm("inspect", world.regressor, "--verify", "--top", 2).out.splitlines()
     assert lines[:2] == ["regressor, feature_dim 20, num_factors 8", "checksum: correct"]
     at = lines.index("largest weights:")
@@ -34,7 +34,7 @@ def test_lines(fm, world):
     assert any(line.startswith("epoch 3 of 3: train rmse ") and ", test rmse " in line for line in lines)
 
 
-def test_names_of_a_vocabulary(fm):
+def test_inspect_names_features_by_the_vocabulary(fm):
     fm.write("train.csv", TRAIN_TABLE.replace("Rome", "Zürich"))
     fm(
         "train",
@@ -56,7 +56,7 @@ def test_names_of_a_vocabulary(fm):
     assert said == "fm: gone.tsv: cannot be read: No such file or directory\n"
 
 
-def test_damage_is_found(fm, world):
+def test_inspect_finds_damage(fm, world):
     data = bytearray(world.classifier.read_bytes())
     data[-20] ^= 64
     fm.write("damaged.fm", bytes(data))
@@ -68,7 +68,7 @@ def test_damage_is_found(fm, world):
         assert fm(*command, "cut.fm", code=4).err.startswith("fm: cut.fm: cut off: ")
 
 
-def test_version(fm):
+def test_version_is_printed(fm):
     out = fm("--version").out
     assert out.startswith(f"fm {__version__} (kernels ")
     assert out.endswith(")\n")
@@ -82,7 +82,9 @@ def test_every_command_explains_itself(fm, command):
     assert out == fm(command, "-h").out
     assert f"\n  fm {command} " in out  # an example stands on a line of its own
     if command == "train":
-        assert all(f"--{name.replace('_', '-')}" in out for name in PARAMETERS)
+        assert all(
+            f"--{name.replace('_', '-')}" in out for name, parameter in PARAMETERS.items() if not parameter.hidden
+        )
 
 
 def loaded_by(fm, *arguments):
@@ -95,7 +97,7 @@ def loaded_by(fm, *arguments):
     return {name for name in HEAVY if repr(name) in modules}
 
 
-def test_what_is_imported(fm, world):
+def test_light_commands_import_no_heavy_packages(fm, world):
     assert loaded_by(fm, "--help") == set()
     assert loaded_by(fm, "predict", world.classifier, world.test) == {"numpy"}
     fm("convert", world.test, "-o", "test.rec")

@@ -20,7 +20,7 @@ def lines(said):
     return [json.loads(line) for line in said.splitlines()]
 
 
-def test_what_is_trained_then_each_epoch_as_metrics_out_has_it(fm, world):
+def test_json_log_reports_settings_then_each_epoch_as_in_metrics_out(fm, world):
     said = fm(
         "train",
         world.train,
@@ -56,7 +56,7 @@ def test_what_is_trained_then_each_epoch_as_metrics_out_has_it(fm, world):
     assert best == {"best_epoch": model.info["best_epoch"]}
 
 
-def test_remarks_are_objects_and_errors_are_not(fm):
+def test_json_log_remarks_are_objects_and_errors_are_not(fm):
     fm.write("x.svm", "1 0:1\n0 1:1\n7 3:1\n")
     said = fm("train", "x.svm", *CLASSIFIER, "--on-error", "skip", "--epochs", 1, "-o", "x.fm").err
     job, skipped, count, epoch = lines(said)
@@ -67,12 +67,12 @@ def test_remarks_are_objects_and_errors_are_not(fm):
     assert said.startswith("fm: x.svm, line 3: label 7 in a classification")
 
 
-def test_quiet_is_silent(fm, world):
+def test_quiet_json_log_is_silent(fm, world):
     assert fm("train", world.train, *CLASSIFIER, "--epochs", 1, "-q", "-o", "x.fm").err == ""
 
 
 @pytest.mark.parametrize("log_format", LOGS)
-def test_going_on_and_stopping_are_said(log_format, capsys):
+def test_every_log_reports_resuming_and_stopping(log_format, capsys):
     class Resumed(Control):
         def begin(self, model, dataset, *, tested):
             return State(model, [{"epoch": 1, "train": {"logloss": 0.5}}])
@@ -86,7 +86,7 @@ def test_going_on_and_stopping_are_said(log_format, capsys):
     marks = {"table": "{}", "jsonl": '{{"remark": "{}"}}', "sagemaker": "] {}"}
     places = [
         next(n for n, line in enumerate(said) if line.endswith(marks[log_format].format(text)))
-        for text in ("going on after epoch 1", "stopped in epoch 3 after 0 rows")
+        for text in ("resuming after epoch 1", "stopped in epoch 3 after 0 rows")
     ]
     epoch_2 = next(n for n, line in enumerate(said) if re.search(r'"epoch": 2|^ +2 |epoch=1, train', line))
     assert places[0] < epoch_2 < places[1]

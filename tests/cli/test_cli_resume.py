@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from rows import random_rows
-from shell import last_line, libsvm_rows, wait_for
+from shell import LIMIT, last_line, libsvm_rows, wait_for
 
 from fmcore import api
 from fmcore.hyper.presets import resolve
@@ -28,7 +28,7 @@ LONG = ("train", "x.svm", *REGRESSOR, "--epochs", 10**6, "--lr-schedule", "const
 def stopped(process, number):
     """Send the signal; the exit code and the last line that was said."""
     process.send_signal(number)
-    said = process.communicate(timeout=30)[1].decode()
+    said = process.communicate(timeout=LIMIT)[1].decode()
     return process.returncode, last_line(said)
 
 
@@ -63,25 +63,25 @@ def test_a_signal_saves_and_the_same_command_goes_on(fm, start, number, code, mo
     assert fm.files() == ["c", "x.svm"]
     done = fm(*LONG, *more, "--epochs", epoch + 1, "--resume").err
     if "--quiet" not in more:
-        assert f"going on in epoch {epoch} after {rows:,} rows" in done or f"going on after epoch {epoch - 1}" in done
+        assert f"resuming in epoch {epoch} after {rows:,} rows" in done or f"resuming after epoch {epoch - 1}" in done
     assert fm.files() == ["x.fm", "x.svm"]
     fm("train", "x.svm", *REGRESSOR, "--epochs", epoch + 1, "--lr-schedule", "constant", "-o", "whole.fm", *more)
     assert fm.read("x.fm") == fm.read("whole.fm")
 
 
 @pytest.mark.parametrize(("number", "code", "word"), [(*SIGNALS[0], "interrupted"), (*SIGNALS[1], "terminated")])
-def test_a_signal_before_training_leaves_nothing(fm, start, number, code, word):
+def test_a_signal_before_training_leaves_no_checkpoint(fm, start, number, code, word):
     process = start("train", "-", *REGRESSOR, "-o", "x.fm", "--checkpoint", "c")
     process.stdin.write(b"1 0:1\n")
     process.stdin.flush()
     wait_for(fm.writes)
     process.send_signal(number)
-    assert process.wait(30) == code
+    assert process.wait(LIMIT) == code
     assert last_line(process.stderr.read().decode()) == f"fm: {word}; no file was written or replaced"
     assert fm.files() == []
 
 
-def test_ctrl_c_that_is_ignored_stays_so(fm, start):
+def test_an_ignored_ctrl_c_stays_ignored(fm, start):
     """As in the background of a script."""
     fm.write("x.svm", libsvm_rows(300, 1, classes=False))
     process = start(*LONG, ignoring=signal.SIG_IGN)
@@ -92,7 +92,7 @@ def test_ctrl_c_that_is_ignored_stays_so(fm, start):
     assert stopped(process, signal.SIGTERM)[0] == 143
 
 
-def test_a_checkpoint_goes_with_success_and_stays_with_failure(fm, world):
+def test_a_checkpoint_is_removed_on_success_and_kept_on_failure(fm, world):
     job = ("train", world.train, "--predictor-type", "binary_classifier", "--epochs", 2, "-o", "x.fm")
     assert (
         "training begins anew: there is no checkpoint c to go on from" in fm(*job, "--checkpoint", "c", "--resume").err
@@ -129,7 +129,7 @@ def test_an_old_checkpoint_is_refused_without_resume_and_with_other_options(fm, 
     assert fm.read("x.fm") == fm.read("y.fm")
 
 
-def test_metrics_of_all_epochs_are_written(fm, start):
+def test_metrics_after_a_resume_hold_all_epochs(fm, start):
     fm.write("x.svm", libsvm_rows(300, 1, classes=False))
     process = start(*LONG, "--metrics-out", "x.jsonl")
     wait_for(lambda: "c" in fm.files())
@@ -145,7 +145,7 @@ def test_metrics_of_all_epochs_are_written(fm, start):
 
 
 @pytest.mark.parametrize("log_format", ["jsonl", "sagemaker"])
-def test_other_logs_go_on_within_an_epoch(fm, start, log_format):
+def test_json_and_sagemaker_logs_resume_within_an_epoch(fm, start, log_format):
     fm.write("x.svm", libsvm_rows(20_000, 1, classes=False) * 2)
     job = (*LONG, "--num-factors", 64, "--checkpoint-every", 1e-5, "--log-format", log_format)
     for _ in range(30):
@@ -157,7 +157,7 @@ def test_other_logs_go_on_within_an_epoch(fm, start, log_format):
         if rows not in {"0", "40,000"}:
             break
     said = fm(*job, "--resume", "--epochs", int(epoch) + 1).err
-    assert f"going on in epoch {epoch} after {rows} rows" in said
+    assert f"resuming in epoch {epoch} after {rows} rows" in said
     if log_format == "sagemaker":
         epochs = re.findall(r"epoch=(\d+), train rmse <loss>=", said)
         assert epochs == [str(int(epoch) - 1), epoch]
@@ -165,7 +165,7 @@ def test_other_logs_go_on_within_an_epoch(fm, start, log_format):
         assert re.search(rf"epoch={epoch}, batch=0 train rmse", said)
 
 
-def test_within_an_epoch_a_pipe_cannot_be_taken_up(fm, start):
+def test_a_pipe_cannot_be_resumed_within_an_epoch(fm, start):
     content = recordio.encode(random_rows(300, 30, classes=False), 30)
     for epoch in range(3):
         os.mkfifo(fm.folder / f"p_{epoch}")
@@ -177,7 +177,7 @@ def test_within_an_epoch_a_pipe_cannot_be_taken_up(fm, start):
         with (fm.folder / "p_2").open("wb") as pipe:
             pipe.write(content[:2000])
             pipe.flush()
-            done.wait(30)
+            done.wait(LIMIT)
 
     threading.Thread(target=feed, daemon=True).start()
     process = start(
@@ -199,20 +199,20 @@ def test_within_an_epoch_a_pipe_cannot_be_taken_up(fm, start):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--resume",), "--resume is about a checkpoint; name its file with --checkpoint"),
-        (("--checkpoint-every", 1), "--checkpoint-every is about a checkpoint; name its file with --checkpoint"),
+        (("--resume",), "--resume needs a checkpoint; name its file with --checkpoint"),
+        (("--checkpoint-every", 1), "--checkpoint-every needs a checkpoint; name its file with --checkpoint"),
         (("--checkpoint", "c", "--checkpoint-every", -1), "-1.0 is not in the range x>=0"),
         (("--checkpoint", "x.fm"), "x.fm is named for two outputs"),
         (("--checkpoint", "no/c"), "no/c cannot be written: there is no folder"),
         (("--checkpoint", "-"), "standard output cannot be written again and again"),
     ],
 )
-def test_refused_before_any_work(fm, options, said):
+def test_bad_checkpoint_options_are_refused_before_any_work(fm, options, said):
     assert said in fm("train", "-", *REGRESSOR, "-o", "x.fm", *options, stdin="1 0:1\n", code=2).err
     assert fm.files() == []
 
 
-def test_a_model_is_no_checkpoint(fm, world):
+def test_a_model_is_refused_as_a_checkpoint(fm, world):
     said = fm("train", world.ratings, *REGRESSOR, "-o", "x.fm", "--checkpoint", world.regressor, "--resume", code=4).err
     assert "a model, not a checkpoint of training; name another file" in said
     assert api.load(world.regressor, verify=True)

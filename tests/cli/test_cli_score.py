@@ -8,7 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from shell import TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, last_line, records
+from shell import LIMIT, TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, last_line, records
 from sklearn import metrics
 
 CLASSES = {
@@ -74,13 +74,13 @@ def test_eval_has_the_bits_of_the_last_epoch_where_features_are_not_scaled(fm, w
     assert json.loads(fm("eval", "plain.fm", world.more_ratings, "--json").out) == {**last["test"], "rows": 100}
 
 
-def test_eval_of_one_class(fm, world):
+def test_eval_of_one_class_has_no_auc(fm, world):
     done = fm("eval", world.classifier, "-", "--json", stdin="1 0:1\n1 1:1\n")
     assert json.loads(done.out)["auc"] is None
     assert "auc: none (one class only)\n" in fm("eval", world.classifier, "-", stdin="1 0:1\n").out
 
 
-def test_eval_of_rows_it_cannot_judge(fm, world):
+def test_eval_refuses_rows_without_usable_labels(fm, world):
     fm.write("a.svm", "")
     fm.write("b.svm", "# nothing\n")
     assert fm("eval", world.regressor, "a.svm", "b.svm", code=3).err == "fm: a.svm and the 1 after it: no rows\n"
@@ -97,7 +97,7 @@ def test_eval_of_rows_it_cannot_judge(fm, world):
     assert weightless == "fm: stdin: all rows have weight 0; metrics need a positive one\n"
 
 
-def test_unknown_features(fm, world):
+def test_unknown_features_are_ignored_and_noted_in_scoring(fm, world):
     rows = "1 0:1 20:1 2:1\n"
     for command in ("eval", "predict"):
         done = fm(command, world.classifier, "-", stdin=rows)
@@ -186,7 +186,7 @@ def test_a_table_is_read_as_in_training_with_labels_of_any_kind_or_none(fm, tabl
 
 
 @pytest.mark.parametrize("form", ["json", "jsonlines"])
-def test_requests(fm, world, form):
+def test_predict_answers_requests(fm, world, form):
     text = json.dumps({"instances": REQUESTS}) if form == "json" else "\n".join(map(json.dumps, REQUESTS))
     done = fm("predict", world.regressor, "--to", form, stdin=text)
     rows = json.loads(done.out)["predictions"] if form == "json" else list(map(json.loads, done.out.splitlines()))
@@ -200,7 +200,7 @@ def test_requests(fm, world, form):
     assert said.err == f"fm: stdin, {place}, field data.features.keys: key -1, expected 0 to 1999\n"
 
 
-def test_labels_absent_or_nonsense(fm, world):
+def test_predict_ignores_absent_and_invalid_labels(fm, world):
     want = fm("predict", world.classifier, stdin="0 0:1 2:1\n0 1:2\n").out
     assert fm("predict", world.classifier, stdin="7 0:1 2:1\n-3.5 1:2\n").out == want
     fm("convert", "-", "-o", "x.rec", "--format", "csv", "--no-header", "--ignore", 4, stdin="1,0,1,0,a\n0,2,,,b\n")
@@ -221,7 +221,7 @@ def test_no_rows_give_no_predictions(fm, world, form, nothing):
     assert fm("predict", world.classifier, "--to", form) == (0, nothing, "")
 
 
-def test_a_broken_row_ends_with_its_place_and_publishes_nothing(fm, world):
+def test_a_broken_row_ends_predict_with_its_place_and_publishes_nothing(fm, world):
     fm.write("old.txt", "old")
     rows = "1 0:1\nyes 1:1\n1 2:1\n"
     fm("predict", world.classifier, "-o", "old.txt", stdin=rows, code=3)
@@ -253,13 +253,13 @@ def test_an_index_base_given_in_training_is_kept(fm):
         ("convert", "big.svm", "-o", "-"),
     ],
 )
-def test_a_reader_that_has_had_enough_ends_it_quietly(fm, world, arguments):
+def test_a_reader_that_leaves_ends_predict_quietly(fm, world, arguments):
     fm.write("big.svm", "0 0:1 2:1\n1 25:1\n" * 60_000)
     process = fm.start(*(world.classifier if word == "MODEL" else word for word in arguments), stdin=subprocess.DEVNULL)
     assert process.stdout.read(4)
     process.stdout.close()
     assert process.stderr.read() == b""
-    assert process.wait(30) == 0
+    assert process.wait(LIMIT) == 0
     process.stderr.close()
 
 

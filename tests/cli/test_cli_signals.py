@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line, wait_for
+from shell import LIMIT, TABLE_OPTIONS, TRAIN_TABLE, last_line, wait_for
 
 from fmcli import exits
 
@@ -24,7 +24,7 @@ def stopped(fm, process, number, text=b""):
     """Send the signal; the exit code and what was said."""
     process.send_signal(number)
     try:
-        found = process.wait(30), (text + process.stderr.read()).decode()
+        found = process.wait(LIMIT), (text + process.stderr.read()).decode()
     finally:
         process.kill()  # one that did not end must not train for ever once its input closes
         for stream in (process.stdin, process.stdout, process.stderr):
@@ -36,7 +36,7 @@ def stopped(fm, process, number, text=b""):
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
 @pytest.mark.parametrize("limit", [(), ("--memory-limit", 1)])
-def test_while_training(fm, number, code, word, limit):
+def test_a_signal_while_training_publishes_nothing(fm, number, code, word, limit):
     fm.write("x.svm", "1 0:1\n2 1:1\n" * 50)
     fm.write("old.fm", "old")
     process = start(fm, "train", "x.svm", *FOREVER, "-o", "old.fm", "--metrics-out", "new.jsonl", *limit)
@@ -55,7 +55,7 @@ def test_while_training(fm, number, code, word, limit):
         ("convert", "-", "-o", "x.out", "--shards", 3, *TABLE_OPTIONS, "--vocabulary", "v.tsv"),
     ],
 )
-def test_while_waiting_for_rows(fm, number, code, word, arguments):
+def test_a_signal_while_waiting_for_rows_ends_the_command(fm, number, code, word, arguments):
     process = start(fm, *arguments)
     process.stdin.write(TRAIN_TABLE.encode())
     process.stdin.flush()
@@ -66,7 +66,7 @@ def test_while_waiting_for_rows(fm, number, code, word, arguments):
 
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
-def test_while_predicting(fm, world, number, code, word):
+def test_a_signal_while_predicting_publishes_nothing(fm, world, number, code, word):
     fm.write("old.txt", "old")
     process = start(fm, "predict", world.classifier, "-o", "old.txt", "--threads", 2)
     process.stdin.write(b"1 0:1\n" * 300_000)  # beyond what a pipe holds, so it is being read
@@ -78,7 +78,7 @@ def test_while_predicting(fm, world, number, code, word):
 
 
 @pytest.mark.parametrize(("number", "code", "_word"), SIGNALS)
-def test_while_waiting_for_the_writer_of_a_named_pipe(fm, world, number, code, _word):
+def test_a_signal_while_waiting_for_a_pipes_writer_ends_the_command(fm, world, number, code, _word):
     os.mkfifo(fm.folder / "pipe")
     process = start(fm, "predict", world.classifier, "pipe", "-o", "x.txt", stdin=subprocess.DEVNULL)
     wait_for(fm.writes)
@@ -92,41 +92,41 @@ def handlers():
     numbers = (*exits.HANDLERS, signal.SIGALRM)
     before = [signal.getsignal(number) for number in numbers]
     yield
-    exits.settled()
+    exits.handled()
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("handlers")
-def test_a_second_signal_does_not_cut_off_the_tidying_up():
+def test_a_second_signal_does_not_interrupt_the_cleanup():
     with pytest.raises(exits.Terminated):
         exits.terminate(signal.SIGTERM, None)
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == [signal.SIG_IGN] * 2
 
 
 @pytest.mark.usefixtures("handlers")
-def test_an_end_that_is_lost_is_tried_again(monkeypatch):
-    monkeypatch.setattr(exits, "AGAIN", 0.05)
+def test_a_swallowed_signal_exception_is_raised_again(monkeypatch):
+    monkeypatch.setattr(exits, "AGAIN", 1)
     with pytest.raises(KeyboardInterrupt):
         exits.interrupt(signal.SIGINT, None)
     with pytest.raises(KeyboardInterrupt):  # as if the first had been dropped
-        time.sleep(30)
-    exits.settled()
-    time.sleep(0.2)
+        time.sleep(LIMIT)
+    exits.handled()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
-def test_remarks_that_nobody_reads_do_not_stop_the_work(fm):
+def test_a_closed_standard_error_does_not_stop_the_work(fm):
     fm.write("x.svm", "1 0:1\n2 1:1\n")
     process = fm.start(
         "train", "x.svm", "--predictor-type", "regressor", "--epochs", 200, "-o", "x.fm", stdin=subprocess.DEVNULL
     )
     process.stderr.close()
-    assert process.wait(30) == 0
+    assert process.wait(LIMIT) == 0
     process.stdout.close()
     assert fm.files() == ["x.fm", "x.svm"]
 
 
-def test_output_to_a_named_pipe_whose_reader_leaves(fm, world):
+def test_a_named_pipe_whose_reader_leaves_ends_the_command_quietly(fm, world):
     os.mkfifo(fm.folder / "out")
     fm.write("big.svm", "0 0:1\n" * 100_000)
     reader = threading.Thread(target=lambda: (fm.folder / "out").open("rb").close())

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from mortals import mpirun
-from shell import ROOT, Done, environment, last_line, libsvm_rows
+from shell import LIMIT, ROOT, Done, environment, last_line, libsvm_rows
 
 from fmcore import api
 
@@ -50,7 +50,7 @@ def ranks(fm, *arguments, code=0):
         env=environment(),
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=LIMIT,
         stdin=subprocess.DEVNULL,
         text=True,
     )
@@ -108,7 +108,7 @@ def test_rounds_and_epochs_are_shown_and_written(shell):
     assert shell.read("y.fm") == shell.read("x.fm")
 
 
-def test_other_logs_tell_of_rounds(shell):
+def test_json_and_sagemaker_logs_report_rounds(shell):
     said = shell(*JOB, *LOCAL, "--log-format", "jsonl").err
     records = [json.loads(line) for line in said.splitlines()]
     assert records[0]["backend"] == "3 workers (in one process)"
@@ -129,7 +129,7 @@ def test_other_logs_tell_of_rounds(shell):
     assert len(re.findall(r"#test_score", said)) == 3
 
 
-def test_rows_that_are_left_out_are_those_that_one_alone_leaves_out(shell):
+def test_a_team_skips_the_rows_that_one_worker_skips(shell):
     job = ("train", "x.svm", "bad.svm", *CLASSIFIER, "--epochs", 1, "--on-error", "skip", "--test", "bad.svm", "-o")
     alone = skipped(shell(*job, "a.fm").err)
     team = skipped(shell(*job, "b.fm", *LOCAL).err)
@@ -150,12 +150,12 @@ def test_ranks_train_the_model_of_workers_in_one_process(shell):
     assert len(shell.read("m.jsonl").splitlines()) > 2 * 16
 
 
-def test_what_is_wrong_is_said_once_by_all_ranks(shell):
+def test_an_error_of_all_ranks_is_printed_once(shell):
     said = ranks(shell, "bad.svm", *CLASSIFIER, "-o", "x.fm", code=3).err
     assert said.count("fm: ") == 1
     assert "fm: bad.svm, line 3, field 2: found '3:x'" in said
     said = ranks(shell, "x.svm", *CLASSIFIER, "-o", "x.fm", "--workers", 3, code=2).err
-    assert said.count("mpirun -n N says how many ranks there are") == 1
+    assert said.count("mpirun -n N sets the number of ranks") == 1
     assert "x.fm" not in shell.files()
 
 
@@ -175,7 +175,7 @@ def test_what_is_wrong_is_said_once_by_all_ranks(shell):
         (("--distributed", "dask", "--workers", 2), "'dask' is not one of 'ray', 'mpi', 'local'"),
     ],
 )
-def test_options_that_do_not_go_together(shell, options, said):
+def test_distributed_options_that_exclude_each_other_are_refused(shell, options, said):
     assert said in shell(*JOB, *options, code=2).err
     assert "x.fm" not in shell.files()
 
@@ -192,7 +192,7 @@ def test_options_that_do_not_go_together(shell, options, said):
         ),
     ],
 )
-def test_data_that_not_all_workers_can_read(shell, job, said):
+def test_data_that_not_all_workers_can_read_are_refused(shell, job, said):
     shell.write("x.csv", "a,y\nu,1\nv,0\n")
     assert said in last_line(shell(*job, *CLASSIFIER, "-o", "x.fm", *LOCAL, code=2, stdin="1 0:1\n").err)
     assert "x.fm" not in shell.files()
@@ -206,7 +206,7 @@ def test_data_that_not_all_workers_can_read(shell, job, said):
         (("mpi",), "mpi4py/__init__.py", "needs the package mpi4py and an MPI, on every machine: pip install"),
     ],
 )
-def test_an_engine_that_is_not_installed(shell, tmp_path_factory, engine, module, said):
+def test_an_engine_that_is_not_installed_is_refused(shell, tmp_path_factory, engine, module, said):
     folder = tmp_path_factory.mktemp("modules")
     (folder / module).parent.mkdir(exist_ok=True)
     (folder / module).write_text("raise ImportError\n")
@@ -214,7 +214,7 @@ def test_an_engine_that_is_not_installed(shell, tmp_path_factory, engine, module
     assert said in last_line(shell(*JOB, "--distributed", *engine, code=2, PYTHONPATH=path).err)
 
 
-def test_bad_rows_are_found_in_whole_files(shell):
+def test_errors_of_a_team_give_places_in_whole_files(shell):
     job = (*CLASSIFIER, "-o", "x.fm", *LOCAL)
     assert shell("train", "bad.svm", *job, code=3).err.startswith("fm: bad.svm, line 3, field 2: found '3:x'")
     assert shell("train", "x.svm", "--test", "bad.svm", *job, code=3).err.startswith("fm: bad.svm, line 3, field 2: ")
@@ -230,7 +230,7 @@ def test_bad_rows_are_found_in_whole_files(shell):
     assert "x.fm" not in shell.files()
 
 
-def test_new_values_of_a_vocabulary_are_refused(fm):
+def test_a_team_refuses_new_values_of_a_vocabulary(fm):
     columns = ("--label-column", "y", "--categorical", "c")
     fm.write("old.csv", "y,c\n" + "1,a\n2,b\n" * 20)
     fm.write("new.csv", "y,c\n" + "1,a\n2,z\n" * 20)

@@ -8,7 +8,7 @@ import subprocess
 import termios
 
 import pytest
-from shell import COMMAND, environment
+from shell import COMMAND, LIMIT, environment
 
 
 def at_a_terminal(folder, *arguments, **environ):
@@ -36,7 +36,7 @@ def at_a_terminal(folder, *arguments, **environ):
     os.close(ours)
     out = process.stdout.read()
     process.stdout.close()
-    return process.wait(30), out, shown.decode()
+    return process.wait(LIMIT), out, shown.decode()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def at_a_terminal(folder, *arguments, **environ):
         ("predict", "classifier", "test"),
     ],
 )
-def test_bars(fm, world, arguments):
+def test_a_terminal_shows_progress_bars(fm, world, arguments):
     arguments = [
         getattr(world, word) if word in {"train", "test", "classifier"} and place else word
         for place, word in enumerate(arguments)

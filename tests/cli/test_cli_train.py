@@ -69,13 +69,13 @@ def test_any_threads_and_any_memory_give_one_model(fm, world):
     assert ", 3 threads" in said[-1] or "OpenMP no" in fm("--version").out
 
 
-def test_a_seed_decides(fm, world):
+def test_the_seed_decides_the_model(fm, world):
     for name, options in (("a", ("--seed", 5)), ("b", ("--seed=5",)), ("c", ("--seed", 6))):
         fm("train", world.train, *CLASSIFIER, "--epochs", 1, "-o", name, *options)
     assert fm.read("a") == fm.read("b") != fm.read("c")
 
 
-def test_a_pipe_that_does_not_fit_in_memory(fm, world):
+def test_rows_of_a_pipe_beyond_the_memory_limit_are_refused(fm, world):
     said = fm("train", "-", *CLASSIFIER, "--memory-limit", "2K", "-o", "x.fm", stdin=world.train.read_text(), code=6)
     assert said.err == (
         "fm: the training rows do not fit in 2,048 bytes of memory, and a pipe cannot be read again "
@@ -84,7 +84,7 @@ def test_a_pipe_that_does_not_fit_in_memory(fm, world):
     assert fm.files() == []
 
 
-def test_what_is_said_and_what_metrics_out_holds(world):
+def test_metrics_out_holds_the_epochs_that_are_printed(world):
     first, *_ = world.said.splitlines()
     assert first.startswith("400 rows, 1,601 non-zeros, feature_dim 20, in memory; mini-batches of 16; model of ")
     told = table(world.said)
@@ -113,7 +113,7 @@ def test_quiet_is_silent_and_changes_nothing(fm, world):
     assert fm("train", "-", *REGRESSOR, "-q", "-o", "x", code=3).err == "fm: stdin: no rows to train on\n"
 
 
-def test_the_model_to_standard_output(fm, world):
+def test_the_model_is_written_to_standard_output(fm, world):
     done = fm("train", world.ratings, *REGRESSOR, "--epochs", 1, "-o", "-", "-q", binary=True)
     fm("train", world.ratings, *REGRESSOR, "--epochs", 1, "-o", "file.fm", "-q")
     assert done.out == fm.read("file.fm")
@@ -162,7 +162,7 @@ def test_test_rows_of_several_sources_with_unknown_features(fm):
     assert "y.fm" not in fm.files()
 
 
-def test_weights_count(fm):
+def test_a_row_of_weight_n_counts_as_n_rows(fm):
     rows = ["1 0:1\n"] * 3 + ["0 1:1\n"]
     options = (*CLASSIFIER, "--epochs", 1, "--no-shuffle", "--mini-batch-size", 4, "--rescale-grad", 0.25, "-q")
     fm("train", "-", *options, "-o", "rows.fm", stdin="".join(rows))
@@ -185,7 +185,7 @@ def test_bad_rows_are_skipped_and_counted_once(fm, limit):
     assert fm.files() == ["x.fm", "x.svm"]
 
 
-def test_tables_with_a_vocabulary(fm):
+def test_tables_with_a_vocabulary_are_trained_and_scored(fm):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
     options = (*CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--test", "test.csv", "--epochs", 2)
@@ -311,7 +311,7 @@ def test_hyperparameters_in_either_spelling_end_up_in_the_model(fm, world):
         ),
         (
             (*REGRESSOR, "--memory-limit", "lots"),
-            "Error: Invalid value for '--memory-limit': size 'lots' is not understood; expected a number of bytes, or one",
+            "Error: Invalid value for '--memory-limit': size 'lots' is invalid; expected a number of bytes, or one",
         ),
         ((*REGRESSOR, "--epoch", 3), "Error: No such option '--epoch'"),
         ((*REGRESSOR, "-o", "no/x.fm"), "fm: no/x.fm cannot be written: there is no folder "),
@@ -319,13 +319,13 @@ def test_hyperparameters_in_either_spelling_end_up_in_the_model(fm, world):
         ((*REGRESSOR, "--metrics-out", "no/x"), "fm: no/x cannot be written: there is no folder "),
     ],
 )
-def test_refused_before_any_work(fm, options, message):
+def test_bad_options_of_train_are_refused_before_any_work(fm, options, message):
     said = fm("train", "-", "-o", "x.fm", *options, stdin="1 0:1\n", code=2).err
     assert last_line(said).startswith(message)
     assert fm.files() == []
 
 
-def test_rows_beyond_a_stated_feature_dim(fm):
+def test_rows_beyond_a_stated_feature_dim_are_refused(fm):
     said = fm("train", "-", *REGRESSOR, "--feature-dim", 5, "-o", "x.fm", stdin="1 4:1\n2 5:1\n", code=3).err
     assert said == "fm: stdin, line 2: index 5 is beyond the stated feature_dim 5; indices count from 0\n"
 
@@ -338,7 +338,7 @@ def test_an_old_model_is_replaced_only_by_a_whole_one(fm):
     assert modelfile.load(fm.folder / "x.fm", verify=True).feature_dim == 20
 
 
-def test_labels_whose_squares_are_beyond_all_integers(fm):
+def test_labels_whose_squares_exceed_64_bit_integers_are_trained(fm):
     """The model says a mean squared error of some 1e20, and can be read all the same."""
     fm.write("x.svm", "".join(f"{1e10 * (1 + n % 7):g} {n % 7}:1 {7 + n % 5}:1\n" for n in range(200)))
     fm("train", "x.svm", "--test", "x.svm", "--predictor-type", "regressor", "--epochs", 2, "-o", "x.fm")

@@ -13,7 +13,17 @@ from pathlib import Path
 
 import optuna
 import pytest
-from shell import COMMAND, TABLE_OPTIONS, TEST_TABLE, TRAIN_TABLE, interruptible, last_line, libsvm_rows, wait_for
+from shell import (
+    COMMAND,
+    LIMIT,
+    TABLE_OPTIONS,
+    TEST_TABLE,
+    TRAIN_TABLE,
+    interruptible,
+    last_line,
+    libsvm_rows,
+    wait_for,
+)
 from test_cli_terminal import at_a_terminal
 
 from fmcore.tuning import storage
@@ -52,7 +62,7 @@ def tune(fm, tmp_path):
 
 def ended(process, code=0):
     """Wait for the end, in the exit code expected; what was said on standard output and error."""
-    out, err = (text.decode() for text in process.communicate(timeout=60))
+    out, err = (text.decode() for text in process.communicate(timeout=LIMIT))
     assert process.returncode == code, err
     assert "Traceback" not in err
     return out, err
@@ -71,7 +81,7 @@ def counted(path):
     """How many trials have ended by themselves; 0 without a study."""
     if not path.exists():
         return 0
-    with closing(sqlite3.connect(path, timeout=10)) as connection:
+    with closing(sqlite3.connect(path, timeout=LIMIT)) as connection:
         try:
             return connection.execute("SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')").fetchone()[0]
         except sqlite3.OperationalError:  # the tables are still to come
@@ -105,7 +115,7 @@ def children(process):
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 
 
-def test_the_best_model_and_its_command(fm, tune):
+def test_tune_publishes_the_best_model_and_prints_its_command(fm, tune):
     out, err = ended(tune(*QUICK, "--trials", 8, "--jobs", 2, "--report", "page.html", "-o", "best.fm"))
     assert "200 rows, judged on 80 test rows by test:binary_classification_cross_entropy" in err
     assert "8 trials: " in out
@@ -124,7 +134,7 @@ def test_the_best_model_and_its_command(fm, tune):
     assert not list((fm.folder / "temporary").iterdir())
 
 
-def test_a_vocabulary_is_written_as_training_writes_it(fm, tune):
+def test_tune_writes_the_vocabulary_that_train_writes(fm, tune):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
     options = (*TABLE_OPTIONS, "--vocabulary", "v.tsv")
@@ -141,7 +151,7 @@ def test_a_vocabulary_is_written_as_training_writes_it(fm, tune):
     assert fm.read("v.tsv") == mine
 
 
-def test_cross_validation_trains_the_best_on_everything(fm, tune):
+def test_cross_validation_trains_the_best_model_on_all_rows(fm, tune):
     fm.write("more.json", '{"epochs": "2", "_kvstore": "auto"}')
     options = ("--space", "sagemaker", "--hyperparameters", "more.json", "-p", "mini_batch_size=50", "--hash-bits", 5)
     options = (*options, "--cv", 3, "--strategy", "grid", "--trials", 4, "-o", "best.fm")
@@ -154,7 +164,7 @@ def test_cross_validation_trains_the_best_on_everything(fm, tune):
     assert again(fm, out)
 
 
-def test_a_study_that_was_killed_goes_on(fm, tune):
+def test_a_killed_study_is_continued(fm, tune):
     whole, _ = ended(tune(*QUICK, "--trials", 11, "--seed", 3, "--study", "whole.db", "-o", "best.fm"))
     study, seen = fm.folder / "x.db", 0
     options = (*QUICK, "--trials", 11, "--seed", 3, "--study", study, "-o", "best.fm")
@@ -167,7 +177,7 @@ def test_a_study_that_was_killed_goes_on(fm, tune):
         assert counted(study) >= seen
         seen = counted(study)
     out, err = ended(tune(*options))
-    assert f"going on after {seen} trials of 11" in err
+    assert f"resuming after {seen} trials of 11" in err
     assert out.splitlines()[-1] == whole.splitlines()[-1]
     assert again(fm, out)
     values = [
@@ -177,11 +187,11 @@ def test_a_study_that_was_killed_goes_on(fm, tune):
     assert values[0] == values[1]
     assert len(values[0]) == 11
     out, err = ended(tune(*options))  # which has nothing left to try
-    assert "going on after 11 trials of 11" in err
+    assert "resuming after 11 trials of 11" in err
     assert out.splitlines()[-1] == whole.splitlines()[-1]
 
 
-def test_two_runs_share_a_study(fm, tune):
+def test_two_runs_of_tune_share_a_study(fm, tune):
     options = (*QUICK, "--strategy", "random", "--trials", 8, "--study", "x.db")
     runs = [tune(*options, "-o", name) for name in ("a.fm", "b.fm")]
     out = [ended(run)[0] for run in runs]
@@ -192,7 +202,7 @@ def test_two_runs_share_a_study(fm, tune):
     assert again(fm, out[0], "a.fm")
 
 
-def test_ctrl_c_publishes_the_best_so_far(fm, tune):
+def test_ctrl_c_publishes_the_best_model_so_far(fm, tune):
     study = fm.folder / "x.db"
     process = tune(*QUICK, "--trials", 10**6, "--study", study, "-o", "best.fm", "--jobs", 2)
     wait_for(lambda: counted(study) >= 2)
@@ -209,7 +219,7 @@ def test_ctrl_c_publishes_the_best_so_far(fm, tune):
     ("number", "code", "word"),
     [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, None)],
 )
-def test_ended_before_any_trial_has(fm, tune, number, code, word):
+def test_a_search_ended_before_any_trial_publishes_nothing(fm, tune, number, code, word):
     process = tune(*ENDLESS, "-o", "best.fm", "--jobs", 2, "--report", "page.html")
     wait_for(lambda: len(children(process)) == 2)
     time.sleep(0.3)
@@ -231,19 +241,19 @@ def alive(process):
 
 
 @linux
-def test_a_worker_that_dies_is_replaced(fm, tune):
+def test_a_tuning_worker_that_dies_is_replaced(fm, tune):
     process = tune("--range", "num_factors=2:9", "--epochs", 300, "--trials", 3, "--study", "x.db", "-o", "best.fm")
     wait_for(lambda: children(process))
-    time.sleep(0.1)
     os.kill(children(process)[0], signal.SIGKILL)
     out, _ = ended(process)
     found = trials(fm.folder / "x.db")
-    assert [trial.user_attrs.get("problem") for trial in found] == ["its process died", None, None]
+    problems = [trial.user_attrs.get("problem") for trial in found]
+    assert sorted(problems, key=str) == [None, None, "its process died"]  # whichever it had begun by then
     assert "1 diverged or failed" in out
     assert again(fm, out)
 
 
-def test_diverged_trials_are_survived(fm, tune):
+def test_a_search_survives_diverged_trials(fm, tune):
     options = ("--epochs", 3, "--optimizer", "sgd", "--strategy", "grid", "-o", "best.fm")
     out, _ = ended(tune(*options, "--choice", "linear_lr=0.1,1e30"))
     assert "1 to the end, 1 diverged or failed" in out
@@ -251,7 +261,7 @@ def test_diverged_trials_are_survived(fm, tune):
     assert "none of 2 trials ended with a model; the last one: the loss is not finite" in err
 
 
-def test_time_is_kept(fm, tune):
+def test_a_search_ends_at_its_timeout(fm, tune):
     _, err = ended(tune(*ENDLESS, "--timeout", 1, "-o", "best.fm"), 2)
     assert "no trial has ended within 1 seconds" in err
     assert "best.fm" not in fm.files()
@@ -274,7 +284,7 @@ def test_time_is_kept(fm, tune):
         (("x.svm", "--test", "x.svm", "--study", "./best.fm"), "would replace it"),
     ],
 )
-def test_what_cannot_be_searched(fm, arguments, problem):
+def test_searches_that_cannot_be_made_are_refused(fm, arguments, problem):
     fm.write("x.svm", "1 0:1\n0 1:1\n")
     fm.write("one.svm", "1 0:1\n")
     assert problem in fm("tune", *arguments, *CLASSES, "-o", "best.fm", code=2).err
@@ -282,7 +292,7 @@ def test_what_cannot_be_searched(fm, arguments, problem):
 
 
 @pytest.mark.parametrize(("missing", "options"), [("optuna", ()), ("plotly", ("--report", "page.html"))])
-def test_packages_that_are_not_installed(fm, missing, options):
+def test_tune_without_its_packages_says_how_to_install_them(fm, missing, options):
     fm.write("x.svm", "1 0:1\n0 1:1\n")
     words = ["tune", "x.svm", "--cv", "2", *CLASSES, "-o", "best.fm", *options]
     source = f"import sys; sys.modules[{missing!r}] = None; from fmcli.main import run; run({words})"
@@ -292,7 +302,7 @@ def test_packages_that_are_not_installed(fm, missing, options):
     assert fm.files() == ["x.svm"]
 
 
-def test_help_imports_nothing_heavy(fm):
+def test_help_of_tune_imports_nothing_heavy(fm):
     source = (
         "import sys; from fmcli.main import exit_code; exit_code(['tune', '--help']); "
         "assert not {'optuna', 'sqlalchemy', 'plotly', 'pyarrow'} & set(sys.modules)"
@@ -300,7 +310,7 @@ def test_help_imports_nothing_heavy(fm):
     assert "--strategy" in fm.python(source).out
 
 
-def test_a_terminal_shows_a_bar_with_the_best_value(fm):
+def test_tune_shows_a_progress_bar_with_the_best_value(fm):
     fm.write("x.svm", libsvm_rows(60, 1))
     code, out, shown = at_a_terminal(
         fm.folder, "tune", "x.svm", "--cv", 2, *CLASSES, *QUICK, "--trials", 2, "--seed", 1, "-o", "best.fm"

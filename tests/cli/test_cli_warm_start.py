@@ -5,8 +5,8 @@ import shutil
 import pytest
 from shell import TABLE_OPTIONS, TRAIN_TABLE, last_line, libsvm_rows
 
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.model import file as modelfile
+from fmcore.optimizers import OPTIMIZERS
 
 REGRESSOR = ("--predictor-type", "regressor")
 CLASSIFIER = ("--predictor-type", "binary_classifier")
@@ -20,7 +20,7 @@ def same_numbers(fm, one, other):
     return one.keys() == other.keys() and all(one[name].tolist() == other[name].tolist() for name in one)
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("more", [(), ("--memory-limit", 1, "--threads", 2)])
 def test_epochs_add_up(fm, world, optimizer, more):
     rates = ("--optimizer", optimizer, "--linear-lr", 0.01, "--factors-lr", 0.01)
@@ -31,8 +31,8 @@ def test_epochs_add_up(fm, world, optimizer, more):
     assert modelfile.load(fm.folder / "b.fm").hyperparameters.epochs == 3
 
 
-def test_yesterdays_model_and_todays_rows(fm):
-    """The recipe of docs/resuming.md, by dates: each day can be run again, and goes on where it was killed."""
+def test_a_warm_start_from_yesterdays_model_learns_todays_rows(fm):
+    """The recipe of docs/resuming.md, by dates: each day can be run again, and resumes where it was killed."""
     for day in range(1, 4):
         fm.write(f"{day}.svm", libsvm_rows(400, day, features=10 * (day + 1)))
     fm.write("test.svm", libsvm_rows(400, 9, features=40))
@@ -66,14 +66,14 @@ def loss(fm, model):
     return float(fm("eval", model, "test.svm").out.split()[1])
 
 
-def test_in_place(fm, world):
+def test_a_warm_start_may_replace_its_own_model(fm, world):
     fm("train", world.ratings, *REGRESSOR, *CONSTANT, "--epochs", 2, "-o", "x.fm")
     fm("train", world.ratings, "--init-model", "x.fm", "--epochs", 1, "-o", "x.fm")
     fm("train", world.ratings, *REGRESSOR, *CONSTANT, "--epochs", 3, "-o", "whole.fm")
     assert same_numbers(fm, "x.fm", "whole.fm")
 
 
-def test_a_vocabulary_takes_in_new_values(fm):
+def test_a_warm_start_adds_new_values_to_the_vocabulary(fm):
     fm.write("old.csv", TRAIN_TABLE)
     fm.write("new.csv", NEW_TABLE)
     fm("train", "old.csv", *CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--epochs", 2, "-o", "old.fm")
@@ -118,16 +118,19 @@ def test_tables_whose_columns_moved_are_refused(fm):
             ("--feature-dim", 19),
             "feature_dim is 19, but the model to go on from has 20 features, which may become more",
         ),
-        (("--preset", "native"), "--preset is for a new model; with --init-model all that is not given is the model's"),
+        (
+            ("--preset", "native"),
+            "--preset is for a new model; with --init-model what is not given is taken from the model",
+        ),
     ],
 )
-def test_what_does_not_go_with_the_model_is_refused(fm, world, options, said):
+def test_options_that_contradict_the_model_are_refused(fm, world, options, said):
     err = fm("train", world.ratings, "--init-model", world.regressor, *options, "-o", "x.fm", code=2).err
     assert said in err
     assert fm.files() == []
 
 
-def test_what_goes_with_the_model_is_not(fm, world):
+def test_options_that_agree_with_the_model_are_accepted(fm, world):
     fm(
         "train",
         world.ratings,
@@ -160,7 +163,7 @@ def test_what_goes_with_the_model_is_not(fm, world):
     assert modelfile.load(fm.folder / "x.fm", verify=True).feature_dim == 25
 
 
-def test_a_vocabulary_that_is_not_the_models(fm):
+def test_a_warm_start_refuses_a_vocabulary_of_another_model(fm):
     fm.write("t.csv", TRAIN_TABLE)
     job = ("train", "t.csv", *TABLE_OPTIONS, "--vocabulary", "v.tsv")
     fm(*job, *CLASSIFIER, "-o", "a.fm")
@@ -177,7 +180,7 @@ def test_a_vocabulary_that_is_not_the_models(fm):
     )
 
 
-def test_damaged_and_other_files(fm, world):
+def test_a_warm_start_refuses_damaged_and_other_files(fm, world):
     model = world.regressor.read_bytes()
     fm.write("bad.fm", model[:-1] + bytes([model[-1] ^ 1]))
     for name, said in (
@@ -188,7 +191,7 @@ def test_damaged_and_other_files(fm, world):
         assert said in fm("train", world.ratings, "--init-model", name, "-o", "x.fm", code=4).err
 
 
-def test_early_stopping_that_the_model_brings(fm, world):
+def test_a_warm_start_needs_test_rows_where_the_model_has_early_stopping(fm, world):
     job = ("train", world.train, "--test", world.test)
     fm(*job, *CLASSIFIER, "--early-stopping-patience", 1, "-o", "a.fm")
     assert "best epoch: " in fm(*job, "--init-model", "a.fm", "-o", "b.fm").err
@@ -197,7 +200,7 @@ def test_early_stopping_that_the_model_brings(fm, world):
     fm("train", world.train, "--init-model", "a.fm", "--early-stopping-patience", "none", "-o", "b.fm")
 
 
-def test_quiet_is_silent_about_new_values(fm):
+def test_quiet_warm_start_prints_nothing_about_new_values(fm):
     fm.write("old.csv", TRAIN_TABLE)
     fm.write("new.csv", NEW_TABLE)
     fm("train", "old.csv", *CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "-o", "old.fm")

@@ -1,4 +1,4 @@
-"""Disks that are full, run out of files or take no changes: exit code 6 or 2, a sentence, and nothing old is harmed."""
+"""Disks that are full, without free inodes or read-only: exit code 6 or 2, a sentence, and old files unchanged."""
 
 import os
 import resource
@@ -10,13 +10,13 @@ import pytest
 from faults import CLASSIFIER, LINUX, Old, ended, mounted, names, remounted, temporary
 from shell import last_line, libsvm_rows
 
-FULL = "cannot be written: the disk is full; make room on it, or name a place on another"
+FULL = "cannot be written: the disk is full; free some space on it, or write to another disk"
 TABLE = ("--label-column", "y", "--categorical", "c")
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """Rows whose outputs are larger than a small disk: libsvm text, and a table of many categories."""
+    """Return rows whose outputs are larger than a small disk: libsvm text, and a table of many categories."""
     folder = tmp_path_factory.mktemp("inputs")
     (folder / "big.svm").write_text(libsvm_rows(16_000, 1, features=400))
     rows = "".join(f"{n % 2},{'v' * 20}{n}\n" for n in range(3000))
@@ -26,14 +26,14 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 64 KiB."""
+    """Return a disk of 64 KiB."""
     with mounted(tmp_path / "disk") as folder:
         yield folder
 
 
 @pytest.fixture
 def wide(fm, inputs):
-    """A model that does not fit on the disk as text."""
+    """Return a model that does not fit on the disk as text."""
     fm("train", inputs / "big.svm", *CLASSIFIER, "--epochs", 1, "--num-factors", 32, "-o", "wide.fm", "-q")
     return "wide.fm"
 
@@ -59,7 +59,7 @@ def test_an_output_that_does_not_fit(fm, inputs, disk, wide, command):
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".zst"])
-def test_a_compressed_output_that_does_not_fit(fm, inputs, disk, suffix):
+def test_a_compressed_output_that_does_not_fit_is_an_error(fm, inputs, disk, suffix):
     old = Old(disk / f"out.svm{suffix}")
     said = fm("convert", inputs / "big.svm", "--to", "libsvm", "-o", old.path, code=6).err
     assert last_line(said) == f"fm: {old.path} {FULL}"
@@ -67,7 +67,7 @@ def test_a_compressed_output_that_does_not_fit(fm, inputs, disk, suffix):
     assert names(disk) == [old.path.name]
 
 
-def test_of_several_files_none_appears_where_one_does_not_fit(fm, inputs, disk):
+def test_no_shard_appears_where_one_does_not_fit(fm, inputs, disk):
     old = Old(disk / "out-00001-of-00003.rec")
     said = fm("convert", inputs / "big.svm", "-o", disk / "out.rec", "--shards", 3, code=6).err
     assert last_line(said).startswith(f"fm: {disk}/out-0000")
@@ -102,7 +102,7 @@ def test_a_model_appears_with_its_vocabulary_and_metrics_or_not_at_all(fm, input
     assert not temporary(disk)
 
 
-def test_a_report_that_does_not_fit(fm, disk):
+def test_a_report_that_does_not_fit_is_an_error(fm, disk):
     pytest.importorskip("optuna")
     fm.write("x.svm", libsvm_rows(60, 1))
     old, page = Old(fm.folder / "best.fm"), Old(disk / "page.html")
@@ -142,7 +142,7 @@ def test_a_temporary_folder_that_is_full_is_named(fm, disk):
     assert fm.files() == ["disk", "x.svm"]
 
 
-def test_no_more_files(fm, world, tmp_path):
+def test_a_disk_without_free_inodes_is_an_error(fm, world, tmp_path):
     with mounted(tmp_path / "disk", "size=1m,nr_inodes=2") as disk:
         old = Old(disk / "old")
         for name in ("old", "new"):
@@ -152,7 +152,7 @@ def test_no_more_files(fm, world, tmp_path):
         assert names(disk) == ["old"]
 
 
-def test_a_disk_that_takes_no_changes(fm, world, disk):
+def test_a_read_only_disk_is_refused(fm, world, disk):
     old = Old(disk / "old")
     remounted(disk, "ro")
     said = last_line(fm("predict", world.classifier, world.test, "-o", disk / "new", code=2).err)
@@ -163,7 +163,7 @@ def test_a_disk_that_takes_no_changes(fm, world, disk):
 
 
 @LINUX
-def test_a_file_beyond_the_limit_of_sizes(fm, inputs):
+def test_a_file_beyond_the_size_limit_is_an_error(fm, inputs):
     old = Old(fm.folder / "out.rec")
     process = fm.start(
         "convert",
@@ -182,7 +182,7 @@ def test_a_file_beyond_the_limit_of_sizes(fm, inputs):
 
 
 @LINUX
-def test_too_many_open_files(fm, inputs):
+def test_too_many_open_files_is_a_resource_error(fm, inputs):
     process = fm.start(
         "convert",
         inputs / "big.svm",
@@ -212,13 +212,13 @@ run(['predict', {model!r}, {rows!r}, '-o', 'old'])
 @pytest.mark.parametrize(
     ("number", "code", "why"),
     [
-        ("ENOSPC", 6, "the disk is full; make room on it, or name a place on another"),
-        ("EDQUOT", 6, "the disk quota is used up; make room, or name a place on another disk"),
-        ("EIO", 6, "the disk reports an error; look at the system's log, or name a place on another"),
+        ("ENOSPC", 6, "the disk is full; free some space on it, or write to another disk"),
+        ("EDQUOT", 6, "the disk quota is used up; free some space, or write to another disk"),
+        ("EIO", 6, "the disk reports an error; look at the system's log, or write to another disk"),
         ("EROFS", 2, os.strerror(30)),
     ],
 )
-def test_a_disk_that_fails_at_the_very_end(fm, world, number, code, why):
+def test_a_disk_that_fails_at_the_last_flush_leaves_the_old_file(fm, world, number, code, why):
     old = Old(fm.folder / "old")
     source = FAILING.format(number=number, model=str(world.classifier), rows=str(world.test))
     assert last_line(fm.python(source, code=code).err) == f"fm: old cannot be written: {why}"
@@ -227,7 +227,7 @@ def test_a_disk_that_fails_at_the_very_end(fm, world, number, code, why):
 
 
 @LINUX
-def test_standard_output_on_a_full_disk_takes_no_model_along(fm, world):
+def test_a_model_is_kept_unpublished_where_standard_output_is_on_a_full_disk(fm, world):
     with Path("/dev/full").open("wb") as full:
         process = fm.start(
             "train",
@@ -245,7 +245,7 @@ def test_standard_output_on_a_full_disk_takes_no_model_along(fm, world):
     assert fm.files() == []
 
 
-def test_a_reader_who_leaves_takes_no_model_along(fm, world):
+def test_a_model_appears_though_the_reader_of_standard_output_left(fm, world):
     process = fm.start(
         "train",
         world.train,

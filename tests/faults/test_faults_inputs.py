@@ -1,4 +1,4 @@
-"""Inputs that are cut off, grow or vanish while they are read: no smaller epoch no shorter result without a word."""
+"""Inputs that are cut off, grow or vanish while they are read: no incomplete result without an error."""
 
 import gzip
 import os
@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from faults import CLASSIFIER, Old, ended, training
-from shell import last_line, libsvm_rows, wait_for
+from shell import LIMIT, last_line, libsvm_rows, wait_for
 
 STREAMED = ("--memory-limit", 1)
 TABLE = ("--label-column", "y")
@@ -16,7 +16,7 @@ TABLE = ("--label-column", "y")
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    """300 rows in each format, and where a cut leaves whole rows: name -> (bytes, bytes of the cut one, options)."""
+    """Return 300 rows in each format, and a cut that leaves whole rows: name -> (bytes, bytes of the cut one, options)."""
     folder = tmp_path_factory.mktemp("rows")
     text = libsvm_rows(300, 1).encode()
     half = text[: text.index(b"\n", len(text) // 2) + 1]
@@ -47,7 +47,7 @@ def _made(folder, text, half, table):
 
 
 @pytest.mark.parametrize("name", ["svm", "csv", "rec", "parquet", "svm.gz"])
-def test_cut_off_between_epochs(fm, rows, name):
+def test_streamed_rows_cut_off_between_epochs_are_an_error(fm, rows, name):
     whole, half, options = rows[name]
     path, old = fm.write(f"x.{name}", whole), Old(fm.folder / "x.fm")
     process, said = training(fm, path, *options, *STREAMED, "-o", old.path, lines=4)
@@ -55,13 +55,13 @@ def test_cut_off_between_epochs(fm, rows, name):
     said = ended(process, 3, said=said)
     assert said.startswith(f"fm: {path}: ")
     if name in ("svm", "csv", "rec"):  # nothing in their bytes shows that rows are missing
-        assert "cut off or replaced meanwhile; run this again on a file that stays as it is" in said
+        assert "cut off or replaced meanwhile; run this again on a file that does not change" in said
     assert old.unharmed()
     assert fm.files() == sorted(["x.fm", f"x.{name}"])
 
 
 @pytest.mark.parametrize("name", ["svm", "csv", "rec"])
-def test_grown_between_epochs(fm, rows, name):
+def test_streamed_rows_that_grow_between_epochs_are_an_error(fm, rows, name):
     whole, half, options = rows[name]
     path, old = fm.write(f"x.{name}", half), Old(fm.folder / "x.fm")
     process, said = training(fm, path, *options, *STREAMED, "-o", old.path, lines=4)
@@ -91,7 +91,7 @@ def test_other_rows_of_the_same_size(fm, rows):
     assert "rows 1 to 300 are not what the first pass found there" in ended(process, 3, said=said)
 
 
-def test_test_rows_that_change(fm, rows):
+def test_test_rows_that_change_between_epochs_are_an_error(fm, rows):
     whole, half, _ = rows["svm"]
     fm.write("x.svm", whole)
     path = fm.write("test.svm", half)
@@ -102,7 +102,7 @@ def test_test_rows_that_change(fm, rows):
     assert said.startswith(f"fm: {path}: there are more rows than the")
 
 
-def test_rows_kept_in_memory_need_their_file_no_more(fm, rows):
+def test_rows_kept_in_memory_do_not_need_their_file(fm, rows):
     path = fm.write("x.svm", rows["svm"][0])
     fm("train", path, *CLASSIFIER, "--epochs", 400, "-o", "a.fm", "-q")
     process = fm.start("train", path, *CLASSIFIER, "--epochs", 400, "-o", "b.fm", stdin=subprocess.DEVNULL)
@@ -114,7 +114,7 @@ def test_rows_kept_in_memory_need_their_file_no_more(fm, rows):
 
 
 def drained(path, found):
-    """A thread that reads a named pipe to its end."""
+    """Start a thread that reads a named pipe to its end."""
     thread = threading.Thread(target=lambda: found.append(path.read_bytes()))
     thread.start()
     return thread
@@ -122,7 +122,7 @@ def drained(path, found):
 
 @pytest.fixture
 def slow(fm, world):
-    """A prediction that has read the beginning of a long file and waits for whoever reads its output."""
+    """Start a prediction that has read the beginning of a long file and waits for the reader of its output."""
     line = b"1" + b" 1:1" * 200 + b"\n"
     path = fm.write("long.svm", line * 30_000)
     os.mkfifo(fm.folder / "out")
@@ -144,10 +144,10 @@ def _readable(descriptor):
 
 
 def drain(fm, opened):
-    """Read the pipe to its end; lines."""
+    """Read the pipe to its end; return the number of lines."""
     found = []
     reader = drained(fm.folder / "out", found)
-    reader.join(30)
+    reader.join(LIMIT)
     return found[0].count(b"\n")
 
 
@@ -159,11 +159,11 @@ def test_cut_off_while_it_is_read(fm, slow):
     assert lines < 30_000
     assert said == (
         f"fm: {path}: it ends after {29_000 * len(line):,} bytes, but had {30_000 * len(line):,} when the "
-        "command began: it was cut off or replaced meanwhile; run this again on a file that stays as it is"
+        "command began: it was cut off or replaced meanwhile; run this again on a file that does not change"
     )
 
 
-def test_deleted_while_it_is_read(fm, slow):
+def test_an_input_deleted_while_it_is_read_is_read_to_its_end(fm, slow):
     process, path, _, opened = slow
     path.unlink()
     lines = drain(fm, opened)
@@ -201,7 +201,7 @@ def test_a_model_that_changes_while_it_is_read(fm, world, change):
 
 
 @pytest.mark.parametrize("name", ["socket", "folder", "/dev/null", "gone"])
-def test_what_is_no_model_and_no_rows(fm, world, name):
+def test_files_that_are_no_model_and_no_rows_are_refused(fm, world, name):
     (fm.folder / "folder").mkdir()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.relpath(fm.folder / "socket"))  # the name of a socket has 108 bytes at the most

@@ -1,4 +1,4 @@
-"""Memory and processors: what is too large is refused before it is taken, what runs out is said."""
+"""Memory and processors: requests that are too large are refused before allocation, exhaustion is reported."""
 
 import os
 import re
@@ -14,13 +14,13 @@ from faults import CLASSIFIER, LINUX, Old, ended
 from fits import train
 from hypothesis import given
 from hypothesis import strategies as st
-from shell import COMMAND, environment, last_line
+from shell import COMMAND, LIMIT, environment, last_line
 
 from fmcore.errors import ResourceError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.presets import resolve
 from fmcore.kernels import backend_for
 from fmcore.model.model import initial
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows.batch import Batch
 from fmcore.rows.dataset import Dataset
 from fmcore.solvers import estimate
@@ -33,9 +33,9 @@ ADVICE = "take fewer factors (--num-factors), hash into fewer features (--hash-b
 
 
 # ------------------------------------------------------------------------------------------------- the estimate
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(("num_factors", "patience"), [(8, None), (11, 1)])
-def test_the_estimate_is_what_training_takes(optimizer, num_factors, patience):
+def test_the_memory_estimate_is_close_to_what_training_takes(optimizer, num_factors, patience):
     h = resolve(
         predictor_type="regressor",
         num_factors=num_factors,
@@ -68,14 +68,14 @@ def trained(h):
 
 
 @given(st.integers(0, 1 << 40), st.integers(0, 1 << 40))
-def test_rows_never_have_more_than_the_model_leaves(limit, needed):
+def test_rows_get_no_more_memory_than_the_model_leaves(limit, needed):
     found = budget(limit)
     assert found.rows - found.reserved(needed) <= max(0, found.total - needed) or needed > found.total
 
 
-def test_without_a_limit_rows_have_half_of_what_is_free(monkeypatch):
+def test_without_a_limit_rows_get_half_of_the_free_memory(monkeypatch):
     monkeypatch.setattr(memory, "free", lambda *_: 1 << 30)
-    assert budget() == Budget(1 << 30, 1 << 29, told=False)
+    assert budget() == Budget(1 << 30, 1 << 29, given=False)
     assert budget().reserved(1 << 29) == 0
     assert budget().reserved(3 << 28) == 1 << 28
     h = resolve(predictor_type="regressor")
@@ -84,7 +84,7 @@ def test_without_a_limit_rows_have_half_of_what_is_free(monkeypatch):
 
 
 @pytest.mark.parametrize("rows", ["1 0:1\n", "1 2147483646:1\n0 1:0.5\n"], ids=["stated", "seen"])
-def test_a_model_beyond_all_memory_is_refused_before_it_is_made(fm, rows):
+def test_a_model_beyond_all_memory_is_refused_before_it_is_allocated(fm, rows):
     old = Old(fm.folder / "x.fm")
     stated = [] if "2147483646" in rows else ["--feature-dim", 2**31 - 2]
     said = fm("train", "-", *CLASSIFIER, *stated, "--num-factors", 64, "-o", old.path, stdin=rows, code=6).err
@@ -111,8 +111,8 @@ def test_a_model_beyond_the_limit(fm, world):
             f"of memory, more than the {allowed}; {ADVICE}give more with --memory-limit"
         )
         assert old.unharmed()
-    told = fm("train", world.train, *options, "--memory-limit", "90M", "--epochs", 1).err
-    assert "in memory; mini-batches of 16; model of 18.0 MB, 90.0 MB while it trains; " in told
+    said = fm("train", world.train, *options, "--memory-limit", "90M", "--epochs", 1).err
+    assert "in memory; mini-batches of 16; model of 18.0 MB, 90.0 MB while it trains; " in said
 
 
 def test_rows_that_do_not_fit_beside_the_model_are_streamed(fm, world):
@@ -144,7 +144,7 @@ OUT_OF_IT = r"fm: (out of memory; try|no further thread could be started; take|.
 
 @LINUX
 @pytest.mark.parametrize("room", [1 << 20, 3 << 20, 6 << 20, 12 << 20])
-def test_an_address_space_that_runs_out(fm, world, room):
+def test_an_address_space_that_runs_out_is_a_resource_error(fm, world, room):
     fm.write("x.svm", world.train.read_text() * 100)
     commands = {
         "x.fm": ["train", "x.svm", *CLASSIFIER, "--epochs", "1", "-q", "-o", "x.fm"],
@@ -156,7 +156,12 @@ def test_an_address_space_that_runs_out(fm, world, room):
         old = Old(fm.folder / name)
         source = TIGHT.format(room=room, arguments=[*arguments, "--threads", "1"])
         process = subprocess.run(
-            [COMMAND[0], "-c", source], cwd=fm.folder, capture_output=True, check=False, timeout=30, env=environment()
+            [COMMAND[0], "-c", source],
+            cwd=fm.folder,
+            capture_output=True,
+            check=False,
+            timeout=LIMIT,
+            env=environment(),
         )
         said = process.stderr.decode()
         assert process.returncode in (0, 6), said
@@ -166,7 +171,7 @@ def test_an_address_space_that_runs_out(fm, world, room):
 
 
 @LINUX
-def test_a_small_address_space_lowers_what_is_taken_for_free():
+def test_a_small_address_space_limits_the_free_memory():
     source = (
         "import resource; from fmcore.system import memory, threads; a = memory.free(); "
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
@@ -187,13 +192,13 @@ def group(root, name, **files):
 
 @pytest.fixture
 def places(tmp_path):
-    """A root of cgroups, /proc/meminfo with 4 GiB free, and /proc/self/cgroup of a service of systemd."""
+    """Return a root of cgroups, /proc/meminfo with 4 GiB free, and /proc/self/cgroup of a service of systemd."""
     (tmp_path / "meminfo").write_text("MemAvailable:    4194304 kB\n")
     (tmp_path / "membership").write_text("0::/system.slice/night.service\n")
     return tmp_path / "cgroup", tmp_path / "meminfo", tmp_path / "membership"
 
 
-def test_the_limits_of_a_service_and_of_what_it_is_in(places):
+def test_free_memory_counts_the_limits_of_all_enclosing_cgroups(places):
     root, meminfo, membership = places
     group(root, "system.slice/night.service", memory__max="max\n", memory__current="5\n", cpu__max="max 100000\n")
     assert free(root, meminfo, membership) == 4 << 30
@@ -204,7 +209,7 @@ def test_the_limits_of_a_service_and_of_what_it_is_in(places):
     assert default_threads(root, membership) == 1
 
 
-def test_files_that_a_group_has_in_memory_make_room(places):
+def test_cached_files_of_a_cgroup_count_as_free_memory(places):
     root, meminfo, membership = places
     group(
         root,
@@ -227,7 +232,7 @@ def test_files_that_a_group_has_in_memory_make_room(places):
     assert default_threads(root, membership) == 1
 
 
-def test_where_the_system_does_not_tell(tmp_path):
+def test_free_memory_where_the_system_does_not_report_it(tmp_path):
     assert folders("memory", tmp_path, tmp_path / "none") == [tmp_path, tmp_path / "memory"]
     (tmp_path / "odd").write_text("what is this\n")
     assert folders("memory", tmp_path, tmp_path / "odd") == [tmp_path, tmp_path / "memory"]
@@ -255,7 +260,7 @@ def test_many_more_threads_than_processors_give_the_same_bytes(fm, world):
 
 
 @pytest.mark.parametrize("threads", [0, -1, "two", 1025])
-def test_no_number_of_threads(fm, world, threads):
+def test_a_bad_number_of_threads_is_refused(fm, world, threads):
     said = fm("train", world.train, *CLASSIFIER, "-o", "x.fm", "--threads", threads, code=2).err
     assert last_line(said).startswith("Error: Invalid value for '--threads': ")
     assert fm.files() == []
@@ -272,7 +277,7 @@ def test_a_process_bound_to_one_processor_uses_one_thread():
 
 
 @LINUX
-def test_a_user_who_may_start_no_thread(fm, world):
+def test_a_user_who_may_start_no_thread_gets_a_resource_error(fm, world):
     process = fm.start(
         "train",
         world.train,

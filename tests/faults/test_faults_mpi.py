@@ -1,4 +1,4 @@
-"""Ranks of MPI that die or fail: nothing hangs, and the same command goes on to the same bytes."""
+"""Ranks of MPI that die or fail: nothing hangs, and the same command resumes to the same bytes."""
 
 import signal
 import subprocess
@@ -6,13 +6,11 @@ import time
 
 import pytest
 from mortals import TRAINING, mortal, mpirun, rows_for
-from shell import COMMAND
-
-WITHIN = 10  # seconds from a death to the end of the job
+from shell import COMMAND, LIMIT
 
 
-class Job:
-    """Commands in a folder with rows, and the file that tells workers when to die."""
+class MpiJob:
+    """Commands in a folder with rows, and the file that makes workers die."""
 
     def __init__(self, folder):
         self.folder, self.death = folder, folder / "death"
@@ -20,7 +18,7 @@ class Job:
         self.model, self.checkpoint = folder / "mpi.fm", folder / "ck"
 
     def local(self, workers):
-        """The bytes of the model that so many workers in one process train."""
+        """Return the bytes of the model that so many workers in one process train."""
         subprocess.run(
             [
                 *COMMAND,
@@ -37,7 +35,7 @@ class Job:
             ],
             cwd=self.folder,
             check=True,
-            timeout=60,
+            timeout=LIMIT,
         )
         return (self.folder / "local.fm").read_bytes()
 
@@ -64,15 +62,15 @@ class Job:
         )
 
     def run(self, *options, **how):
-        """Run it to its end: its exit code and what it said, both streams."""
+        """Run it to its end; return its exit code and both output streams."""
         process = self.start(*options, **how)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LIMIT)
         return process.returncode, (out + err).decode()
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    return Job(tmp_path_factory.mktemp("mpi"))
+    return MpiJob(tmp_path_factory.mktemp("mpi"))
 
 
 @pytest.mark.parametrize(("method", "rank"), [("train", 1), ("merge", 2), ("apply", 0)])
@@ -82,20 +80,20 @@ def test_a_rank_is_killed_and_the_same_command_goes_on(job, method, rank):
     while job.death.exists():
         assert process.poll() is None
         time.sleep(0.01)
-    process.communicate(timeout=WITHIN)
+    process.communicate(timeout=LIMIT)
     assert process.returncode != 0
     assert not job.model.exists()
     assert job.checkpoint.exists()
     code, said = job.run("--resume")
     assert code == 0, said
-    assert "going on in epoch 1 after" in said
+    assert "resuming in epoch 1 after" in said
     assert job.model.read_bytes() == job.local(3)
     assert not job.checkpoint.exists()
     job.model.unlink()
 
 
 @pytest.mark.parametrize(("method", "rank"), [("read", 1), ("split", 0), ("apply", 2)])
-def test_an_exception_on_one_rank_ends_all_and_is_said_once(job, method, rank):
+def test_an_exception_on_one_rank_ends_all_ranks_and_is_printed_once(job, method, rank):
     job.death.write_text(f"{method} {rank} 1 raise")
     code, said = job.run()
     assert code == 1
@@ -105,7 +103,7 @@ def test_an_exception_on_one_rank_ends_all_and_is_said_once(job, method, rank):
     job.checkpoint.unlink(missing_ok=True)
 
 
-def test_a_signal_saves_and_the_same_command_goes_on_at_another_number(job):
+def test_a_signal_saves_and_another_number_of_ranks_resumes(job):
     job.death.write_text(f"apply 0 30 {signal.SIGINT:d}")
     code, said = job.run()
     assert code != 0
@@ -113,7 +111,7 @@ def test_a_signal_saves_and_the_same_command_goes_on_at_another_number(job):
     assert not job.model.exists()
     code, said = job.run("--resume", ranks=2)
     assert code == 0, said
-    assert "going on in epoch 2 after" in said
+    assert "resuming in epoch 2 after" in said
     assert job.model.exists()
     job.model.unlink()
 

@@ -1,4 +1,4 @@
-"""Outputs that cannot be, that vanish while they are written, and that several commands write at once."""
+"""Outputs that are invalid, that vanish while they are written, and that several commands write at once."""
 
 import shutil
 import signal
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from faults import CLASSIFIER, ROOT, Old, being_written, ended, mounted, names, remounted, temporary, training
-from shell import last_line
+from shell import LIMIT, last_line
 
 LONG = "x" * 300
 
 
 def refused(fm, world, path):
-    """The last line of a prediction that cannot be written to a path."""
+    """Return the last line of a prediction that cannot be written to a path."""
     return last_line(fm("predict", world.classifier, world.test, "-o", path, code=2).err)
 
 
@@ -39,7 +39,7 @@ def test_what_cannot_be_an_output(fm, world, name, why):
 @pytest.mark.parametrize("path", ["/proc/out", "/sys/out", "/proc/version"])
 def test_files_of_the_system(fm, world, path):
     process = fm.start("predict", world.classifier, world.test, "-o", path, stdin=subprocess.DEVNULL)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=LIMIT)
     assert process.returncode in (2, 6)
     assert last_line(err.decode()).startswith(f"fm: {path} cannot be written: ")
     assert out == b""
@@ -47,7 +47,7 @@ def test_files_of_the_system(fm, world, path):
 
 @pytest.fixture
 def protect(tmp_path):
-    """A function that protects a path from changes, even by root."""
+    """Return a function that protects a path from changes, even by root."""
     protected = []
 
     def by_attribute(path):

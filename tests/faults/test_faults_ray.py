@@ -1,4 +1,4 @@
-"""Workers, machines and drivers of Ray that die: the same bytes, or an exit code that says to run the same again."""
+"""Workers, machines and drivers of Ray that die: the same bytes, or an exit code that asks for the same command."""
 
 import os
 import signal
@@ -12,12 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 from mortals import TRAINING, mortal, rows_for
-from shell import COMMAND, wait_for
+from shell import COMMAND, LIMIT, wait_for
 
 from fmcore.solvers.team import on_ray
 
 RAY = str(Path(sys.executable).with_name("ray"))
-WITHIN = 10  # seconds from a death that ends a training to its end
 
 
 class Cluster:
@@ -42,7 +41,7 @@ class Cluster:
         self.add("--head", "--port", self.address.rpartition(":")[2], "--include-dashboard=false", "--temp-dir", room)
 
     def add(self, *options):
-        """Start a node, and wait until it is there."""
+        """Start a node, and wait until it has joined."""
         command = [
             RAY,
             "start",
@@ -60,7 +59,7 @@ class Cluster:
                     command, env=self.environment, start_new_session=True, stdout=handle, stderr=subprocess.STDOUT
                 )
             )
-        wait_for(lambda: b"Ray runtime started" in log.read_bytes() or self.nodes[-1].poll() is not None, 90)
+        wait_for(lambda: b"Ray runtime started" in log.read_bytes() or self.nodes[-1].poll() is not None)
         assert self.nodes[-1].poll() is None, log.read_text()
 
     def kill(self, number):
@@ -93,15 +92,15 @@ class Cluster:
             stderr=subprocess.PIPE,
         )
 
-    def run(self, *options, code=0, timeout=90, **how):
-        """Run it to its end, of which the exit code is told; what it said, nothing of it on standard output."""
+    def run(self, *options, code=0, timeout=LIMIT, **how):
+        """Run it to its end with the expected exit code; return its standard error, with nothing on standard output."""
         process = self.start(*options, **how)
         out, err = process.communicate(timeout=timeout)
         assert (process.returncode, out) == (code, b""), err.decode()
         return err.decode()
 
     def expected(self, workers=3):
-        """The bytes of the model that so many workers in one process train."""
+        """Return the bytes of the model that so many workers in one process train."""
         if workers not in self.models:
             subprocess.run(
                 [
@@ -119,13 +118,13 @@ class Cluster:
                 ],
                 cwd=self.folder,
                 check=True,
-                timeout=60,
+                timeout=LIMIT,
             )
             self.models[workers] = (self.folder / "local.fm").read_bytes()
         return self.models[workers]
 
     def took(self):
-        """The bytes of the model that was published, which is removed."""
+        """Return the bytes of the published model, and remove it."""
         content = self.model.read_bytes()
         self.model.unlink()
         return content
@@ -150,22 +149,22 @@ def test_a_worker_is_killed_and_the_model_is_the_same(cluster, method):
     assert cluster.took() == cluster.expected()
 
 
-def test_a_worker_is_killed_that_alone_holds_some_parameters(cluster):
+def test_killing_the_only_holder_of_parameters_ends_the_run_which_resumes(cluster):
     saving = ("--checkpoint", "ck", "--checkpoint-every", "1e-6", "--dist-state", "sharded")
     cluster.death.write_text(f"apply 2 9 {signal.SIGKILL:d}")
     process = cluster.start(*saving)
     while cluster.death.exists():
         assert process.poll() is None
         time.sleep(0.01)
-    _, err = process.communicate(timeout=WITHIN)
+    _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 75, err.decode()
     assert err.decode().strip().endswith("ck holds what was trained before: run the same command again with --resume")
     assert not cluster.model.exists()
-    assert "going on in epoch 1 after" in cluster.run(*saving, "--resume")
+    assert "resuming in epoch 1 after" in cluster.run(*saving, "--resume")
     assert cluster.took() == cluster.expected()
 
 
-def test_the_driver_is_killed_and_the_same_command_goes_on(cluster):
+def test_after_the_driver_is_killed_the_same_command_resumes(cluster):
     saving = ("--checkpoint", "ck", "--checkpoint-every", "1e-6")
     process = cluster.start(*saving)
     while b"epoch 2, round 2 " not in process.stderr.readline():
@@ -173,26 +172,26 @@ def test_the_driver_is_killed_and_the_same_command_goes_on(cluster):
     process.kill()
     process.communicate()
     assert not cluster.model.exists()
-    assert "going on in epoch" in cluster.run(*saving, "--resume")
+    assert "resuming in epoch" in cluster.run(*saving, "--resume")
     assert cluster.took() == cluster.expected()
     assert not (cluster.folder / "ck").exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_the_same_command_goes_on(cluster, number, code):
+def test_a_signal_to_the_driver_saves_and_the_same_command_resumes(cluster, number, code):
     saving = ("--checkpoint", "ck")
     process = cluster.start(*saving)
     while b"epoch 1, round 5 " not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(number)
-    _, err = process.communicate(timeout=WITHIN)
+    _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == code, err.decode()
     assert b"saved to ck; run the same command with --resume" in err
-    assert "going on in epoch" in cluster.run(*saving, "--resume")
+    assert "resuming in epoch" in cluster.run(*saving, "--resume")
     assert cluster.took() == cluster.expected()
 
 
-def test_an_exception_of_a_worker_is_said_once(cluster):
+def test_an_exception_of_a_worker_is_printed_once(cluster):
     cluster.death.write_text("merge 1 3 raise")
     said = cluster.run(code=1)
     assert said.count("fm: unexpected RuntimeError: a fault for a test") == 1
@@ -204,13 +203,13 @@ def test_a_machine_is_killed_and_the_model_is_the_same(cluster):
     while b"epoch 2, round 1 " not in process.stderr.readline():
         assert process.poll() is None
     cluster.kill(1)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=LIMIT)
     assert (process.returncode, out) == (0, b""), err.decode()
     assert b"have died and been replaced" in err or b"has died and been replaced" in err
     assert cluster.took() == cluster.expected(4)
 
 
-def test_a_cluster_of_ones_own_leaves_nothing_at_home(fm, tmp_path):
+def test_a_local_cluster_leaves_no_files_in_the_home_folder(fm, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     rows = rows_for(fm.folder, 1000)
@@ -234,7 +233,7 @@ def test_a_cluster_of_ones_own_leaves_nothing_at_home(fm, tmp_path):
     assert list(home.iterdir()) == []
 
 
-def test_where_there_is_no_cluster(fm):
+def test_a_missing_cluster_is_an_error(fm):
     rows = rows_for(fm.folder, 100)
     for address, where in (("auto", "on this machine, or at RAY_ADDRESS,"), ("127.0.0.1:9", "at 127.0.0.1:9")):
         said = fm(
@@ -273,7 +272,7 @@ def test_where_there_is_no_cluster(fm):
 
 
 @pytest.mark.parametrize(("cpus", "workers", "threads"), [([], 2, 1), ([0], 2, 1), ([0, 8, 6], 2, 6), ([4, 4], 4, 2)])
-def test_threads_that_are_fair(cpus, workers, threads):
-    """A head without CPUs counts for nothing; where workers are still to come each has one."""
+def test_threads_of_a_cluster_are_divided_among_workers(cpus, workers, threads):
+    """A head without CPUs counts for nothing; with workers still to come, each has one thread."""
     ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": {"CPU": number}} for number in cpus])
     assert on_ray._fair_threads(ray, workers) == threads

@@ -22,19 +22,19 @@ COMMANDS = {
 
 
 def words(world, name):
-    """The command line."""
+    """Return the command line."""
     return [str(word).format(model=world.classifier, rows=world.test) for word in COMMANDS[name]]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_standard_output_is_closed(fm, world, name):
+def test_closed_standard_output_is_refused(fm, world, name):
     process = fm.start(*words(world, name), stdin=subprocess.DEVNULL, preexec_fn=lambda: os.close(1))
     assert ended(process, 2) == "fm: standard output cannot be written: it is closed"
     assert fm.files() == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_standard_output_is_open_for_reading_alone(fm, world, name):
+def test_standard_output_open_for_reading_only_is_refused(fm, world, name):
     with Path(os.devnull).open("rb") as handle:
         process = fm.start(*words(world, name), stdin=subprocess.DEVNULL, stdout=handle)
         assert ended(process, 2) == f"fm: standard output cannot be written: {os.strerror(9)}"
@@ -48,7 +48,7 @@ def test_a_reader_who_has_enough(fm, world, name):
 
 
 @pytest.mark.parametrize("closed", [(0,), (2,), (0, 1), (1, 2), (0, 1, 2)])
-def test_an_output_file_is_whole_whatever_is_closed(fm, world, closed):
+def test_an_output_file_is_whole_whichever_standard_stream_is_closed(fm, world, closed):
     fm("train", world.train, *CLASSIFIER, "-o", "a.fm", "--metrics-out", "a.jsonl")
     process = fm.start(
         "train",
@@ -66,12 +66,12 @@ def test_an_output_file_is_whole_whatever_is_closed(fm, world, closed):
     assert fm.read("b.jsonl").count(b"\n") == fm.read("a.jsonl").count(b"\n")
 
 
-def test_standard_input_is_closed(fm, world):
+def test_closed_standard_input_is_refused(fm, world):
     process = fm.start("predict", world.classifier, stdin=subprocess.DEVNULL, preexec_fn=lambda: os.close(0))
     assert ended(process, 2) == "fm: standard input (-) is closed"
 
 
-def test_standard_input_is_empty(fm, world):
+def test_empty_standard_input_gives_no_predictions(fm, world):
     done = fm("predict", world.classifier)
     assert (done.out, done.err) == ("", "")
 
@@ -112,7 +112,7 @@ def test_signals_that_end_a_command(fm, world, number, code, word):
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
-def test_signals_that_whoever_started_it_has_ignored(fm, world, number):
+def test_signals_ignored_by_the_parent_stay_ignored(fm, world, number):
     process = fm.start(
         "train",
         world.train,
@@ -131,7 +131,7 @@ def test_signals_that_whoever_started_it_has_ignored(fm, world, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGPIPE, signal.SIGXFSZ])
-def test_signals_that_mean_nothing_to_it(fm, world, number):
+def test_other_signals_do_not_end_a_command(fm, world, number):
     process = fm.start("train", world.train, *CLASSIFIER, "--epochs", 300, "-o", "x.fm", stdin=subprocess.DEVNULL)
     said = b"".join(process.stderr.readline() for _ in range(3))
     process.send_signal(number)
@@ -139,7 +139,7 @@ def test_signals_that_mean_nothing_to_it(fm, world, number):
     assert fm.files() == ["x.fm"]
 
 
-def test_a_kill_leaves_the_old_file_and_one_that_nobody_takes_for_data(fm, world):
+def test_a_kill_leaves_the_old_file_and_a_hidden_temporary_one(fm, world):
     old = Old(fm.folder / "data")
     process, _ = training(fm, world.train, "-o", "data")
     wait_for(fm.writes)

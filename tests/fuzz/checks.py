@@ -1,4 +1,4 @@
-"""What must hold of everything that a reader gives back or refuses, whatever its bytes were."""
+"""Conditions that hold for everything a reader returns or refuses, whatever its bytes are."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from fmcore.rows.batch import MAX_FEATURE_DIM
 
 
 def outcome(errors, function, *arguments, **options):
-    """(what the function returns, None), or (None, its error) where it is one of the documented `errors`."""
+    """Return (the function's result, None), or (None, its error) where it is one of the documented `errors`."""
     try:
         return function(*arguments, **options), None
     except errors as error:
@@ -14,7 +14,7 @@ def outcome(errors, function, *arguments, **options):
 
 
 def check_batch(batch):
-    """Assert that a Batch is what its docstring says: sound offsets, indices in range, finite values."""
+    """Assert that a Batch conforms to its docstring: sound offsets, indices in range, finite values."""
     indptr, indices, values, weights = batch.indptr, batch.indices, batch.values, batch.weights
     assert (indptr.dtype, indices.dtype, batch.labels.dtype) == (np.int64, np.int32, np.float32)
     assert indptr[0] == 0
@@ -38,7 +38,7 @@ def check_batch(batch):
 
 
 def rows_of(batches, *, ids=True):
-    """The rows of some batches in a form to compare: every bit of them counts, how they are cut or stored does not."""
+    """Return the rows of some batches in a form to compare, bit by bit, whatever their batches and storage."""
     values = [np.ones(len(b.indices), np.float32) if b.values is None else b.values for b in batches]
     weights = [np.ones(len(b), np.float32) if b.weights is None else b.weights for b in batches]
     labels = [np.where(np.isnan(b.labels), np.float32(np.nan), b.labels) for b in batches]
@@ -49,12 +49,12 @@ def rows_of(batches, *, ids=True):
 
 
 def numbers_of(batch):
-    """The numbers of a batch's rows, int64."""
+    """Return the numbers of a batch's rows, int64."""
     return np.asarray(batch.origin.numbers, np.int64)
 
 
 def agree(strict, skipping):
-    """Assert that a reader which stops at the first bad unit and one which passes over it read alike.
+    """Assert that a reader which stops at the first bad unit and one which skips it read alike.
 
     strict: (Decoded, None) or (None, DataError), as of `outcome`; skipping: Decoded.
     """

@@ -1,4 +1,4 @@
-"""Runs the targets under libFuzzer, over readers built with clang's sanitizers; Linux, Python 3.11 or later.
+"""Run the targets under libFuzzer, over readers built with clang's sanitizers; Linux, Python 3.11 or later.
 
     make fuzz                                                   every target for a minute, in .venv-fuzz
     make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS="csv record"        those two for ten
@@ -48,12 +48,12 @@ ENVIRONMENT = {
 
 
 def seeds_of(target):
-    """The folder of a target's seeds; a kernel has those of its reader."""
+    """Return the folder of a target's seeds; a kernel shares those of its reader."""
     return SEEDS / target.removesuffix("-kernel")
 
 
 def main():
-    """Fuzz the targets named, or all; the exit code is 1 where there were findings."""
+    """Fuzz the targets named, or all; return exit code 1 where there were findings."""
     parser = argparse.ArgumentParser(description="Fuzz the readers.")
     parser.add_argument("targets", nargs="*", default=[*TARGETS], metavar="TARGET", help="by default all of them")
     parser.add_argument("--seconds", type=int, default=60, help="for each target, loading it included")
@@ -69,7 +69,7 @@ def main():
 
 
 def _fuzz(target, seconds):
-    """Fuzz one target, and print how many inputs it was given and what was found; whether there was a finding."""
+    """Fuzz one target, and print the number of inputs and the findings; return whether there was a finding."""
     start, said, inputs = time.monotonic(), [], 0
     grown = FOUND / "corpus" / target
     grown.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def _fuzz(target, seconds):
 
 
 def _child(*arguments, **options):
-    """This program again, with the sanitizer's runtime and libFuzzer loaded, which atheris brings as one library."""
+    """Run this program again, with the sanitizer's runtime and libFuzzer loaded, one library of atheris."""
     import atheris
 
     environment = {**os.environ, **ENVIRONMENT, "LD_PRELOAD": str(Path(atheris.path()) / "asan_with_fuzzer.so")}
@@ -99,7 +99,7 @@ def _child(*arguments, **options):
 
 
 def _inside(name, seconds, inputs):
-    """What the child does: become libFuzzer."""
+    """Become libFuzzer, in the child process."""
     import atheris
 
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""How much memory a reader may take: a constant of its own, and so many bytes for each byte of its input."""
+"""Limit of a reader's memory: a constant of its own, and so many bytes for each byte of its input."""
 
 import gc
 import tracemalloc
@@ -10,7 +10,7 @@ CONSTANT = 2 << 20
 
 @contextmanager
 def traced():
-    """Memory is traced within.
+    """Trace memory in the block.
 
     Around many inputs where a reader has threads, as pyarrow's has: some versions of Python crash where one of them
     allocates just when tracing stops.
@@ -26,7 +26,7 @@ def traced():
 
 
 def peak(function, data):
-    """The most bytes that were allocated at a time while the function ran; what numpy reserves counts."""
+    """Return the peak of allocated bytes while the function runs; numpy's memory counts."""
     with traced():
         tracemalloc.reset_peak()
         before, _ = tracemalloc.get_traced_memory()
@@ -35,7 +35,7 @@ def peak(function, data):
 
 
 def check(function, data):
-    """Run the function on the data; AssertionError where its memory is out of proportion."""
+    """Run the function on the data; raise AssertionError where its memory is out of proportion."""
     taken = peak(function, data)
     allowed = CONSTANT + PER_BYTE * len(data)
     if taken > allowed:  # what an earlier input left to be collected, or a cache that fills but once, is no finding

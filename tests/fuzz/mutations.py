@@ -1,4 +1,4 @@
-"""Damaged copies of seeds, the same ones every time: what the tests try where no fuzzing engine is at hand."""
+"""Damaged copies of seeds, the same each time: inputs for tests without a fuzzing engine."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""Files for the readers that want a path rather than bytes."""
+"""Files for the readers that take a path rather than bytes."""
 
 import atexit
 import shutil
@@ -15,7 +15,7 @@ def _folder():
 
 
 def written(name, data):
-    """The path of a new file of that name with these bytes; an earlier one may still be mapped, and stays as it was."""
+    """Write the bytes to a new file of that name; return its path. An earlier one, perhaps mapped, is unchanged."""
     path = _folder() / name
     path.unlink(missing_ok=True)
     path.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Writes the seeds that no editor can: `python -m fuzz.seeds` in tests/. Seeds of text stand in corpus/ as they are."""
+"""Write the seeds that no editor can: `python -m fuzz.seeds` in tests/. Seeds of text are in corpus/ as they are."""
 
 import bz2
 import gzip
@@ -15,7 +15,7 @@ CORPUS = Path(__file__).parent / "corpus"
 
 
 def records():
-    """Payloads in the common form, and in forms that are left to protobuf."""
+    """Write payloads in the common form, and in forms that are left to protobuf."""
     ones = rb.sparse([0, 3, 300], [1, 1, 1], 1000)
     real = rb.sparse([0, 7, 70000], [0.5, -2, 1e-40])
     doubles = rb.features(rb.field(1, b"\0\0\0\0\0\0\xf8?"), rb.field(2, b"\x05"), kind=3)
@@ -43,7 +43,7 @@ def records():
 
 
 def streams():
-    """Frames: whole, in parts, wrong."""
+    """Write frames: whole, in parts, wrong."""
     some = records()
     both = rb.frame(some["binary"]) + rb.frame(some["real"])
     parts = rb.in_parts([some["binary"][:10], some["binary"][10:14], some["binary"][14:]])
@@ -61,7 +61,7 @@ def streams():
 
 
 def compressed():
-    """The three kinds of compression, two members in one file, and files cut off."""
+    """Write the three kinds of compression, two members in one file, and files cut off."""
     plain = b"1 1:1\n0 2:0.5\n" * 4
     packed = {"gzip": gzip.compress(plain, mtime=0), "bzip2": bz2.compress(plain)}
     return packed | {
@@ -76,20 +76,20 @@ def compressed():
 
 
 def models():
-    """The small model of the tests."""
+    """Write the small model of the tests."""
     file = io.BytesIO()
     modelfile.dump(small_model(), file)
     return {"small": file.getvalue()}
 
 
 def _tarred(*entries):
-    """A tar with one block of zeros for its end."""
+    """Return a tar with one block of zeros for its end."""
     data = archives.tarred(*entries).rstrip(b"\0")
     return data + bytes(-len(data) % 512 + 512)
 
 
 def containers():
-    """Tar, ZIP and gzip around the small archives, and members as none should be."""
+    """Write tar, ZIP and gzip around the small archives, and malformed members."""
     inner = archives.zipped(archives.members_of(archives.SPARSE))
     packed = {"params": archives.PARAMS}
     return {
@@ -105,7 +105,7 @@ def containers():
 
 
 def arrays():
-    """Lists of arrays: dense, row-sparse, older forms."""
+    """Write lists of arrays: dense, row-sparse, older forms."""
     np_w, np_b = archives.W, archives.B
     sparse = archives.row_sparse((4, 3), [1, 3], archives.V.reshape(4, 3)[:2])
     huge = archives.row_sparse((2**31 - 1, 3), [1, 3], archives.V.reshape(4, 3)[:2])
@@ -125,7 +125,7 @@ def _zstd(data):
 
 
 def main():
-    """Write them all."""
+    """Write all seeds."""
     for target, seeds in {
         "record": records(),
         "recordio": streams(),

@@ -1,4 +1,4 @@
-"""Model archives as SageMaker and MXNet pack them, and as nobody would; the golden ones are MXNet's own."""
+"""Model archives as SageMaker and MXNet pack them, and in malformed ways; the golden ones are MXNet's own."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ def archive_of(name):
 
 
 def members_of(name):
-    """The members of a golden archive: name -> bytes."""
+    """Return the members of a golden archive: name -> bytes."""
     with tarfile.open(GOLDEN / f"{name}.tar.gz") as file:
         inner = file.extractfile("model_algo-1").read()
     with zipfile.ZipFile(io.BytesIO(inner)) as file:
@@ -40,7 +40,7 @@ def zipped(members, compression=zipfile.ZIP_DEFLATED):
 
 
 def tarred(*entries, form=tarfile.PAX_FORMAT):
-    """A tar of (name, bytes), or of whole TarInfos."""
+    """Return a tar of (name, bytes), or of whole TarInfos."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as file:
         for entry in entries:
@@ -80,7 +80,7 @@ def row_sparse(whole, rows, values, stored=None, counted=None, dtype=6):
 
 
 def params(arrays, count=None, names=None):
-    """The bytes of an NDArray list; arrays: name -> array, or its bytes."""
+    """Return the bytes of an NDArray list; arrays: name -> array, or its bytes."""
     coded = [array if isinstance(array, bytes) else dense(array) for array in arrays.values()]
     names = list(arrays) if names is None else names
     texts = [name if isinstance(name, bytes) else f"arg:{name}".encode() for name in names]
@@ -101,7 +101,7 @@ def loaded(path, data, predictor_type="regressor", **options):
 
 
 def refused(path, data, **options):
-    """What is said of bytes that are refused."""
+    """Return the error message for bytes that must be refused."""
     with pytest.raises(ModelError) as raised:
         loaded(path, data, **options)
     assert str(raised.value).startswith(f"{path}: ")
@@ -110,7 +110,7 @@ def refused(path, data, **options):
 
 
 def refused_or_sound(path, data):
-    """Damaged bytes are refused in a sentence that names the file, or are another model of the same shape."""
+    """Assert that damaged bytes are refused with an error that names the file, or give a model of equal shape."""
     path.write_bytes(data)
     try:
         model = network.load(path, predictor_type="regressor")

@@ -1,4 +1,4 @@
-"""What faults are made of: small disks, files that must stay as they are, processes that are watched as they fail."""
+"""Tools to produce faults: small disks, files that must not change, processes that are watched as they fail."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from shell import interruptible, last_line, wait_for
+from shell import LIMIT, interruptible, last_line, wait_for
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what is tested is Linux's own")
@@ -17,7 +17,7 @@ FOREVER = (*CLASSIFIER, "--epochs", 10**9)
 
 
 class Old:
-    """A file that a command that fails must leave as it is."""
+    """A file that a failing command must not change."""
 
     def __init__(self, path, content=b"old"):
         self.path = Path(path)
@@ -26,7 +26,7 @@ class Old:
         self._before = self._state()
 
     def unharmed(self):
-        """Whether content, time of change and place on the disk are what they were."""
+        """Return whether content, time of change and place on the disk are unchanged."""
         return self._state() == self._before
 
     def _state(self):
@@ -36,7 +36,7 @@ class Old:
 
 @contextmanager
 def mounted(folder, options="size=64k"):
-    """A file system of its own in a folder; a test that cannot have one is skipped."""
+    """Mount a file system of its own on a folder; skip the test where that is not possible."""
     folder.mkdir(exist_ok=True)
     if sys.platform != "linux" or not ROOT or not shutil.which("mount"):
         pytest.skip("to mount a file system takes Linux and root")
@@ -51,14 +51,14 @@ def mounted(folder, options="size=64k"):
 
 
 def remounted(folder, options):
-    """Give a mounted file system other options."""
+    """Change the options of a mounted file system."""
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
 def ended(process, code, *, said=b""):
-    """Wait for the end of a process, in the exit code expected; the last line on standard error."""
+    """Wait for the end of a process, with the expected exit code; return the last line on standard error."""
     try:
-        _, err = process.communicate(timeout=45)
+        _, err = process.communicate(timeout=LIMIT)
     finally:
         process.kill()
         process.wait()
@@ -71,9 +71,9 @@ def ended(process, code, *, said=b""):
 
 
 def training(fm, *arguments, lines=3):
-    """Start a training that would not end by itself; the process, and what it said until an epoch was through.
+    """Start a training that would not end by itself; return the process, and its output until an epoch was done.
 
-    Rows that are streamed are read in each epoch, as the folder that would keep them is not there.
+    Rows that are streamed are read in each epoch, as the folder for their spill file does not exist.
     """
     process = fm.start("train", *arguments, *FOREVER, stdin=subprocess.DEVNULL, env=interruptible(TMPDIR="/no/folder"))
     said = b"".join(process.stderr.readline() for _ in range(lines))
@@ -82,16 +82,16 @@ def training(fm, *arguments, lines=3):
 
 
 def names(folder):
-    """Names of all that is in a folder."""
+    """Return the names of all entries of a folder."""
     return sorted(path.name for path in Path(folder).iterdir())
 
 
 def temporary(folder):
-    """Temporary files in a folder."""
+    """Return the temporary files in a folder."""
     return [path for path in Path(folder).iterdir() if path.name.endswith(".tmp")]
 
 
 def being_written(folder):
-    """Wait until there is a temporary file in a folder; it."""
+    """Wait until a folder holds a temporary file; return it."""
     wait_for(lambda: temporary(folder))
     return temporary(folder)[0]

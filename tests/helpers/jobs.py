@@ -1,4 +1,4 @@
-"""SageMaker's container as a user has it: a tree like /opt/ml, and the entry points run over it as processes."""
+"""SageMaker's container as a user runs it: a tree like /opt/ml, and the entry points run over it as processes."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from shell import Done, interruptible, libsvm_rows, written
+from shell import LIMIT, Done, interruptible, libsvm_rows, written
 
 from fmcore import api
 
@@ -22,7 +22,7 @@ TRAIN, SERVE = ([sys.executable, "-m", f"fmcli.container.{name}"] for name in ("
 STARTED = []  # processes
 
 
-class Job:
+class ContainerJob:
     """A tree, and the processes over it. Any warning is an error, as in the tests themselves."""
 
     def __init__(self, folder, **hyperparameters):
@@ -32,30 +32,30 @@ class Job:
         self.config("hyperparameters", {name: str(value) for name, value in {**BASICS, **hyperparameters}.items()})
 
     def config(self, name, content):
-        """Write a configuration file, an object or its text."""
+        """Write a configuration file, given as an object or as text."""
         text = content if isinstance(content, str) else json.dumps(content)
         self.write(f"input/config/{name}.json", text)
 
     def write(self, name, content):
-        """Make a file in the tree; its path."""
+        """Make a file in the tree; return its path."""
         return written(self.root / name, content)
 
     def pipe(self, name):
-        """Make a named pipe among the channels; its path."""
+        """Make a named pipe among the channels; return its path."""
         path = self.root / "input/data" / name
         os.mkfifo(path)
         return path
 
     def train(self, code=0, command=(), **environ):
-        """Run `train` to its end; code: the exit code expected."""
+        """Run `train` to its end; code: the expected exit code."""
         process = self.start(command or TRAIN, **environ)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LIMIT)
         assert process.returncode == code, err.decode()
         assert not [path for path in self.root.rglob("*.tmp") if path.is_file()]
         return Done(code, out.decode(), err.decode())
 
     def start(self, command=tuple(TRAIN), **environ):
-        """Start an entry point and go on: a Popen."""
+        """Start an entry point; return its Popen."""
         STARTED.append(
             subprocess.Popen(
                 [*command],
@@ -70,21 +70,21 @@ class Job:
 
     @property
     def model_file(self):
-        """Where the model is, or will be."""
+        """Return the path of the model."""
         return self.root / "model/model.fm"
 
     def model(self):
-        """The trained model, verified."""
+        """Return the trained model, verified."""
         return api.load(self.model_file, verify=True)
 
     def failure(self):
-        """What output/failure says; None without."""
+        """Return the text of output/failure; None without the file."""
         path = self.root / "output/failure"
         return path.read_text() if path.is_file() else None
 
 
 def stopped(process, number=signal.SIGTERM, again=False):
-    """Send a signal, or two; the exit code, and what was said from now on."""
+    """Send a signal, or two; return the exit code, and the output from then on."""
     process.send_signal(number)
     if again:
         time.sleep(0.01)
@@ -93,13 +93,13 @@ def stopped(process, number=signal.SIGTERM, again=False):
 
 
 def ended(process):
-    """Wait for the end; the exit code, and what was said from now on."""
-    _, said = process.communicate(timeout=30)
+    """Wait for the end; return the exit code, and the output from then on."""
+    _, said = process.communicate(timeout=LIMIT)
     return process.returncode, said.decode()
 
 
 def end_all():
-    """End what a test that failed has left running."""
+    """Kill the processes that a failed test has left running."""
     while STARTED:
         process = STARTED.pop()
         process.kill()
@@ -109,7 +109,7 @@ def end_all():
 
 
 def read_until(process, text):
-    """Read what it says up to the line in which the text (a regular expression) is found; that line."""
+    """Read output up to the line in which the text (a regular expression) is found; return that line."""
     for line in iter(process.stderr.readline, b""):
         if re.search(text, line.decode()):
             return line.decode()
@@ -117,7 +117,7 @@ def read_until(process, text):
 
 
 def fed(*pipes, data):
-    """A thread that writes the data into one pipe after the other, each as soon as it is read."""
+    """Start a thread that writes the data into one pipe after the other, each as soon as it is read."""
 
     def feed():
         for pipe in pipes:

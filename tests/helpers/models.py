@@ -44,12 +44,14 @@ INFO = {"epochs": 3, "rows": 1000, "metrics": {"test": {"logloss": 0.25, "auc": 
 
 
 def small_model():
-    """A model of 5 features and 3 factors; its arrays are new at each call."""
+    """Return a model of 5 features and 3 factors; its arrays are new at each call."""
     return Model(
         Hyperparameters.from_dict(HYPERPARAMETERS),
-        np.array([-1.5], np.float32),
-        np.array([0, 1, -2.5, 3e38, 1e-45], np.float32),
-        np.arange(15, dtype=np.float32).reshape(5, 3) / 7,
+        {
+            "bias": np.array([-1.5], np.float32),
+            "linear": np.array([0, 1, -2.5, 3e38, 1e-45], np.float32),
+            "factors": np.arange(15, dtype=np.float32).reshape(5, 3) / 7,
+        },
         state={
             "adagrad.linear": np.array([0, 1, 2, 3, 4], np.float32),
             "adagrad.bias": np.ones(1, np.float32),

@@ -1,4 +1,4 @@
-"""Teams of workers in processes of their own, which die where a test wants it."""
+"""Teams of workers in processes of their own, which die where a test wants them to."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ TRAINING = ("--predictor-type", "binary_classifier", "--epochs", "3", "--threads
 
 
 def rows_for(folder, rows=16_000):
-    """Click data for training and testing, written as clicks.rec and test.rec; the names as arguments."""
+    """Write click data for training and testing as clicks.rec and test.rec; return the names as arguments."""
     for name, count, seed in (("clicks.rec", rows, 1), ("test.rec", 2000, 2)):
         batch = generated(count, seed, SCALE)
         (folder / name).write_bytes(recordio.encode(batch, batch.feature_dim))
@@ -23,13 +23,13 @@ def rows_for(folder, rows=16_000):
 
 
 def mortal(death):
-    """The environment of processes that are to hear from the file `death` when to die; see tests/dying."""
+    """Return the environment of processes that read from the file `death` when to die; see tests/dying."""
     path = os.pathsep.join(filter(None, (str(MORTAL), os.environ.get("PYTHONPATH"))))
     return interruptible(PYTHONPATH=path, FMKIT_TEST_DEATH=str(death))
 
 
 def mpirun(ranks, *arguments):
-    """The words of a command that trains on so many ranks."""
+    """Return the words of a command that trains on so many ranks."""
     return [
         str(Path(sys.executable).with_name("mpirun")),
         "-n",

@@ -28,7 +28,7 @@ def plain_adam(model, batch, size, turns):
 
 
 def weights_of(model):
-    """The weights by (group, place...)."""
+    """Return the weights by (group, place...)."""
     weights = {("bias", 0): float(model.bias[0])}
     weights |= {("linear", i): float(w) for i, w in enumerate(model.linear)}
     return weights | {
@@ -39,7 +39,7 @@ def weights_of(model):
 
 
 def gradients(weights, batch, rows, h):
-    """Place -> the mini-batch's gradient for each weight that it moves, with decay and clipped."""
+    """Return place -> the mini-batch's gradient for each weight that it updates, with decay and clipped."""
     found = {}
     for place, gradient in summed_gradients(weights, batch, rows, h).items():
         if getattr(h, f"use_{place[0]}", True):
@@ -50,7 +50,7 @@ def gradients(weights, batch, rows, h):
 
 
 def summed_gradients(weights, batch, rows, h):
-    """Place -> the sum of the rows' gradients, for the bias and for every weight of a feature that a row holds."""
+    """Return place -> the sum of the rows' gradients, for the bias and every weight of a feature in a row."""
     found = {("bias", 0): 0.0}
     for r in rows:
         row = features_of(batch, r)
@@ -67,7 +67,7 @@ def summed_gradients(weights, batch, rows, h):
 
 
 def score(weights, row, num_factors):
-    """y(x) by the double sum of the definition; row: feature -> value."""
+    """Return y(x) by the double sum of the definition; row: feature -> value."""
     pairs = ((i, j) for i in row for j in row if i < j)
     products = (
         row[i] * row[j] * sum(weights["factors", i, f] * weights["factors", j, f] for f in range(num_factors))
@@ -77,7 +77,7 @@ def score(weights, row, num_factors):
 
 
 def features_of(batch, r):
-    """Feature -> value of row r."""
+    """Return feature -> value of row r."""
     return {
         int(batch.indices[j]): 1.0 if batch.values is None else float(batch.values[j])
         for j in range(batch.indptr[r], batch.indptr[r + 1])
@@ -85,7 +85,7 @@ def features_of(batch, r):
 
 
 def assert_equal(model, weights, moments):
-    """That a model holds these weights, and its state these moments; each compared on its tensor's own scale."""
+    """Assert that a model holds these weights, and its state these moments, each on its tensor's own scale."""
     for group in GROUPS:
         tensors = {group: {place: w for place, w in weights.items() if place[0] == group}}
         for number, slot in enumerate(SLOTS):

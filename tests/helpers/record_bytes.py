@@ -1,4 +1,4 @@
-"""recordIO frames and protobuf fields written by hand, for what no library writes."""
+"""recordIO frames and protobuf fields written by hand, for bytes that no library writes."""
 
 import struct
 
@@ -6,7 +6,7 @@ MAGIC = bytes.fromhex("0a23d7ce")
 
 
 def varint(value, size=1):
-    """Base-128 little-endian, padded to `size` bytes."""
+    """Return a number as base-128 little-endian, padded to `size` bytes."""
     out = []
     while value or len(out) < size:
         out.append(value & 0x7F | 0x80)
@@ -15,7 +15,7 @@ def varint(value, size=1):
 
 
 def field(number, *bodies, size=1):
-    """A length-delimited field whose length takes at least `size` bytes."""
+    """Return a length-delimited field whose length takes at least `size` bytes."""
     body = b"".join(bodies)
     return varint(number << 3 | 2) + varint(len(body), size) + body
 
@@ -25,12 +25,12 @@ def floats(*values):
 
 
 def features(*tensor_fields, kind=2, key=b"values", number=1):
-    """A map entry of Record with one tensor, Float32 unless kind says otherwise; number 2 is the label map."""
+    """Return a map entry of Record with one tensor, Float32 unless kind is another; number 2 is the label map."""
     return field(number, field(1, key), field(2, field(kind, *tensor_fields)))
 
 
 def sparse(keys, values, *shape):
-    """Features of a Float32 sparse row."""
+    """Return the features of a Float32 sparse row."""
     return features(field(1, floats(*values)), field(2, *map(varint, keys)), field(3, *map(varint, shape)))
 
 
@@ -44,13 +44,13 @@ def frame(payload, part=0):
 
 
 def in_parts(payloads):
-    """One record in several frames."""
+    """Return one record in several frames."""
     flags = [1, *[2] * (len(payloads) - 2), 3]
     return b"".join(map(frame, payloads, flags))
 
 
 def split_as_dmlc(payload):
-    """The frames of dmlc's writer: cut at every 4-byte aligned magic, which is dropped."""
+    """Return the frames of dmlc's writer: cut at every 4-byte aligned magic, which is dropped."""
     parts, start = [], 0
     for at in range(0, len(payload) - 3, 4):
         if payload[at : at + 4] == MAGIC:
@@ -61,7 +61,7 @@ def split_as_dmlc(payload):
 
 
 def record_ends(data):
-    """0 and the byte behind each record."""
+    """Return 0 and the byte behind each record."""
     ends, at = [0], 0
     while at < len(data):
         word = struct.unpack_from("<4xI", data, at)[0]

@@ -13,7 +13,7 @@ DEVICES = ("torch:cpu", *(["cuda"] if shutil.which("nvidia-smi") else []))  # of
 
 
 def random_rows(rows=60, feature_dim=30, seed=0, *, binary=False, weights=False, classes=True):
-    """A Batch of rows with 0 to 8 distinct features each, the first row empty."""
+    """Return a Batch of rows with 0 to 8 distinct features each, the first row empty."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, min(9, feature_dim + 1), rows)
     lengths[0] = 0
@@ -30,19 +30,19 @@ def random_rows(rows=60, feature_dim=30, seed=0, *, binary=False, weights=False,
 
 
 def as_matrix(monkeypatch):
-    """Have blocks of any size and any share of non-zeros trained as a matrix."""
+    """Make blocks of any size and any share of non-zeros trained as a matrix."""
     monkeypatch.setattr("fmcore.kernels.prepared.NON_ZEROS", 1)
     monkeypatch.setattr("fmcore.kernels.prepared.MATRIX", np.inf)
 
 
 def block_of(batch, mini_batch_size):
-    """A Block in the rows' own order."""
+    """Return a Block in the rows' own order."""
     starts = np.append(np.arange(0, len(batch), mini_batch_size, dtype=np.int64), len(batch))
     return Block(batch, starts)
 
 
 def small_model(predictor_type="binary_classifier", feature_dim=30, num_factors=5, **hyperparameters):
-    """A model whose every parameter is away from 0, so that every term of the score counts."""
+    """Return a model whose every parameter is away from 0, so that every term of the score counts."""
     chosen = {
         "bias_init_method": "constant",
         "bias_init_value": 0.3,

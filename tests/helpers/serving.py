@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from shell import LIMIT
 
-LIMIT = 60  # seconds that anything may take
 needs_proc = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="processes are looked at in /proc")
 
 
@@ -28,17 +28,17 @@ class Answer(NamedTuple):
 
 
 class Server:
-    """A server that runs."""
+    """A running server."""
 
     def __init__(self, process, port):
         self.process, self.port, self.code = process, port, None
 
     def connect(self):
-        """A connection, which http.client opens with its first request."""
+        """Return a connection, which http.client opens with its first request."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
 
     def post(self, body, content_type="application/json", accept=None, connection=None, **options):
-        """POST /invocations, on a connection of its own unless one is given."""
+        """Send POST /invocations, on a connection of its own unless one is given."""
         headers = {"Content-Type": content_type, "Accept": accept}
         return self.ask(
             "POST",
@@ -50,7 +50,7 @@ class Server:
         )
 
     def ask(self, method, path, body=None, headers=None, *, connection=None, **options):
-        """Any request."""
+        """Send any request."""
         used = connection or self.connect()
         used.request(method, path, body, headers or {}, **options)
         response = used.getresponse()
@@ -60,14 +60,14 @@ class Server:
         return found
 
     def raw(self, *parts):
-        """A socket to which these bytes have been sent."""
+        """Return a socket to which these bytes have been sent."""
         opened = socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT)
         for part in parts:
             opened.sendall(part)
         return opened
 
     def refuses(self):
-        """Whether it takes no more connections."""
+        """Return whether it accepts no more connections."""
         try:
             self.raw().close()
         except OSError:
@@ -75,14 +75,14 @@ class Server:
         return False
 
     def workers(self):
-        """Process ids of the workers, by their command lines."""
+        """Return the process ids of the workers, by their command lines."""
         children = [path for path in Path("/proc").glob("[0-9]*/stat") if parent(path) == self.process.pid]
         return sorted(
             int(path.parent.name) for path in children if b"spawn_main" in path.with_name("cmdline").read_bytes()
         )
 
     def stop(self, number=signal.SIGTERM):
-        """Stop it; all that it said after it was ready."""
+        """Stop it; return its output after it was ready."""
         self.process.send_signal(number)
         said = self.process.stderr.read().decode()
         self.code = self.process.wait(LIMIT)
@@ -90,7 +90,7 @@ class Server:
 
 
 def parent(stat):
-    """The parent's id in /proc/N/stat, None where that process has ended meanwhile."""
+    """Return the parent's id in /proc/N/stat, None where that process has ended meanwhile."""
     try:
         return int(stat.read_text().rpartition(")")[2].split()[1])
     except OSError:
@@ -99,7 +99,7 @@ def parent(stat):
 
 @contextmanager
 def serving(fm, model, *options, workers=1, **process_options):
-    """A Server of the model; unless the test has stopped it, it must end well when told to."""
+    """Provide a Server of the model; unless the test has stopped it, it must end well when stopped."""
     process = fm.start(
         "serve", model, "--port", 0, "--workers", workers, *options, stdin=None, stdout=None, **process_options
     )
@@ -123,7 +123,7 @@ def serving(fm, model, *options, workers=1, **process_options):
 
 
 def wait_for(condition):
-    """Wait until it holds; its value."""
+    """Wait until the condition holds; return its value."""
     end = time.monotonic() + LIMIT
     while not (found := condition()):
         assert time.monotonic() < end, f"not so within {LIMIT} s"
@@ -132,7 +132,7 @@ def wait_for(condition):
 
 
 def alive(pid):
-    """Whether there is such a process."""
+    """Return whether there is such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -144,7 +144,7 @@ HEADERS = [(b"content-type", b"application/json")]
 
 
 async def ask(app, method, path, *parts, headers=HEADERS, more=False):
-    """(status, headers, body) of a request whose body comes in these parts, and never ends with more=True."""
+    """Return (status, headers, body) for a request whose body comes in these parts, and never ends with more=True."""
     sent, events = [], [{"type": "http.request", "body": part, "more_body": True} for part in parts]
     if not more:
         events.append({"type": "http.request", "body": b"", "more_body": False})

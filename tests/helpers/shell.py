@@ -1,4 +1,4 @@
-"""The command line as a user has it: a process of its own in a folder of its own, and tiny files to give it."""
+"""The command line as a user runs it: a process of its own in a folder of its own, and tiny input files."""
 
 import fcntl
 import os
@@ -15,10 +15,11 @@ from fmcore.io.recordio.record_message import record_class
 
 ROOT = Path(fmcli.__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "fmcli"]
+LIMIT = 120  # seconds after which a process or a thread is taken to hang; nothing that goes well comes near it
 
 
 class Done(NamedTuple):
-    """What a command left: its exit code, and its output as text (bytes where asked for)."""
+    """The results of a command: its exit code, and its output as text (bytes where asked for)."""
 
     code: int
     out: str
@@ -35,11 +36,11 @@ class Shell:
         self.folder, self.command = Path(folder), COMMAND
 
     def __call__(self, *arguments, stdin="", code=0, binary=False, **environ):
-        """Run to the end; code: the exit code expected; environ: variables besides those there are."""
+        """Run to the end; code: the expected exit code; environ: additional variables."""
         return self._run([*self.command, *map(str, arguments)], stdin, code, binary, environ)
 
     def python(self, source, code=0):
-        """Run Python source that uses the package, as a command would be run."""
+        """Run Python source that uses the package, in the way of a command."""
         return self._run([sys.executable, "-c", source], "", code, False, {})
 
     def _run(self, command, stdin, code, binary, environ):
@@ -51,7 +52,7 @@ class Shell:
             check=False,
             cwd=self.folder,
             env=environment(**environ),
-            timeout=60,
+            timeout=LIMIT,
         )
         err = done.stderr.decode()
         assert done.returncode == code, err
@@ -60,7 +61,7 @@ class Shell:
         return Done(done.returncode, done.stdout if binary else done.stdout.decode(), err)
 
     def start(self, *arguments, **streams):
-        """Start it and go on: a Popen."""
+        """Start a command; return its Popen."""
         streams = {
             "stdin": subprocess.PIPE,
             "stdout": subprocess.PIPE,
@@ -71,28 +72,28 @@ class Shell:
         return subprocess.Popen([*self.command, *map(str, arguments)], cwd=self.folder, **streams)
 
     def write(self, name, content):
-        """Make a file in the folder; its path."""
+        """Make a file in the folder; return its path."""
         return written(self.folder / name, content)
 
     def read(self, name):
-        """The bytes of a file in the folder."""
+        """Return the bytes of a file in the folder."""
         return (self.folder / name).read_bytes()
 
     def files(self):
-        """Names of all that is in the folder."""
+        """Return the names of all entries of the folder."""
         return sorted(path.name for path in self.folder.iterdir())
 
     def left_over(self):
-        """Temporary files that should be gone."""
+        """Return temporary files that should have been removed."""
         return [name for name in self.files() if name.endswith((".tmp", ".partial"))]
 
     def writes(self):
-        """Whether a command has an output open by now, which it locks as soon as it knows it."""
+        """Return whether a command has an output open by now, which it locks once it can remove it."""
         return any(map(is_locked, map(self.folder.joinpath, self.left_over())))
 
 
 def is_locked(path):
-    """Whether another process holds a lock on a file."""
+    """Return whether another process holds a lock on a file."""
     with suppress(FileNotFoundError), path.open("rb") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -102,21 +103,21 @@ def is_locked(path):
 
 
 def written(path, content):
-    """Make a file of text or bytes, and the folders above it; its path."""
+    """Make a file of text or bytes, and the folders above it; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
 def environment(**more):
-    """The environment of a command: found where these tests found it, and strict."""
+    """Return the environment of a command: with this interpreter's scripts, and strict about warnings."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("FMKIT_", "PYTHON"))}
     path = {} if "site-packages" in ROOT.parts else {"PYTHONPATH": str(ROOT)}
     return {**ours, **path, "PYTHONWARNINGS": "error", **more}
 
 
 def interruptible(**more):
-    """The environment of a command that a signal may reach at any moment.
+    """Return the environment of a command that a signal may reach at any moment.
 
     Where that is between opening a file and having it, Python closes the file itself, and would warn of it.
     """
@@ -124,7 +125,7 @@ def interruptible(**more):
 
 
 def records(data):
-    """The Records of recordIO bytes: frames cut by hand, payloads read by google protobuf."""
+    """Return the Records of recordIO bytes: frames cut by hand, payloads read by google protobuf."""
     found = []
     while data:
         assert data[:4].hex() == "0a23d7ce"
@@ -134,21 +135,21 @@ def records(data):
     return found
 
 
-def wait_for(condition, seconds=30):
-    """Go on once condition() holds, which must be within some seconds."""
-    end = time.monotonic() + seconds
+def wait_for(condition):
+    """Wait until condition() holds."""
+    end = time.monotonic() + LIMIT
     while not condition():
-        assert time.monotonic() < end, f"it has not come this far in {seconds} s"
+        assert time.monotonic() < end, f"it has not come this far in {LIMIT} s"
         time.sleep(0.01)
 
 
 def last_line(text):
-    """The last line that is not empty."""
+    """Return the last line that is not empty."""
     return text.strip().splitlines()[-1]
 
 
 def libsvm_rows(rows, seed, *, classes=True, features=20):
-    """Rows of libsvm text that a factorization machine can learn something from; the first holds feature 0."""
+    """Return rows of libsvm text with a pattern that a model can learn; the first holds feature 0."""
     rng = random.Random(seed)
     effects = [random.Random(7 + index).gauss(0, 1) for index in range(features)]
     lines = []

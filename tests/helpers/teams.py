@@ -1,4 +1,4 @@
-"""Training by teams in one process, and what it tells, as several tests have it."""
+"""Training by teams in one process, and a log of its events, for several tests."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from fmcore.solvers.observer import Observer
 
 
 class Log(Observer):
-    """Keeps all that it is told."""
+    """An observer that records all events."""
 
     def __init__(self):
         self.rounds, self.epochs, self.halvings, self.reasons = [], [], [], []
@@ -38,7 +38,7 @@ class Log(Observer):
 
 
 class After:
-    """Says stop from the n-th time on that it is asked."""
+    """A control that stops training from its n-th call on."""
 
     def __init__(self, number):
         self.left = number
@@ -49,7 +49,7 @@ class After:
 
 
 def team(workers, **options):
-    """Resources of so many workers in this process."""
+    """Return Resources of so many workers in this process."""
     return api.machines(engine="local", workers=workers, **{"threads": 1, **options})
 
 
@@ -66,7 +66,7 @@ def trained(
     stop=None,
     **hyperparameters,
 ):
-    """The bytes of the model that comes of it; hyperparameters: besides those that are the tests' own."""
+    """Return the bytes of the trained model; hyperparameters: besides those of the tests themselves."""
     given = {"predictor_type": "binary_classifier", "epochs": 3, **hyperparameters}
     read = read or ReadOptions(binary=given["predictor_type"] == "binary_classifier")
     tests = api.Data([test], read) if test else None

@@ -19,12 +19,12 @@ from fmcore.rows.batch import Batch, concatenate
 
 
 def labelled(labels):
-    """Rows without features."""
+    """Return rows without features."""
     return Batch(np.zeros(len(labels) + 1, np.int64), np.empty(0, np.int32), None, np.array(labels, np.float32))
 
 
 @given(st.integers(1, 7), st.integers(0, 9))
-def test_rows_are_dealt_in_turn_from_batch_to_batch(shards, first):
+def test_rows_go_to_shards_in_turn_across_batches(shards, first):
     batches = [random_rows(rows, seed=rows) for rows in (first + 1, 5, 11)]
     dealt, row = [[] for _ in range(shards)], 0
     for batch in batches:
@@ -38,7 +38,7 @@ def test_rows_are_dealt_in_turn_from_batch_to_batch(shards, first):
             np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
 
 
-def test_a_summary_is_that_of_all_rows_however_they_are_cut():
+def test_a_summary_does_not_depend_on_how_rows_are_batched():
     rows = random_rows(50)
     whole, cut = Summary(), Summary()
     whole.add(rows)
@@ -56,7 +56,7 @@ def test_a_summary_is_that_of_all_rows_however_they_are_cut():
     }
 
 
-def test_a_summary_of_odd_rows():
+def test_a_summary_of_no_rows_unlabelled_rows_and_many_labels():
     summary = Summary()
     assert summary.as_dict() == {
         "rows": 0,
@@ -102,11 +102,11 @@ def test_different_labels_have_different_texts(one, other):
         ("-", "libsvm", "libsvm"),
     ],
 )
-def test_the_output_format(path, given_format, expected):
+def test_output_format_follows_the_option_or_the_suffix(path, given_format, expected):
     assert output_format(path, given_format) == expected
 
 
-def test_names_of_shards():
+def test_shard_paths_number_the_shards():
     assert shard_paths("-", 1) == ["-"]
     assert shard_paths("out/a.rec.gz", 2) == ["out/a-00000-of-00002.rec.gz", "out/a-00001-of-00002.rec.gz"]
     assert shard_paths("/a.b/out", 2)[1] == "/a.b/out-00001-of-00002"
@@ -114,7 +114,7 @@ def test_names_of_shards():
         shard_paths("-", 2)
 
 
-def test_which_outputs_can_be_filled_in_later(tmp_path):
+def test_only_plain_files_can_be_filled_in_later(tmp_path):
     file = tmp_path / "file"
     file.touch()
     assert fills_in_later([str(file), str(tmp_path / "new")])
@@ -122,6 +122,6 @@ def test_which_outputs_can_be_filled_in_later(tmp_path):
     assert not any(map(is_plain_target, ["-", "/dev/stdout", "/dev/null", str(tmp_path)]))
 
 
-def test_feature_dim_of_all_batches():
+def test_counted_feature_dim_is_the_largest_of_all_batches():
     assert counted_feature_dim([]) == 0
     assert counted_feature_dim([random_rows(20, feature_dim=30), labelled([1])]) == 30

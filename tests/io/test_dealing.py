@@ -17,8 +17,8 @@ from fmcore.errors import DataError, UsageError
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.readers import read_batches
 from fmcore.io.recordio import codec as recordio
-from fmcore.io.sources.dealing import SMALLEST, Share, cuttable, deal, in_order, row_bytes, share
-from fmcore.io.sources.ranges import Range, cut
+from fmcore.io.sources.dealing import SMALLEST, ShardedFile, cuttable, deal, in_order, row_bytes, shard
+from fmcore.io.sources.ranges import ByteRange, cut
 from fmcore.io.sources.source import Source, find
 from fmcore.rows.blocks import generator
 
@@ -33,13 +33,13 @@ def folder(tmp_path, monkeypatch):
 
 
 def numbered(path, rows, first=0, ending=b"\n"):
-    """A libsvm file whose rows have the labels first, first + 1, ...; its Source."""
+    """Write a libsvm file whose rows have the labels first, first + 1, ...; return its Source."""
     Path(path).write_bytes(b"".join(b"%d %d:1%b" % (first + n, n % 50, ending) for n in range(rows)))
     return find([path])[0]
 
 
 def labels(sources, options=AUTO):
-    """Labels of all rows, in order."""
+    """Return labels of all rows, in order."""
     return [int(label) for batch in read_batches(sources, options, Report()) for label in batch.labels]
 
 
@@ -62,12 +62,12 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_what_can_be_cut(name):
+def test_cuttable_names_the_format_of_files_that_can_be_cut(name):
     Path(name).write_bytes(CONTENTS[name][0])
     assert cuttable(*find([name]), AUTO) == CONTENTS[name][1]
 
 
-def test_what_can_be_cut_goes_by_the_format_told():
+def test_cuttable_follows_the_given_format_and_needs_a_plain_file():
     Path("a").write_bytes(b"1,2\n")
     (source,) = find(["a"])
     assert [cuttable(source, ReadOptions(format=name)) for name in ("csv", "libffm")] == [None, "libffm"]
@@ -82,7 +82,7 @@ def test_what_can_be_cut_goes_by_the_format_told():
         cuttable(source, AUTO)
 
 
-def test_bytes_of_a_row():
+def test_row_bytes_estimates_the_size_of_a_row():
     def measured(content, name):
         Path("x").write_bytes(content)
         return row_bytes(*find(["x"]), name)
@@ -97,7 +97,7 @@ def test_bytes_of_a_row():
 
 @folder_kept
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=5), st.integers(1, 7), st.booleans())
-def test_dealt_pieces_cover_every_byte_once_and_weigh_alike(rows, workers, shuffle):
+def test_dealt_pieces_cover_every_byte_once_and_balance_the_workers(rows, workers, shuffle):
     sources = [numbered(f"{n}.svm", count, 10_000 * n) for n, count in enumerate(rows)]
     parts, notes = deal(sources, AUTO, workers, generator(3, "pieces") if shuffle else None)
     assert (len(parts), notes) == (workers, [])
@@ -113,7 +113,7 @@ def test_dealt_pieces_cover_every_byte_once_and_weigh_alike(rows, workers, shuff
         assert all(part == sorted(part, key=lambda piece: (piece.path, piece.start)) for part in parts)
 
 
-def test_pieces_are_shuffled_alike_for_everyone_and_mix_the_files():
+def test_pieces_are_shuffled_by_the_seed_and_mix_the_files():
     sources = [numbered("a.svm", 30_000), numbered("b.svm", 30_000)]
     first, again, other = (deal(sources, AUTO, 3, generator(seed, "pieces")).parts for seed in (1, 1, 2))
     assert first == again != other
@@ -123,7 +123,7 @@ def test_pieces_are_shuffled_alike_for_everyone_and_mix_the_files():
         assert part != sorted(part, key=lambda piece: (piece.path, piece.start))
 
 
-def test_pieces_of_large_files_hold_some_thousand_rows(monkeypatch):
+def test_pieces_of_large_files_hold_a_few_thousand_rows(monkeypatch):
     monkeypatch.setattr("fmcore.io.sources.dealing.ROWS", 1000)
     source = numbered("a.svm", 60_000)
     (part,), _ = deal([source], AUTO, 1)
@@ -131,12 +131,12 @@ def test_pieces_of_large_files_hold_some_thousand_rows(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [7, 8])
-def test_files_that_cannot_be_cut_are_dealt_where_they_are_many(count):
+def test_many_files_that_cannot_be_cut_are_assigned_whole(count):
     for n in range(count):
         Path(f"{n}.gz").write_bytes(gzip.compress(b"%d 1:1\n" % n))
     sources = [*find(["*.gz"]), numbered("a.svm", 2000, 100)]
     parts, notes = deal(sources, AUTO, 2, generator(0, "pieces"))
-    dealt = [[piece.path for piece in part if not isinstance(piece, Range)] for part in parts]
+    dealt = [[piece.path for piece in part if not isinstance(piece, ByteRange)] for part in parts]
     assert sorted(labels([*itertools.chain(*parts)])) == [*range(count), *range(100, 2100)]
     if count == 8:
         assert notes == []
@@ -147,18 +147,18 @@ def test_files_that_cannot_be_cut_are_dealt_where_they_are_many(count):
         (note,) = notes
         assert note == (
             "gzip files cannot be cut, so every worker reads all of 0.gz and the 6 after it and keeps its "
-            "share of the rows; make recordIO of them with fm convert, or name 8 or more of about one size"
+            "shard of the rows; convert them to recordIO with fm convert, or name 8 or more of about one size"
         )
 
 
-def test_a_large_file_among_many_is_read_by_all():
+def test_a_large_uncuttable_file_among_many_is_read_by_all_workers():
     for n in range(9):
         Path(f"{n}.csv").write_bytes(b"label,x\n" + b"1,2\n" * (90 if n == 5 else 10))
     Path("x.gz").write_bytes(gzip.compress(b"0 1:1\n"))
     sources = find(["*.csv", "x.gz"])
     parts, notes = deal(sources, AUTO, 2)
     assert parts == [
-        [Share(source.path, source.size, (worker + n) % 2, 2) for n, source in enumerate(sources)]
+        [ShardedFile(source.path, source.size, (worker + n) % 2, 2) for n, source in enumerate(sources)]
         for worker in range(2)
     ]
     assert notes[0].startswith("csv and gzip files cannot be cut")
@@ -166,7 +166,7 @@ def test_a_large_file_among_many_is_read_by_all():
 
 @folder_kept
 @given(st.data(), st.integers(1, 6))
-def test_in_order_the_workers_rows_are_those_of_the_sources(data, workers):
+def test_in_order_joins_to_the_rows_of_the_sources_in_order(data, workers):
     sources = []
     for n, (rows, packed) in enumerate(data.draw(st.lists(st.tuples(st.integers(0, 60), st.booleans()), max_size=5))):
         source = numbered(f"{n}.svm", rows, 100 * n, data.draw(st.sampled_from([b"\n", b"\r\n"])))
@@ -182,23 +182,23 @@ def test_in_order_the_workers_rows_are_those_of_the_sources(data, workers):
         assert max(sizes(parts)) - min(sizes(parts)) <= 1
 
 
-def test_rows_that_are_shared_are_each_with_one_worker():
+def test_rows_of_a_sharded_file_go_to_one_worker_each():
     numbers = np.arange(1000)
     rows = random_rows(1000)
     rows.labels[:] = numbers
     for edges in ([0, 1000], [0, 1, 64, 65, 400, 999, 1000]):
         batches = [rows.take(slice(*pair)) for pair in itertools.pairwise(edges)]
-        kept = [list(share(batches, worker, 3)) for worker in range(3)]
+        kept = [list(shard(batches, worker, 3)) for worker in range(3)]
         assert all(len(batch) for part in kept for batch in part)
         for worker, part in enumerate(kept):
             got = np.concatenate([batch.labels for batch in part])
             np.testing.assert_array_equal(got, numbers[numbers // 64 % 3 == worker])
-    assert sum(len(batch) for batch in share([rows], 0, 1)) == 1000
-    assert list(share([rows.take(slice(0, 64))], 1, 2)) == []
+    assert sum(len(batch) for batch in shard([rows], 0, 1)) == 1000
+    assert list(shard([rows.take(slice(0, 64))], 1, 2)) == []
 
 
 @pytest.mark.parametrize("how", [deal, in_order])
-def test_what_can_be_read_once_is_refused(how, monkeypatch):
+def test_sources_that_can_be_read_once_are_refused(how, monkeypatch):
     os.mkfifo("pipe")
     monkeypatch.setattr("sys.stdin", io.StringIO())
     for name, said in (("-", "stdin"), ("pipe", "pipe")):
@@ -206,8 +206,8 @@ def test_what_can_be_read_once_is_refused(how, monkeypatch):
             how([numbered("a.svm", 3), *find([name])], AUTO, 3)
 
 
-@pytest.mark.parametrize("how", [lambda *told: deal(*told).parts, in_order])
-def test_nothing_to_deal(how):
+@pytest.mark.parametrize("how", [lambda *arguments: deal(*arguments).parts, in_order])
+def test_no_sources_give_each_worker_an_empty_list(how):
     assert how([numbered("a.svm", 0)], AUTO, 2) == [[], []]
     assert how([numbered("a.svm", 0), numbered("b.svm", 0)], AUTO, 1) == [[]]
     assert labels([]) == []

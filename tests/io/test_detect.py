@@ -38,6 +38,9 @@ KNOWN = [
     (b"0\n1\t0:3:1", "libffm"),
     (b"\xef\xbb\xbf0 1:1\n", "libsvm"),
     (b"1 0:3:1 1:4:1\n", "libffm"),
+    (b"1 qid:3 0:3:1 1:4:1\n", "libffm"),
+    (b"1 qid:3\n0\n", "libsvm"),
+    (b"1 qid:3 x\n", "libsvm"),
     (b"0\n1\t0:3:1\n", "libffm"),
     (b"a,b,c\n1,2,3\n", "csv"),
     (b"1,2,3", "csv"),
@@ -58,7 +61,7 @@ KNOWN = [
 
 
 @pytest.mark.parametrize(("head", "name"), KNOWN)
-def test_known_formats(head, name):
+def test_known_formats_are_detected(head, name):
     assert detect(head) == name
     assert name in FORMATS
 
@@ -78,16 +81,16 @@ def test_known_formats(head, name):
         b"0x1 1:1\n",
     ],
 )
-def test_what_is_none_of_them(head):
+def test_content_of_no_known_format_is_refused(head):
     with pytest.raises(DataError) as caught:
         detect(head, "x.bin")
     assert str(caught.value) == (
         "x.bin: the content is of no known format (libsvm, libffm, csv, tsv, parquet, recordio, json, jsonlines); "
-        "if it is one of these, name it with --format"
+        "if it is one of these, choose it with --format"
     )
 
 
-def test_long_numbers_take_no_time():
+def test_long_numbers_do_not_make_detection_backtrack():
     with pytest.raises(DataError):
         detect(b"1" * 500_000 + b"x")
 
@@ -127,11 +130,11 @@ def test_a_pipe_that_gives_a_byte_at_a_time_is_detected_alike(head, name):
         (b"\xef\xbb\xbf\n", False),
     ],
 )
-def test_no_more_is_waited_for_than_decides(head, decided):
+def test_detection_waits_for_no_more_bytes_than_it_needs(head, decided):
     assert enough(head) == decided
 
 
 @given(st.binary(max_size=80))
-def test_any_bytes_have_a_format_or_none(head):
+def test_any_bytes_have_a_format_or_raise_a_data_error(head):
     with suppress(DataError):
         assert detect(head) in FORMATS

@@ -12,13 +12,13 @@ def rows(*labels):
 
 
 @pytest.mark.parametrize(("given", "mapped"), [((0, 1, np.nan), [0, 1, np.nan]), ((-1, 1, 1), [0, 1, 1]), ((1,), [1])])
-def test_zero_one_and_minus_one_one(given, mapped):
+def test_labels_0_1_and_minus_1_1_become_two_classes(given, mapped):
     batch = rows(*given)
     assert len(Labels(binary=True).apply(batch)) == 0
     np.testing.assert_array_equal(batch.labels, np.array(mapped, np.float32))
 
 
-def test_other_labels_and_a_mix_of_both_kinds_are_refused_with_the_row():
+def test_other_labels_and_mixed_kinds_are_refused_with_the_row():
     labels = Labels(binary=True)
     assert labels.apply(rows(1, -1)).tolist() == []
     batch = rows(1, 0, 2, np.nan)
@@ -26,7 +26,7 @@ def test_other_labels_and_a_mix_of_both_kinds_are_refused_with_the_row():
     assert str(labels.error(batch, 2)).startswith("input, row 3: label 2 in a classification; expected 0 and 1")
 
 
-def test_one_positive_label_against_the_rest():
+def test_a_positive_label_makes_all_others_negative():
     batch = rows(7, 3, np.nan, 7)
     assert len(Labels(positive="7.0").apply(batch)) == 0
     np.testing.assert_array_equal(batch.labels, np.array([1, 0, np.nan, 1], np.float32))
@@ -34,7 +34,7 @@ def test_one_positive_label_against_the_rest():
         Labels(positive="yes").apply(rows(1))
 
 
-def test_a_regression_keeps_labels():
+def test_labels_of_a_regression_are_kept():
     batch = rows(-3.5, 0, 9)
     assert len(Labels().apply(batch)) == 0
     assert batch.labels.tolist() == [-3.5, 0, 9]
@@ -49,7 +49,7 @@ def test_a_regression_keeps_labels():
         ({}, [np.nan, np.nan, np.nan, 1, np.nan], [False, False, True, True, False]),
     ],
 )
-def test_labels_written_as_text(options, mapped, valid):
+def test_labels_from_texts_are_mapped_and_checked(options, mapped, valid):
     got, ok = Labels(**options).from_texts([">50K", "<=50K", None, "1.0", "TRUE"])
     np.testing.assert_array_equal(got, np.array(mapped, np.float32))
     assert ok.tolist() == valid

@@ -18,13 +18,13 @@ OTHER = "application/x-jsonlines"
         (OTHER, OTHER),
     ],
 )
-def test_types_of_requests(header, found):
+def test_known_content_types_are_recognized_with_parameters(header, found):
     assert request_type(header) == found
 
 
 @pytest.mark.parametrize("header", [None, "", ";", "text/csv", "application/*", "json", "application/json, text/csv"])
-def test_unknown_types_of_requests(header):
-    with pytest.raises(ContentTypeError, match=f"known are {KNOWN}"):
+def test_unknown_content_types_are_refused(header):
+    with pytest.raises(ContentTypeError, match=f"expected {KNOWN}"):
         request_type(header)
 
 
@@ -52,16 +52,16 @@ def test_unknown_types_of_requests(header):
         (f"{JSON};q=1.7, {LINES}", LINES, JSON),
     ],
 )
-def test_answers(accept, own, found):
+def test_accept_headers_choose_the_answer_type(accept, own, found):
     assert answer_type(accept, own) == found
 
 
 @pytest.mark.parametrize("accept", ["text/csv", "text/*", "*/*;q=0", "application/*;q=0.0", "json", "*/json"])
-def test_nothing_acceptable(accept):
-    with pytest.raises(AcceptError, match=f"allows nothing that can be given; predictions are given as {KNOWN}"):
+def test_accept_headers_without_a_supported_type_are_refused(accept):
+    with pytest.raises(AcceptError, match=f"allows no supported type; predictions are given as {KNOWN}"):
         answer_type(accept, JSON)
 
 
-def test_the_sentence_names_the_first_type_of_every_format():
+def test_the_error_names_the_official_type_of_every_format():
     own_names = {format_name: media_type for media_type, format_name in reversed(TYPES.items())}
     assert "{}, {} and {}".format(*(own_names[name] for name in ("json", "jsonlines", "recordio"))) == KNOWN

@@ -73,16 +73,16 @@ def test_every_power_of_two_and_many_bit_patterns_read_back():
         (-np.inf, "-inf"),
     ],
 )
-def test_plain_or_exponent(x, expected):
+def test_scores_are_written_plain_or_with_an_exponent(x, expected):
     assert text(x) == expected
 
 
-def test_text_has_a_score_a_line():
+def test_text_output_has_one_score_a_line():
     assert write("text", "regressor", (SCORES,), (SCORES[:1], ["a"])) == "0.4\n0.5\n1e-7\n1\n0.4\n"
     assert write("text", "binary_classifier") == ""
 
 
-def test_csv_reads_back_with_odd_ids():
+def test_csv_output_with_odd_ids_reads_back():
     ids = ["plain", 'with "quotes", comma', "two\nlines", " blanks "]
     rows = list(csv.reader(io.StringIO(write("csv", "binary_classifier", (SCORES, ids)), newline="")))
     assert rows[0] == ["id", "score", "predicted_label"]
@@ -91,7 +91,7 @@ def test_csv_reads_back_with_odd_ids():
     assert [int(row[2]) for row in rows[1:]] == LABELS
 
 
-def test_csv_rows_without_an_id_have_their_number():
+def test_csv_output_numbers_rows_without_an_id():
     assert write("csv", "regressor", (SCORES[:2],), (SCORES[:2], ["x", None])) == (
         "id,score\n1,0.4\n2,0.5\nx,0.4\n4,0.5\n"
     )
@@ -99,7 +99,7 @@ def test_csv_rows_without_an_id_have_their_number():
 
 @pytest.mark.parametrize("ids", [None, ["a", None, 'quote " \\ \t é', ""]])
 @pytest.mark.parametrize("predictor_type", ["regressor", "binary_classifier"])
-def test_json_and_json_lines_hold_the_same(predictor_type, ids):
+def test_json_and_json_lines_outputs_hold_the_same_predictions(predictor_type, ids):
     rows = [{"score": float(str(score))} for score in SCORES]
     if predictor_type == "binary_classifier":
         rows = [{**row, "predicted_label": label} for row, label in zip(rows, LABELS, strict=True)]
@@ -112,19 +112,19 @@ def test_json_and_json_lines_hold_the_same(predictor_type, ids):
     assert '"predicted_label":0.0' not in document
 
 
-def test_json_without_rows_is_a_document():
+def test_json_output_without_rows_is_a_valid_document():
     assert write("json", "regressor") == '{"predictions":[]}\n'
     assert write("json", "regressor", (SCORES[:0],)) == '{"predictions":[]}\n'
 
 
-def test_scores_that_are_not_finite():
+def test_scores_that_are_not_finite_are_nan_inf_or_null():
     odd = np.array([np.nan, np.inf, -np.inf], np.float32)
     assert write("text", "regressor", (odd,)) == "nan\ninf\n-inf\n"
     assert json.loads(write("json", "regressor", (odd,)))["predictions"] == [{"score": None}] * 3
     assert write("csv", "binary_classifier", (odd,)).splitlines()[1:] == ["1,nan,0", "2,inf,1", "3,-inf,0"]
 
 
-def test_recordio_hands_over_scores_labels_and_ids(monkeypatch):
+def test_recordio_output_holds_scores_labels_and_ids(monkeypatch):
     recordio = pytest.importorskip("fmcore.io.recordio.codec")
     calls = []
     monkeypatch.setattr(recordio, "encode_predictions", lambda *args: calls.append(args) or b"R")
@@ -135,13 +135,13 @@ def test_recordio_hands_over_scores_labels_and_ids(monkeypatch):
     assert calls[1][1:] == (None, list("abcd"))
 
 
-def test_other_formats_and_kinds_are_refused():
+def test_unknown_output_formats_and_predictor_types_are_refused():
     with pytest.raises(UsageError, match=f"output format is 'xml'; expected one of {', '.join(WRITERS)}"):
         writer_for("xml", ("score",))
     with pytest.raises(UsageError, match="predictions have columns"):
         writer_for("text", ("rank",))
 
 
-def test_prefixes_must_be_one_a_row():
+def test_formatting_needs_one_prefix_a_row():
     with pytest.raises(ValueError, match="one prefix a row"):
         _format.table(SCORES, b"", b"", b"", [b"x"])

@@ -16,7 +16,7 @@ from fmcore.io.options import ReadOptions, Report
 from fmcore.io.readers import read_batches
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources import ranges
-from fmcore.io.sources.ranges import Range, boundary, cut
+from fmcore.io.sources.ranges import ByteRange, boundary, cut
 from fmcore.io.sources.source import Source, find
 from fmcore.io.sources.streams import open_source
 from fmcore.io.text import codec as text
@@ -61,13 +61,13 @@ def records(draw):
 
 
 def pieces(path, points, name):
-    """The Ranges of a file between these points."""
+    """Return the ByteRanges of a file between these points."""
     ends = [0, *sorted(points), path.stat().st_size]
-    return [Range(str(path), start=start, stop=stop, format=name) for start, stop in itertools.pairwise(ends)]
+    return [ByteRange(str(path), start=start, stop=stop, format=name) for start, stop in itertools.pairwise(ends)]
 
 
 def begun(source, starts):
-    """How many units begin in a Range, of those that begin at these bytes of the file."""
+    """Return how many units begin in a ByteRange, of those that begin at these bytes of the file."""
     return sum(source.start <= at < source.stop for at in starts)
 
 
@@ -77,7 +77,7 @@ def opened(source):
 
 
 def rows(sources, name, report=None, **options):
-    """All that a reader gives of each row but its place."""
+    """Return everything that a reader gives of each row except its place."""
     found = []
     for batch in read_batches(sources, ReadOptions(format=name, **options), report or Report()):
         values = np.ones(len(batch.indices)) if batch.values is None else batch.values
@@ -98,7 +98,7 @@ def rows(sources, name, report=None, **options):
 @pytest.mark.parametrize("name", LINES)
 @folder_kept
 @given(data=st.data())
-def test_the_ranges_of_a_text_are_its_lines_wherever_it_is_cut(tmp_path, name, data):
+def test_ranges_of_a_text_join_to_its_lines_wherever_it_is_cut(tmp_path, name, data):
     path, content = tmp_path / "x", data.draw(texts(name))
     path.write_bytes(content)
     found = pieces(path, data.draw(st.lists(st.integers(0, len(content)), max_size=8)), name)
@@ -113,7 +113,7 @@ def test_the_ranges_of_a_text_are_its_lines_wherever_it_is_cut(tmp_path, name, d
 
 @folder_kept
 @given(content=records(), data=st.data())
-def test_the_ranges_of_records_are_those_that_begin_in_them(tmp_path, content, data):
+def test_a_range_of_records_holds_those_that_begin_in_it(tmp_path, content, data):
     path, name = tmp_path / "x", "recordio"
     path.write_bytes(content)
     points = data.draw(st.lists(st.integers(0, len(content)), max_size=8))
@@ -136,14 +136,14 @@ def test_the_ranges_of_records_are_those_that_begin_in_them(tmp_path, content, d
         )
     )
 )
-def test_every_byte_of_whatever_it_is_stands_in_one_range(tmp_path, name, parts):
+def test_every_byte_of_any_content_is_in_one_range(tmp_path, name, parts):
     path = tmp_path / "x"
     path.write_bytes(b"".join(parts))
     assert b"".join(map(opened, cut(*find([path]), name, 5))) == path.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["recordio", "jsonlines", "libsvm"])
-def test_a_range_for_each_byte(tmp_path, monkeypatch, name):
+def test_ranges_of_one_byte_each_join_to_all_units(tmp_path, monkeypatch, name):
     monkeypatch.setattr(ranges, "WINDOW", 8)
     batch = random_rows(12)
     content = {
@@ -165,24 +165,24 @@ def test_a_range_for_each_byte(tmp_path, monkeypatch, name):
     assert len(list(filter(None, map(opened, found)))) == len(got) + blank
 
 
-def test_a_range_says_what_it_is():
-    source = Range("a.svm", start=10, stop=25, format="libsvm")
+def test_a_range_has_a_name_and_a_size_and_cut_covers_the_file():
+    source = ByteRange("a.svm", start=10, stop=25, format="libsvm")
     assert (source.name, source.size, source.rereadable) == ("a.svm[10:25]", 15, True)
     assert cut(Source("a", 0), "libsvm", 5) == []
     assert [(r.start, r.stop) for r in cut(Source("a", 11), "libsvm", 5)] == [(0, 5), (5, 10), (10, 11)]
 
 
-def test_what_a_range_begins_with_is_neither_compression_nor_a_format(tmp_path):
+def test_first_bytes_of_a_range_are_taken_for_no_compression_or_format(tmp_path):
     first, second = b"1 2:1\n", b"BZh,\x1f\x8b 1:1\n"
     path = tmp_path / "x.gz"
     path.write_bytes(first + second)
-    source = Range(str(path), start=6, stop=7, format="libsvm")
+    source = ByteRange(str(path), start=6, stop=7, format="libsvm")
     assert opened(source) == second
     with pytest.raises(DataError, match=r"^.*x.gz\[6:7\], line 1, field 1: found 'BZh,"):
         rows([source], "auto")
 
 
-def test_a_byte_order_mark_within_a_file_is_wrong_wherever_it_is_cut(tmp_path):
+def test_a_byte_order_mark_within_a_file_is_an_error_wherever_it_is_cut(tmp_path):
     path = tmp_path / "x"
     path.write_bytes((BOM + b"1 2:1\n") * 2)
     for found in ([Source(str(path))], pieces(path, [9], "libsvm"), pieces(path, [4], "libsvm")):
@@ -206,19 +206,19 @@ def test_errors_name_the_range_and_count_from_its_start(tmp_path):
         rows(found, "auto")
 
 
-def test_an_empty_range_has_no_rows_and_no_fault(tmp_path):
+def test_an_empty_range_gives_no_rows_and_no_error(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"0 1:1 2:1 3:1\n")
-    found, report, told = pieces(path, [3, 3, 9], "libsvm"), Report(), []
-    batches = list(read_batches(found, ReadOptions(), report, on_bytes=lambda *place: told.append(place)))
+    found, report, progress = pieces(path, [3, 3, 9], "libsvm"), Report(), []
+    batches = list(read_batches(found, ReadOptions(), report, on_bytes=lambda *place: progress.append(place)))
     assert [len(batch) for batch in batches] == [1]
     assert list(report.units.values()) == [1, 0, 0, 0]
-    assert told[-1] == (14, 14)
+    assert progress[-1] == (14, 14)
     assert rows(found[1:], "auto") == []
 
 
 @pytest.mark.parametrize("name", ["libsvm", "recordio"])
-def test_a_file_cut_off_meanwhile(tmp_path, name):
+def test_a_file_cut_off_after_ranges_were_made_is_refused(tmp_path, name):
     path = tmp_path / "x"
     content = {"libsvm": b"0 1:1\n" * 50, "recordio": frame(sparse([1], [1.0], 9)) * 20}[name]
     path.write_bytes(content)
@@ -233,7 +233,7 @@ def test_a_file_cut_off_meanwhile(tmp_path, name):
             stream.read()
 
 
-def test_every_truncation_of_records_and_damage_within_is_found(tmp_path):
+def test_every_truncation_and_damage_of_ranged_records_raises_an_error(tmp_path):
     path = tmp_path / "x"
     content = frame(sparse([1], [1.0], 9) + label(1)) * 14
     size = len(content) // 14
@@ -248,17 +248,17 @@ def test_every_truncation_of_records_and_damage_within_is_found(tmp_path):
             rows(pieces(path, range(10, len(content), 40), "recordio"), "recordio")
 
 
-def test_a_record_is_not_looked_for_without_end(monkeypatch, tmp_path):
+def test_the_search_for_a_record_ends_at_the_longest_unit(monkeypatch, tmp_path):
     monkeypatch.setattr(ranges, "LONGEST_UNIT", 100_000)
     path = tmp_path / "x"
     path.write_bytes(frame(b"") + bytes(1 << 20) + frame(b""))
     for name in ("recordio", "libsvm"):
         with pytest.raises(DataError, match=rf"x\[9:99\]: nothing that is {name} begins in the 0 MiB behind byte 9"):
-            opened(Range(str(path), start=9, stop=99, format=name))
+            opened(ByteRange(str(path), start=9, stop=99, format=name))
 
 
 def test_a_payload_that_holds_records_is_refused_not_misread(tmp_path):
-    """Whole frames within a frame cannot be told from others; the range before is cut off then."""
+    """Whole frames within a frame cannot be distinguished from others; the range before is cut off then."""
     path = tmp_path / "x"
     inner = frame(sparse([1], [1.0], 9)) * 10
     path.write_bytes(frame(inner) + frame(sparse([2], [1.0], 9)) * 10)
@@ -266,7 +266,7 @@ def test_a_payload_that_holds_records_is_refused_not_misread(tmp_path):
         rows(pieces(path, [20], "recordio"), "recordio")
 
 
-def test_a_boundary_reads_no_more_than_it_needs():
+def test_boundary_reads_no_more_bytes_than_it_needs():
     class Counting(io.BytesIO):
         taken = 0
 
@@ -284,7 +284,7 @@ def test_a_boundary_reads_no_more_than_it_needs():
     assert boundary(file, 0, "recordio") == file.taken == 0
 
 
-def test_what_cannot_be_opened(tmp_path):
+def test_a_range_of_a_missing_file_raises_a_data_error(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\[0:5\]: cannot be opened: No such file"):
-        opened(Range(str(tmp_path / "nowhere"), start=0, stop=5, format="libsvm"))
+        opened(ByteRange(str(tmp_path / "nowhere"), start=0, stop=5, format="libsvm"))
     assert not Path(tmp_path / "nowhere").exists()

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from shell import ROOT
+from shell import LIMIT, ROOT
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io import readers
@@ -14,9 +14,10 @@ from fmcore.io.options import ReadOptions, Report
 from fmcore.io.parallel import Workers
 from fmcore.io.pieces import Decoded
 from fmcore.io.readers import Codec, read_batches
+from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources.source import Source, find
 from fmcore.io.text import codec as text
-from fmcore.rows.batch import Batch, Origin, concatenate
+from fmcore.rows.batch import Batch, RowOrigin, concatenate
 
 LINES = [f"{n % 2} {n + 1}:1 {n * 7 + 2}:{n / 4}\n" for n in range(50)]
 
@@ -27,7 +28,7 @@ def small_chunks(monkeypatch):
 
 
 def reading(names, **options):
-    """(batches, report) of everything that the names give."""
+    """Return (batches, report) of all sources that the names give."""
     report = Report()
     return list(read_batches(find(names), ReadOptions(**options), report)), report
 
@@ -45,7 +46,7 @@ def files(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_sources_in_order_with_every_rows_place(files, threads):
+def test_sources_are_read_in_order_with_every_rows_place(files, threads):
     batches, report = reading(["a.svm", "b.svm.gz"], threads=threads)
     assert places(batches) == [f"a.svm, line {n}" for n in range(1, 21)] + [f"b.svm.gz, line {n}" for n in range(2, 32)]
     assert len(batches) > 5
@@ -56,12 +57,12 @@ def test_sources_in_order_with_every_rows_place(files, threads):
     assert report.facts == {"min_index": 1, "max_index": 345}
     (note,) = report.notes
     assert note == (
-        "lowest index is 1 in a.svm and the 1 after it: indices look 1-based and are kept as they stand; "
+        "lowest index is 1 in a.svm and the 1 after it: indices look 1-based and are kept as they are; "
         "--index-base 1 would shift them to 0"
     )
 
 
-def test_any_number_of_threads_gives_equal_batches(files):
+def test_any_number_of_reader_threads_gives_equal_batches(files):
     one, three = (reading(["."], threads=threads)[0] for threads in (1, 3))
     assert places(one) == places(three)
     for left, right in zip(one, three, strict=True):
@@ -69,7 +70,7 @@ def test_any_number_of_threads_gives_equal_batches(files):
         np.testing.assert_array_equal(left.labels, right.labels)
 
 
-def test_index_base_and_its_note(files):
+def test_index_base_auto_notes_indices_that_look_1_based(files):
     (files / "zero.svm").write_text("1 0:1\n")
     assert reading(["a.svm"], index_base="1")[0][0].indices[0] == 0
     assert reading(["a.svm"], index_base="1")[1].notes == []
@@ -78,12 +79,73 @@ def test_index_base_and_its_note(files):
     assert reading(["a.svm"])[1].notes[0].startswith("lowest index is 1 in a.svm: ")
 
 
-def test_notes_of_what_is_dropped(files):
+def test_ignored_fields_and_query_ids_are_noted(files):
     (files / "x.ffm").write_text("1 4:0:1\n")
     (files / "q.svm").write_text("1 qid:1 0:1\n")
     _, report = reading(["x.ffm", "q.svm"])
     assert [note.split(" ")[0] for note in report.notes] == ["libffm", "qid:"]
     assert report.facts == {"min_index": 0, "max_index": 0, "fields": 5, "qid": 1}
+
+
+def test_fields_and_groups_are_read_where_asked_and_then_nothing_is_said_to_be_dropped(files):
+    (files / "x.ffm").write_text("".join(f"1 qid:{n // 3} 4:{n}:1 {n}:7:1\n" for n in range(40)))
+    batches, report = reading(["x.ffm"], fields=True, groups=True)
+    assert len(batches) > 3
+    joined = concatenate(batches)
+    assert joined.fields.tolist() == [field for n in range(40) for field in (4, n)]
+    assert joined.groups.tolist() == [n // 3 for n in range(40)]
+    assert (report.notes, report.facts["fields"]) == ([], 40)
+    for batch in reading(["x.ffm"])[0]:
+        assert (batch.fields, batch.groups) == (None, None)
+
+
+def test_formats_without_fields_and_groups_have_none(files):
+    (files / "x.jsonl").write_text('{"features": [1, 2]}\n')
+    (files / "x.csv").write_text("a,b\n1,2\n")
+    (files / "x.rec").write_bytes(recordio.encode(text.decode_libsvm(b"1 1:1\n").batch, 2))
+    for batch in reading(["a.svm", "x.rec"], fields=True, groups=True)[0]:
+        assert (batch.fields, batch.groups) == (None, None)
+    (csv,) = reading(["x.csv"], fields=True, groups=True)[0]
+    (json,) = reading(["x.jsonl"], fields=True, groups=True)[0]
+    assert (csv.fields.tolist(), csv.groups, json.fields, json.groups) == ([0, 1], None, None, None)
+
+
+NO_QID = "the row has no qid:, which other rows have; each row of the data must have one, or none"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("lacking", [1, 2, 30, 49])
+def test_a_row_without_qid_where_the_first_has_one_is_refused_by_its_line(files, lacking, threads):
+    lines = [f"# {n}\n1 {'' if n == lacking else 'qid:3 '}{n}:1\n" for n in range(50)]
+    (files / "q.svm").write_text("".join(lines))
+    with pytest.raises(DataError) as caught:
+        reading(["q.svm"], groups=True, threads=threads)
+    assert str(caught.value) == f"q.svm, line {2 * lacking + 2}: {NO_QID}"
+    batches, report = reading(["q.svm"], groups=True, threads=threads, on_error="skip")
+    joined = concatenate(batches)
+    assert joined.groups.tolist() == [3] * 49
+    assert joined.indices.tolist() == [n for n in range(50) if n != lacking]
+    assert (report.counts, [error.number for error in report.errors]) == ({"rows skipped": 1}, [2 * lacking + 2])
+    assert len(concatenate(reading(["q.svm"], threads=threads)[0])) == 50
+
+
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_a_qid_after_rows_without_is_refused_by_the_line_of_the_first_row_without(files, on_error):
+    (files / "q.svm").write_text("1 qid:1 0:1\n")
+    (files / "c.svm").write_text("# c\n" + "".join(LINES))
+    with pytest.raises(DataError) as caught:
+        reading(["c.svm", "q.svm"], groups=True, on_error=on_error)
+    assert str(caught.value) == f"c.svm, line 2: {NO_QID}"
+    with pytest.raises(DataError) as caught:
+        reading(["q.svm", "c.svm"], groups=True)
+    assert str(caught.value) == f"c.svm, line 2: {NO_QID}"
+    assert len(concatenate(reading(["q.svm", "c.svm"], groups=True, on_error="skip")[0])) == 1
+
+
+def test_rows_without_any_qid_have_no_groups(files):
+    batches, report = reading(["a.svm"], groups=True)
+    assert {type(batch.groups) for batch in batches} == {type(None)}
+    assert report.facts["no qid"] == 1
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -105,7 +167,7 @@ def test_an_error_comes_after_the_rows_before_it_and_names_its_place(files, thre
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_source_cut_off_gives_its_rows_and_then_the_error(files, threads):
+def test_a_truncated_source_gives_its_rows_and_then_the_error(files, threads):
     whole = (files / "b.svm.gz").read_bytes()
     (files / "b.svm.gz").write_bytes(whole[:-9])
     got = []
@@ -127,19 +189,19 @@ def test_labels_are_mapped_over_all_sources(files):
     assert [error.number for error in report.errors] == [2, 3]
 
 
-def test_a_byte_order_mark_is_no_data(files):
+def test_a_byte_order_mark_is_skipped(files):
     (files / "x.svm").write_bytes(b"\xef\xbb\xbf1 1:1\n")
     for name in ("auto", "libsvm"):
         assert places(reading(["x.svm"], format=name)[0]) == ["x.svm, line 1"]
 
 
-def test_files_without_rows(files):
+def test_files_without_rows_give_no_batches(files):
     (files / "empty.svm").write_text("")
     (files / "comment.svm").write_text("# nothing\n\n")
     assert reading(["empty.svm", "comment.svm"])[0] == []
 
 
-def test_options_that_are_none(files):
+def test_unknown_read_options_are_refused(files):
     with pytest.raises(UsageError, match="format is 'xml'"):
         reading(["a.svm"], format="xml")
     with pytest.raises(UsageError, match="on error is 'stop'"):
@@ -148,20 +210,20 @@ def test_options_that_are_none(files):
         reading(["a.svm"], index_base="2")
 
 
-def test_parquet_wants_a_plain_regular_file(files):
+def test_parquet_from_a_pipe_or_compressed_file_is_refused(files):
     os.mkfifo("pipe")
     writer = threading.Thread(target=lambda: (files / "pipe").write_bytes(b"PAR1"))
     writer.start()
-    with pytest.raises(DataError, match=r"^pipe: Parquet is read from its end"):
+    with pytest.raises(DataError, match=r"^pipe: Parquet can only be read from an uncompressed regular file"):
         reading(["pipe"])
     writer.join()
     (files / "x.parquet.gz").write_bytes(gzip.compress(b"PAR1"))
-    with pytest.raises(DataError, match=r"^x.parquet.gz: Parquet is read from its end"):
+    with pytest.raises(DataError, match=r"^x.parquet.gz: Parquet can only be read from an uncompressed regular file"):
         reading(["x.parquet.gz"])
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_pipes_and_standard_input(files, threads):
+def test_pipes_and_standard_input_are_read_as_files(files, threads):
     os.mkfifo("pipe")
     writer = threading.Thread(target=lambda: (files / "pipe").write_bytes(gzip.compress("".join(LINES).encode())))
     writer.start()
@@ -179,7 +241,7 @@ def test_pipes_and_standard_input(files, threads):
     assert (done.stdout, done.stderr) == ("{'source': 'stdin', 'unit': 'line', 'number': 1} 50\n", "")
 
 
-def test_bytes_done_of_the_total(files):
+def test_on_bytes_reports_bytes_done_and_their_total(files):
     sizes = [(files / name).stat().st_size for name in ("a.svm", "b.svm.gz")]
     seen = []
     list(read_batches(find(["a.svm", "b.svm.gz"]), ReadOptions(), Report(), on_bytes=lambda *n: seen.append(n)))
@@ -227,7 +289,7 @@ def test_a_codec_counts_units_and_offsets_from_its_piece(files, monkeypatch):
             np.empty(0, np.int32),
             None,
             np.zeros(len(good), np.float32),
-            origin=Origin(None, "record", good),
+            origin=RowOrigin(None, "record", good),
         )
         return Decoded(batch, len(records), tuple(bad), (("feature_dim", len(good)),))
 
@@ -276,8 +338,8 @@ def test_workers_keep_order_and_raise_in_order(threads):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_maps_share_their_workers(threads):
-    """What one map yields is the items of the next, with no more threads; an error passes through both in its place."""
+def test_nested_maps_share_their_workers(threads):
+    """The results of one map are the items of the next, with no more threads; errors pass through both in place."""
     used, got = set(), []
 
     def seen(item):
@@ -293,12 +355,12 @@ def test_maps_share_their_workers(threads):
     assert len(used) <= threads
 
 
-def test_leaving_workers_drops_what_was_not_begun():
+def test_leaving_workers_drops_calls_that_were_not_begun():
     begun, release = [], threading.Event()
 
     def wait(item):
         begun.append(item)
-        release.wait(10)
+        release.wait(LIMIT)
 
     with Workers(2) as workers:
         results = workers.map(wait, range(50))
@@ -308,7 +370,7 @@ def test_leaving_workers_drops_what_was_not_begun():
     results.close()
 
 
-def test_workers_look_no_further_ahead_than_told():
+def test_workers_take_at_most_threads_plus_one_items_ahead():
     taken, release, before = [], threading.Event(), threading.active_count()
 
     def items():
@@ -317,7 +379,7 @@ def test_workers_look_no_further_ahead_than_told():
             yield n
 
     def wait(item):
-        release.wait(10)
+        release.wait(LIMIT)
         return item
 
     with Workers(2) as workers:
@@ -330,7 +392,7 @@ def test_workers_look_no_further_ahead_than_told():
     assert threading.active_count() <= before + 1  # the timer may still be ending
 
 
-def test_head_of_a_stream_is_kept_for_explicit_formats(files):
+def test_the_head_of_a_stream_is_kept_where_the_format_is_given(files):
     (files / "x").write_bytes(b"1 2\n")
     with pytest.raises(DataError, match="no known format"):
         reading(["x"])

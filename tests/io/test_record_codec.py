@@ -1,4 +1,4 @@
-"""The record codec against google protobuf: whatever the bytes, both say the same."""
+"""The record codec against google protobuf: whatever the bytes, both read alike."""
 
 import math
 
@@ -24,7 +24,7 @@ some = st.sampled_from
 
 
 def numbers(batch):
-    """Everything in a batch, comparable; NaN equals NaN."""
+    """Return everything in a batch, comparable; NaN equals NaN."""
     values = np.ones(len(batch.indices), np.float32) if batch.values is None else batch.values
     weights = np.ones(len(batch), np.float32) if batch.weights is None else batch.weights
     return (
@@ -38,7 +38,7 @@ def numbers(batch):
 
 
 def by_codec(payload):
-    """The row or the error of one record, as the decoder says it."""
+    """Return the row or the error of one record by the decoder."""
     try:
         return numbers(recordio.decode(frame(payload)).batch)
     except DataError as error:
@@ -46,7 +46,7 @@ def by_codec(payload):
 
 
 def by_google(payload):
-    """The same by google protobuf alone."""
+    """Return the same by google protobuf alone."""
     record = record_message.parse(payload)
     place = {"unit": "record", "number": 1, "offset": 0}
     if record is None:
@@ -66,8 +66,8 @@ def by_google(payload):
 
 
 def is_fast(payload):
-    """Whether the fast decoder takes the record."""
-    return _record.Rows(frame(payload), 1).fill() is None
+    """Return whether the fast decoder accepts the record."""
+    return _record.RecordDecoder(frame(payload), 1).fill() is None
 
 
 @st.composite
@@ -95,7 +95,7 @@ def records(draw):
 
 @settings(max_examples=400)
 @given(records())
-def test_random_records(record):
+def test_random_records_decode_as_google_protobuf_reads_them(record):
     payload = record.SerializeToString()
     assert by_codec(payload) == by_google(payload)
 
@@ -112,7 +112,7 @@ def edited(draw):
 
 @settings(max_examples=600)
 @given(edited() | st.binary(max_size=40))
-def test_random_bytes(payload):
+def test_random_payloads_decode_as_google_protobuf_reads_them(payload):
     assert by_codec(payload) == by_google(payload)
 
 
@@ -160,13 +160,13 @@ def composed(draw):
 
 @settings(max_examples=600)
 @given(composed())
-def test_every_legal_order_and_repetition(payload):
+def test_fields_in_every_legal_order_and_repetition_decode_alike(payload):
     assert by_codec(payload) == by_google(payload)
 
 
 @pytest.mark.parametrize("kind", TENSORS)
 @pytest.mark.parametrize("keys", [[], [3, 200, 40_000, 3_000_000, 2**31 - 2]])
-def test_the_common_form_takes_the_fast_road(kind, keys):
+def test_records_in_the_common_form_take_the_fast_path(kind, keys):
     record = Record(uid="id 1", metadata="m", configuration="{}")
     getattr(record.features["values"], kind).values.extend([1, -2, 0, 4, 5])
     getattr(record.features["values"], kind).keys.extend(keys)
@@ -210,7 +210,7 @@ def test_the_common_form_takes_the_fast_road(kind, keys):
         (b"\x0a", None, "no protobuf message of a Record"),
     ],
 )
-def test_bad_records_are_named(payload, field_name, problem):
+def test_errors_of_bad_records_give_number_and_field(payload, field_name, problem):
     with pytest.raises(DataError) as caught:
         recordio.decode(frame(sparse([], [])) + frame(payload))
     error = caught.value
@@ -242,7 +242,7 @@ def batches(draw):
 
 @settings(max_examples=300)
 @given(batches(), st.booleans())
-def test_what_is_encoded_reads_back_here_and_in_google_protobuf(batch, is_wide):
+def test_encoded_rows_read_back_here_and_by_google_protobuf(batch, is_wide):
     feature_dim = 2**31 - 1 if is_wide else batch.feature_dim
     data = recordio.encode(batch, feature_dim)
     assert numbers(recordio.decode(data).batch) == numbers(batch)

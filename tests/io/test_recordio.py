@@ -49,7 +49,7 @@ GOLDEN_ROWS = [  # indices, values, label, weight, id
 
 
 def rows(batch):
-    """The batch's rows as tuples (indices, values, label, weight, id)."""
+    """Return the batch's rows as tuples (indices, values, label, weight, id)."""
     values = np.ones(len(batch.indices), np.float32) if batch.values is None else batch.values
     weights = np.ones(len(batch)) if batch.weights is None else batch.weights
     parts = [slice(*pair) for pair in itertools.pairwise(batch.indptr)]
@@ -66,7 +66,7 @@ def rows(batch):
 
 
 def read(data, size=recordio.CHUNK):
-    """Every row of a file."""
+    """Return every row of a file."""
     return [row for chunk in recordio.chunks(io.BytesIO(data), size) for row in rows(recordio.decode(chunk).batch)]
 
 
@@ -87,7 +87,7 @@ class Trickle(io.BytesIO):
         return super().read(min(n, 7))
 
 
-def test_the_golden_file_stays_readable():
+def test_the_golden_recordio_file_stays_readable():
     assert repr(read(GOLDEN.read_bytes())) == repr(
         [
             (indices, [float(v) for v in values], float(label_), float(weight), row_id)
@@ -97,7 +97,7 @@ def test_the_golden_file_stays_readable():
 
 
 @pytest.mark.parametrize("size", [1, 50, 200, 10_000])
-def test_chunks_are_whole_records_whatever_their_size(size):
+def test_chunks_hold_whole_records_whatever_their_size(size):
     data = GOLDEN.read_bytes()
     pieces = list(recordio.chunks(Trickle(data), size))
     assert b"".join(pieces) == data
@@ -105,12 +105,12 @@ def test_chunks_are_whole_records_whatever_their_size(size):
     assert all(len(piece) <= max(size, 300) for piece in pieces)
 
 
-def test_an_empty_stream_and_an_empty_chunk():
+def test_an_empty_stream_and_an_empty_chunk_have_no_records():
     assert list(recordio.chunks(io.BytesIO())) == []
     assert (len(recordio.decode(b"").batch), recordio.decode(b"").units) == (0, 0)
 
 
-def test_every_truncation_gives_the_rows_before_it_and_the_place():
+def test_every_truncation_of_records_gives_earlier_rows_and_the_place():
     data = GOLDEN.read_bytes()
     ends = record_ends(data)
     for size in range(len(data)):
@@ -128,7 +128,7 @@ def test_every_truncation_gives_the_rows_before_it_and_the_place():
             recordio.decode(data[:size])
 
 
-def test_every_flipped_bit_gives_rows_or_a_data_error():
+def test_every_flipped_bit_of_records_gives_rows_or_a_data_error():
     data = GOLDEN.read_bytes()
     for at, bit in itertools.product(range(len(data)), range(8)):
         bad = bytearray(data)
@@ -149,7 +149,7 @@ def test_every_flipped_bit_gives_rows_or_a_data_error():
         (frame(b"", 4), "part flag 4"),
         (frame(b"", 7), "part flag 7"),
         (MAGIC, "4 bytes of a frame's 8-byte header"),
-        (MAGIC + struct.pack("<I", 100) + b"abc", "the header says 100 bytes (and padding to 4), 3 are there"),
+        (MAGIC + struct.pack("<I", 100) + b"abc", "the header says 100 bytes (and padding to 4), but 3 follow"),
     ],
 )
 def test_wrong_framing_comes_after_the_rows_before_it_with_its_place(bad, problem):
@@ -191,7 +191,7 @@ def test_skipping_counts_bad_payloads_and_keeps_the_others_numbers():
         recordio.decode(good + bad)
 
 
-def test_values_weights_and_ids_are_absent_where_they_say_nothing():
+def test_values_weights_and_ids_are_none_where_all_are_default():
     batch = recordio.decode(frame(sparse([1, 2], [1, 1])) + frame(features(field(1, floats(0, 1, 0))))).batch
     assert (batch.values, batch.weights, batch.ids) == (None, None, None)
     assert (batch.indices.tolist(), batch.indptr.tolist()) == ([1, 2, 1], [0, 2, 3])
@@ -209,11 +209,11 @@ def test_values_weights_and_ids_are_absent_where_they_say_nothing():
         ([sparse([1], [1], 1, 50)], (("feature_dim", 50),)),
     ],
 )
-def test_shapes_and_dense_rows_tell_the_feature_dim(payloads, facts):
+def test_shapes_and_dense_rows_give_the_feature_dim(payloads, facts):
     assert recordio.decode(b"".join(map(frame, payloads))).facts == facts
 
 
-def test_dense_integers_of_a_byte_each_need_more_room_than_floats():
+def test_dense_integers_of_a_byte_each_grow_the_arrays():
     values = [1, 2, 0, 3] * 50
     batch = recordio.decode(frame(features(field(1, bytes(values)), kind=7)) * 3).batch
     assert batch.values.tolist() == [1, 2, 3] * 150
@@ -221,27 +221,27 @@ def test_dense_integers_of_a_byte_each_need_more_room_than_floats():
 
 
 @pytest.mark.parametrize("shift", range(4))
-def test_a_record_that_dmlc_split_at_its_magics(shift):
+def test_a_record_split_at_its_magics_by_dmlc_is_joined(shift):
     values = [MAGIC_FLOAT, 1, MAGIC_FLOAT, MAGIC_FLOAT]
     payload = field(3, b"x" * shift) + sparse([1, 2, 3, 4], values, 5) + label(0)
     assert read(split_as_dmlc(payload)) == read(frame(payload))
     assert read(frame(payload))[0][1] == values
 
 
-def test_some_payload_above_was_really_split():
+def test_some_payload_of_the_dmlc_records_was_split():
     payloads = (field(3, b"x" * shift) + sparse([1], [MAGIC_FLOAT]) for shift in range(4))
     assert sum(split_as_dmlc(payload) != frame(payload) for payload in payloads) == 1
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=5))
-def test_a_record_in_parts_without_dropped_magics(sizes):
+def test_a_record_in_parts_without_dropped_magics_is_joined(sizes):
     payload = sparse([1, 2, 300], [1, 2, 3], 1000) + label(4)
     cuts = np.cumsum([0, *sizes])
     parts = [payload[a:b] for a, b in itertools.pairwise([*cuts.tolist(), len(payload)])]
     assert read(in_parts(parts) + frame(payload)) == [([1, 2, 300], [1, 2, 3], 4, 1, None)] * 2
 
 
-def test_parts_that_make_no_record_either_way():
+def test_parts_that_join_to_no_record_are_an_error():
     with pytest.raises(DataError, match="no protobuf message"):
         recordio.decode(in_parts([b"\x0a", b"\x55", b""]))
 
@@ -267,7 +267,7 @@ def test_hostile_lengths_take_no_memory(data):
         tracemalloc.stop()
 
 
-def test_threads_decode_as_one_does():
+def test_records_decode_alike_in_many_threads():
     pieces = [recordio.encode(some_batch(2000), 1000) + GOLDEN.read_bytes()] * 16
     with ThreadPoolExecutor(4) as threads:
         decoded = list(threads.map(lambda piece: repr(rows(recordio.decode(piece).batch)), pieces))
@@ -276,7 +276,7 @@ def test_threads_decode_as_one_does():
 
 @settings(max_examples=50)
 @given(st.sampled_from([1, 127, 128, 1000, 2**21, 2**31 - 1]), st.booleans())
-def test_a_patched_file_reads_as_if_the_dimension_had_been_known(tmp_path_factory, feature_dim, is_labelled):
+def test_a_file_patched_with_feature_dim_equals_one_encoded_with_it(tmp_path_factory, feature_dim, is_labelled):
     path = tmp_path_factory.mktemp("patched") / "rows.rec"
     batch = some_batch(8)
     batch.indices %= feature_dim
@@ -295,14 +295,16 @@ def test_a_patched_file_reads_as_if_the_dimension_had_been_known(tmp_path_factor
     assert patched.facts == known.facts == (("feature_dim", feature_dim),)
 
 
-def test_an_unpatched_file_is_not_taken_for_a_good_one(tmp_path):
+def test_a_file_whose_feature_dim_was_not_filled_in_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"key \d+ is out of range; the shape is \[0\]"):
         recordio.decode(recordio.encode(some_batch(), None))
     path, workers = tmp_path / "known.rec", Workers()
     pieces = [recordio.encode(some_batch(1), feature_dim) for feature_dim in (None, 1000)]
     for sizes in ([sum(map(len, pieces))], [*map(len, pieces)]):
         path.write_bytes(b"".join(pieces))
-        with pytest.raises(DataError, match=rf"known.rec, record 2, byte {len(pieces[0])}: no room for a feature_dim"):
+        with pytest.raises(
+            DataError, match=rf"known.rec, record 2, byte {len(pieces[0])}: there is no space for a feature_dim"
+        ):
             recordio.patch_feature_dim(path, 5, sizes, workers)
     recordio.patch_feature_dim(path, 5, [], workers)
     with pytest.raises(UsageError, match="feature_dim is 2147483648"):
@@ -316,7 +318,7 @@ def test_encoding_refuses_an_index_beyond_the_dimension_with_its_row():
         recordio.encode(batch, 1000)
 
 
-def test_encoding_refuses_an_id_that_utf_8_cannot_say():
+def test_encoding_refuses_an_id_that_is_not_unicode():
     with pytest.raises(DataError, match=r"row 2: the row id .* is not Unicode text"):
         recordio.encode_predictions([0.5, 0.5], ids=["a", "\ud800"])
 
@@ -330,7 +332,7 @@ def test_encoding_refuses_a_payload_of_two_to_the_29():
 
 @pytest.mark.parametrize("has_labels", [True, False])
 @pytest.mark.parametrize("ids", [None, ["a", None, "", "ö"]])
-def test_prediction_records_are_what_google_protobuf_reads(has_labels, ids):
+def test_prediction_records_are_read_by_google_protobuf(has_labels, ids):
     scores, labels = np.array([0.25, -1, math.nan, 3], np.float64), np.array([0, 1, 1, 0])
     data = recordio.encode_predictions(scores, labels if has_labels else None, ids)
     at, record_class = 0, record_message.record_class()

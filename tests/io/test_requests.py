@@ -40,7 +40,7 @@ def dense(batch):
     return rows.tolist()
 
 
-def test_every_form_gives_the_same_row():
+def test_every_form_of_an_instance_gives_the_same_row():
     for decoded, unit in (
         (decode(document(*FORMS), "json"), "row"),
         (decode(b"\n".join(json.dumps(form).encode() for form in FORMS), "jsonlines"), "line"),
@@ -59,12 +59,12 @@ def test_every_form_gives_the_same_row():
 
 
 @given(st.lists(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=8), max_size=5))
-def test_dense_rows_round_trip(rows):
+def test_dense_rows_of_a_request_round_trip(rows):
     batch = decode(document(*({"features": row} for row in rows)), "json").batch
     assert dense(batch) == [row + [0] * (8 - len(row)) for row in rows]
 
 
-def test_empty_requests():
+def test_empty_requests_have_no_rows():
     for decoded in (decode(b'{"instances": []}', "json"), decode(b"", "jsonlines"), decode(b"\n\n", "jsonlines")):
         assert len(decoded.batch) == 0
         assert decoded.batch.indptr.tolist() == [0]
@@ -73,12 +73,12 @@ def test_empty_requests():
         assert decode(document({"features": empty}), "json").batch.indptr.tolist() == [0, 0]
 
 
-def test_ids_pass_through():
+def test_ids_of_a_request_are_kept():
     batch = decode(document({"features": [], "id": "a"}, {"features": []}, {"features": [], "uid": 7}), "json").batch
     assert batch.ids == ["a", None, "7"]
 
 
-def test_numbers_count_blank_lines():
+def test_line_numbers_of_a_request_count_blank_lines():
     decoded = decode(b'\n{"features":[1]}\r\n\n{"features":[2]}\n', "jsonlines")
     assert decoded.batch.origin.numbers.tolist() == [2, 4]
     assert decoded.units == 4
@@ -150,7 +150,7 @@ def test_malformed_instances_name_the_instance_and_the_key(instance, expected):
         (b'{"instances": [1' + b"0" * 5000 + b"]}", "input: a number with thousands of digits"),
     ],
 )
-def test_malformed_documents(data, expected):
+def test_malformed_documents_are_refused_even_when_skipping(data, expected):
     for on_error in ("fail", "skip"):
         with pytest.raises(DataError) as caught:
             decode(data, "json", on_error)
@@ -165,7 +165,7 @@ def test_every_truncation_of_a_document_is_refused():
 
 
 @pytest.mark.parametrize("format_name", ["json", "jsonlines"])
-def test_malformed_instances_can_be_left_out(format_name):
+def test_malformed_instances_can_be_skipped(format_name):
     good, bad = {"features": [2.0]}, {"features": ["x"]}
     data = document(bad, good, bad, good)
     if format_name == "jsonlines":
@@ -177,7 +177,7 @@ def test_malformed_instances_can_be_left_out(format_name):
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_json_lines_come_in_whole_lines(monkeypatch, size):
+def test_chunks_of_json_lines_hold_whole_lines(monkeypatch, size):
     monkeypatch.setattr(requests, "PIECE_BYTES", size)
     data = b'{"features":[1]}\n\n{"features":[2, 3]}'
     pieces = list(chunks(io.BytesIO(data), "jsonlines"))
@@ -189,6 +189,6 @@ def test_json_lines_come_in_whole_lines(monkeypatch, size):
     assert list(chunks(io.BytesIO(b""), "jsonlines")) == []
 
 
-def test_other_formats_are_refused():
+def test_formats_other_than_json_are_refused():
     with pytest.raises(UsageError, match="format is 'csv'; expected one of json, jsonlines"):
         decode(b"", "csv")

@@ -1,4 +1,4 @@
-"""The fast road of JSON requests against the slow one: what it takes reads alike, and it takes what clients send."""
+"""The fast path of JSON requests against the slow one: both read alike, and requests of clients take the fast one."""
 
 import json
 import random
@@ -66,13 +66,13 @@ PIECES = [
 
 
 def chunk(instances, form):
-    """The bytes of a request with these instances, given as text."""
+    """Return the bytes of a request with these instances, given as text."""
     text = '{"instances": [' + ", ".join(instances) + "]}" if form == "json" else "\n".join(instances)
     return text.encode()
 
 
 def same(data, form):
-    """Whether the fast road takes it; if so, it must read as the slow one, which must not find anything wrong."""
+    """Return whether the fast path accepts it; if so, the slow one must read it alike and find no error."""
     if _requests.parse(data, form == "jsonlines") is None:
         return False
     fast, slow = decode(data, form), _uncommon(data, form, "fail")
@@ -87,7 +87,7 @@ def same(data, form):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_clients_send_takes_the_fast_road(form):
+def test_requests_of_common_clients_take_the_fast_path(form):
     for instance in COMMON:
         assert same(chunk([instance], form), form), instance
     assert same(chunk(COMMON, form), form)
@@ -97,7 +97,7 @@ def test_what_clients_send_takes_the_fast_road(form):
 
 
 @pytest.mark.parametrize("dump", [{}, {"indent": 1}, {"separators": (",", ":")}])
-def test_every_way_of_writing_a_document(dump):
+def test_every_way_of_writing_a_document_decodes_alike(dump):
     assert same(json.dumps({"instances": [json.loads(instance) for instance in COMMON]}, **dump).encode(), "json")
 
 
@@ -137,19 +137,19 @@ def test_every_way_of_writing_a_document(dump):
         ("\ufeff" + COMMON[0], "jsonlines"),
     ],
 )
-def test_what_is_not_in_the_common_form_is_left_to_the_slow_road(instance, form):
+def test_requests_not_in_the_common_form_are_left_to_the_slow_path(instance, form):
     assert _requests.parse(chunk([instance], form), form == "jsonlines") is None
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_truncation_reads_alike(form):
+def test_every_truncation_of_a_request_decodes_alike_on_both_paths(form):
     data = chunk(COMMON, form)
     for end in range(len(data)):
         assert not (same(data[:end], form) and form == "json")
 
 
 @given(st.integers(0, 2**32), st.sampled_from(FORMATS))
-def test_damaged_requests_are_left_to_the_slow_road_or_read_alike(seed, form):
+def test_damaged_requests_are_declined_or_decode_alike_on_both_paths(seed, form):
     rng = random.Random(seed)
     text = chunk(rng.sample(COMMON, 2), form).decode()
     for _ in range(rng.randint(1, 3)):
@@ -171,12 +171,12 @@ def test_damaged_requests_are_left_to_the_slow_road_or_read_alike(seed, form):
         max_size=4,
     )
 )
-def test_numbers_of_any_size(rows):
+def test_numbers_of_any_size_decode_alike_on_both_paths(rows):
     for form in FORMATS:
         assert same(chunk([json.dumps({"features": row}) for row in rows], form), form)
 
 
-def test_random_bytes_are_no_request():
+def test_random_bytes_are_declined_or_decode_alike_on_both_paths():
     rng = random.Random(5)
     for _ in range(300):
         data = bytes(rng.choices(b'{}[]",:0123456789.eE-+ \n\0\xff', k=rng.randrange(60)))

@@ -30,12 +30,12 @@ def test_files_keep_the_order_given(folder):
     ]
 
 
-def test_a_folder_is_its_files_sorted_without_hidden_ones_and_manifests(folder):
+def test_a_folder_gives_its_files_sorted_without_hidden_ones_and_manifests(folder):
     os.mkfifo(folder / "pipe")
     assert paths(folder) == [str(folder / name) for name in ("a.svm", "b.svm", "sub/c.svm")]
 
 
-def test_a_pattern_is_its_matches_sorted(folder):
+def test_a_pattern_gives_its_matches_sorted(folder):
     assert paths("*.svm") == ["a.svm", "b.svm"]
     assert paths("**/[a-c].svm") == ["a.svm", "b.svm", "sub/c.svm"]
     assert paths("sub/**") == ["sub/c.svm"]
@@ -67,7 +67,7 @@ def test_a_manifest_lists_files_below_its_prefix(folder, prefix):
     assert [source.size for source in find([folder / "x.manifest"])] == [6, 0, 6]
 
 
-def test_a_prefix_may_end_within_a_name(folder):
+def test_a_manifest_prefix_may_end_within_a_name(folder):
     assert paths(manifest([{"prefix": "sub/c"}, ".svm"])) == ["sub/c.svm"]
 
 
@@ -82,13 +82,13 @@ def test_a_prefix_may_end_within_a_name(folder):
         ([{"prefix": 3}, "a"], "expected a JSON list"),
         ([{"prefix": ""}, ["a"]], "expected a JSON list"),
         ([{"prefix": ""}], "the manifest lists no file"),
-        ([{"prefix": "s3://bucket/x/"}, "a"], "its prefix s3://bucket/x/ is on S3, which is not read from here"),
+        ([{"prefix": "s3://bucket/x/"}, "a"], "its prefix s3://bucket/x/ is on S3, which cannot be read directly"),
         ([{"prefix": ""}, "nowhere"], "it lists nowhere, but there is no such file"),
         ([{"prefix": ""}, "sub"], "it lists sub, which is a folder"),
         ("\xff\xfe", "expected a JSON list"),
     ],
 )
-def test_manifests_that_are_none(folder, content, says):
+def test_malformed_manifests_are_refused(folder, content, says):
     if content == "\xff\xfe":
         (folder / "x.manifest").write_bytes(b"\xff\xfe\x00")
         says = "not a readable manifest"
@@ -111,7 +111,7 @@ def test_manifests_that_are_none(folder, content, says):
         ("x" * 300, "cannot be read: File name"),
     ],
 )
-def test_what_is_not_there_is_bad_data(folder, name, says):
+def test_missing_files_are_a_data_error(folder, name, says):
     (folder / "empty" / ".git").mkdir(parents=True)
     with pytest.raises(DataError, match=says):
         find([name])
@@ -121,13 +121,13 @@ def test_what_is_not_there_is_bad_data(folder, name, says):
     ("names", "says"),
     [([], "no input is named"), (["-", "a.svm", "-"], "named twice"), (["s3://b/k"], "s3://b/k is on S3")],
 )
-def test_names_that_cannot_be_meant(folder, names, says):
+def test_names_that_stand_for_no_input_are_a_usage_error(folder, names, says):
     with pytest.raises(UsageError, match=says):
         find(names)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
-def test_a_folder_that_cannot_be_listed(folder):
+def test_a_folder_that_cannot_be_listed_is_a_data_error(folder):
     (folder / "sub").chmod(0)
     with pytest.raises(DataError, match="sub: cannot be listed: Permission denied"):
         find(["."])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from shell import ROOT
+from shell import LIMIT, ROOT
 
 from fmcore.errors import DataError, ResourceError, UsageError
 from fmcore.io.sources.source import Source
@@ -37,14 +37,14 @@ def read(path):
 
 @contextmanager
 def pipe(tmp_path, *writes):
-    """A named pipe that a thread feeds, write by write; a threading.Event among them is waited for."""
+    """Make a named pipe that a thread feeds, write by write; a threading.Event among them is waited for."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
 
     def feed():
         with path.open("wb", buffering=0) as out:
             for item in writes:
-                item.wait(10) if isinstance(item, threading.Event) else out.write(item)
+                item.wait(LIMIT) if isinstance(item, threading.Event) else out.write(item)
 
     thread = threading.Thread(target=feed)
     thread.start()
@@ -54,7 +54,7 @@ def pipe(tmp_path, *writes):
 
 @every_kind
 @pytest.mark.parametrize("named", [True, False])
-def test_compressed_by_any_name_and_in_several_members(tmp_path, kind, named):
+def test_compressed_data_is_read_whatever_its_name_and_number_of_members(tmp_path, kind, named):
     suffix, compress = KINDS[kind]
     path = tmp_path / ("x" + suffix if named else "x.svm")
     path.write_bytes(compress(PLAIN))
@@ -67,7 +67,7 @@ def test_compressed_by_any_name_and_in_several_members(tmp_path, kind, named):
 
 
 @every_kind
-def test_every_truncation_is_an_error_with_the_source(tmp_path, kind):
+def test_every_truncation_of_compressed_data_raises_an_error_that_names_the_source(tmp_path, kind):
     suffix, compress = KINDS[kind]
     whole = compress(PLAIN[:60])
     path = tmp_path / ("x" + suffix)
@@ -80,7 +80,7 @@ def test_every_truncation_is_an_error_with_the_source(tmp_path, kind):
 
 
 @every_kind
-def test_a_second_member_cut_off_or_damaged_bytes(tmp_path, kind):
+def test_a_truncated_second_member_and_damaged_bytes_raise_errors(tmp_path, kind):
     suffix, compress = KINDS[kind]
     path = tmp_path / ("x" + suffix)
     whole = compress(PLAIN)
@@ -92,28 +92,28 @@ def test_a_second_member_cut_off_or_damaged_bytes(tmp_path, kind):
         read(path)
 
 
-def test_a_name_that_promises_more_than_the_content_holds(tmp_path):
+def test_a_compression_suffix_on_plain_content_is_refused(tmp_path):
     (tmp_path / "x.gz").write_bytes(bz2.compress(PLAIN))
     with pytest.raises(DataError, match=r"x.gz: its name ends with \.gz, but it holds no gzip data"):
         read(tmp_path / "x.gz")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f", b"(", b"BZ", PLAIN])
-def test_plain_content_stays_as_it_is(tmp_path, content):
+def test_plain_content_is_read_unchanged(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     assert read(tmp_path / "x") == content
     with open_source(Source(str(tmp_path / "x"))) as stream:
         assert (stream.compression, stream.readable()) == (None, True)
 
 
-def test_what_cannot_be_opened(tmp_path):
+def test_a_source_that_cannot_be_opened_raises_a_data_error(tmp_path):
     with pytest.raises(DataError, match="nowhere: cannot be opened: No such file"):
         read(tmp_path / "nowhere")
     with pytest.raises(DataError, match="cannot be opened: Is a directory"):
         read(tmp_path)
 
 
-def test_reads_of_all_sizes_and_a_look_ahead(tmp_path):
+def test_reads_of_all_sizes_after_a_peek_return_all_bytes(tmp_path):
     (tmp_path / "x").write_bytes(PLAIN)
     with open_source(Source(str(tmp_path / "x"))) as stream:
         assert stream.head(lambda head: len(head) >= 3)[:3] == PLAIN[:3]
@@ -137,14 +137,14 @@ def test_a_failure_to_read_names_the_source():
 
 
 @every_kind
-def test_a_slow_pipe_of_compressed_data(tmp_path, kind):
+def test_a_slow_pipe_of_compressed_data_is_decompressed_as_it_comes(tmp_path, kind):
     data = KINDS[kind][1](PLAIN)
     with pipe(tmp_path, *(data[n : n + 1] for n in range(40)), data[40:], data[:1], data[1:]) as path:
         assert read(path) == PLAIN * 2
 
 
 @pytest.mark.parametrize("kind", [None, "gzip"])
-def test_a_look_ahead_waits_for_no_more_than_it_needs(tmp_path, kind):
+def test_a_peek_waits_for_no_more_bytes_than_it_needs(tmp_path, kind):
     line, more = b"0 1:1\n", b"1 2:1\n"
     goes_on = threading.Event()
     parts = [b"0 ", b"1:1\n", goes_on, more]
@@ -157,7 +157,7 @@ def test_a_look_ahead_waits_for_no_more_than_it_needs(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", [None, *KINDS])
-def test_standard_input(kind):
+def test_standard_input_is_read_as_a_source(kind):
     code = (
         "import sys\nfrom fmcore.io.sources.source import find\nfrom fmcore.io.sources.streams import open_source\n"
         "with open_source(find(['-'])[0]) as stream:\n    sys.stdout.buffer.write(stream.read())\n"
@@ -168,7 +168,7 @@ def test_standard_input(kind):
     assert (done.stdout, done.stderr) == (PLAIN, b"")
 
 
-def test_standard_input_stays_open_and_may_be_missing(monkeypatch):
+def test_standard_input_stays_open_and_is_refused_where_it_is_closed(monkeypatch):
     stdin = io.TextIOWrapper(io.BytesIO(PLAIN))
     monkeypatch.setattr(sys, "stdin", stdin)
     assert read("-") == PLAIN
@@ -179,7 +179,7 @@ def test_standard_input_stays_open_and_may_be_missing(monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".zst"])
-def test_outputs_are_compressed_by_their_suffix_and_always_alike(tmp_path, suffix):
+def test_outputs_are_compressed_by_suffix_with_the_same_bytes_each_time(tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
     contents = []
     for _ in range(2):
@@ -203,7 +203,7 @@ def test_an_output_that_fails_does_not_appear(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".zst"])
-def test_a_disk_that_fills_up_under_a_compressed_output(tmp_path, suffix):
+def test_a_disk_full_under_a_compressed_output_raises_a_resource_error(tmp_path, suffix):
     if not Path("/dev/full").exists():
         pytest.skip("/dev/full is not here")
     (tmp_path / f"out{suffix}").symlink_to("/dev/full")

@@ -24,7 +24,7 @@ from fmcore.rows.batch import concatenate
 
 DATA = ROOT.parent / "shared" / "data"
 ADULT = {"label": "14", "categorical": ("1", "3", "5", "6", "7", "8", "9", "13")}
-READ_OPTIONS = {"on_error", "binary", "positive"}
+READ_OPTIONS = {"on_error", "binary", "positive", "fields"}
 
 
 def batches(data, format_name="csv", encoder=None, report=None, path=None, **options):
@@ -64,7 +64,7 @@ def shared(*parts):
 # What becomes of the columns
 
 
-def test_roles_by_name():
+def test_columns_take_roles_by_name():
     data = b"id,a,w,note,c,y\nr1,1.5,2,zz,x,1\n r2 ,0,0.5,,  y ,0\n,-3,1,q,x,1\n"
     encoder = Vocabulary()
     (batch,) = batches(data, encoder=encoder, label="y", weight="w", row_id="id", ignore=("note",), categorical=("c",))
@@ -80,7 +80,7 @@ def test_roles_by_name():
     assert {a.dtype for a in (batch.values, batch.labels, batch.weights)} == {np.dtype(np.float32)}
 
 
-def test_roles_by_number_and_values_that_are_all_one():
+def test_columns_take_roles_by_number_and_ones_need_no_values():
     (batch,) = batches(b"x\t1\ny\t0\n", "tsv", label="1", categorical=("0",))
     assert batch.indices.tolist() == [0, 1]
     assert batch.values is None
@@ -105,11 +105,11 @@ def test_a_digit_string_is_a_number_unless_a_column_has_that_name():
         ({"ignore": ("a", "b"), "label": "y"}, "no column is left to be a feature; the columns found are: a, b, y"),
     ],
 )
-def test_columns_that_do_not_fit(options, expected):
+def test_roles_that_do_not_fit_the_columns_are_refused(options, expected):
     assert failure(b"a,b,y\n1,2,3\n", **options).startswith(expected)
 
 
-def test_names_that_are_not_unique():
+def test_column_names_that_are_not_unique_are_refused():
     data = b"a,a,y\n1,2,3\n"
     assert failure(data) == "two columns are named 'a': leave one out with --ignore 1, its number"
     assert failure(data, label="a").startswith("several columns are named 'a': give the number of the one meant")
@@ -122,7 +122,7 @@ def test_a_column_without_a_name_is_called_by_its_number():
     assert encoder.names() == ["a", "0=x"]
 
 
-def test_a_table_without_its_label_column_is_one_to_score():
+def test_a_table_without_a_label_column_is_read_for_scoring():
     report = Report()
     batch = rows(b"a,b\n1,2\n", report=report, label="y", weight="w", binary=True)
     assert np.isnan(batch.labels).all()
@@ -150,7 +150,7 @@ def test_a_table_without_its_label_column_is_one_to_score():
         (b"a,b\r1,2\r", {}, True),
     ],
 )
-def test_header_is_found_out(data, options, header):
+def test_a_header_is_detected_from_the_first_line(data, options, header):
     report = Report()
     read = batches(data, report=report, **options)
     if "header" not in options:
@@ -161,7 +161,7 @@ def test_header_is_found_out(data, options, header):
     assert sum(map(len, read)) == total - header
 
 
-def test_header_that_cannot_be_told():
+def test_a_first_line_that_may_or_may_not_be_a_header_is_refused():
     data, options = b"a,b\nc,d\n", {"categorical": ("0", "1")}
     assert "say --header or --no-header" in failure(data, **options)
     assert len(rows(data, header=False, **options)) == 2
@@ -174,7 +174,7 @@ def test_a_first_line_with_text_among_numbers_is_data_and_says_where():
     )
 
 
-def test_odd_first_lines(monkeypatch):
+def test_first_lines_that_cannot_be_parsed_are_refused(monkeypatch):
     assert failure(b"\xff,b\n1,2\n") == "t.csv: the header is not UTF-8"
     assert failure(b"a" * 200_000).startswith("t.csv: the first lines are not CSV: field larger than field limit")
     monkeypatch.setattr(csvhead, "LIMIT", 10)
@@ -193,31 +193,31 @@ def test_an_empty_file_has_no_rows(data):
 
 
 @pytest.mark.parametrize("text", [b"1.5", b" 1.5 ", b"+1.5", b"15e-1", b"1.5\t", b'"1.5"', b"1.50"])
-def test_numbers(text):
+def test_numbers_of_a_table_are_read_as_float32(text):
     assert rows(b"a,b\n" + text + b",1\n").values.tolist() == [1.5, 1]
 
 
 @pytest.mark.parametrize("text", ["x", "1_0", "0x10", "1,5", "1.5.2", "--1", "\u0661", "1 2", "N/A", "x\0"])
-def test_what_is_no_number(text):
+def test_texts_that_are_no_number_are_refused(text):
     data = f'a,b b\n1,2\n1,"{text}"\n'.encode()
     expected = f"t.csv, row 2, field b b: {text!r} is not a number: --categorical 'b b' or --ignore 'b b'"
     assert failure(data) == expected
 
 
 @pytest.mark.parametrize("text", ["inf", "-Infinity", "1e39", "1e400"])
-def test_numbers_must_be_finite(text):
+def test_numbers_of_a_table_must_be_finite(text):
     message = failure(f"a\n1\n{text}\n".encode())
     assert message.startswith("t.csv, row 2, field a: ")
     assert message.endswith("as feature value; expected a finite 32-bit number")
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
-def test_float32_survive(values):
+def test_float32_values_survive_a_table(values):
     data = b"a\n" + "\n".join(map(repr, values)).encode() + b"\n"
     assert dense(rows(data), 1)[:, 0].tolist() == values
 
 
-def test_missing_fields():
+def test_missing_fields_of_a_table_are_no_feature_or_refused():
     data = b"a,c,y\n,,\n nan,  ,1\n2,x,0\n"
     batch = rows(data, categorical=("c",), label="y")
     assert batch.indptr.tolist() == [0, 0, 0, 2]
@@ -227,7 +227,7 @@ def test_missing_fields():
     assert "row 1, field c: is empty" in failure(b"a,c\n1, \n", categorical=("c",), missing="error")
 
 
-def test_a_question_mark_is_a_value():
+def test_a_question_mark_is_a_categorical_value():
     encoder = Vocabulary()
     rows(b"a,c\n1, ?\n2,?\n", encoder=encoder, categorical=("c",))
     assert encoder.names() == ["a", "c=?"]
@@ -242,7 +242,7 @@ def test_a_question_mark_is_a_value():
         ("x", "'x' is not a number"),
     ],
 )
-def test_weights(weight, expected):
+def test_invalid_weights_of_a_table_are_refused(weight, expected):
     message = failure(f"a,w\n1,2\n1,{weight}\n".encode(), weight="w")
     assert message.startswith(f"t.csv, row 2, field w: {expected}")
 
@@ -257,7 +257,7 @@ def test_weights(weight, expected):
         ({"binary": True, "positive": "2"}, ("2", "1", "2.0"), [1, 0, 1]),
     ],
 )
-def test_labels(options, texts, expected):
+def test_labels_of_a_table_are_mapped(options, texts, expected):
     data = "a,y\n" + "".join(f"1,{text}\n" for text in texts)
     assert rows(data.encode(), label="y", **options).labels.tolist() == expected
 
@@ -277,7 +277,7 @@ def test_labels(options, texts, expected):
         ({"binary": True}, "-1", "label -1 in a classification"),
     ],
 )
-def test_labels_that_are_none(options, text, expected):
+def test_invalid_labels_of_a_table_are_refused(options, text, expected):
     message = failure(f"a,y\n1,0\n1,{text}\n".encode(), label="y", **options)
     assert message.startswith(f"t.csv, row 2, field y: {expected}")
 
@@ -300,7 +300,7 @@ BAD_REASONS = {
 
 
 @pytest.mark.parametrize("block", [16, 24, 1 << 20])
-def test_bad_rows_can_be_left_out(monkeypatch, block):
+def test_bad_rows_of_a_table_can_be_skipped(monkeypatch, block):
     monkeypatch.setattr(tables, "BLOCK_BYTES", block)
     report, encoder = Report(), Vocabulary()
     report.skip = (errors := []).append
@@ -317,7 +317,7 @@ def test_bad_rows_can_be_left_out(monkeypatch, block):
 
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6, 7, 9, 11])
-def test_the_first_bad_row_is_named(number):
+def test_the_first_bad_row_of_a_table_is_named(number):
     lines = [line for line in BAD.splitlines() if line]
     whole = [line for line in lines[number:] if line.count(b",") == 2]
     message = failure(b"\n".join(lines[:2] + whole), categorical=("c",), label="y", binary=True)
@@ -333,7 +333,7 @@ def test_a_ragged_row_is_named(number):
     assert message == f"t.csv, row {number}: 2 fields, expected 3 as in the first line"
 
 
-def test_a_ragged_row_may_be_no_text(capfd):
+def test_a_ragged_row_that_is_not_utf8_is_named(capfd):
     report = Report()
     got = batches(b"a,b\n1,2\n\xff,3,4\n5\xe2\x82\n6,7\n", report=report, on_error="skip")
     assert [int(number) for batch in got for number in batch.origin.numbers] == [1, 4]
@@ -342,14 +342,14 @@ def test_a_ragged_row_may_be_no_text(capfd):
         "t.csv, row 3: 1 fields, expected 2 as in the first line",
     ]
     assert failure(b"a,b\n\xff,3,4\n") == "t.csv, row 1: 3 fields, expected 2 as in the first line"
-    assert capfd.readouterr().err == ""  # where pyarrow complains of what its callback could not be told
+    assert capfd.readouterr().err == ""  # where pyarrow reports an argument that it could not pass to its callback
 
 
 @given(
     st.lists(st.sampled_from([b"a", b"\n", b"\xff", b"\xe2\x82\xac", b"\xe2\x82", b"\xc3", b"\xed\xa0\x80", b"\0"])),
     st.integers(4, 9),
 )
-def test_each_byte_that_is_no_utf8_becomes_a_nul(parts, size):
+def test_each_byte_that_is_not_utf8_becomes_a_nul(parts, size):
     data = b"".join(parts)
     stream = ValidUTF8(io.BytesIO(data))
     got = b"".join(iter(lambda: stream.read(size), b""))
@@ -358,7 +358,7 @@ def test_each_byte_that_is_no_utf8_becomes_a_nul(parts, size):
 
 
 @given(st.lists(st.sampled_from([b"1,2", b"3", b"4,5,6", b"", b"7,8"]), max_size=60), st.sampled_from([8, 12, 50]))
-def test_numbers_of_rows_among_ragged_ones(lines, block):
+def test_row_numbers_count_skipped_ragged_rows(lines, block):
     kept = [line for line in lines if line]
     report, old = Report(), tables.BLOCK_BYTES
     tables.BLOCK_BYTES = block
@@ -371,7 +371,7 @@ def test_numbers_of_rows_among_ragged_ones(lines, block):
     assert report.counts.get("rows skipped", 0) == len(kept) - len(numbers)
 
 
-def test_a_row_that_never_ends(monkeypatch):
+def test_a_table_row_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
     message = failure(b'a,c\n1,"' + b"x" * 500, categorical=("c",))
     assert message == "t.csv: a row is longer than 64 bytes; perhaps a quote is never closed"
@@ -403,7 +403,7 @@ def mixed_table(count):
 
 @pytest.mark.parametrize("block", [64, 1000, 1 << 20])
 @pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(12)])
-def test_blocks_do_not_matter(monkeypatch, block, encoder):
+def test_block_size_of_a_table_changes_no_rows(monkeypatch, block, encoder):
     data, options = mixed_table(300).encode(), {"categorical": ("c", "d"), "label": "y", "binary": True}
     whole = rows(data, encoder=encoder(), **options)
     monkeypatch.setattr(tables, "BLOCK_BYTES", block)
@@ -416,7 +416,7 @@ def test_blocks_do_not_matter(monkeypatch, block, encoder):
     assert len(parts) > 1 or block > 1000
 
 
-def test_a_stream_that_gives_little_at_a_time():
+def test_a_table_read_a_few_bytes_at_a_time_gives_the_same_rows():
     class Trickle(io.BytesIO):
         def read(self, size=-1):
             return super().read(min(size, 3))
@@ -425,7 +425,7 @@ def test_a_stream_that_gives_little_at_a_time():
     assert rows(Trickle(data), **options).indices.tolist() == rows(data, **options).indices.tolist()
 
 
-def test_a_reader_given_up_early_leaves_quietly():
+def test_a_table_reader_closed_early_ends_without_error():
     source = SimpleNamespace(name="t.csv", path=None)
     stream = io.BytesIO(b"a,b\n" + b"1,2\n" * 2_000_000)
     reader = tables.read(source, stream, ReadOptions(), Report(), "csv")
@@ -470,7 +470,7 @@ def test_parquet_equals_csv(tmp_path):
     assert [n for part in parts for n in part.origin.numbers] == list(range(1, 41))
 
 
-def test_parquet_types(tmp_path, monkeypatch):
+def test_parquet_columns_of_all_types_are_read_or_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "BLOCK_FIELDS", 9)  # one row a batch
     path = to_parquet(
         tmp_path / "t.parquet",
@@ -536,7 +536,7 @@ def test_parquet_needs_a_regular_and_sound_file(tmp_path):
 
 
 def judge(lines, numeric, categorical):
-    """Dense rows by scikit-learn: numeric columns, then one-hot; and the one-hot names."""
+    """Return dense rows by scikit-learn: numeric columns, then one-hot; and the one-hot names."""
     encoder = OneHotEncoder(sparse_output=False)
     one_hot = encoder.fit_transform([[line[p] for p in categorical] for line in lines])
     names = [f"{p}={value}" for p, values in zip(categorical, encoder.categories_, strict=True) for value in values]
@@ -581,7 +581,7 @@ def test_online_shoppers_equals_scikit_learn():
     assert batch.labels.tolist() == [float(line[-1] == "TRUE") for line in lines]
 
 
-def test_restaurant_ratings():
+def test_restaurant_ratings_read_as_expected():
     path = shared("restaurant", "rating_final.csv")
     encoder = Vocabulary()
     options = {"label": "rating", "categorical": ("userID", "placeID"), "ignore": ("food_rating", "service_rating")}
@@ -593,3 +593,58 @@ def test_restaurant_ratings():
         f"{name}={line[name]}" for line in lines for name in ("userID", "placeID")
     ]
     assert encoder.feature_dim == 138 + 130
+
+
+TYPED = "n,color,y,shape,m\n1,red,1,disc,0\n2,,0,cube,5\n0,blue,1,,\n,red,0,disc,7\n"
+TYPED_OPTIONS = {"label": "y", "categorical": ("color", "shape"), "fields": True}
+
+
+def parquet_of(text, path):
+    """The table as Parquet, in a file."""
+    header, *lines = csv.reader(io.StringIO(text))
+    columns = {
+        name: [line[n] or None if name in ("color", "shape") else float(line[n] or "nan") for line in lines]
+        for n, name in enumerate(header)
+    }
+    parquet.write_table(pa.table(columns), path)
+
+
+@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(10)])
+def test_a_column_is_a_field_in_all_three_formats(tmp_path, encoder):
+    path = tmp_path / "t.parquet"
+    parquet_of(TYPED, path)
+    made = [
+        rows(TYPED.encode(), encoder=encoder(), **TYPED_OPTIONS),
+        rows(TYPED.replace(",", "\t").encode(), "tsv", encoder=encoder(), **TYPED_OPTIONS),
+        rows(None, "parquet", encoder=encoder(), path=path, **TYPED_OPTIONS),
+    ]
+    for batch in made:
+        assert batch.fields.tolist() == [0, 1, 2, 0, 2, 3, 1, 1, 2, 3]  # n color shape m, zeros and missing left out
+        assert batch.fields.dtype == np.int32
+        np.testing.assert_array_equal(batch.indices, made[0].indices)
+        np.testing.assert_array_equal(batch.indptr, [0, 3, 6, 7, 10])
+
+
+def test_numeric_columns_are_fields():
+    batch = rows(b"a,y,b,c\n1,1,0,3\n0,0,5,6\n", label="y", fields=True)
+    assert (batch.fields.tolist(), batch.indices.tolist()) == ([0, 2, 1, 2], [0, 2, 1, 2])
+
+
+def test_tables_have_no_fields_where_nobody_asks():
+    assert rows(TYPED.encode(), **{**TYPED_OPTIONS, "fields": False}).fields is None
+
+
+@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(10)])
+def test_a_column_keeps_its_field_where_a_later_table_has_another_order(encoder):
+    encoder, report = encoder(), Report()
+    rows(b"a,c,d\n1,x,y\n", encoder=encoder, categorical=("c", "d"), fields=True, report=report)
+    later = rows(b"d,e,a,c\ny,z,1,x\n", encoder=encoder, categorical=("c", "d", "e"), fields=True, report=report)
+    assert later.fields.tolist() == [2, 3, 0, 1]
+    assert report.facts["fields"] == 4
+
+
+def test_rows_that_are_left_out_take_their_fields_with_them():
+    report = Report()
+    batch = rows(b"a,y,b\n1,1,2\nx,1,2\n0,0,4\n", label="y", fields=True, on_error="skip", report=report)
+    assert (batch.fields.tolist(), batch.values.tolist()) == ([0, 1, 1], [1, 2, 4])
+    assert report.counts == {"rows skipped": 1}

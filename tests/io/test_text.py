@@ -14,14 +14,14 @@ from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 from fmcore.errors import DataError, UsageError
 from fmcore.io.text import codec as text
 from fmcore.io.text.codec import chunks, decode_libffm, decode_libsvm, encode_libsvm
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch, RowOrigin, concatenate
 
 DATA = Path(os.environ.get("FMKIT_DATA", ROOT.parent / "shared" / "data"))
 F32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 def rows(decoded):
-    """Comparable rows: (label, weight, line, [(index, value)...])."""
+    """Return comparable rows: (label, weight, line, [(index, value)...])."""
     batch = decoded.batch
     values = np.ones(len(batch.indices)) if batch.values is None else batch.values
     weights = np.ones(len(batch)) if batch.weights is None else batch.weights
@@ -42,7 +42,7 @@ def fails(chunk, *, decode=decode_libsvm, **options):
     return caught.value
 
 
-def test_every_part_of_the_grammar():
+def test_every_part_of_the_libsvm_grammar_is_read():
     decoded = decode_libsvm(
         b"# a comment\n+1 3:1 7:0.5\r\n\n -1.5e0:2 \t9:1 2:-3 9:.25 # 1:x\n0 qid:7 1:1.\n2#x\n  # y\n3:1"
     )
@@ -66,7 +66,7 @@ def test_every_part_of_the_grammar():
 
 
 @pytest.mark.parametrize("chunk", [b"", b"\n", b"# only\n\n", b" \t\r\n"])
-def test_no_rows(chunk):
+def test_text_without_rows_gives_an_empty_batch(chunk):
     decoded = decode_libsvm(chunk)
     assert (rows(decoded), decoded.units, decoded.facts) == ([], chunk.count(b"\n"), ())
     assert decoded.batch.indptr.tolist() == [0]
@@ -79,7 +79,7 @@ def test_ones_need_no_values_and_no_weights():
     assert batch.values.tolist() == [1, np.float32(1.0000001)]
 
 
-def test_index_base():
+def test_index_base_shifts_indices():
     chunk = b"1 1:1 2147483646:1\n"
     assert decode_libsvm(chunk).batch.indices.tolist() == [1, 2147483646]
     assert decode_libsvm(chunk, "0").batch.indices.tolist() == [1, 2147483646]
@@ -96,6 +96,73 @@ def test_libffm_drops_and_counts_fields():
     decoded = decode_libffm(b"1 0:3:1 17:5:0.5\n0:2 2:3:1\n")
     assert rows(decoded) == [(1, 1, 1, [(3, 1), (5, 0.5)]), (0, 2, 2, [(3, 1)])]
     assert dict(decoded.facts) == {"min_index": 3, "max_index": 5, "fields": 18}
+
+
+def test_libffm_gives_the_field_of_each_non_zero_where_asked():
+    chunk = b"1 0:3:1 17:5:0.5\n\n0:2 2147483646:3:1 # 4:4:1\n1\n"
+    assert (decode_libffm(chunk).batch.fields, decode_libffm(chunk).batch.groups) == (None, None)
+    decoded = decode_libffm(chunk, fields=True)
+    assert (decoded.batch.fields.tolist(), decoded.batch.fields.dtype) == ([0, 17, 2147483646], np.int32)
+    assert rows(decoded) == rows(decode_libffm(chunk))
+    assert decoded.facts == decode_libffm(chunk).facts
+    assert decoded.batch.groups is None
+
+
+def test_fields_of_wrong_lines_are_left_out():
+    chunk = b"1 5:1:1 6:2:1\n1 7:1:1 8:2:x\n1 9:1:1 2147483647:2:1\n0 3:4:1\n"
+    decoded = decode_libffm(chunk, fields=True, on_error="skip")
+    assert (decoded.batch.fields.tolist(), decoded.batch.indices.tolist()) == ([5, 6, 3], [1, 2, 4])
+    assert [(error.number, error.field) for error in decoded.skipped] == [(2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("token", ["2147483647:1:1", "-1:1:1", "a:1:1", ":1:1", "1.0:1:1"])
+def test_a_field_that_is_none_is_refused_with_its_place(token):
+    error = fails(f"1 0:1:1\n1 1:2:1 {token}\n".encode(), decode=decode_libffm, fields=True)
+    assert (error.number, error.field) == (2, 3)
+    assert (
+        error.problem == f"found {token!r}; expected field:index:value, field and index decimal integers of 0 or more"
+    )
+
+
+@pytest.mark.parametrize("decode", [decode_libsvm, decode_libffm])
+def test_qid_gives_the_group_of_each_row_where_asked(decode):
+    pair = "3:1" if decode is decode_libsvm else "0:3:1"
+    largest = 2**63 - 1
+    chunk = f"1 qid:7 {pair}\n0 {pair}\n# x\n2 qid:00{largest}\n1 qid:10000000001\n1 qid:0 {pair}\n".encode()
+    assert decode(chunk).batch.groups is None
+    decoded = decode(chunk, groups=True)
+    assert decoded.batch.groups.tolist() == [7, -1, largest, 10000000001, 0]
+    assert (decoded.batch.groups.dtype, decoded.batch.fields) == (np.int64, None)
+    assert (rows(decoded), decoded.facts) == (rows(decode(chunk)), decode(chunk).facts)
+
+
+def test_groups_of_wrong_lines_are_not_taken_for_those_of_later_ones():
+    decoded = decode_libsvm(b"1 qid:7 1:x\n0 1:1\n1 qid:8\n", groups=True, on_error="skip")
+    assert decoded.batch.groups.tolist() == [-1, 8]
+
+
+@pytest.mark.parametrize("number", [2**63, 10**19, 2**64 + 5, 10**30])
+def test_a_qid_too_large_for_a_group_is_refused_where_groups_are_asked_for(number):
+    chunk = f"1 qid:1 1:1\n1 qid:{number} 1:1\n".encode()
+    assert len(decode_libsvm(chunk).batch) == 2
+    error = fails(chunk, groups=True)
+    assert (error.number, error.field) == (2, 2)
+    assert error.problem == f"found 'qid:{number}'; the largest qid allowed is 9223372036854775807"
+
+
+FIELDED = st.lists(st.tuples(st.integers(0, 2**31 - 2), st.integers(0, 2**31 - 2)), max_size=5)
+
+
+@given(st.lists(st.tuples(FIELDED, st.integers(0, 2**63 - 1)), min_size=1, max_size=8), st.integers(1, 60))
+def test_fields_and_groups_come_back_however_the_text_is_cut(written, size):
+    lines = [" ".join(["1", f"qid:{group}", *(f"{f}:{i}:0.5" for f, i in pairs)]) + "\n" for pairs, group in written]
+    pieces = [
+        decode_libffm(p, fields=True, groups=True).batch for p in chunks(io.BytesIO("".join(lines).encode()), size)
+    ]
+    batch = concatenate(pieces)
+    assert batch.fields.tolist() == [f for pairs, _ in written for f, _ in pairs]
+    assert batch.indices.tolist() == [i for pairs, _ in written for _, i in pairs]
+    assert batch.groups.tolist() == [group for _, group in written]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +204,7 @@ def test_libffm_drops_and_counts_fields():
         ("1 " + "9" * 90 + "x", 2, "found '" + "9" * 40 + "...'"),
     ],
 )
-def test_errors_say_line_field_what_was_found_and_what_was_expected(line, field, says):
+def test_libsvm_errors_give_line_field_found_and_expected(line, field, says):
     error = fails(b"1 1:1\n\n" + line.encode() + b"\n")
     assert (error.unit, error.number, error.field) == ("line", 3, field)
     assert says in str(error)
@@ -151,13 +218,13 @@ def test_errors_say_line_field_what_was_found_and_what_was_expected(line, field,
 
 
 @pytest.mark.parametrize("token", ["1:1", "a:1:1", "1:a:1", "-1:1:1", "1:-1:1", "1::1", "2147483647:1:1", "1", "1:1:"])
-def test_errors_of_libffm(token):
+def test_libffm_errors_give_line_field_found_and_expected(token):
     error = fails(f"1 0:0:1 {token}\n".encode(), decode=decode_libffm)
     assert (error.number, error.field) == (1, 3)
     assert ("expected field:index:value" in str(error)) == (token != "1:1:")
 
 
-def test_an_index_of_0_where_they_begin_at_1():
+def test_index_0_is_refused_where_indices_begin_at_1():
     error = fails(b"1 1:1\n1 0:1\n", index_base="1")
     assert str(error) == (
         "input, line 2, field 2: found '0:1' where indices begin at 1; expected an index of 1 or "
@@ -165,7 +232,7 @@ def test_an_index_of_0_where_they_begin_at_1():
     )
 
 
-def test_a_chunk_of_nothing_but_wrong_lines_keeps_them_small():
+def test_a_chunk_of_only_bad_lines_takes_little_memory():
     decoded = decode_libsvm(b"x\n" * 100_000, on_error="skip")
     assert (len(decoded.skipped), len(decoded.batch), decoded.units) == (100_000, 0, 100_000)
     assert decoded.skipped[99_999].number == 100_000
@@ -198,20 +265,20 @@ def check_number(token):
 
 @settings(max_examples=1500)
 @given(decimals())
-def test_numbers_read_as_float_then_float32(token):
+def test_numbers_are_rounded_to_double_then_float32(token):
     check_number(token)
 
 
 @settings(max_examples=500)
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(1, 25))
-def test_numbers_of_any_double_at_any_precision(x, digits):
+def test_any_double_in_any_precision_is_read_as_by_python(x, digits):
     check_number(repr(x))
     check_number(f"{x:.{digits}e}")
 
 
 @settings(max_examples=500)
 @given(st.integers(0, 0x7F7FFFFE), st.sampled_from(["", "1", "0000000000000001"]), st.sampled_from([-1, 0, 1]))
-def test_numbers_at_and_beside_the_middle_of_two_float32(bits, more, step):
+def test_numbers_at_and_near_the_middle_of_two_float32_round_right(bits, more, step):
     low, high = np.array([bits, bits + 1], np.uint32).view(np.float32).astype(np.float64)
     middle = (low + high) / 2
     beside = np.nextafter(middle, {-1: low, 0: middle, 1: high}[step])
@@ -249,12 +316,12 @@ def test_numbers_at_and_beside_the_middle_of_two_float32(bits, more, step):
         "1E+2",
     ],
 )
-def test_numbers_that_are_hard(token):
+def test_numbers_that_are_hard_to_round_are_read_right(token):
     check_number(token)
 
 
 def judged(chunk, **options):
-    """scikit-learn's reading of the same bytes, features in the order of indices."""
+    """Return scikit-learn's reading of the same bytes, features in the order of indices."""
     matrix, labels = load_svmlight_file(io.BytesIO(chunk), dtype=np.float64, **options)
     matrix.sort_indices()
     return matrix, labels
@@ -277,7 +344,7 @@ def same_as_judge(chunk, decoded, **options):
     ),
     st.booleans(),
 )
-def test_files_of_scikit_learn_read_alike(lines, zero_based):
+def test_files_written_by_scikit_learn_read_back(lines, zero_based):
     from scipy.sparse import csr_matrix
 
     indptr = np.cumsum([0, *(len(row) for _, row in lines)])
@@ -310,11 +377,11 @@ WRITTEN = Batch(
     np.array([0, -1.5, 1e7], np.float32),
     np.array([1, 0.25, 3], np.float32),
     ["a", None, "c"],
-    Origin("x.csv", "row", np.array([4, 5, 9])),
+    RowOrigin("x.csv", "row", np.array([4, 5, 9])),
 )
 
 
-def test_written_lines():
+def test_rows_are_written_as_libsvm_lines():
     assert encode_libsvm(WRITTEN) == b"0:1 7:0.1 0:-3\n-1.5:0.25\n10000000:3 12:1e-20\n"
     plain = Batch(WRITTEN.indptr, WRITTEN.indices, None, WRITTEN.labels)
     assert encode_libsvm(plain) == b"0 7:1 0:1\n-1.5\n10000000 12:1\n"
@@ -341,14 +408,14 @@ def test_written_lines():
         (1234567936, "1234568000"),
     ],
 )
-def test_the_form_of_numbers(x, written):
+def test_numbers_are_written_in_their_shortest_form(x, written):
     batch = Batch(np.array([0, 1]), np.array([1], np.int32), np.array([x], np.float32), np.ones(1, np.float32))
     assert encode_libsvm(batch) == f"1 1:{written}\n".encode()
 
 
 @settings(max_examples=300)
 @given(st.lists(F32, min_size=1, max_size=20), st.booleans())
-def test_what_is_written_reads_back_and_is_as_short_as_can_be(numbers, weighted):
+def test_written_rows_read_back_and_are_as_short_as_possible(numbers, weighted):
     x = np.array(numbers, np.float32)
     batch = Batch(
         np.arange(len(x) + 1), np.arange(len(x), dtype=np.int32), x, x[::-1].copy(), np.abs(x) if weighted else None
@@ -377,7 +444,7 @@ def significant(token):
         ("weights", 1, "the weight of the row is not finite"),
     ],
 )
-def test_what_cannot_be_written_names_the_row(field, row, says):
+def test_rows_that_cannot_be_written_are_named(field, row, says):
     batch = WRITTEN.take(slice(None))
     getattr(batch, field)[{"values": 2}.get(field, row)] = np.nan
     with pytest.raises(DataError) as caught:
@@ -388,7 +455,7 @@ def test_what_cannot_be_written_names_the_row(field, row, says):
 FILE = b"\xef\xbb\xbf# head\n1 3:1 4:2.5\n\n-1:0.5 7:1e-3\r\n0\n12 1:1 2:1 3:1"
 
 
-def test_chunks_of_every_size_hold_whole_lines_and_all_bytes():
+def test_text_chunks_of_every_size_hold_whole_lines_and_all_bytes():
     whole = rows(decode_libsvm(FILE.removeprefix(b"\xef\xbb\xbf")))
     for size in range(1, len(FILE) + 2):
         pieces = list(chunks(io.BytesIO(FILE), size))
@@ -403,7 +470,7 @@ def test_chunks_of_every_size_hold_whole_lines_and_all_bytes():
     assert list(chunks(io.BytesIO(b""))) == []
 
 
-def test_every_truncation_decodes_or_names_the_last_line():
+def test_every_truncation_of_a_text_decodes_or_names_the_last_line():
     file = FILE.removeprefix(b"\xef\xbb\xbf")
     for end in range(len(file)):
         decoded = decode_libsvm(file[:end], on_error="skip")
@@ -414,7 +481,7 @@ def test_every_truncation_decodes_or_names_the_last_line():
 
 @settings(max_examples=300)
 @given(st.text(" \t\n\r#:.,+-e0123456789qidnax\x00\xff", max_size=60).map(lambda t: t.encode("latin-1")))
-def test_any_bytes_decode_or_fail_with_a_place(chunk):
+def test_any_text_bytes_decode_or_raise_an_error_with_a_place(chunk):
     for decode in (decode_libsvm, decode_libffm):
         decoded = decode(chunk, on_error="skip")
         assert len(decoded.batch) + len(decoded.skipped) <= decoded.units
@@ -424,13 +491,13 @@ def test_any_bytes_decode_or_fail_with_a_place(chunk):
             assert str(error) == str(decoded.skipped[0])
 
 
-def test_a_line_without_end_does_not_fill_the_memory(monkeypatch):
+def test_a_line_without_end_is_refused_in_bounded_memory(monkeypatch):
     monkeypatch.setattr(text, "LONGEST_LINE", 1 << 20)
     with pytest.raises(DataError, match="a line of more than 1 MiB"):
         list(chunks(io.BytesIO(bytes(3 << 20)), 1 << 18))
 
 
-def test_threads_decode_apart():
+def test_threads_decode_text_independently():
     pieces = [f"{n} {n}:{n}.5 {n + 1}:16777217\n".encode() * 2000 for n in range(1, 9)]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(decode_libsvm, pieces))

@@ -80,7 +80,7 @@ def test_a_grown_vocabulary_can_be_frozen():
 
 
 @pytest.mark.parametrize("block", [32, 48, 1 << 20])
-def test_the_order_does_not_depend_on_blocks(monkeypatch, block):
+def test_vocabulary_order_does_not_depend_on_blocks(monkeypatch, block):
     rng = np.random.default_rng(3)
     rows = [f"{i},c{rng.integers(9)},j{rng.integers(40)}" for i in range(200)]
     monkeypatch.setattr(tables, "BLOCK_BYTES", block)
@@ -100,7 +100,7 @@ def test_the_order_does_not_depend_on_blocks(monkeypatch, block):
     assert len(batches) > 1 or block > 48
 
 
-def test_rows_left_out_bring_no_values():
+def test_skipped_rows_add_no_values_to_the_vocabulary():
     options = ReadOptions(on_error="skip", table=TableOptions(categorical=("1",)))
     vocabulary, report = Vocabulary(), Report()
     source = SimpleNamespace(name="t.csv", path=None)
@@ -110,7 +110,7 @@ def test_rows_left_out_bring_no_values():
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)), max_size=20))
-def test_any_text_survives_the_file(tmp_path_factory, pairs):
+def test_any_text_survives_the_vocabulary_file(tmp_path_factory, pairs):
     vocabulary = Vocabulary()
     vocabulary.bind([], [column for column, _ in pairs])
     vocabulary.encode([(column, texts(value)) for column, value in pairs])
@@ -140,14 +140,14 @@ def test_any_text_survives_the_file(tmp_path_factory, pairs):
         (HEADER.encode() + b"0\tb\t\xff\n", 2, "not UTF-8"),
     ],
 )
-def test_damaged_files_are_refused_with_the_line(tmp_path, content, line, expected):
+def test_damaged_vocabulary_files_are_refused_with_the_line(tmp_path, content, line, expected):
     path = saved(tmp_path, content)
     with pytest.raises(DataError) as caught:
         Vocabulary.read(path)
     assert str(caught.value).startswith(f"{path}, line {line}: {expected}")
 
 
-def test_a_file_saved_with_other_line_ends_and_one_that_cannot_be_read(tmp_path):
+def test_a_vocabulary_with_other_line_ends_is_read_and_an_unreadable_one_refused(tmp_path):
     path = saved(tmp_path, (HEADER + "0\ta\t\n1\tb\tx\n").replace("\n", "\r\n"))
     assert Vocabulary.read(path).names() == ["a", "b=x"]
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
@@ -165,7 +165,7 @@ def test_a_file_saved_with_other_line_ends_and_one_that_cannot_be_read(tmp_path)
         ),
     ],
 )
-def test_other_columns_than_the_vocabulary_s_are_refused(data, expected):
+def test_columns_other_than_those_of_the_vocabulary_are_refused(data, expected):
     vocabulary = Vocabulary()
     read(TRAIN, vocabulary)
     with pytest.raises(UsageError) as caught:
@@ -182,7 +182,7 @@ def test_a_column_that_changes_its_kind_is_refused():
         vocabulary.bind([], ["a", "b"])
 
 
-def test_which_encoder_the_options_ask_for(tmp_path):
+def test_open_encoder_chooses_by_the_options(tmp_path):
     missing = str(tmp_path / "none.tsv")
     assert open_encoder(TableOptions(vocabulary=missing)).is_new
     with pytest.raises(UsageError, match=r"none\.tsv does not exist; name the one of the training rows"):

@@ -8,10 +8,10 @@ import pytest
 from fits import train
 from rows import as_matrix, block_of, random_rows, small_model
 
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.kernels import blas, prepared
 from fmcore.kernels.cpu import CpuBackend
 from fmcore.kernels.prepared import Cells, Groups
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows.batch import Batch
 from fmcore.rows.dataset import Dataset
 
@@ -57,7 +57,7 @@ def trained(batch, model, mini_batch_size, threads=1, kind=Cells):
         (70, 64, 300),
     ],
 )
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("share", [1.0, 0.05])
 def test_a_matrix_trains_the_model_that_non_zeros_do(
     columns, num_factors, mini_batch_size, optimizer, share, monkeypatch
@@ -78,7 +78,7 @@ def test_a_matrix_trains_the_model_that_non_zeros_do(
         np.testing.assert_allclose(got, tensor, rtol=1e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("mini_batch_size", [7, 64, 300])
 def test_any_team_gives_the_same_bits(optimizer, mini_batch_size, monkeypatch):
     monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)

@@ -204,7 +204,7 @@ def test_several_workers_train_on_the_processor(fm, dense_rows):
         2,
         code=2,
     ).err
-    assert last_line(said).startswith("fm: --device auto is not for several workers, which --distributed local has")
+    assert last_line(said).startswith("fm: --device auto is not for several workers: those of --distributed local")
 
 
 def test_an_unknown_device_is_a_wrong_usage(fm):

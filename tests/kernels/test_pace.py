@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from rows import block_of, random_rows, small_model
 
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.kernels import cpu, pace
 from fmcore.kernels.cpu import CpuBackend
 from fmcore.kernels.pace import Pace
+from fmcore.optimizers import OPTIMIZERS
 
 SLICE = np.arange(64)
 
@@ -97,7 +97,7 @@ class Changing:
             work(part, threads)
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_another_number_of_threads_changes_no_bit(monkeypatch, optimizer):
     monkeypatch.setattr(cpu, "TEAM_WORK", 0)
     backend, model = CpuBackend(4), small_model(optimizer=optimizer)

@@ -10,7 +10,6 @@ from rows import DEVICES, block_of, random_rows, small_model
 from test_dense import full_rows
 
 from fmcore.errors import ResourceError, UsageError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.kernels import backend_for
 from fmcore.kernels.cpu import CpuBackend
 from fmcore.kernels.pytorch import graphs, places, rows, table
@@ -18,6 +17,7 @@ from fmcore.kernels.pytorch.backend import TorchBackend, TorchTrainer, spans
 from fmcore.kernels.pytorch.graphs import Graphs
 from fmcore.kernels.pytorch.library import torch
 from fmcore.model import file as modelfile
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows import blocks
 from fmcore.rows.batch import concatenate
 from fmcore.rows.dataset import Dataset
@@ -78,7 +78,7 @@ def without_first_row(batch):
     return batch.take(slice(1, None))
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("predictor_type", ["binary_classifier", "regressor"])
 @pytest.mark.parametrize(
     "variant",
@@ -101,7 +101,7 @@ def test_a_device_follows_the_reference_over_many_mini_batches(device, optimizer
 
 
 @pytest.mark.usefixtures("by_graphs")
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("share", [1.5, 0.4])
 def test_runs_of_mini_batches_are_the_mini_batches_one_by_one(device, optimizer, share):
     """101 rows make 33 whole mini-batches, one more than a run has at the most, and a smaller one."""

@@ -3,22 +3,21 @@
 import os
 import pickle
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rows import block_of, small_model
-from shell import interruptible, last_line, wait_for
+from shell import LIMIT, interruptible, last_line, wait_for
 from test_dense import full_rows
 from test_devices import CLASSIFIER, dense_rows  # noqa: F401 - a fixture
 from test_pytorch import SMALL_STEPS, passes, require_close
 
 from fmcore.errors import FMError, ResourceError, UsageError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.kernels import backend_for
 from fmcore.kernels.pytorch.several import Parts, SeveralBackend, part_of
+from fmcore.optimizers import OPTIMIZERS
 
 TWO = ("torch:cpu", "torch:cpu")
 
@@ -43,7 +42,7 @@ def test_parts_are_all_rows_of_each_mini_batch_once(size, mini_batch_size):
         np.testing.assert_array_equal(part.batch.labels, block.batch.labels[rows])
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_two_devices_train_the_model_of_one(two, optimizer):
     """Of mini-batches of one row, one of the processes has none; and the last column is in the last row alone."""
     model = small_model(feature_dim=33, optimizer=optimizer, clip_gradient=0.5, **SMALL_STEPS)
@@ -89,15 +88,14 @@ def test_what_a_process_refuses_is_raised_here():
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_dies_is_noticed_at_once(rank):
+def test_a_process_that_dies_is_noticed(rank):
+    """Else the mini-batches of the other would take for ever, as they wait for what it does not send."""
     team = SeveralBackend(TWO)
     block, trainer = team.prepare(block_of(full_rows(20, 30), 10)), team.trainer(small_model())
     trainer.train(block, np.arange(2))
     team._team._members[rank][0].kill()
-    began = time.monotonic()
     with pytest.raises(FMError, match=r"trains on torch:cpu has ended, killed by SIGKILL; no model .*--resume"):
         trainer.train(block, np.zeros(1 << 20, np.int64))
-    assert time.monotonic() - began < 10
     assert [process.is_alive() for process, _ in team._team._members] == [False, False]
 
 
@@ -115,7 +113,7 @@ def test_the_command_ends_where_a_process_dies_and_goes_on_from_the_checkpoint(f
     process = fm.start(*options, "--epochs", 100_000, "--device", ",".join(TWO), env=interruptible())
     wait_for(lambda: "c" in fm.files())
     os.kill(workers(process)[1], signal.SIGKILL)
-    said = process.communicate(timeout=20)[1].decode()
+    said = process.communicate(timeout=LIMIT)[1].decode()
     assert process.returncode == 1, said
     assert last_line(said).startswith("fm: the process that trains on torch:cpu has ended, killed by SIGKILL; no model")
     assert (sorted(fm.files()), fm.left_over()) == (["c", "rows.svm"], [])

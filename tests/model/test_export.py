@@ -151,7 +151,12 @@ def test_a_label_holds_no_index_beyond_the_integers_of_float32():
     d = (1 << 24) + 2
     small = small_model(feature_dim=1, num_factors=1)
     model = Model(
-        small.hyperparameters, small.bias, np.broadcast_to(small.linear, d), np.broadcast_to(small.factors, (d, 1))
+        small.hyperparameters,
+        {
+            "bias": small.bias,
+            "linear": np.broadcast_to(small.linear, d),
+            "factors": np.broadcast_to(small.factors, (d, 1)),
+        },
     )
     assert len(records(chosen(model, "recordio", span=(d - 3, d - 1)))) == 2
     assert len(records(chosen(model, "recordio", "users", (d - 3, d)))) == 3

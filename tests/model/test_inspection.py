@@ -15,7 +15,9 @@ from fmcore.model.model import Model
 def model_of(linear, factors, **more):
     factors = np.array(factors, np.float32)
     h = resolve(predictor_type="regressor", num_factors=factors.shape[1])
-    return Model(h, np.array([0.5], np.float32), np.array(linear, np.float32), factors, **more)
+    return Model(
+        h, {"bias": np.array([0.5], np.float32), "linear": np.array(linear, np.float32), "factors": factors}, **more
+    )
 
 
 def random_model(d, k=4, seed=0, spread=1.0):

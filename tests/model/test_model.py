@@ -109,6 +109,6 @@ def test_arrays_that_do_not_fit_each_other(changed):
         "factors": np.zeros((3, 2), np.float32),
     }
     h = resolve(predictor_type="regressor", num_factors=2)
-    Model(h, **arrays)
+    Model(h, arrays)
     with pytest.raises(ValueError, match="a model needs float32"):
-        Model(h, **{**arrays, **changed})
+        Model(h, {**arrays, **changed})

@@ -25,12 +25,12 @@ from fmcli.server import Settings
 from fmcli.server.app import application
 from fmcore import api
 from fmcore.errors import DataError, ModelError, UsageError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.tables import vocabulary_file as vocabularyfile
 from fmcore.model import file as modelfile
 from fmcore.model import header as modelheader
 from fmcore.model.model import Model
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.training import checkpoint
 from fmcore.tuning import storage
 from fmcore.tuning.space import Choice, Range, search_space
@@ -65,7 +65,7 @@ def run(tmp_path, monkeypatch, capfdbinary):
 def sealed(path, tensors=None, **changes):
     """Write a model file whose header checksum is right; tensors: name -> array, beside or instead of the usual."""
     arrays = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()} | (tensors or {})
-    table = modelheader.layout(arrays)
+    table = modelheader.layout(arrays, "factors")
     told = {"feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": "", **changes}
     path.write_bytes(modelheader.encode(table, told) + b"".join(arrays[name].tobytes() for name in table))
 
@@ -147,9 +147,9 @@ def test_headers_that_disagree_with_themselves(run, tmp_path, tensors, changes, 
 
 @pytest.mark.parametrize("shape", [(0, 2**62), (0, 2**40, 2**40), (2**62, 0), (0, 2**63 - 1, 2**63 - 1)])
 def test_an_empty_tensor_of_an_impossible_shape(run, tmp_path, shape):
-    table = modelheader.layout({name: np.zeros(size, np.float32) for name, size in SHAPES.items()})
+    table = modelheader.layout({name: np.zeros(size, np.float32) for name, size in SHAPES.items()}, "factors")
     end = max(tensor.end for tensor in table.values())
-    table["state.x"] = modelheader.Tensor("F32", shape, end, end)
+    table["state.x"] = modelheader.TensorEntry("F32", shape, end, end)
     told = {"feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": ""}
     (tmp_path / "m.fm").write_bytes(modelheader.encode(table, told) + bytes(end))
     refuses(run, "which no file can hold")
@@ -315,13 +315,15 @@ def saved_checkpoint(path, optimizer, state, told=RECORDS, best=None):
     h = Hyperparameters.from_dict({**HYPERPARAMETERS, "optimizer": optimizer})
     arrays = {name: np.ones(shape, np.float32) for name, shape in SHAPES.items()}
     best = {f"best.{name}": array for name, array in (best or {}).items()}
-    modelfile.save(Model(h, **arrays, state={**state, **best}, info={"checkpoint": told}), path)
+    modelfile.save(Model(h, arrays, state={**state, **best}, info={"checkpoint": told}), path)
 
 
 def state_of(optimizer, **changes):
     shapes = {**SHAPES, "factors": (5, 1)} if optimizer == "rowwise_adagrad" else SHAPES
     arrays = {
-        f"{slot}.{name}": np.ones(shape, np.float32) for slot in SLOTS[optimizer] for name, shape in shapes.items()
+        f"{slot.name}.{name}": np.ones(shape, np.float32)
+        for slot in OPTIMIZERS[optimizer].slots
+        for name, shape in shapes.items()
     }
     arrays |= {"adam.updates": np.array([3], np.int64)} if optimizer == "adam" else {}
     arrays |= {name.replace("__", "."): array for name, array in changes.items()}
@@ -450,7 +452,7 @@ def test_trials_that_no_search_has_left(study, statement):
     with opened(path) as again:
         assert len(again.tried()) == 1
     change(statement)
-    with pytest.raises(UsageError, match="damaged: it holds a trial that is none of this search"), opened(path):
+    with pytest.raises(UsageError, match="damaged: it holds a trial that is not of this search"), opened(path):
         pass
 
 

@@ -12,12 +12,12 @@ from models import HYPERPARAMETERS, INFO, small_model
 from shell import ROOT
 
 from fmcore.errors import DivergedError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.presets import resolve
 from fmcore.kernels import backend_for
 from fmcore.model import header as modelheader
 from fmcore.model.file import dump, load, save
 from fmcore.model.model import initial
+from fmcore.optimizers import OPTIMIZERS
 
 GOLDEN = ROOT / "tests" / "golden" / "model-v1.fm"
 
@@ -136,7 +136,7 @@ def test_arrays_are_mapped_aligned_and_read_only(tmp_path):
             array[...] = 0
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("info", ["", "x", "xy" * 40])
 def test_factors_are_mapped_on_cache_lines(tmp_path, optimizer, info):
     hyperparameters = resolve(predictor_type="regressor", feature_dim=7, num_factors=3, optimizer=optimizer)
@@ -213,7 +213,7 @@ def test_scoring_from_a_large_file_does_not_read_it_whole(tmp_path):
         table, end = {}, 0
         for name, shape in tensors.items():
             begin, end = end, end + 4 * int(np.prod(shape))
-            table[name] = modelheader.Tensor("F32", shape, begin, end)
+            table[name] = modelheader.TensorEntry("F32", shape, begin, end)
         h = resolve(predictor_type="regressor", num_factors=k)
         head = modelheader.encode(table, {"feature_dim": d, "hyperparameters": h.as_dict(), "info": {}, "checksum": ""})
         file.write(head)

@@ -61,7 +61,7 @@ def content(**changes):
 
 def sealed(tensors, **changes):
     """A file of those tensors (name -> shape) whose header checksum is right."""
-    table = modelheader.layout({name: np.zeros(shape, np.float32) for name, shape in tensors.items()})
+    table = modelheader.layout({name: np.zeros(shape, np.float32) for name, shape in tensors.items()}, "factors")
     values = {"feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": "", **changes}
     return modelheader.encode(table, values) + bytes(sum(t.end - t.begin for t in table.values()))
 
@@ -226,7 +226,7 @@ def test_hostile_tensors(path, tensor):
         ({"bias": entry([1], 4, 8)}, 8, "begins at 4; expected 0"),
         ({"bias": entry([1], 0, 4), "linear": entry([1], 8, 12)}, 12, "begins at 8; expected 4"),
         ({"bias": entry([1], 0, 4), "state.a": entry([1], 4, 12, "I64")}, 12, "no multiple"),
-        ({"bias": entry([2**40], 0, 2**42)}, 4, "cut off: its tensors take 4398046511104 bytes, but 4 are there"),
+        ({"bias": entry([2**40], 0, 2**42)}, 4, "cut off: its tensors take 4398046511104 bytes, but only 4 follow"),
         ({"bias": entry([1], 0, 4)}, 5, "1 bytes follow"),
     ],
 )

@@ -7,12 +7,17 @@ from pathlib import Path
 import numpy as np
 import poisson
 import pytest
+from rows import random_rows
 from shell import Shell
 
 from fmcore import api
 from fmcore.errors import DataError, UsageError
 from fmcore.hyper.presets import resolve
 from fmcore.objectives import OBJECTIVES
+from fmcore.rows.source import MemoryRows
+from fmcore.solvers import Task
+from fmcore.solvers.observer import Observer
+from fmcore.training.fit import Fitting, fit
 
 HELPERS = str(Path(poisson.__file__).parent)
 ADDED = f"import sys\nsys.path.insert(0, {HELPERS!r})\nimport poisson\n\npoisson.register()\n"
@@ -83,6 +88,28 @@ def test_train_evaluate_and_predict_by_calls(fm):
     assert means.mean() == pytest.approx(labels.mean(), rel=0.2)
     continued, read = api.continued(model, {"epochs": 1, "early_stopping_patience": None}, {"table": {}, "threads": 1})
     api.train(api.Data(train, read), continued, target[0], initial_model=model)
+
+
+@pytest.mark.usefixtures("registered")
+def test_rows_in_memory_are_prepared_anew_for_another_objective():
+    rows, names = MemoryRows(random_rows(40, 6)), []
+    seen = Observer()
+    seen.loaded = lambda _placed, _model, solver: names.append(solver.name)
+    fitting = Fitting()
+    for kind in ("binary_classifier", "poisson", "poisson", "binary_classifier"):
+        model = fitting.fit(Task(rows, resolve(predictor_type=kind, epochs=1, feature_dim=6)), seen)
+        assert model.hyperparameters.predictor_type == kind
+    assert names[1:3] == ["reference", "reference"]
+    assert names[0] == names[3] != "reference"
+    with pytest.raises(DataError, match="label -1; expected a number of at least 0"):
+        fit(odd_rows(), resolve(predictor_type="poisson", epochs=1))
+
+
+def odd_rows():
+    """Rows in memory, one of which has no count."""
+    batch = random_rows(10, 6)
+    batch.labels[4] = -1
+    return batch
 
 
 def test_the_command_line_trains_evaluates_and_predicts(fm):

@@ -13,7 +13,7 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcli.commands fmcli.container",
     "fmcli.sagemaker_log fmcli.tuning_log",
     "fmcli.training_logs",
-    "fmcli.channels fmcli.server fmcli.teams",
+    "fmcli.channels fmcli.hyperparameters fmcli.reading fmcli.server fmcli.teams",
     "fmcli.options fmcli.progress fmcli.stop",
     "fmcli.console fmcli.exits fmcli.option_types",
     "fmcore.api",
@@ -24,7 +24,8 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcore.model",
     "fmcore.io",
     "fmcore.hyper",
-    "fmcore.objectives",
+    "fmcore.objectives fmcore.optimizers",
+    "fmcore.families",
     "fmcore.rows",
     "fmcore.system",
     "fmcore.errors",
@@ -133,6 +134,39 @@ def test_files_and_functions_are_small():
                 taken = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
                 assert len([a for a in taken if a not in {"self", "cls"}]) <= 7, f"{name}: {node.name}"
                 assert node.end_lineno - node.lineno < 70, f"{name}: {node.name}"
+
+
+FRONT = [name for name in TREES if name.startswith("fmcli/")]
+GATHERING = ("fmcli/options.py", "gathering")  # it makes dataclasses of what click hands over
+COMMANDS = {
+    name: node
+    for name in FRONT
+    for node in TREES[name].body
+    if name.startswith("fmcli/commands/") and isinstance(node, ast.FunctionDef) and node.name == "command"
+}
+
+
+@pytest.mark.parametrize("name", FRONT)
+def test_options_are_handed_over_as_arguments_not_as_a_dict(name):
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.FunctionDef) and node.args.kwarg and node.name != "__init__":
+            assert (name, node.name) == GATHERING, f"{name}: {node.name} takes **{node.args.kwarg.arg}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".pop") and node.args:
+            from_list = isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, int)
+            assert from_list or name.startswith("fmcli/container/"), f"{name}:{node.lineno}: a value is popped"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_state_the_types_of_their_values(name):
+    taken = COMMANDS[name].args
+    types = {a.arg: a.annotation and ast.unparse(a.annotation) for a in (*taken.args, *taken.kwonlyargs)}
+    assert types
+    assert [value for value, kind in types.items() if kind is None or kind.startswith("dict")] == []
+    assert COMMANDS[name].returns is not None
+
+
+def test_every_command_is_looked_at():
+    assert len(COMMANDS) == len([name for name in FRONT if name.startswith("fmcli/commands/")]) - 1
 
 
 def test_kernels_are_small_headers_under_one_thin_source():

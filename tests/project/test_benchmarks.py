@@ -1,5 +1,6 @@
 """Every script in benchmarks/ runs, once on a few rows and without peers; figures are kept, compared and marked."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -53,6 +54,24 @@ def test_every_script_is_in_the_suite():
     here = {path.stem for path in Path(suite.__file__).parent.glob("*.py")}
     assert here == {*suite.SCRIPTS, *suite.HELPERS}
     assert TINY.keys() == suite.SCRIPTS.keys()
+
+
+def test_benchmarks_import_each_other_in_one_direction():
+    """Also where a function imports."""
+    here = {path.stem: path for path in Path(suite.__file__).parent.glob("*.py")}
+    needs = {name: imported(path) & here.keys() for name, path in here.items()}
+    assert needs["suite"] >= {"figures", "marks"}
+    while needs:
+        free = {name for name, others in needs.items() if not others}
+        assert free, f"each of these imports another of them: {sorted(needs)}"
+        needs = {name: others - free for name, others in needs.items() if name not in free}
+
+
+def imported(path):
+    """Names of the modules that a script imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
 
 
 @pytest.mark.parametrize("name", sorted(TINY.keys() - marks.scripts()))

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from fmcli.main import exit_code
 from fmcore import api
 from fmcore.errors import UsageError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.presets import resolve
 from fmcore.kernels import backend_for
 from fmcore.kernels.cpu import BUILDS
 from fmcore.model import file as modelfile
+from fmcore.optimizers import OPTIMIZERS
 
 KINDS = ("regressor", "binary_classifier")
 FACTORS = (1, 7, 8, 16, 64)
@@ -99,7 +99,7 @@ class Room:
         path = self.written(data).with_suffix(".fm")
         with pytest.MonkeyPatch.context() as patch:
             if backend is not None:
-                patch.setattr("fmcore.training.fit.backend_of", lambda *_: backend)
+                patch.setattr("fmcore.solvers.descent.backend_of", lambda *_: backend)
             api.train(
                 api.Data([path.with_suffix(".svm")]),
                 resolve(predictor_type=data.kind, **told),
@@ -145,7 +145,7 @@ def assert_near(one, other, tolerance=ROUNDING):
 
 
 # ------------------------------------------------------------------------------------------------- equal to the byte
-@pytest.mark.parametrize(("optimizer", "num_factors"), [*product(SLOTS, FACTORS)])
+@pytest.mark.parametrize(("optimizer", "num_factors"), [*product(OPTIMIZERS, FACTORS)])
 @few
 @given(data=rows(100, 200))
 def test_any_number_of_threads_gives_the_same_file(room, optimizer, num_factors, data):
@@ -158,7 +158,7 @@ def test_any_number_of_threads_gives_the_same_file(room, optimizer, num_factors,
     assert len({room.predict(path, data).tobytes() for path in models}) == 1
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @few
 @given(data=rows(most=150))
 def test_streamed_rows_give_the_file_of_kept_ones(room, monkeypatch, optimizer, data):
@@ -170,7 +170,7 @@ def test_streamed_rows_give_the_file_of_kept_ones(room, monkeypatch, optimizer, 
 
 
 @settings(few, max_examples=15)
-@given(data=rows(), optimizer=st.sampled_from(list(SLOTS)))
+@given(data=rows(), optimizer=st.sampled_from(list(OPTIMIZERS)))
 def test_a_model_scores_alike_when_it_was_saved_and_loaded(room, data, optimizer):
     path = room.train(data, optimizer=optimizer)
     first = room.predict(path, data)
@@ -180,7 +180,7 @@ def test_a_model_scores_alike_when_it_was_saved_and_loaded(room, data, optimizer
 
 
 @settings(few, max_examples=15)
-@given(data=rows(), optimizer=st.sampled_from(list(SLOTS)), more=st.integers(1, 9))
+@given(data=rows(), optimizer=st.sampled_from(list(OPTIMIZERS)), more=st.integers(1, 9))
 def test_features_that_never_occur_change_nothing(room, data, optimizer, more):
     """Those after the last one; their own factors stay as they began."""
     one, other = (tensors(room.train(data, optimizer=optimizer, feature_dim=d)) for d in (50, 50 + more))
@@ -216,7 +216,7 @@ def test_scores_are_the_formula(room, data):
     np.testing.assert_allclose(room.predict(model, data), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @few
 @given(data=smooth_rows(), double=st.integers(0, 2**60))
 def test_a_row_of_twice_the_weight_is_the_row_twice(room, optimizer, data, double):
@@ -243,7 +243,7 @@ def test_a_row_of_twice_the_weight_is_the_row_twice(room, optimizer, data, doubl
     )
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @few
 @given(data=smooth_rows(), seed=st.integers(0, 99))
 def test_the_order_of_rows_in_one_mini_batch_does_not_matter(room, optimizer, data, seed):
@@ -251,7 +251,7 @@ def test_the_order_of_rows_in_one_mini_batch_does_not_matter(room, optimizer, da
     assert_near(*(near(room, part, optimizer=optimizer, mini_batch_size=WHOLE) for part in (data, mixed)))
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @few
 @given(data=smooth_rows())
 def test_the_order_of_features_in_a_row_does_not_matter(room, optimizer, data):
@@ -261,7 +261,7 @@ def test_the_order_of_features_in_a_row_does_not_matter(room, optimizer, data):
     np.testing.assert_allclose(room.predict(one, data), room.predict(one, turned), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("optimizer", "num_factors"), [*product(SLOTS, (1, 7, 16))])
+@pytest.mark.parametrize(("optimizer", "num_factors"), [*product(OPTIMIZERS, (1, 7, 16))])
 @few
 @given(data=smooth_rows())
 def test_all_builds_of_the_kernels_agree(room, optimizer, num_factors, data):
@@ -277,7 +277,7 @@ def test_all_builds_of_the_kernels_agree(room, optimizer, num_factors, data):
         assert_near(models[0], other)
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @few
 @given(data=smooth_rows(twice=False))
 def test_the_kernels_train_as_the_formulas_do(room, optimizer, data):

@@ -4,14 +4,14 @@ import pytest
 from fmcore.errors import DataError
 from fmcore.io.options import Report
 from fmcore.objectives import objective_of
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch, RowOrigin
 from fmcore.rows.checks import checked, known_features, largest_indices
 
 ANY = objective_of("regressor")  # takes any finite label
 
 
 def rows(*features, labels=None):
-    """A Batch of rows of one feature list each, from lines 11, 12, ... of x."""
+    """Return a Batch of rows of one feature list each, from lines 11, 12, ... of x."""
     indptr = np.cumsum([0, *map(len, features)]).astype(np.int64)
     labels = np.zeros(len(features)) if labels is None else labels
     return Batch(
@@ -19,17 +19,17 @@ def rows(*features, labels=None):
         np.array([i for row in features for i in row], np.int32),
         None,
         np.array(labels, np.float32),
-        origin=Origin("x", "line", range(11, 11 + len(features))),
+        origin=RowOrigin("x", "line", range(11, 11 + len(features))),
     )
 
 
-def test_largest_indices_of_rows_some_of_them_empty():
+def test_largest_index_of_each_row_also_of_empty_ones():
     assert largest_indices(rows([], [3, 1], [], [], [0], [5, 9, 2], [])).tolist() == [-1, 3, -1, -1, 0, 9, -1]
     assert largest_indices(rows([], [])).tolist() == [-1, -1]
     assert largest_indices(rows()).tolist() == []
 
 
-def test_rows_that_meet_the_demands_pass_as_they_are():
+def test_rows_that_meet_the_demands_pass_unchanged():
     batch = rows([0], [4], labels=[1, np.nan])
     report = Report()
     assert next(checked([batch], report, on_error="fail")) is batch
@@ -45,7 +45,7 @@ def test_rows_that_meet_the_demands_pass_as_they_are():
         ({"feature_dim": 4, "labels": ANY}, "x, line 12: the row has no label", [11]),
     ],
 )
-def test_other_rows_are_refused_or_left_out(demands, message, left):
+def test_rows_that_violate_the_demands_are_refused_or_skipped(demands, message, left):
     batch = rows([0], [1, 2], [7, 3], labels=[1, np.nan, 0])
     with pytest.raises(DataError) as caught:
         next(checked([batch], Report(), on_error="fail", **demands))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from record_bytes import frame, label, sparse
 from rows import random_rows
+from shell import LIMIT
 
 from fmcore import api
 from fmcore.errors import DataError, UsageError
@@ -51,7 +52,7 @@ def feed(tmp_path, monkeypatch):
 
     yield start
     for thread in threads:
-        thread.join(10)
+        thread.join(LIMIT)
         assert not thread.is_alive()
 
 
@@ -115,9 +116,9 @@ def test_a_wait_can_be_cancelled_from_another_thread(feed, path):
     os.mkfifo("train_0")
     descriptor = os.open("train_0", os.O_RDWR)  # a writer that stays
     os.write(descriptor, b"1 0:1\n")
-    pipe = pipes.Pipe(path, timeout=60)
+    pipe = pipes.Pipe(path, timeout=LIMIT)
     threading.Timer(0.1, pipe.cancelled.set).start()
-    with pytest.raises(DataError, match=f"^{path}: nobody waits for this pipe any more$"):
+    with pytest.raises(DataError, match=f"^{path}: waiting for this pipe was cancelled$"):
         open_source(pipe).read()
     os.close(descriptor)
 
@@ -125,9 +126,9 @@ def test_a_wait_can_be_cancelled_from_another_thread(feed, path):
 @pytest.mark.parametrize("tells", [True, False])
 def test_a_pipe_whose_hang_up_tells_nothing_before_a_writer_has_come(feed, monkeypatch, tells):
     """As on macOS, where a pipe that nobody has opened for writing looks hung up."""
-    monkeypatch.setattr(pipes, "HANG_UP_TELLS", tells)
+    monkeypatch.setattr(pipes, "HANG_UP_MEANS_LEFT", tells)
     feed({"late_0": b"content"}, after=0.2)
-    with open_source(pipes.Pipe("late_0", timeout=10)) as stream:
+    with open_source(pipes.Pipe("late_0", timeout=LIMIT)) as stream:
         assert (stream.read(), stream.read()) == (b"content", b"")
 
 

@@ -76,6 +76,24 @@ def test_rows_without_features():
     same(epoch(dataset), epoch(dataset))
 
 
+def test_streamed_blocks_keep_fields_and_groups(monkeypatch, tmp_path):
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 64)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    batch = random_rows(200, 30)
+    batch.fields, batch.groups = batch.indices + 5, np.arange(200) // 3
+    batch.labels[:] = np.arange(200)
+    h = resolve(predictor_type="regressor", epochs=4, mini_batch_size=9)
+    dataset = Dataset(lambda: iter([batch]), h, backend_for("cpu").prepare, 1).load()
+    for _ in range(2):  # as decoded, and from the file
+        with dataset.epoch() as found:
+            seen = [block.batch for block in found]
+        assert sum(map(len, seen)) == 200
+        for rows in seen:
+            np.testing.assert_array_equal(rows.fields, rows.indices + 5)
+            np.testing.assert_array_equal(rows.groups, rows.labels // 3)
+    assert dataset._spill.complete
+
+
 @pytest.mark.parametrize("lack", ["room", "folder", "writing"])
 def test_without_room_every_epoch_reads(reads, monkeypatch, tmp_path, lack):
     dataset, count = reads

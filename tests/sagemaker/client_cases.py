@@ -1,4 +1,4 @@
-"""Rows that the tests with the SageMaker SDK give it and take from it, and how its answers are judged."""
+"""Rows that the tests exchange with the SageMaker SDK, and checks of its answers."""
 
 import numpy as np
 import pytest
@@ -28,13 +28,13 @@ ANSWERS = {"json": "JSONDeserializer", "jsonlines": "JSONLinesDeserializer", "re
 
 
 def libsvm(rows, labels):
-    """The same rows as text."""
+    """Return the same rows as text."""
     texts = (" ".join(f"{index}:{row[index]:g}" for index in np.flatnonzero(row)) for row in rows)
     return "".join(f"{label} {text}\n" for label, text in zip(labels, texts, strict=True))
 
 
 def predictions(answer):
-    """(score, predicted label or None) of each row of an answer that a deserializer has read."""
+    """Return (score, predicted label or None) of each row of a deserialized answer."""
     rows = answer["predictions"] if isinstance(answer, dict) else answer
     if rows and "label" in rows[0]:
         rows = [{key: tensor[1][0] for key, tensor in row["label"].items()} for row in rows]
@@ -42,7 +42,7 @@ def predictions(answer):
 
 
 def scores(models, kind):
-    """What ASKED is by the model's formula: (score, predicted label or None) of each row."""
+    """Return (score, predicted label or None) of each row of ASKED, by the model's formula."""
     loaded = load(models / f"{kind}.fm")
     sums = ASKED @ loaded.factors
     raw = loaded.bias + ASKED @ loaded.linear + 0.5 * (sums**2 - ASKED**2 @ loaded.factors**2).sum(axis=1)
@@ -52,12 +52,12 @@ def scores(models, kind):
 
 
 def agree(found, wanted):
-    """Whether predictions are the same, scores to a few float32 roundings."""
+    """Return whether predictions are the same, scores to a few float32 roundings."""
     assert [label for _, label in found] == [label for _, label in wanted]
     np.testing.assert_allclose([score for score, _ in found], [score for score, _ in wanted], rtol=2e-5, atol=1e-6)
 
 
 def judge(sdk, serializer, deserializer):
-    """Skip where this SDK has no recordIO code and the case needs it."""
+    """Skip the test where this SDK has no recordIO code and the case needs it."""
     if "Record" in serializer + deserializer and sdk(official.where)["records"] is None:
         pytest.skip(f"version {official.version()} of the SageMaker SDK cannot handle recordIO any more; 2.x can")

@@ -12,7 +12,7 @@ from shell import Shell
 
 @pytest.fixture(scope="session")
 def sdk(tmp_path_factory):
-    """Runs a function of sdk.py, with its arguments, in a process where the SDK is imported once."""
+    """Return a function that runs a function of sdk.py in a process where the SDK is imported once."""
     if official.version() is None:
         pytest.skip("the SageMaker SDK is not installed (it comes with the extra `test`)")
     home = str(tmp_path_factory.mktemp("home"))
@@ -22,7 +22,7 @@ def sdk(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def record_sdk(sdk):
-    """The same, where the SDK can write and read recordIO."""
+    """Return the same, where the SDK can write and read recordIO."""
     if sdk(official.where)["records"] is None:
         pytest.skip(f"version {official.version()} of the SageMaker SDK cannot write recordIO any more; 2.x can")
     return sdk
@@ -30,7 +30,7 @@ def record_sdk(sdk):
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """A folder with models of the rows of client_cases: binary_classifier.fm and regressor.fm."""
+    """Return a folder with models of the rows of client_cases: binary_classifier.fm and regressor.fm."""
     fm = Shell(tmp_path_factory.mktemp("models"))
     fm.write("rows.svm", libsvm(DENSE / 4, LABELS))
     for kind in ("binary_classifier", "regressor"):
@@ -40,6 +40,6 @@ def models(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def ended_jobs():
-    """No process of a job outlives its test."""
+    """End all processes of a job with its test."""
     yield
     jobs.end_all()

@@ -26,7 +26,7 @@ ENVIRONMENT = {
 
 
 def version():
-    """The version of the SDK that is installed, or None."""
+    """Return the version of the SDK that is installed, or None."""
     try:
         return metadata.version("sagemaker")
     except metadata.PackageNotFoundError:
@@ -34,7 +34,7 @@ def version():
 
 
 def prepare(home):
-    """Make this process one where the SDK finds no settings and writes none, and reaches this machine alone."""
+    """Make this process one where the SDK finds and writes no settings, and reaches this machine alone."""
     os.environ.update(ENVIRONMENT, HOME=home, XDG_CONFIG_HOME=home)
     connect, getaddrinfo = socket.socket.connect, socket.getaddrinfo
 
@@ -52,12 +52,12 @@ def prepare(home):
 
 
 def part(name):
-    """The module of PLACES in the major that is installed."""
+    """Return the module of PLACES in the major that is installed."""
     return importlib.import_module(PLACES[name][int(version().split(".")[0]) >= 3])
 
 
 def where():
-    """Where each of PLACES was found, and whether records can be written there."""
+    """Return where each of PLACES was found, and whether records can be written there."""
     found = {name: part(name).__name__ for name in PLACES}
     try:
         part("records")._write_label_tensor(None, None, None)
@@ -68,21 +68,21 @@ def where():
 
 # ----------------------------------------------------------------------------------------------- recordIO in files
 def write_dense(array, labels=None):
-    """The bytes of write_numpy_to_dense_tensor. array: (rows, features); labels: (rows,)."""
+    """Return the bytes of write_numpy_to_dense_tensor. array: (rows, features); labels: (rows,)."""
     file = io.BytesIO()
     part("records").write_numpy_to_dense_tensor(file, array, labels)
     return file.getvalue()
 
 
 def write_sparse(matrix, labels=None):
-    """The bytes of write_spmatrix_to_sparse_tensor. matrix: scipy.sparse (rows, features); labels: (rows,)."""
+    """Return the bytes of write_spmatrix_to_sparse_tensor. matrix: scipy.sparse (rows, features); labels: (rows,)."""
     file = io.BytesIO()
     part("records").write_spmatrix_to_sparse_tensor(file, matrix, labels)
     return file.getvalue()
 
 
 def upload(folder, shards, array, labels):
-    """What an estimator's `record_set` uploads, into a folder instead of a bucket; returns the manifest's S3 name."""
+    """Upload what an estimator's `record_set` does, into a folder instead of a bucket; return the manifest's S3 name."""
     from sagemaker.amazon.amazon_estimator import upload_numpy_to_s3_shards
 
     def put(key, Body):
@@ -93,12 +93,12 @@ def upload(folder, shards, array, labels):
 
 
 def read(data):
-    """The records of recordIO bytes as `plain`, by read_records."""
+    """Return the records of recordIO bytes as `plain`, by read_records."""
     return [plain(record) for record in part("records").read_records(io.BytesIO(data))]
 
 
 def plain(record):
-    """A Record of the SDK as a dict: kind, values, keys and shape of each tensor, by map and key; uid where it is."""
+    """Return a Record of the SDK as a dict: kind, values, keys and shape of each tensor, by map and key; any uid."""
     maps = {
         name: {key: _tensor(value) for key, value in getattr(record, name).items()} for name in ("features", "label")
     }
@@ -112,14 +112,14 @@ def _tensor(value):
 
 
 def schema():
-    """The SDK's own schema: a serialized FileDescriptorProto."""
+    """Return the SDK's own schema: a serialized FileDescriptorProto."""
     from sagemaker.amazon import record_pb2
 
     return record_pb2.DESCRIPTOR.serialized_pb
 
 
 def hyperparameters(feature_dim, mini_batch_size, given):
-    """What an estimator of major 2 that was given those by name sends as hyperparameters.json: name -> text."""
+    """Return the hyperparameters.json that an estimator of major 2 with these arguments sends: name -> text."""
     from unittest.mock import MagicMock
 
     from sagemaker.amazon.amazon_estimator import RecordSet
@@ -134,7 +134,7 @@ def hyperparameters(feature_dim, mini_batch_size, given):
 
 # ------------------------------------------------------------------------------------------- requests and answers
 def serialize(serializer, data):
-    """The bytes that a serializer makes, and the content type that it states."""
+    """Return the bytes that a serializer makes, and the content type that it states."""
     chosen = getattr(part("serializers"), serializer)()
     body = chosen.serialize(data)
     if hasattr(body, "read"):
@@ -143,13 +143,13 @@ def serialize(serializer, data):
 
 
 def deserialize(deserializer, body, content_type):
-    """What a deserializer makes of an answer; records as `plain`."""
+    """Return the deserialized answer; records as `plain`."""
     answer = getattr(part("deserializers"), deserializer)().deserialize(io.BytesIO(body), content_type)
     return [plain(one) for one in answer] if deserializer == "RecordDeserializer" else answer
 
 
 def clients(port):
-    """What stands for a connection to AWS: the SDK's own for a server on this machine, and boto3's led to it."""
+    """Return stand-ins for a connection to AWS: the SDK's own for a local server, and boto3's redirected to it."""
     import boto3
     from botocore.config import Config
 
@@ -169,7 +169,7 @@ def clients(port):
 
 
 def predict(port, client, serializer, deserializer, data):
-    """What a user of the SDK gets for data from the endpoint on that port; records as `plain`."""
+    """Return the predictions that a user of the SDK gets from the endpoint on that port; records as `plain`."""
     connection = clients(port)[client]
     ends = getattr(part("serializers"), serializer)(), getattr(part("deserializers"), deserializer)()
     if version().startswith("2."):

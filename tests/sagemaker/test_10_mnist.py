@@ -1,4 +1,4 @@
-"""SageMaker's contract, section 10: the published result on MNIST, surpassed with the same hyperparameters."""
+"""SageMaker's contract, section 10: the published result on MNIST, exceeded with the same hyperparameters."""
 
 import importlib.util
 import os
@@ -28,7 +28,7 @@ PUBLISHED = {"accuracy": 0.9806, "f1": 0.907}
 
 
 def prepare():
-    """The script that makes the channels."""
+    """Return the script that makes the channels."""
     spec = importlib.util.spec_from_file_location("prepare", ROOT / "examples" / "mnist" / "prepare.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -37,7 +37,7 @@ def prepare():
 
 @pytest.fixture(scope="module")
 def data():
-    """The folder of the IDX files."""
+    """Return the folder of the IDX files."""
     if not DATA.is_dir():
         pytest.skip(f"{DATA} is not here (set FMKIT_DATA to the folder of data sets)")
     return DATA
@@ -45,13 +45,13 @@ def data():
 
 @pytest.fixture(scope="module")
 def channels(data):
-    """The folder of both channels; 190 MB, so that it does not outlive the tests."""
+    """Provide the folder of both channels; 190 MB, removed after the tests."""
     with tempfile.TemporaryDirectory() as folder:
         prepare().main(data, folder)
         yield Path(folder)
 
 
-def test_the_channels_are_the_notebooks(channels):
+def test_mnist_channels_are_those_of_the_notebook(channels):
     for channel, rows, zeros in (("train", 50_000, 4932), ("test", 10_000, 980)):
         with (channels / channel / "digits.pbr").open("rb") as file:
             decoded = [recordio.decode(chunk) for chunk in recordio.chunks(file)]
@@ -64,7 +64,7 @@ def test_the_channels_are_the_notebooks(channels):
         }
 
 
-def test_the_sdk_would_have_written_the_same(channels, record_sdk):
+def test_mnist_records_are_those_that_the_sdk_writes(channels, record_sdk):
     written = (channels / "test" / "digits.pbr").read_bytes()
     pixels = prepare().idx(DATA, "t10k-images-idx3-ubyte")[:50].reshape(50, 784).astype(np.float32) / 255
     labels = prepare().idx(DATA, "t10k-labels-idx1-ubyte")[:50] == 0
@@ -73,7 +73,7 @@ def test_the_sdk_would_have_written_the_same(channels, record_sdk):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_notebooks_hyperparameters_beat_what_was_published(channels, tmp_path, seed):
+def test_the_notebooks_hyperparameters_beat_the_published_accuracy(channels, tmp_path, seed):
     hyperparameters = resolve("sagemaker", **NOTEBOOK, seed=seed)
     model = api.train(api.Data([channels / "train"]), hyperparameters, tmp_path / "digits.fm")
     metrics = api.evaluate(model, api.Data([channels / "test"]))
@@ -82,7 +82,7 @@ def test_the_notebooks_hyperparameters_beat_what_was_published(channels, tmp_pat
     assert metrics["f1"] > PUBLISHED["f1"]
 
 
-def test_the_example_shows_it_by_the_containers_entry_point(tmp_path, data):
+def test_the_mnist_example_runs_by_the_containers_entry_point(tmp_path, data):
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, arguments in (("fm", "-m fmcli"), ("train", "-m fmcli.container.train"), ("python", "")):

@@ -27,7 +27,7 @@ ZEROS = {f"{group}_init_method": "constant" for group in ("bias", "linear", "fac
 
 @pytest.fixture(scope="module", params=TYPES)
 def trained(request, tmp_path_factory):
-    """(the command in its folder, predictor type, rows as pairs of label and dict, the model) after training."""
+    """Return (the command in its folder, predictor type, rows as pairs of label and dict, the trained model)."""
     fm, classes = Shell(tmp_path_factory.mktemp("model")), request.param == "binary_classifier"
     fm.write("train.svm", libsvm_rows(200, 1, classes=classes))
     path = fm.write("test.svm", libsvm_rows(100, 2, classes=classes))
@@ -44,7 +44,7 @@ def rows_of(text):
 
 
 def formula(model, row):
-    """y(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j, pair by pair; and what the pairs make of it."""
+    """Return y(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j, pair by pair; and the pairs' part of it."""
     w, v = model.linear.astype(float), model.factors.astype(float)
     pairs = sum(float(v[i] @ v[j]) * row[i] * row[j] for i, j in itertools.combinations(row, 2))
     return float(model.bias[0]) + sum(w[i] * x for i, x in row.items()) + pairs, pairs
@@ -102,7 +102,7 @@ def test_the_predicted_label_at_one_half_exactly(fm, bias, label):
     assert answer == {"score": pytest.approx(0.5, abs=1e-6), "predicted_label": label}
 
 
-def test_scikit_learn_finds_the_same_test_metrics(trained):
+def test_test_metrics_are_those_of_scikit_learn(trained):
     fm, predictor_type, rows, model = trained
     labels, raw = np.array([label for label, _ in rows]), np.array([formula(model, row)[0] for _, row in rows])
     found = json.loads(fm("eval", "x.fm", "test.svm", "--json").out)
@@ -115,7 +115,7 @@ def test_scikit_learn_finds_the_same_test_metrics(trained):
         assert found["f1"] == pytest.approx(metrics.f1_score(labels, probabilities >= 0.5))
 
 
-def test_it_is_the_right_loss_that_falls(trained):
+def test_training_lowers_the_loss_of_its_predictor_type(trained):
     """The train metric of the epochs is the root of the mean squared error, or the log loss, and training lowers it."""
     _, predictor_type, _, model = trained
     losses = [

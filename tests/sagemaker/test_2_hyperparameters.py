@@ -65,7 +65,7 @@ GROUPS = ("bias", "linear", "factors")
 
 @pytest.fixture
 def train(fm):
-    """A function that trains on the same few rows: (hyperparameters of the model, what the command said)."""
+    """Return a function that trains on the same few rows: (hyperparameters of the model, the command's output)."""
     fm.write("train.svm", libsvm_rows(30, 1, classes=False))
 
     def train(*options, file=None, code=0):
@@ -80,7 +80,7 @@ def train(fm):
 
 # ------------------------------------------------------------------------------------------------------- the table
 @pytest.mark.parametrize("name", TABLE)
-def test_each_default(name):
+def test_each_sagemaker_default_is_the_documented_one(name):
     for predictor_type in ("regressor", "binary_classifier"):
         h = resolve("sagemaker", predictor_type=predictor_type)
         expected = predictor_type if name == "predictor_type" else TABLE[name][0]
@@ -88,7 +88,7 @@ def test_each_default(name):
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_each_valid_and_invalid_text(name):
+def test_each_hyperparameter_accepts_and_refuses_the_documented_texts(name):
     valid, invalid = TABLE[name][1]
     method = {"sigma": "normal", "scale": "uniform", "value": "constant"}.get(name.rsplit("_", 1)[-1])
     for text in valid:
@@ -111,7 +111,7 @@ def test_the_hidden_defaults_are_those_of_adam_on_a_base_of_one():
 
 @pytest.mark.parametrize("name", [name for name in TABLE if name.endswith(("_lr", "_wd", "_sigma", "_scale"))])
 @pytest.mark.parametrize("text", ["1e-8", "512"])
-def test_the_ends_of_the_tunable_ranges(name, text):
+def test_the_ends_of_the_documented_tunable_ranges_are_accepted(name, text):
     assert from_strings({name: text}) == {name: float(text)}
 
 
@@ -133,7 +133,7 @@ def test_rescale_grad_is_one_over_the_mini_batch_size_where_it_is_not_given(give
 # ------------------------------------------------------------------------------------------------------ first values
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("method", ["normal", "uniform", "constant"])
-def test_init_methods_and_their_numbers(group, method):
+def test_init_methods_use_their_numbers(group, method):
     number = {"normal": "sigma", "uniform": "scale", "constant": "value"}[method]
     h = resolve(
         "sagemaker",
@@ -157,7 +157,7 @@ def test_init_methods_and_their_numbers(group, method):
 
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("method", ["uniform", "constant"])
-def test_a_method_without_its_number_takes_the_native_default(group, method):
+def test_an_init_method_without_its_number_takes_the_native_default(group, method):
     given = {**REGRESSOR, f"{group}_init_method": method}
     assert resolve("sagemaker", **given).init(group) == resolve("native", **given).init(group)
 
@@ -173,7 +173,7 @@ def test_a_method_without_its_number_takes_the_native_default(group, method):
         ("uniform", "value", "scale"),
     ],
 )
-def test_a_number_of_another_method_is_refused(train, method, number, takes):
+def test_the_number_of_another_init_method_is_refused(train, method, number, takes):
     _, said = train(
         "--preset",
         "sagemaker",
@@ -195,7 +195,7 @@ def test_groups_that_are_not_used_stay_zero(fm, train):
 
 
 # --------------------------------------------------------------------------------------------- hyperparameters.json
-def test_a_jobs_file_as_it_is(train):
+def test_a_hyperparameters_file_of_a_job_is_read_unchanged(train):
     given = {
         "feature_dim": "20",
         "num_factors": "5",
@@ -214,12 +214,12 @@ def test_a_jobs_file_as_it_is(train):
     h, said = train("--preset", "sagemaker", file={**given, **INTERNAL})
     assert {name: getattr(h, name) for name in given} == from_strings(given)
     assert (h.linear_lr, h.rescale_grad, h.factors_init_sigma) == (0.001, 0.1, None)
-    assert said.splitlines()[0] == f"note: h.json: ignored, as all that begins with _: {', '.join(INTERNAL)}"
+    assert said.splitlines()[0] == f"note: h.json: names that begin with _ are ignored: {', '.join(INTERNAL)}"
     same, said = train("--preset", "sagemaker", "-q", file={**given, **INTERNAL})
     assert (same, said) == (h, "")
 
 
-def test_the_command_line_comes_before_the_file_and_the_file_before_the_preset(train):
+def test_the_command_line_overrides_the_file_and_the_file_the_preset(train):
     file = {**REGRESSOR, "epochs": 2, "mini_batch_size": "7", "linear_lr": 0.5}
     h, _ = train("--preset", "sagemaker", "-p", "epochs=3", "--linear-lr", 0.25, file=file)
     assert (h.epochs, h.mini_batch_size, h.linear_lr, h.factors_lr) == (3, 7, 0.25, 0.0001)
@@ -228,7 +228,7 @@ def test_the_command_line_comes_before_the_file_and_the_file_before_the_preset(t
     assert h != train("-p", "epochs=3", "-p", "linear_lr=0.25", file=file)[0]
 
 
-def test_a_method_given_in_place_of_the_files_sets_its_number_aside(train):
+def test_an_init_method_on_the_command_line_drops_the_number_in_the_file(train):
     file = {**REGRESSOR, "linear_init_method": "normal", "linear_init_sigma": "0.5"}
     h, _ = train("--preset", "sagemaker", "-p", "linear_init_method=uniform", "-p", "linear_init_scale=0.25", file=file)
     assert h.init("linear") == ("uniform", 0.25)
@@ -243,8 +243,8 @@ def test_the_predictor_type_may_come_from_anywhere(train, where):
 
 
 MISSING = (
-    "Error: Missing option '--predictor-type'. Expected binary_classifier or regressor. -p or --hyperparameters "
-    "FILE may say it as well."
+    "Error: Missing option '--predictor-type'. Expected binary_classifier or regressor. It can also be given by "
+    "-p or --hyperparameters FILE."
 )
 UNKNOWN = "Additional properties are not allowed ('mini_batch_siz' was unexpected); did you mean 'mini_batch_size'?"
 
@@ -296,7 +296,7 @@ UNKNOWN = "Additional properties are not allowed ('mini_batch_siz' was unexpecte
         (("--preset", "amazon"), None, 2, "Error: Invalid value for '--preset': 'amazon' is not one of "),
     ],
 )
-def test_what_is_refused_before_any_work(fm, train, options, file, code, message):
+def test_bad_hyperparameters_are_refused_before_any_work(fm, train, options, file, code, message):
     _, said = train(*options, file=file, code=code)
     assert last_line(said).startswith(message)
     assert "x.fm" not in fm.files()
@@ -305,7 +305,7 @@ def test_what_is_refused_before_any_work(fm, train, options, file, code, message
 # ------------------------------------------------------------------------------------------------------------- adam
 @pytest.mark.parametrize("predictor_type", ["regressor", "binary_classifier"])
 @pytest.mark.parametrize("more", [(), ("clip_gradient=0.02", "rescale_grad=0.5"), ("use_linear=false",)])
-def test_a_job_moves_every_weight_as_the_formula_says(fm, predictor_type, more):
+def test_a_job_updates_every_weight_by_the_formula(fm, predictor_type, more):
     """From the drawn first values to the model's file and the optimizer's state in it, over two epochs."""
     batch = random_rows(40, 30, classes=predictor_type == "binary_classifier")
     lines = [

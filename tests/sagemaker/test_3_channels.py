@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import record_bytes as made
-from shell import Shell, last_line, libsvm_rows, wait_for
+from shell import LIMIT, Shell, last_line, libsvm_rows, wait_for
 
 from fmcore.model import file as modelfile
 
@@ -19,9 +19,11 @@ PIPES = ("--input-mode", "pipe", "--train", "train")
 SLOWLY = """
 import sys, time
 data, half = open("x.rec", "rb").read(), 3001
-with open(sys.argv[1], "wb", 0) as pipe:
+with open("train_0", "wb", 0) as pipe:
+    pipe.write(data)
+with open("train_1", "wb", 0) as pipe:
     pipe.write(data[:1]); time.sleep(0.2)
-    pipe.write(data[1:half]); time.sleep(1.4)
+    pipe.write(data[1:half]); time.sleep(2.4)
     for at in range(half, len(data), 999):
         pipe.write(data[at:at + 999]); time.sleep(0.01)
 """
@@ -29,7 +31,7 @@ with open(sys.argv[1], "wb", 0) as pipe:
 
 @pytest.fixture(scope="module")
 def made_once(world, tmp_path_factory):
-    """Name -> bytes of the files of a job: x.rec to train on, whose records have shapes, and y.rec to test on."""
+    """Return name -> bytes of a job's files: x.rec to train on, whose records have shapes, and y.rec to test on."""
     fm = Shell(tmp_path_factory.mktemp("channels"))
     fm("convert", world.train, "-o", "x.rec")
     fm("convert", world.test, "-o", "y.rec")
@@ -38,7 +40,7 @@ def made_once(world, tmp_path_factory):
 
 @pytest.fixture
 def rows(fm, made_once):
-    """The command in the folder of a job."""
+    """Return the command in the folder of a job."""
     for name, content in made_once.items():
         fm.write(name, content)
     return fm
@@ -46,7 +48,7 @@ def rows(fm, made_once):
 
 @contextmanager
 def fed(fm, script):
-    """Another process that feeds the pipes by a shell script, and is ended where it has not ended by itself."""
+    """Start another process that feeds the pipes by a shell script, killed where it has not ended by itself."""
     feeder = subprocess.Popen(["sh", "-c", script], cwd=fm.folder, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         yield feeder
@@ -57,12 +59,14 @@ def fed(fm, script):
 
 
 def trained(fm, *options, epochs=3, name="piped.fm", **run):
-    """What `fm train` in pipe mode says."""
-    return fm("train", *PIPES, *CLASSIFIER, "--epochs", epochs, "-o", name, "--pipe-timeout", 20, *options, **run).err
+    """Return the output of `fm train` in pipe mode."""
+    return fm(
+        "train", *PIPES, *CLASSIFIER, "--epochs", epochs, "-o", name, "--pipe-timeout", LIMIT, *options, **run
+    ).err
 
 
 def in_file_mode(fm, *data, epochs=3):
-    """The bytes of the model that file mode gives."""
+    """Return the bytes of the model that file mode gives."""
     fm("train", *data, *CLASSIFIER, "--epochs", epochs, "-o", "whole.fm", "-q")
     return fm.read("whole.fm")
 
@@ -79,7 +83,7 @@ def test_a_channel_is_a_folder_of_any_number_of_files(rows):
     assert in_file_mode(rows, *(word for n in range(20) for word in ("--train", f"channel/part-{n:02}"))) == expected
 
 
-def test_a_channel_may_be_a_manifest_of_the_sdk(rows):
+def test_a_manifest_of_the_sdk_is_a_channel(rows):
     """As the SDK writes it for its matrix_N.pbr, beside them; here the prefix is a folder on this machine."""
     rows.write("set/matrix_0.pbr", rows.read("x.rec"))
     rows.write("set/matrix_1.pbr", rows.read("y.rec"))
@@ -91,7 +95,7 @@ def test_a_channel_may_be_a_manifest_of_the_sdk(rows):
 
 # ----------------------------------------------------------------------------------------------------- pipe mode
 SAME_EACH_TIME = {
-    "pipes that are there": "mkfifo train_0 train_1 train_2; for n in 0 1 2; do cat x.rec > train_$n; done",
+    "pipes that exist already": "mkfifo train_0 train_1 train_2; for n in 0 1 2; do cat x.rec > train_$n; done",
     "pipes that come later": "for n in 0 1 2; do sleep 0.2; mkfifo train_$n; sleep 0.2; cat x.rec > train_$n; done",
     "gzip": "mkfifo train_0 train_1 train_2; gzip -c x.rec > train_0; cat x.rec > train_1; "
     "(head -c 999 x.rec | gzip -c; tail -c +1000 x.rec | gzip -c) > train_2",
@@ -100,22 +104,23 @@ SAME_EACH_TIME = {
 
 
 @pytest.mark.parametrize("script", SAME_EACH_TIME.values(), ids=SAME_EACH_TIME)
-def test_the_same_bytes_each_epoch_give_the_model_of_file_mode(rows, script):
+def test_pipes_with_the_same_bytes_each_epoch_give_the_model_of_file_mode(rows, script):
     with fed(rows, script) as feeder:
         said = trained(rows)
-        assert feeder.wait(10) == 0
+        assert feeder.wait(LIMIT) == 0
     assert said.startswith("first block: 400 rows, 1,601 non-zeros, feature_dim 20, a pipe each epoch; mini-batches of")
     assert rows.read("piped.fm") == in_file_mode(rows, "x.rec")
 
 
-def test_a_slow_writer_may_take_longer_than_the_timeout(rows):
+def test_a_slow_pipe_writer_may_take_longer_than_the_timeout(rows):
     rows.write("slowly.py", SLOWLY)
-    with fed(rows, f"mkfifo train_0 train_1; cat x.rec > train_0; {sys.executable} slowly.py train_1"):
-        trained(rows, "--pipe-timeout", 1, epochs=2)
+    with fed(rows, f"mkfifo train_0 train_1; exec {sys.executable} slowly.py"):
+        wait_for((rows.folder / "train_1").exists)
+        trained(rows, "--pipe-timeout", 2, epochs=2)
     assert rows.read("piped.fm") == in_file_mode(rows, "x.rec", epochs=2)
 
 
-def test_an_epoch_takes_its_own_pipe_and_no_other(rows):
+def test_each_epoch_reads_its_own_pipe(rows):
     script = "mkfifo train_0 train_1 train_2; cat x.rec > train_0; cat y.rec > train_1; cat x.rec > train_2"
     with fed(rows, script) as feeder:
         trained(rows, epochs=2)
@@ -124,7 +129,7 @@ def test_an_epoch_takes_its_own_pipe_and_no_other(rows):
     assert modelfile.load(rows.folder / "piped.fm").info["rows"] == 150  # of the last epoch
 
 
-def test_libsvm_rows_through_a_pipe(rows, world):
+def test_libsvm_rows_are_read_through_a_pipe(rows, world):
     """Their number of features must be stated."""
     script = f"mkfifo train_0 train_1; cat {world.train} > train_0; cat {world.train} > train_1"
     with fed(rows, script):
@@ -143,13 +148,13 @@ def test_libsvm_rows_through_a_pipe(rows, world):
     assert "x.fm" not in rows.files()
 
 
-def test_records_without_shape_do_not_tell_the_dimension(rows):
+def test_piped_records_without_shape_need_a_stated_feature_dim(rows):
     rows.write("bare.rec", made.frame(made.sparse([3], [1.0]) + made.label(1)) * 3)
     with fed(rows, "mkfifo train_0; cat bare.rec > train_0"):
         assert "give their number with --feature-dim" in trained(rows, code=2)
 
 
-def test_bad_records_may_be_left_out(rows):
+def test_bad_records_of_a_pipe_may_be_skipped(rows):
     bad = made.frame(b"\xff" * 5)
     rows.write("bad.rec", bad + rows.read("x.rec") + bad)
     with fed(rows, "mkfifo train_0 train_1; cat bad.rec > train_0; cat bad.rec > train_1"):
@@ -164,7 +169,7 @@ def test_bad_records_may_be_left_out(rows):
 
 
 @pytest.mark.parametrize("options", [("--hash-bits", 5), ("--vocabulary", "v.tsv")])
-def test_tables_through_a_pipe(fm, options):
+def test_tables_are_read_through_a_pipe(fm, options):
     fm.write("x.csv", "city,age,label\n" + "Rome,3,1\nOslo,1,0\n" * 9)
     columns = ("--label-column", "label", "--categorical", "city", *options)
     for _ in range(2):  # the vocabulary is built by the first
@@ -190,7 +195,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("fault", "epoch"), [*((fault, 0) for fault in FAULTS), ("empty", 1), ("cut off", 1)])
-def test_a_damaged_pipe_is_bad_data(rows, fault, epoch):
+def test_damaged_data_of_a_pipe_is_a_data_error(rows, fault, epoch):
     damaged, message = FAULTS[fault]
     data = rows.read("x.rec")
     _, first, *_, last, size = made.record_ends(data)
@@ -207,21 +212,22 @@ def test_a_damaged_pipe_is_bad_data(rows, fault, epoch):
     [
         (
             "true",
-            "train_0: no such pipe has appeared within 1 s; start whoever feeds it, or wait longer with --pipe-time",
+            "train_0: no such pipe has appeared within 2 s; start its writer, or wait longer with --pipe-time",
         ),
-        ("mkfifo train_0", "train_0: the pipe is there, but nothing was written to it within 1 s; start "),
-        ("mkfifo train_0; sleep 9 > train_0", "train_0: the pipe is there, but nothing was written to it within 1 s; "),
-        ("mkfifo train_0; cat x.rec > train_0", "train_1: no such pipe has appeared within 1 s; start "),
+        ("mkfifo train_0", "train_0: the pipe exists, but nothing was written to it within 2 s; start "),
+        ("mkfifo train_0; sleep 999 > train_0", "train_0: the pipe exists, but nothing was written to it within 2 s; "),
+        ("mkfifo train_0; cat x.rec > train_0", "train_1: no such pipe has appeared within 2 s; start "),
         (
             "mkfifo train_0 train_1; cat x.rec > train_0",
-            "train_1: the pipe is there, but nothing was written to it within",
+            "train_1: the pipe exists, but nothing was written to it within",
         ),
         ("mkdir train_0", "train_0: cannot be opened: Is a directory"),
     ],
 )
-def test_what_never_comes_ends_within_the_timeout(rows, script, message):
+def test_a_pipe_that_never_comes_ends_the_job_at_the_timeout(rows, script, message):
     with fed(rows, script):
-        said = trained(rows, "--pipe-timeout", 1, code=3)
+        wait_for(lambda: script == "true" or (rows.folder / "train_0").exists())
+        said = trained(rows, "--pipe-timeout", 2, code=3)
     assert last_line(said).startswith(f"fm: {message}")
     assert "piped.fm" not in rows.files()
 
@@ -231,13 +237,18 @@ def test_what_never_comes_ends_within_the_timeout(rows, script, message):
     [
         ("true", 0, signal.SIGTERM, 143),
         ("mkfifo train_0", 0, signal.SIGTERM, 143),
-        ("mkfifo train_0; (head -c 99 x.rec; sleep 9) > train_0", 0, signal.SIGTERM, 143),
+        ("mkfifo train_0; (head -c 99 x.rec; sleep 999) > train_0", 0, signal.SIGTERM, 143),
         ("mkfifo train_0; cat x.rec > train_0", 1, signal.SIGTERM, 143),
         ("mkfifo train_0 train_1; cat x.rec > train_0", 1, signal.SIGINT, 130),
-        ("mkfifo train_0 train_1; cat x.rec > train_0; (head -c 99 x.rec; sleep 9) > train_1", 1, signal.SIGTERM, 143),
+        (
+            "mkfifo train_0 train_1; cat x.rec > train_0; (head -c 99 x.rec; sleep 999) > train_1",
+            1,
+            signal.SIGTERM,
+            143,
+        ),
     ],
 )
-def test_a_signal_ends_any_wait(rows, script, epoch, number, code):
+def test_a_signal_ends_the_wait_for_a_pipe(rows, script, epoch, number, code):
     """Also where another thread waits, which is so from the second epoch on."""
     with fed(rows, script):
         process = rows.start(
@@ -260,7 +271,7 @@ def test_a_signal_ends_any_wait(rows, script, epoch, number, code):
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.2)
             process.send_signal(number)
-            assert process.wait(5) == code  # long before the timeout, and the feeder's end
+            assert process.wait(LIMIT) == code  # long before the timeout, and the feeder's end
         finally:
             process.kill()
             said = process.stderr.read().decode()
@@ -310,7 +321,7 @@ def test_early_stopping_reads_the_test_channel_after_the_first_epoch(rows):
     assert rows.read("whole.fm") == rows.read("piped.fm")
 
 
-def test_an_empty_test_channel(rows):
+def test_an_empty_test_channel_is_a_data_error(rows):
     with fed(rows, "mkfifo train_0 test_0; cat x.rec > train_0; : > test_0"):
         assert last_line(trained(rows, "--test", "test", epochs=1, code=3)) == "fm: test_0: no rows to test on"
 
@@ -335,7 +346,7 @@ def test_an_empty_test_channel(rows):
             ("--input-mode", "pipe", "--train", "-"),
             "'-' is no prefix of named pipes; it is train where they are train_0, ",
         ),
-        (("--input-mode", "pipe", "--train", "s3://b/t"), "s3://b/t is on S3, which is not read from here; "),
+        (("--input-mode", "pipe", "--train", "s3://b/t"), "s3://b/t is on S3, which cannot be read directly; "),
         (("a", "--pipe-timeout", 5), "--pipe-timeout is for --input-mode pipe, which is not given"),
         (
             (*PIPES, "--categorical", "a", "--vocabulary", "v"),
@@ -343,7 +354,7 @@ def test_an_empty_test_channel(rows):
         ),
     ],
 )
-def test_usage(fm, arguments, message):
+def test_wrong_options_of_pipe_mode_are_refused(fm, arguments, message):
     said = fm("train", *arguments, *CLASSIFIER, "-o", "x.fm", code=2).err
     assert last_line(said).startswith(f"fm: {message}")
     assert fm.files() == []

@@ -14,13 +14,13 @@ GOOD = frame(sparse([0], [2], 5) + label(0))
 
 
 def convert(fm, data, **expected):
-    """What `fm convert` makes of recordIO bytes."""
+    """Return the output of `fm convert` for recordIO bytes."""
     fm.write("rows.rec", data)
     return fm("convert", "rows.rec", "-o", "-", "--to", "libsvm", "--format", "recordio", "-q", **expected)
 
 
 def padded(size):
-    """ROW with an id of that many letters in front, so that the magic in it stands at any alignment."""
+    """Return ROW with an id of that many letters in front, so that its magic has any alignment."""
     return field(3, b"x" * size) + ROW
 
 
@@ -40,16 +40,16 @@ def test_every_legal_framing_gives_the_row(fm, case):
     assert convert(fm, b"".join(frames)).out == TEXT * len(frames)
 
 
-def test_the_text_holds_the_magic():
+def test_a_text_in_the_records_holds_the_magic():
     assert np.float32(TEXT.rpartition(":")[2]).tobytes() == MAGIC
 
 
-def test_some_record_above_was_really_split_at_its_magic():
+def test_some_record_of_the_framings_was_split_at_its_magic():
     split = [split_as_dmlc(padded(size)) for size in range(4)]
     assert [data[7] >> 5 for data in split].count(1) == 1
 
 
-def test_no_bytes_are_no_records(fm):
+def test_an_empty_file_has_no_records(fm):
     assert convert(fm, b"").out == ""
 
 
@@ -58,7 +58,7 @@ BAD = {  # the bytes behind one good record -> (byte offset within them, what is
     "half a header": (frame(ROW)[:6], 0, "truncated"),
     "half a payload": (frame(ROW)[:20], 0, "truncated"),
     "half the padding": (frame(padded(1))[:-1], 0, "truncated"),
-    "the longest payload there is": (MAGIC + struct.pack("<I", 2**29 - 1), 0, "the header says 536870911 bytes"),
+    "the longest payload possible": (MAGIC + struct.pack("<I", 2**29 - 1), 0, "the header says 536870911 bytes"),
     "a middle part first": (frame(ROW, 2), 0, "part flag 2"),
     "a last part first": (frame(ROW, 3), 0, "part flag 3"),
     "flags that mean nothing": (frame(ROW, 5), 0, "part flag 5"),
@@ -76,14 +76,14 @@ def test_wrong_framing_is_an_error_with_file_record_and_byte(fm, case):
     assert problem in said.err
 
 
-def test_wrong_framing_is_no_bad_row_that_may_be_skipped(fm):
+def test_wrong_framing_is_not_skipped_as_a_bad_row(fm):
     fm.write("rows.rec", GOOD + BAD["no magic"][0])
     said = fm("train", "rows.rec", "-o", "m.fm", "--predictor-type", "regressor", "--on-error", "skip", code=3)
     assert f"rows.rec, record 2, byte {len(GOOD)}: " in said.err
     assert fm.files() == ["rows.rec"]
 
 
-def test_what_is_written_is_whole_records_padded_with_zeros(fm):
+def test_written_records_are_whole_and_padded_with_zeros(fm):
     fm.write("rows.csv", "id,y,a\n" + "".join(f"{'x' * size},1,{size}.5\n" for size in range(1, 9)))
     data = fm(
         "convert", "rows.csv", "-o", "-", "--feature-dim", 1, "--label-column", "y", "--id-column", "id", binary=True

@@ -43,7 +43,7 @@ SCHEMA = {  # message -> {field: (number, type, whether repeated, whether packed
 
 
 def fields(file):
-    """A FileDescriptorProto in the form of SCHEMA."""
+    """Return a FileDescriptorProto in the form of SCHEMA."""
     found = {}
     for message in file.message_type:
         found[message.name] = _fields(message)
@@ -65,7 +65,7 @@ def file_of(serialized):
     return descriptor_pb2.FileDescriptorProto.FromString(serialized)
 
 
-def test_our_schema_is_the_published_one():
+def test_the_record_schema_is_the_published_one():
     file = file_of(Record.DESCRIPTOR.file.serialized_pb)
     assert (file.package, file.syntax or "proto2") == ("aialgs.data", "proto2")  # protobuf leaves its default out
     assert fields(file) == SCHEMA
@@ -73,14 +73,14 @@ def test_our_schema_is_the_published_one():
     assert [one.name for one in Record.DESCRIPTOR.file.message_types_by_name["Value"].oneofs] == ["value"]
 
 
-def test_the_sdk_has_the_same_schema(record_sdk):
+def test_the_record_schema_is_that_of_the_sdk(record_sdk):
     file = file_of(record_sdk(official.schema))
     assert (file.package, fields(file)) == ("aialgs.data", SCHEMA)
 
 
 # ------------------------------------------------------------------------------------------------------ what is read
 def record(values=(), keys=(), shape=(), *, kind="float32", label=1, label_kind="float32", **more):
-    """A framed Record, made by google protobuf. more: uid, metadata, configuration, weight."""
+    """Return a framed Record, made by google protobuf. more: uid, metadata, configuration, weight."""
     made = Record()
     tensor = getattr(made.features["values"], f"{kind}_tensor")
     tensor.values.extend(values)
@@ -97,11 +97,11 @@ def record(values=(), keys=(), shape=(), *, kind="float32", label=1, label_kind=
 
 
 def text(fm, data, **expected):
-    """The records as libsvm text."""
+    """Return the records as libsvm text."""
     return fm("convert", "-", "-o", "-", "--to", "libsvm", "-q", "--format", "recordio", stdin=data, **expected)
 
 
-def test_every_kind_of_tensor_dense_and_sparse(fm):
+def test_every_kind_of_tensor_is_read_dense_and_sparse(fm):
     kinds = ("float32", "float64", "int32")
     dense = [record([0, 2, 0, -3], kind=kind, label_kind=other) for kind in kinds for other in kinds]
     sparse = [record([2, -3], [1, 3], [4], kind=kind, label_kind=other) for kind in kinds for other in kinds]
@@ -111,19 +111,19 @@ def test_every_kind_of_tensor_dense_and_sparse(fm):
 @pytest.mark.parametrize(
     "row", [{"shape": [4]}, {}, {"values": [0, 0, 0]}, {"values": [0, 0], "shape": [2]}, {"shape": [1, 4]}]
 )
-def test_every_form_of_an_empty_row(fm, row):
+def test_every_form_of_an_empty_row_is_read(fm, row):
     assert text(fm, record(**row) + record([5], [1], [4])).out == "1\n1 1:5\n"
 
 
-def test_a_shape_may_be_left_out_or_say_that_it_is_one_row(fm):
+def test_a_shape_may_be_left_out_or_have_two_dimensions(fm):
     assert text(fm, record([5], [1]) + record([5], [1], [1, 9]) + record([0, 5], shape=[2])).out == "1 1:5\n" * 3
 
 
-def test_keys_in_any_order_and_the_largest_there_is(fm):
+def test_keys_in_any_order_and_the_largest_key_are_read(fm):
     assert text(fm, record([1, 2], [9, 3], [10]) + record([1], [2**31 - 2])).out == "1 9:1 3:2\n1 2147483646:1\n"
 
 
-def test_numbers_take_their_nearest_float32(fm):
+def test_numbers_of_records_round_to_the_nearest_float32(fm):
     data = record([0.1, 1e-60], [0, 1], kind="float64", label=0.1, label_kind="float64")
     assert text(fm, data).out == "0.1 0:0.1 1:0\n"
     assert "not finite in float32" in text(fm, record([1e39], [0], kind="float64"), code=3).err
@@ -135,7 +135,7 @@ def test_the_shape_is_the_feature_dim_of_a_model(fm):
     assert json.loads(fm("inspect", "m.fm", "--json").out)["feature_dim"] == 30
 
 
-def test_a_weight_counts_and_other_texts_do_not(fm):
+def test_a_weight_of_a_record_counts_and_metadata_does_not(fm):
     rows = record([1], [0], [2], weight=0.5, uid="a", metadata="m", configuration="{}") + record([1], [0], [2], uid="b")
     assert text(fm, rows).out == "1:0.5 0:1\n1:1 0:1\n"
     fm.write("rows.rec", rows)
@@ -151,7 +151,7 @@ def test_a_weight_counts_and_other_texts_do_not(fm):
     ]
 
 
-def test_a_label_is_needed_to_train_only(fm):
+def test_a_label_of_a_record_is_needed_only_to_train(fm):
     fm.write("rows.rec", record([1], [0], [2]) + record([1], [1], [2], label=None))
     said = fm("train", "rows.rec", "-o", "m.fm", "--predictor-type", "regressor", code=3).err
     assert "rows.rec, record 2" in said
@@ -171,14 +171,14 @@ def test_a_label_is_needed_to_train_only(fm):
         (frame(b"\x0a\x12\x0a\x06values\x12\x08\x4a\x06\x0a\x04jpeg"), "holds bytes; expected a tensor of numbers"),
     ],
 )
-def test_what_is_no_row_is_named(fm, data, problem):
+def test_records_that_are_no_row_are_named(fm, data, problem):
     said = text(fm, record([1], [0]) + data, code=3).err
     assert "stdin, record 2, " in said
     assert problem in said
 
 
 # --------------------------------------------------------------------------------------------------- what is written
-def test_rows_are_written_as_float32_with_keys_and_shape(fm):
+def test_records_are_written_as_float32_with_keys_and_shape(fm):
     fm.write("rows.svm", "1:0.5 2:1.5 0:-1\n0\n")
     first, second = records(fm("convert", "rows.svm", "-o", "-", "--feature-dim", 9, "-q", binary=True).out)
     assert set(first.features) == set(second.features) == {"values"}

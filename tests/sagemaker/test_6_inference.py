@@ -26,7 +26,7 @@ MIXED_ROWS = "0 0:1.5 1:16\n" * 3 + "0 6:1 18:1\n" + "0 0:1 1:16\n" + "0\n" + "0
 
 @pytest.fixture(scope="module", params=["predict", "http"])
 def endpoint(request, world, tmp_path_factory):
-    """A function (predictor type, body, content type, accept) -> bytes of the answer, by both roads."""
+    """Return a function (predictor type, body, content type, accept) -> bytes of the answer, in both ways."""
     fm = Shell(tmp_path_factory.mktemp("endpoint"))
     models = {"binary_classifier": world.classifier, "regressor": world.regressor}
 
@@ -53,7 +53,7 @@ def endpoint(request, world, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(world, tmp_path_factory):
-    """The scores of MIXED_ROWS as text rows, by predictor type."""
+    """Return the scores of MIXED_ROWS as text rows, by predictor type."""
     fm = Shell(tmp_path_factory.mktemp("expected"))
     return {
         kind: [np.float32(line) for line in fm("predict", model, stdin=MIXED_ROWS).out.split()]
@@ -68,7 +68,7 @@ def body_of(instances, content_type):
 
 
 def answers(kind, scores):
-    """What the documents show, as parsed JSON; the score has the digits of its float32."""
+    """Return the documented answers, as parsed JSON; the score has the digits of its float32."""
     rows = [{"score": float(str(score))} for score in scores]
     if kind == "binary_classifier":
         rows = [{**row, "predicted_label": int(row["score"] >= 0.5)} for row in rows]
@@ -76,7 +76,7 @@ def answers(kind, scores):
 
 
 def read(body, content_type):
-    """The rows of an answer, by what is not ours."""
+    """Return the rows of an answer, read by other libraries."""
     if content_type == JSON:
         document = json.loads(body)
         assert list(document) == ["predictions"]
@@ -100,7 +100,7 @@ def single(value):
 @pytest.mark.parametrize("kind", ["binary_classifier", "regressor"])
 @pytest.mark.parametrize("content_type", [JSON, LINES])
 @pytest.mark.parametrize("accept", [None, JSON, LINES, RECORDS])
-def test_every_form_of_instance_and_every_form_of_answer(endpoint, expected, kind, content_type, accept):
+def test_every_form_of_instance_is_answered_in_every_form(endpoint, expected, kind, content_type, accept):
     body = endpoint(kind, body_of(MIXED, content_type), content_type, accept)
     found = read(body, accept or content_type)
     assert found == answers(kind, expected[kind])
@@ -108,7 +108,7 @@ def test_every_form_of_instance_and_every_form_of_answer(endpoint, expected, kin
 
 
 @pytest.mark.parametrize("accept", [None, JSON, LINES])
-def test_records_without_and_with_labels(endpoint, expected, accept):
+def test_record_requests_with_and_without_labels_are_answered(endpoint, expected, accept):
     fm_rows = [line.split()[1:] for line in MIXED_ROWS.splitlines()]
     pairs = [[pair.split(":") for pair in row] for row in fm_rows]
     batch = Batch(
@@ -125,7 +125,7 @@ def test_records_without_and_with_labels(endpoint, expected, accept):
 
 
 def dense_records(rows):
-    """Records as the official library writes them: dense values of 20 features, and nothing else."""
+    """Return records as the official library writes them: dense values of 20 features, and nothing else."""
     out = []
     for row in rows:
         record = record_class()()
@@ -138,7 +138,7 @@ def dense_records(rows):
     return b"".join(out)
 
 
-def test_the_text_is_that_of_the_guide(endpoint, expected):
+def test_answers_are_the_text_of_the_developer_guide(endpoint, expected):
     score = str(expected["binary_classifier"][0])
     label = int(float(score) >= 0.5)
     instance = body_of([FORMS["dense"]], JSON)
@@ -156,11 +156,11 @@ def test_the_text_is_that_of_the_guide(endpoint, expected):
     ("content_type", "body", "nothing"),
     [(JSON, b'{"instances": []}', b'{"predictions":[]}\n'), (LINES, b"", b""), (RECORDS, b"", b"")],
 )
-def test_no_instances_no_predictions(endpoint, content_type, body, nothing):
+def test_a_request_without_instances_gets_no_predictions(endpoint, content_type, body, nothing):
     assert endpoint("regressor", body, content_type, None) == nothing
 
 
-def test_configuration_ids_and_unknown_features(endpoint, expected):
+def test_configuration_ids_and_unknown_features_are_accepted(endpoint, expected):
     body = json.dumps(
         {
             "configuration": {},
@@ -177,6 +177,6 @@ def test_configuration_ids_and_unknown_features(endpoint, expected):
     assert [record.uid for record in records(answer)] == ["mine", "7"]
 
 
-def test_lines_may_end_as_in_windows(endpoint, expected):
+def test_json_lines_may_end_as_in_windows(endpoint, expected):
     body = b"\r\n".join(json.dumps(instance).encode() for instance in MIXED)
     assert read(endpoint("regressor", body, LINES, None), LINES) == answers("regressor", expected["regressor"])

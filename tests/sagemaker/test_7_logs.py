@@ -29,7 +29,7 @@ TRAIN, BATCHES, SIZE, INTERVAL = 150, 16, 10, 3  # rows; mini-batches in blocks 
 
 
 def expressions(name, kind):
-    """The expressions of the contract for one metric, as a metric definition holds them."""
+    """Return the expressions of the contract for one metric, as a metric definition holds them."""
     name = re.escape(name)
     return {
         "test": rf"#quality_metric: host=\S+, test {name} <{kind}>=(\S+)",
@@ -43,7 +43,7 @@ THROUGHPUT = r"#throughput_metric: host=\S+, train throughput=(\S+) records/seco
 
 
 def judged(name, labels, scores, weights=None):
-    """What scikit-learn makes of raw scores."""
+    """Return scikit-learn's metrics of raw scores."""
     labels, scores = np.float64(labels), np.float64(scores)
     said = {
         "rmse": lambda: judge.mean_squared_error(labels, scores, sample_weight=weights) ** 0.5,
@@ -59,7 +59,7 @@ def judged(name, labels, scores, weights=None):
 
 
 class Spied(SageMakerLog):
-    """The log, and for each epoch the rows that it was told of, in the order of training."""
+    """The log, and for each epoch the rows that it was called with, in the order of training."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -73,13 +73,13 @@ class Spied(SageMakerLog):
             self.seen.setdefault(epoch, []).append((block.batch.labels[rows], scores[rows], weights[rows]))
 
     def until(self, epoch, batch):
-        """Labels, scores and weights of an epoch's rows, up to the end of a mini-batch."""
+        """Return labels, scores and weights of an epoch's rows, up to the end of a mini-batch."""
         return [np.concatenate(arrays) for arrays in zip(*self.seen[epoch][: batch + 1], strict=True)]
 
 
 @pytest.fixture(params=KINDS)
 def logged(request, monkeypatch, capsys):
-    """A training of two epochs over three blocks: its predictor type, the log, the model and the lines."""
+    """Train two epochs over three blocks; return its predictor type, the log, the model and the lines."""
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 64)
     classes = request.param == "binary_classifier"
     rows, test = (random_rows(n, seed=n, classes=classes, weights=True) for n in (TRAIN, 40))
@@ -95,11 +95,11 @@ def logged(request, monkeypatch, capsys):
 
 
 def found(lines, expression):
-    """Numbers that an expression finds in the lines."""
+    """Return the numbers that an expression finds in the lines."""
     return [float(match[1]) for line in lines if (match := re.search(expression, line))]
 
 
-def test_every_quality_line_holds_what_scikit_learn_says_of_the_rows_so_far(logged):
+def test_every_quality_line_has_the_metrics_of_scikit_learn_on_rows_so_far(logged):
     predictor_type, log, _, _, lines = logged
     due = [*range(0, BATCHES, INTERVAL)]
     for name, kind in KINDS[predictor_type].items():
@@ -111,7 +111,7 @@ def test_every_quality_line_holds_what_scikit_learn_says_of_the_rows_so_far(logg
         assert sum(len(labels) for labels, _, _ in log.seen[0]) == TRAIN
 
 
-def test_the_test_lines_are_of_the_model_that_comes_out(logged):
+def test_the_test_lines_are_those_of_the_published_model(logged):
     predictor_type, _, model, test, lines = logged
     scores = backend_for("cpu").score(test, model)
     for name, kind in KINDS[predictor_type].items():
@@ -120,13 +120,13 @@ def test_the_test_lines_are_of_the_model_that_comes_out(logged):
         assert found(lines, rf"#test_score \(algo-2\) : \('{name}', (\S+)\)") == expected
 
 
-def test_progress_and_throughput(logged):
+def test_progress_and_throughput_lines_count_rows_and_epochs(logged):
     _, log, _, _, lines = logged
     assert found(lines, PROGRESS) == [50.0, 100.0]
     assert found(lines, THROUGHPUT) == [record["rows_per_second"] for record in log.records]
 
 
-def test_all_lines_in_their_order_with_their_punctuation(logged):
+def test_all_log_lines_have_the_documented_order_and_punctuation(logged):
     predictor_type, _, _, _, lines = logged
     names = KINDS[predictor_type]
     quality = [f"#quality_metric: host=algo-2, WHERE {name} <{kind}>=N" for name, kind in names.items()]
@@ -152,7 +152,7 @@ def test_all_lines_in_their_order_with_their_punctuation(logged):
 
 
 def check_metrics(epochs, times, *, epochs_done):
-    """The lines that are JSON."""
+    """Check the lines that are JSON."""
     first, second = (json.loads(line.removeprefix("#metrics ")) for line in (epochs, times))
     assert list(first) == ["StartTime", "EndTime", "Dimensions", "Metrics"]
     assert re.fullmatch(r"algo-\d", first["Dimensions"].pop("Host"))
@@ -164,7 +164,7 @@ def check_metrics(epochs, times, *, epochs_done):
     assert first["StartTime"] == second["StartTime"] <= first["EndTime"] <= second["EndTime"]
 
 
-def test_intervals_are_counted_over_blocks_and_rows_of_no_weight_tell_nothing(monkeypatch, capsys):
+def test_log_intervals_span_blocks_and_rows_of_weight_0_do_not_count(monkeypatch, capsys):
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 7)  # mini-batches of 2, 2, 2 and 1 row
     rows = random_rows(21, weights=True)
     rows.weights[:7] = 0
@@ -184,7 +184,7 @@ def test_intervals_are_counted_over_blocks_and_rows_of_no_weight_tell_nothing(mo
 
 # ----------------------------------------------------------------------------------------------- on the command line
 def kinds_of(said):
-    """What the lines are about, each run of the same once."""
+    """Return the subjects of the lines, each run of the same once."""
     words = {
         PREFIX + r"#quality_metric: host=algo-1, epoch=\d+, batch=": "batch",
         PREFIX + r"#quality_metric: host=algo-1, epoch=\d+, train": "epoch",
@@ -202,7 +202,7 @@ def kinds_of(said):
 EPOCH = ["batch", "epoch", "progress", "throughput"]
 
 
-def test_a_job_from_the_command_line(fm, world):
+def test_the_command_line_writes_the_log_of_a_job(fm, world):
     options = ("--predictor-type", "regressor", "--epochs", 2, "--log-format", "sagemaker")
     said = fm("train", world.ratings, *options, "--test", world.more_ratings, "-o", "x.fm").err
     assert kinds_of(said) == [*EPOCH, *EPOCH, "train", "score", "test", "metrics"]
@@ -216,7 +216,7 @@ def test_a_job_from_the_command_line(fm, world):
     assert fm.read("y.fm") == fm.read("z.fm")
 
 
-def test_early_stopping_ends_with_the_lines_of_the_best_epoch(fm):
+def test_early_stopping_ends_the_log_with_the_lines_of_the_best_epoch(fm):
     fm.write("noise.svm", "".join(f"{n % 2} {n}:1\n" for n in range(40)))
     fm.write("test.svm", "".join(f"{1 - n % 2} {n}:1\n" for n in range(40)))
     said = fm(
@@ -246,7 +246,7 @@ def test_early_stopping_ends_with_the_lines_of_the_best_epoch(fm):
     assert found(said, rf"host=algo-1, train {name} <loss>=(\S+)") == found(said, read["epoch"])[:1]
 
 
-def test_remarks_have_a_prefix_and_errors_are_said_as_always(fm):
+def test_log_remarks_have_a_prefix_and_errors_are_unchanged(fm):
     fm.write("x.csv", "label,a\n1,2\nx,3\n")
     options = ("--predictor-type", "binary_classifier", "--label-column", "label", "--log-format", "sagemaker")
     said = fm("train", "x.csv", *options, "-o", "x.fm", code=3).err.splitlines()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import BASICS, CLASSES, FEATURES, TRAIN, Job, fed, read_until, stopped
-from shell import last_line, libsvm_rows, wait_for
+from jobs import BASICS, CLASSES, FEATURES, TRAIN, ContainerJob, fed, read_until, stopped
+from shell import LIMIT, last_line, libsvm_rows, wait_for
 
 import fmcli.container.train
 from fmcli.container.tree import Tree
@@ -25,15 +25,15 @@ RECORDIO = "application/x-recordio-protobuf"
 
 @pytest.fixture
 def job(tmp_path):
-    """A job whose rows are there in File mode."""
-    job = Job(tmp_path)
+    """Return a job with its rows in File mode."""
+    job = ContainerJob(tmp_path)
     job.write("input/data/train/rows.svm", CLASSES)
     return job
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """The rows of `job` as recordIO-protobuf."""
+    """Return the rows of `job` as recordIO-protobuf."""
     folder = tmp_path_factory.mktemp("records")
     (folder / "rows.svm").write_text(CLASSES)
     api.convert(api.Data([folder / "rows.svm"]), folder / "rows.pbr", to="recordio", feature_dim=FEATURES)
@@ -45,7 +45,7 @@ def same_weights(one, other):
 
 
 # ---------------------------------------------------------------------------------------------------- what it does
-def test_a_job_with_files(job):
+def test_a_job_with_files_leaves_model_and_metrics(job):
     job.write("input/data/test/rows.svm", libsvm_rows(100, 2))
     job.config(
         "hyperparameters",
@@ -90,7 +90,7 @@ def test_a_job_with_files(job):
         ("rows.csv", "table", None),
     ],
 )
-def test_content_types_give_the_same_model(job, records, name, content, kind):
+def test_channels_of_all_content_types_give_the_same_model(job, records, name, content, kind):
     job.train()
     expected = job.model()
     (job.root / "input/data/train/rows.svm").unlink()
@@ -111,11 +111,11 @@ def test_content_types_give_the_same_model(job, records, name, content, kind):
 
 
 @pytest.mark.parametrize("configured", [True, False])
-def test_a_job_with_pipes(job, records, tmp_path_factory, configured):
+def test_a_job_with_pipes_leaves_the_model_of_files(job, records, tmp_path_factory, configured):
     hyperparameters = {"epochs": 3, "mini_batch_size": 50}
     job.config("hyperparameters", {**BASICS, **hyperparameters})
     job.train()
-    piped = Job(tmp_path_factory.mktemp("piped"), **hyperparameters)
+    piped = ContainerJob(tmp_path_factory.mktemp("piped"), **hyperparameters)
     entry = {"TrainingInputMode": "Pipe", "ContentType": RECORDIO, "RecordWrapperType": "None"}
     if configured:
         piped.config("inputdataconfig", {"train": entry, "test": entry})
@@ -127,18 +127,18 @@ def test_a_job_with_pipes(job, records, tmp_path_factory, configured):
     assert same_weights(piped.model(), job.model())
     assert "test binary_classification_accuracy <score>=" in said
     for feeder in feeders:
-        feeder.join(10)
+        feeder.join(LIMIT)
         assert not feeder.is_alive()
 
 
-def test_hyperparameters_of_fm_train_and_its_preset(job):
+def test_a_job_accepts_hyperparameters_of_fm_train_and_its_preset(job):
     job.config("hyperparameters", {"predictor_type": "binary_classifier", "preset": "native", "seed": "7"})
     job.train()
     h = job.model().hyperparameters
     assert (h.seed, h.optimizer, h.num_factors, h.feature_dim) == (7, "adagrad", 8, FEATURES)
 
 
-def test_the_root_as_an_option(job, tmp_path_factory):
+def test_the_root_of_a_job_can_be_an_option(job, tmp_path_factory):
     done = job.train(command=[*TRAIN, "--root", str(job.root)], FMKIT_ML_ROOT=str(tmp_path_factory.mktemp("other")))
     assert (done.out, job.model().feature_dim) == ("", FEATURES)
     said = job.train(command=[*TRAIN, "--help"]).out
@@ -147,7 +147,7 @@ def test_the_root_as_an_option(job, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["train", "serve"])
-def test_the_console_scripts(job, name):
+def test_the_console_scripts_train_and_serve_run(job, name):
     """What a script of that name does; the file itself may be another package's, as Ray has a `serve`, too."""
     script = next(
         (script for script in entry_points(group="console_scripts", name=name) if script.value.startswith("fmcli")),
@@ -165,7 +165,7 @@ def test_the_console_scripts(job, name):
 
 # -------------------------------------------------------------------------------------------------- how it fails
 def strings(**changes):
-    """hyperparameters.json: the basics with changes; what is changed to None is left out."""
+    """Return hyperparameters.json: the basics with changes; names changed to None are left out."""
     return {name: str(value) for name, value in {**BASICS, **changes}.items() if value is not None}
 
 
@@ -208,7 +208,7 @@ def strings(**changes):
             "inputdataconfig",
             {"train": {}, "validation": {}},
             2,
-            "there is a channel 'validation'; expected train, and test",
+            "unknown channel 'validation'; expected train, and test",
         ),
         ("inputdataconfig", {"train": "File"}, 3, "inputdataconfig.json, field train: is a string; expected an object"),
         (
@@ -263,7 +263,7 @@ def strings(**changes):
         ),
     ],
 )
-def test_a_bad_job_is_the_clients_error(job, name, content, code, sentence):
+def test_a_bad_job_fails_with_a_client_error(job, name, content, code, sentence):
     if content is None:
         (job.root / f"input/config/{name}.json").unlink()
     else:
@@ -284,8 +284,8 @@ def test_a_bad_job_is_the_clients_error(job, name, content, code, sentence):
         ("2 0:1\n", "rows.svm, line 1"),
     ],
 )
-def test_bad_rows_are_the_clients_error(tmp_path, content, sentence):
-    job = Job(tmp_path)
+def test_bad_rows_fail_a_job_with_a_client_error(tmp_path, content, sentence):
+    job = ContainerJob(tmp_path)
     if content is not None:
         job.write("input/data/train/rows.svm", content)
     said = last_line(job.train(code=2 if content is None else 3).err)
@@ -293,13 +293,13 @@ def test_bad_rows_are_the_clients_error(tmp_path, content, sentence):
     assert job.failure() == said
 
 
-def test_a_channel_that_nobody_configured(job):
+def test_an_unknown_channel_without_configuration_is_refused(job):
     job.write("input/data/train/rows.svm", CLASSES)
     job.write("input/data/validation/rows.svm", CLASSES)
-    assert job.train(code=2).err.startswith("ClientError: there is a channel 'validation'; expected train")
+    assert job.train(code=2).err.startswith("ClientError: unknown channel 'validation'; expected train")
 
 
-def test_divergence_is_the_algorithms_error(job):
+def test_divergence_fails_a_job_with_an_algorithm_error(job):
     job.config("hyperparameters", strings(predictor_type="regressor", optimizer="sgd", linear_lr="1e30", epochs=50))
     said = last_line(job.train(code=5).err)
     assert said.startswith("AlgorithmError: the loss is not finite in epoch ")
@@ -311,11 +311,11 @@ def test_divergence_is_the_algorithms_error(job):
     ("error", "code", "sentence"),
     [
         (KeyError("of a bug"), 1, "AlgorithmError: unexpected KeyError: 'of a bug' (the log shows where)"),
-        (MemoryError(), 6, "AlgorithmError: out of memory; take an instance with more memory"),
+        (MemoryError(), 6, "AlgorithmError: out of memory; use an instance with more memory"),
         (OSError(28, "No space left"), 6, "AlgorithmError: the output cannot be written: the disk is full"),
     ],
 )
-def test_the_unexpected_is_the_algorithms_error(job, monkeypatch, capsys, error, code, sentence):
+def test_an_unexpected_exception_fails_a_job_with_an_algorithm_error(job, monkeypatch, capsys, error, code, sentence):
     def fail(*_, **__):
         raise error
 
@@ -327,7 +327,7 @@ def test_the_unexpected_is_the_algorithms_error(job, monkeypatch, capsys, error,
     assert job.failure() == last_line(said)
 
 
-def test_a_long_reason_fits_where_it_is_shown(job):
+def test_a_long_failure_reason_is_cut_to_the_length_that_is_shown(job):
     job.config("hyperparameters", strings(**{f"unknown_{n}": 1 for n in range(200)}))
     said = last_line(job.train(code=2).err)
     assert len(said) > 1024
@@ -335,8 +335,8 @@ def test_a_long_reason_fits_where_it_is_shown(job):
 
 
 @pytest.mark.parametrize("place", ["output/failure/in_the_way", "output"])
-def test_the_exit_code_tells_where_no_reason_can_be_written(tmp_path, place):
-    job = Job(tmp_path, epochs="many")
+def test_the_exit_code_is_kept_where_no_failure_file_can_be_written(tmp_path, place):
+    job = ContainerJob(tmp_path, epochs="many")
     if place == "output":
         (tmp_path / "output/data").rmdir()
         (tmp_path / "output").rmdir()
@@ -347,59 +347,59 @@ def test_the_exit_code_tells_where_no_reason_can_be_written(tmp_path, place):
 # ------------------------------------------------------------------------------------------------ how it is stopped
 @pytest.mark.parametrize(("number", "code", "name"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "SIGINT")])
 @pytest.mark.parametrize("again", [False, True])
-def test_a_signal_publishes_what_is_trained(job, number, code, name, again):
+def test_a_signal_publishes_the_model_trained_so_far(job, number, code, name, again):
     job.config("hyperparameters", {**BASICS, **FOREVER})
     process = job.start()
     read_until(process, "#progress_metric")
     found, said = stopped(process, number, again=again)
-    assert (found, last_line(said)) == (code, f"stopped by {name}; the model as it was by then is in {job.model_file}")
+    assert (found, last_line(said)) == (code, f"stopped by {name}; the model trained so far is in {job.model_file}")
     assert job.model().info["stopped"]["epoch"] > 1
     assert (job.root / "output/data/metrics.jsonl").stat().st_size
     assert job.failure() is None
 
 
-def test_a_signal_while_the_next_epochs_pipe_is_waited_for(tmp_path, records):
-    job = Job(tmp_path, epochs=5)
+def test_a_signal_during_the_wait_for_the_next_pipe_publishes_the_model(tmp_path, records):
+    job = ContainerJob(tmp_path, epochs=5)
     fed(job.pipe("train_0"), data=records)
     process = job.start()
     read_until(process, "#progress_metric")
     found, said = stopped(process)
-    assert (found, last_line(said)) == (143, f"stopped by SIGTERM; the model as it was by then is in {job.model_file}")
+    assert (found, last_line(said)) == (143, f"stopped by SIGTERM; the model trained so far is in {job.model_file}")
     assert len(job.model().info["epochs"]) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where else to see what a process has open?")
-def test_a_signal_while_the_test_rows_are_waited_for(tmp_path, records):
-    job = Job(tmp_path)
+def test_a_signal_during_the_wait_for_test_rows_publishes_the_model(tmp_path, records):
+    job = ContainerJob(tmp_path)
     job.pipe("test_0")
     fed(job.pipe("train_0"), data=records)
     process = job.start()
     read_until(process, "batch=0 train binary_f_1")
     wait_for(lambda: "test_0" in {Path(f.readlink()).name for f in Path(f"/proc/{process.pid}/fd").iterdir()})
     found, said = stopped(process)
-    assert (found, last_line(said)) == (143, f"stopped by SIGTERM; the model as it was by then is in {job.model_file}")
+    assert (found, last_line(said)) == (143, f"stopped by SIGTERM; the model trained so far is in {job.model_file}")
     assert [set(record) for record in job.model().info["epochs"]] == [{"epoch", "train"}]
 
 
-def test_a_signal_before_anything_is_trained(tmp_path):
-    job = Job(tmp_path)
+def test_a_signal_before_training_publishes_no_model(tmp_path):
+    job = ContainerJob(tmp_path)
     job.pipe("train_0")
     process = job.start()
     wait_for(lambda: list(tmp_path.glob("model/.*.tmp")))  # from here on it waits for the pipe's writer
     found, said = stopped(process, again=True)
     assert (found, last_line(said)) == (
         143,
-        "stopped by SIGTERM before anything was trained: there is no model to publish",
+        "stopped by SIGTERM before anything was trained: no model is published",
     )
     assert (list((tmp_path / "model").iterdir()), job.failure()) == ([], None)
 
 
 # ------------------------------------------------------------------------------------------------ how it goes on
-def test_a_killed_job_goes_on_to_the_same_model(job, tmp_path_factory):
+def test_a_killed_job_resumes_to_the_same_model(job, tmp_path_factory):
     hyperparameters = {"epochs": 300, "mini_batch_size": 20, "seed": 3}
     job.config("hyperparameters", {**BASICS, **hyperparameters})
     job.train()
-    killed = Job(tmp_path_factory.mktemp("killed"), **hyperparameters)
+    killed = ContainerJob(tmp_path_factory.mktemp("killed"), **hyperparameters)
     killed.write("input/data/train/rows.svm", CLASSES)
     (killed.root / "checkpoints").mkdir()
     for _ in range(3):
@@ -408,16 +408,16 @@ def test_a_killed_job_goes_on_to_the_same_model(job, tmp_path_factory):
         time.sleep(random.uniform(0, 0.1))
         assert stopped(process, signal.SIGKILL)[0] == -signal.SIGKILL
     said = killed.train().err
-    assert re.search(r"going on after epoch \d+\n", said)
+    assert re.search(r"resuming after epoch \d+\n", said)
     assert killed.model_file.read_bytes() == job.model_file.read_bytes()
     assert len((killed.root / "output/data/metrics.jsonl").read_text().splitlines()) == 300
 
 
-def test_a_killed_job_reads_its_pipes_from_the_first_again(tmp_path, tmp_path_factory, records):
-    whole = Job(tmp_path_factory.mktemp("whole"), epochs=3)
+def test_a_killed_job_reads_its_pipes_again_from_the_first(tmp_path, tmp_path_factory, records):
+    whole = ContainerJob(tmp_path_factory.mktemp("whole"), epochs=3)
     fed(*(whole.pipe(f"train_{epoch}") for epoch in range(3)), data=records)
     whole.train()
-    job = Job(tmp_path, epochs=3)
+    job = ContainerJob(tmp_path, epochs=3)
     (tmp_path / "checkpoints").mkdir()
     pipes = [job.pipe(f"train_{epoch}") for epoch in range(3)]
     fed(pipes[0], data=records)
@@ -426,7 +426,7 @@ def test_a_killed_job_reads_its_pipes_from_the_first_again(tmp_path, tmp_path_fa
     wait_for(lambda: list((tmp_path / "checkpoints").glob("[!.]*")))
     assert stopped(process, signal.SIGKILL)[0] == -signal.SIGKILL
     fed(*pipes[:2], data=records)
-    assert "going on after epoch 1\n" in job.train().err
+    assert "resuming after epoch 1\n" in job.train().err
     assert job.model_file.read_bytes() == whole.model_file.read_bytes()
 
 

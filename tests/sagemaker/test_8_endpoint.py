@@ -7,8 +7,8 @@ import tarfile
 import urllib.request
 
 import pytest
-from jobs import CLASSES, FEATURES, SERVE, Job, ended, read_until, stopped
-from shell import ROOT, last_line
+from jobs import CLASSES, FEATURES, SERVE, ContainerJob, ended, read_until, stopped
+from shell import LIMIT, ROOT, last_line
 
 from fmcli.container.serve import settings
 from fmcore.errors import UsageError
@@ -18,8 +18,8 @@ GOLDEN, MODEL = ROOT / "tests/golden", "sparse-classifier"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A tree after its training job."""
-    job = Job(tmp_path_factory.mktemp("trained"))
+    """Return a tree after its training job."""
+    job = ContainerJob(tmp_path_factory.mktemp("trained"))
     job.write("input/data/train/rows.svm", CLASSES)
     job.train()
     return job
@@ -52,13 +52,13 @@ class Endpoint:
         assert stopped(self.process)[0] == 0
 
     def ask(self, path, body=None, kind="application/json"):
-        """(status, body) of the answer."""
+        """Return (status, body) of the answer."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, {"Content-Type": kind})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             return answer.status, answer.read()
 
 
-def test_an_endpoint_after_its_job(trained):
+def test_an_endpoint_serves_the_model_of_its_job(trained):
     with Endpoint(trained) as endpoint:
         assert endpoint.ask("/ping") == (200, b"")
         rows = [
@@ -71,8 +71,8 @@ def test_an_endpoint_after_its_job(trained):
         assert "MaxPayloadInMB" in json.loads(endpoint.ask("/execution-parameters")[1])
 
 
-def test_sagemakers_own_model(tmp_path):
-    job = Job(tmp_path)
+def test_an_endpoint_serves_sagemakers_own_model(tmp_path):
+    job = ContainerJob(tmp_path)
     with tarfile.open(GOLDEN / f"{MODEL}.tar.gz") as archive:
         job.write("model/model_algo-1", archive.extractfile("model_algo-1").read())
     judged = json.loads((GOLDEN / "scores.json").read_text())  # by MXNet
@@ -85,8 +85,8 @@ def test_sagemakers_own_model(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["input", "model", "output"]  # TMPDIR is tidied up
 
 
-def test_a_model_of_another_name(trained, tmp_path):
-    job = Job(tmp_path)
+def test_an_endpoint_serves_a_model_of_another_name(trained, tmp_path):
+    job = ContainerJob(tmp_path)
     shutil.copy(trained.model_file, tmp_path / "model/clicks.fm")
     with Endpoint(job) as endpoint:
         assert endpoint.ask("/ping")[0] == 200
@@ -101,8 +101,8 @@ def test_a_model_of_another_name(trained, tmp_path):
         ({"model_algo-1": "1 0:1\n"}, 4, "model_algo-1: "),
     ],
 )
-def test_no_model(tmp_path, files, code, sentence):
-    job = Job(tmp_path)
+def test_an_endpoint_without_a_model_is_refused(tmp_path, files, code, sentence):
+    job = ContainerJob(tmp_path)
     for name, content in files.items():
         job.write(f"model/{name}", content)
     found, said = ended(job.start(SERVE))
@@ -111,10 +111,10 @@ def test_no_model(tmp_path, files, code, sentence):
     assert sentence in last_line(said)
 
 
-def test_what_the_environment_says():
-    told = settings({})
-    assert (told.host, told.port, told.timeout, told.max_payload) == ("0.0.0.0", 8080, 60, 6 << 20)
-    told = settings(
+def test_endpoint_settings_come_from_the_environment():
+    taken = settings({})
+    assert (taken.host, taken.port, taken.timeout, taken.max_payload) == ("0.0.0.0", 8080, 60, 6 << 20)
+    taken = settings(
         {
             "SAGEMAKER_BIND_TO_PORT": "81",
             "MODEL_SERVER_WORKERS": "3",
@@ -122,7 +122,7 @@ def test_what_the_environment_says():
             "SAGEMAKER_MAX_PAYLOAD_IN_MB": "20",
         }
     )
-    assert (told.port, told.workers, told.timeout, told.max_payload) == (81, 3, 9, 20 << 20)
+    assert (taken.port, taken.workers, taken.timeout, taken.max_payload) == (81, 3, 9, 20 << 20)
     assert settings({"SAGEMAKER_MODEL_SERVER_WORKERS": "2", "MODEL_SERVER_WORKERS": "3"}).workers == 2
     assert settings({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}).max_payload == 1 << 30
 
@@ -137,6 +137,6 @@ def test_what_the_environment_says():
         ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "1.5"),
     ],
 )
-def test_a_variable_that_is_no_number(name, text):
+def test_an_environment_variable_that_is_no_number_is_refused(name, text):
     with pytest.raises(UsageError, match=f"the variable {name} is '{text}'; expected an integer from 1 to "):
         settings({name: text})

@@ -44,7 +44,7 @@ def path(tmp_path):
         (DENSE, "regressor, feature_dim 7, num_factors 3, from a dense network\n"),
     ],
 )
-def test_scores_are_those_of_mxnet(fm, name, said):
+def test_scores_of_an_imported_archive_are_those_of_mxnet(fm, name, said):
     assert fm("import", GOLDEN / f"{name}.tar.gz", "-o", "x.fm").err == said
     scores = fm("predict", "x.fm", "-", stdin=ROWS).out.split()
     np.testing.assert_allclose([float(score) for score in scores], ANSWERS["scores"][name], rtol=1e-5)
@@ -62,22 +62,22 @@ def test_absent_rows_of_a_row_sparse_array_are_zero():
     assert model.info["imported"] == {"network": "sparse", "ignored": []}
 
 
-def test_meta_json_tells_how_the_model_was_trained():
+def test_meta_json_gives_the_hyperparameters():
     h = network.load(GOLDEN / f"{SPARSE}.tar.gz").hyperparameters
     assert (h.feature_dim, h.num_factors, h.epochs, h.mini_batch_size, h.factors_lr) == (7, 3, 4, 100, 0.001)
 
 
-def test_arrays_of_older_versions_which_mxnet_still_reads(fm):
+def test_arrays_of_older_mxnet_versions_are_read(fm):
     model = network.load(GOLDEN / "older.params", predictor_type="regressor")
     newer = network.load(GOLDEN / f"{DENSE}.tar.gz")
     for name, array in newer.tensors().items():
         assert np.array_equal(model.tensors()[name], array)
     said = fm("import", GOLDEN / "older.params", "-o", "x.fm", code=2).err
-    assert said.endswith(" does not say what it predicts; say --predictor-type binary_classifier or regressor\n")
+    assert said.endswith(" states no predictor type; set --predictor-type binary_classifier or regressor\n")
     assert fm.files() == []
 
 
-def test_every_way_that_the_members_are_packed(tmp_path, path):
+def test_an_archive_is_read_in_every_packing(tmp_path, path):
     members = members_of(SPARSE)
     inner, folder = zipped(members), tmp_path / "folder"
     folder.mkdir()
@@ -103,13 +103,13 @@ def test_every_way_that_the_members_are_packed(tmp_path, path):
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("f8", 1), ("f2", 2)])
-def test_other_widths_of_floats(path, kind, dtype):
+def test_arrays_of_other_float_widths_are_read(path, kind, dtype):
     arrays = {name: dense(array.astype(kind), dtype=dtype) for name, array in PLAIN.items()}
     assert np.array_equal(loaded(path, params(arrays)).factors, PLAIN["v"])
     assert "linear[0] is " in refused(path, params({**PLAIN, "w1_weight": dense(np.full((4, 1), 1e300), dtype=1)}))
 
 
-def test_other_arrays_are_ignored_and_named(fm):
+def test_unrelated_arrays_of_an_archive_are_ignored_and_named(fm):
     extra = {
         "moments": dense(np.zeros(5, np.int32), dtype=4),
         "none": NONE,
@@ -144,7 +144,7 @@ def symbol(*operators):
         (["LinearRegressionOutput"], "both", "regressor"),
     ],
 )
-def test_the_predictor_type(path, operators, stated, expected):
+def test_the_predictor_type_is_found_in_meta_json_or_symbol_json(path, operators, stated, expected):
     meta = json.dumps({"training_parameters": {"predictor_type": stated} if stated else None})
     data = zipped({"params": PARAMS, "symbol.json": symbol(*operators), "meta.json": meta})
     assert loaded(path, data, None).hyperparameters.predictor_type == expected
@@ -152,14 +152,14 @@ def test_the_predictor_type(path, operators, stated, expected):
     assert loaded(path, data, other).hyperparameters.predictor_type == other
 
 
-def test_a_predictor_type_that_nothing_tells_or_two_things_tell_differently(path):
+def test_a_missing_or_contradictory_predictor_type_is_refused(path):
     for text in (
         b"{}",
         b'{"nodes": 1}',
         b'{"nodes": [1, {}, {"op": []}, {"op": "Activation", "attrs": 1}]}',
         symbol("Activation relu"),
     ):
-        with pytest.raises(UsageError, match="does not say what it predicts; say --predictor-type"):
+        with pytest.raises(UsageError, match="states no predictor type; set --predictor-type"):
             loaded(path, zipped({"params": PARAMS, "symbol.json": text}), None)
     both = zipped(
         {
@@ -168,12 +168,12 @@ def test_a_predictor_type_that_nothing_tells_or_two_things_tell_differently(path
             "meta.json": '{"training_parameters": {"predictor_type": "regressor"}}',
         }
     )
-    assert "settle it with --predictor-type" in refused(path, both, predictor_type=None)
+    assert "choose one with --predictor-type" in refused(path, both, predictor_type=None)
     assert loaded(path, both).hyperparameters.predictor_type == "regressor"
 
 
-def test_hyperparameters_that_are_not_legal_here_are_left_out(path):
-    told = {
+def test_hyperparameters_of_an_archive_that_are_invalid_here_are_left_out(path):
+    stated = {
         "epochs": "-3",
         "eps": float("nan"),
         "bias_init_value": 3,
@@ -184,9 +184,11 @@ def test_hyperparameters_that_are_not_legal_here_are_left_out(path):
         "no_such": 1,
         "seed": [1],
     }
-    h = loaded(path, zipped({"params": PARAMS, "meta.json": json.dumps({"training_parameters": told})})).hyperparameters
+    h = loaded(
+        path, zipped({"params": PARAMS, "meta.json": json.dumps({"training_parameters": stated})})
+    ).hyperparameters
     assert (h.init("factors"), h.seed, h.clip_gradient) == (("uniform", 0.5), 0, None)
     meta = json.dumps({"training_parameters": {"feature_dim": "5"}})
     assert refused(path, zipped({"params": PARAMS, "meta.json": meta})) == (
-        "meta.json says feature_dim 5, but the arrays have 4"
+        "meta.json states feature_dim 5, but the arrays have 4"
     )

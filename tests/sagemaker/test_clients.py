@@ -1,4 +1,4 @@
-"""The official SageMaker SDK as judge: what it writes is trained on, what is written here it reads."""
+"""The official SageMaker SDK as judge: its output is trained on, and it reads our output."""
 
 import json
 
@@ -14,19 +14,19 @@ TRAIN = ("--predictor-type", "binary_classifier", "--epochs", 2, "--quiet")
 
 
 def trained(fm, name, *options):
-    """The bytes of the model that is trained on a file or folder."""
+    """Return the bytes of the model that is trained on a file or folder."""
     fm("train", name, "-o", "model.fm", *TRAIN, *options)
     return fm.read("model.fm")
 
 
 @pytest.fixture
 def expected(fm):
-    """The model of the rows as libsvm text."""
+    """Return the model of the rows as libsvm text."""
     fm.write("rows.svm", libsvm(DENSE / 4, LABELS))
     return trained(fm, "rows.svm")
 
 
-def test_where_each_major_keeps_what_is_used_here(sdk):
+def test_each_major_sdk_version_has_the_names_used_here(sdk):
     found = sdk(official.where)
     if official.version().startswith("2."):
         assert found == {
@@ -48,7 +48,7 @@ def test_where_each_major_keeps_what_is_used_here(sdk):
 @pytest.mark.parametrize("label_type", ["float32", "float64", "int64"])
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("form", ["dense", "sparse"])
-def test_its_records_train_the_model_of_the_same_rows_as_text(fm, record_sdk, expected, form, kind, label_type):
+def test_sdk_records_train_the_model_of_the_same_rows_as_text(fm, record_sdk, expected, form, kind, label_type):
     rows, labels = (DENSE / 4).astype(kind), LABELS.astype(label_type)
     write = {"dense": official.write_dense, "sparse": official.write_sparse}[form]
     fm.write("rows.rec", record_sdk(write, rows if form == "dense" else csr_matrix(rows), labels))
@@ -56,14 +56,14 @@ def test_its_records_train_the_model_of_the_same_rows_as_text(fm, record_sdk, ex
 
 
 @pytest.mark.parametrize("write", [official.write_dense, official.write_sparse])
-def test_its_whole_numbers_train_the_model_of_the_same_rows_as_text(fm, record_sdk, write):
+def test_sdk_integer_records_train_the_model_of_the_same_rows_as_text(fm, record_sdk, write):
     fm.write("rows.svm", libsvm(DENSE, LABELS))
     fm.write("rows.rec", record_sdk(write, DENSE if write is official.write_dense else csr_matrix(DENSE), LABELS))
     assert trained(fm, "rows.rec") == trained(fm, "rows.svm")
 
 
 @pytest.mark.parametrize("shards", [1, 3, 11])
-def test_a_channel_as_it_uploads_one(fm, record_sdk, expected, shards):
+def test_a_channel_uploaded_by_the_sdk_is_read(fm, record_sdk, expected, shards):
     channel = fm.folder / "train"
     channel.mkdir()
     manifest = record_sdk(official.upload, str(channel), shards, (DENSE / 4).astype(np.float32), LABELS)
@@ -71,13 +71,13 @@ def test_a_channel_as_it_uploads_one(fm, record_sdk, expected, shards):
     assert len(list(channel.glob("matrix_*.pbr"))) == shards
     assert trained(fm, "train") == expected
     said = fm("train", "train/.amazon.manifest", "-o", "other.fm", *TRAIN, code=3).err
-    assert "s3://bucket/channel/ is on S3, which is not read from here" in said
+    assert "s3://bucket/channel/ is on S3, which cannot be read directly" in said
     entries = json.loads((channel / ".amazon.manifest").read_text())
     (channel / ".amazon.manifest").write_text(json.dumps([{"prefix": ""}, *entries[1:]]))
     assert trained(fm, "train/.amazon.manifest") == expected
 
 
-def test_rows_without_labels_are_scored(fm, record_sdk, models):
+def test_sdk_records_without_labels_are_scored(fm, record_sdk, models):
     rows = (DENSE / 4).astype(np.float32)
     fm.write("rows.svm", libsvm(rows, LABELS))
     scores = fm("predict", models / "binary_classifier.fm", "rows.svm").out
@@ -116,7 +116,7 @@ def test_rows_without_labels_are_scored(fm, record_sdk, models):
         ),
     ],
 )
-def test_the_hyperparameters_of_its_estimator_are_taken(fm, record_sdk, mini_batch_size, given):
+def test_the_hyperparameters_of_the_sdk_estimator_are_accepted(fm, record_sdk, mini_batch_size, given):
     given = {"num_factors": 10, "predictor_type": "binary_classifier", **given}
     sent = record_sdk(official.hyperparameters, 12, mini_batch_size, given)
     assert sent["feature_dim"] == "12"
@@ -129,7 +129,7 @@ def test_the_hyperparameters_of_its_estimator_are_taken(fm, record_sdk, mini_bat
 
 
 # ------------------------------------------------------------------------------------------------ our files, read there
-def test_it_reads_our_records(fm, record_sdk):
+def test_the_sdk_reads_our_records(fm, record_sdk):
     fm.write("rows.svm", libsvm(DENSE / 4, LABELS))
     fm("convert", "rows.svm", "-o", "rows.rec", "-q")
     found = record_sdk(official.read, fm.read("rows.rec"))
@@ -144,7 +144,7 @@ def test_it_reads_our_records(fm, record_sdk):
     ]
 
 
-def test_it_reads_ids_and_weights_and_rows_without_label(fm, record_sdk):
+def test_the_sdk_reads_ids_weights_and_rows_without_label(fm, record_sdk):
     fm.write("rows.csv", "name,y,w,a\nrow 1,1,0.5,2.5\nÖ,,1,0\n")
     columns = ("--label-column", "y", "--weight-column", "w", "--id-column", "name")
     fm("convert", "rows.csv", "-o", "rows.rec", "--feature-dim", 7, *columns, "-q")
@@ -157,7 +157,7 @@ def test_it_reads_ids_and_weights_and_rows_without_label(fm, record_sdk):
     assert (second["uid"], second["features"]["values"]) == ("Ö", ("float32_tensor", [], [], [7]))
 
 
-def test_what_it_wrote_comes_back_to_it(fm, record_sdk):
+def test_records_written_by_the_sdk_round_trip(fm, record_sdk):
     matrix = csr_matrix((DENSE / 4).astype(np.float32))
     data = record_sdk(official.write_sparse, matrix, LABELS.astype(np.float32))
     fm.write("theirs.rec", data)
@@ -168,7 +168,7 @@ def test_what_it_wrote_comes_back_to_it(fm, record_sdk):
 # ----------------------------------------------------------------------------------------------- requests and answers
 @pytest.mark.parametrize("kind", ["binary_classifier", "regressor"])
 @pytest.mark.parametrize("case", REQUESTS)
-def test_its_requests_are_scored(fm, sdk, models, case, kind):
+def test_requests_of_the_sdk_are_scored(fm, sdk, models, case, kind):
     serializer, data = REQUESTS[case]
     judge(sdk, serializer, "")
     body, _ = sdk(official.serialize, serializer, data)
@@ -178,7 +178,7 @@ def test_its_requests_are_scored(fm, sdk, models, case, kind):
 
 @pytest.mark.parametrize("kind", ["binary_classifier", "regressor"])
 @pytest.mark.parametrize("to", ANSWERS)
-def test_it_reads_our_answers(fm, sdk, models, to, kind):
+def test_the_sdk_reads_our_answers(fm, sdk, models, to, kind):
     judge(sdk, "", ANSWERS[to])
     rows = fm.write("rows.svm", libsvm(ASKED, LABELS[:20]))
     answer = fm("predict", models / f"{kind}.fm", rows, "--to", to, binary=True).out

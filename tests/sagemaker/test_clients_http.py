@@ -6,14 +6,14 @@ import signal
 import pytest
 import sdk as official
 from client_cases import ANSWERS, ASKED, REQUESTS, agree, judge, predictions, scores
-from shell import Shell
+from shell import LIMIT, Shell
 
 READY = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 
 @pytest.fixture(scope="module")
 def endpoints(models):
-    """The port of a server of each model, by predictor type."""
+    """Return the port of a server of each model, by predictor type."""
     pytest.importorskip("uvicorn", reason="fm serve needs the extra `serve`")
     fm, running, ports = Shell(models), [], {}
     try:
@@ -26,21 +26,21 @@ def endpoints(models):
     finally:
         for process in running:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=LIMIT)
 
 
 @pytest.mark.parametrize("kind", ["binary_classifier", "regressor"])
 @pytest.mark.parametrize("deserializer", ANSWERS.values())
 @pytest.mark.parametrize("case", REQUESTS)
 @pytest.mark.parametrize("client", ["local", "boto3"])
-def test_every_serializer_with_every_deserializer(sdk, models, endpoints, client, case, deserializer, kind):
+def test_every_sdk_serializer_works_with_every_deserializer(sdk, models, endpoints, client, case, deserializer, kind):
     serializer, data = REQUESTS[case]
     judge(sdk, serializer, deserializer)
     answer = sdk(official.predict, endpoints[kind], client, serializer, deserializer, data)
     agree(predictions(answer), scores(models, kind))
 
 
-def test_a_single_row_is_a_request(record_sdk, models, endpoints):
+def test_a_single_row_of_the_sdk_is_a_request(record_sdk, models, endpoints):
     answer = record_sdk(
         official.predict, endpoints["regressor"], "local", "RecordSerializer", "RecordDeserializer", ASKED[0]
     )

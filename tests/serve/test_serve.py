@@ -1,4 +1,4 @@
-"""`fm serve` as clients meet it: what it answers to right and wrong requests, and to many at once."""
+"""`fm serve` from a client's view: answers to right and wrong requests, and to many at once."""
 
 import http.client
 import json
@@ -7,24 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from serving import serving, wait_for
-from shell import Shell
+from shell import LIMIT, Shell
 
 JSON, LINES, RECORDS = "application/json", "application/jsonlines", "application/x-recordio-protobuf"
 KNOWN = "application/json, application/jsonlines and application/x-recordio-protobuf"
-PATHS = "there are POST /invocations, GET /ping and GET /execution-parameters"
+PATHS = "expected POST /invocations, GET /ping and GET /execution-parameters"
 GOOD = b'{"instances": [{"features": [1.5, 0, 2]}]}'
-PAYLOAD, TIMEOUT = 100 << 10, 2
+PAYLOAD = 100 << 10
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def server(world, tmp_path_factory):
     fm = Shell(tmp_path_factory.mktemp("server"))
-    with serving(fm, world.classifier, "--max-payload", PAYLOAD, "--timeout", TIMEOUT, workers=2) as server:
+    with serving(fm, world.classifier, "--max-payload", PAYLOAD, "--timeout", LIMIT, workers=2) as server:
         yield server
 
 
-def test_ping_and_execution_parameters(server):
+def test_ping_and_execution_parameters_are_answered(server):
     answer = server.ask("GET", "/ping")
     assert (answer.status, answer.body) == (200, b"")
     answer = server.ask("GET", "/execution-parameters")
@@ -39,14 +39,14 @@ def test_ping_and_execution_parameters(server):
 @pytest.mark.parametrize(
     ("body", "content_type", "accept", "status", "sentence"),
     [
-        (GOOD, None, None, 415, f"the request has no Content-Type; known are {KNOWN}"),
-        (GOOD, "text/csv; header=absent", None, 415, f"Content-Type text/csv is not known; known are {KNOWN}"),
+        (GOOD, None, None, 415, f"the request has no Content-Type; expected {KNOWN}"),
+        (GOOD, "text/csv; header=absent", None, 415, f"Content-Type text/csv is not known; expected {KNOWN}"),
         (
             GOOD,
             JSON,
             "text/csv, image/*",
             406,
-            f"Accept text/csv, image/* allows nothing that can be given; predictions are given as {KNOWN}",
+            f"Accept text/csv, image/* allows no supported type; predictions are given as {KNOWN}",
         ),
         (b"[", JSON, None, 400, "request: not JSON: Expecting value: line 1 column 2 (char 1)"),
         (
@@ -77,30 +77,30 @@ def test_ping_and_execution_parameters(server):
             400,
             "request, record 1, byte 0: truncated: 4 bytes of a frame's 8-byte header, then the end",
         ),
-        (b"x" * (PAYLOAD + 1), JSON, None, 413, "the body has 102,401 bytes; at most 102,400 are taken"),
+        (b"x" * (PAYLOAD + 1), JSON, None, 413, "the body has 102,401 bytes; at most 102,400 are accepted"),
     ],
 )
-def test_wrong_requests_are_told_what_is_wrong(server, body, content_type, accept, status, sentence):
+def test_wrong_requests_are_answered_with_status_and_sentence(server, body, content_type, accept, status, sentence):
     answer = server.post(body, content_type, accept)
     assert (answer.status, answer.body.decode()) == (status, sentence)
     assert answer.type == "text/plain; charset=utf-8"
 
 
-def test_a_compressed_body(server):
+def test_a_compressed_body_is_refused(server):
     answer = server.ask("POST", "/invocations", GOOD, {"Content-Type": JSON, "Content-Encoding": "gzip"})
     assert (answer.status, answer.body) == (415, b"Content-Encoding gzip is not known; send the body as it is")
 
 
-def test_wrong_paths_and_methods(server):
+def test_wrong_paths_and_methods_are_answered_with_404_and_405(server):
     answer = server.ask("GET", "/invocation")
-    assert (answer.status, answer.body.decode()) == (404, f"there is no /invocation here; {PATHS}")
+    assert (answer.status, answer.body.decode()) == (404, f"unknown path /invocation; {PATHS}")
     answer = server.ask("GET", "/invocations")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert answer.body.decode() == f"GET /invocations is not allowed; {PATHS}"
     assert server.ask("DELETE", "/ping").status == 405
 
 
-def test_a_body_may_have_the_largest_size_and_no_byte_more(server):
+def test_a_body_of_the_largest_size_is_accepted_and_one_byte_more_refused(server):
     fits = GOOD + b" " * (PAYLOAD - len(GOOD))
     connection = server.connect()
     for body, status in ((fits, 200), (fits + b" ", 413), (GOOD, 200), (b"x" * (20 * PAYLOAD), 413), (GOOD, 200)):
@@ -108,7 +108,7 @@ def test_a_body_may_have_the_largest_size_and_no_byte_more(server):
     connection.close()
 
 
-def test_a_body_in_chunks(server):
+def test_a_chunked_body_is_answered(server):
     def chunked(body):
         pieces = [body[start : start + 5000] for start in range(0, len(body), 5000)]
         return server.post(iter(pieces), encode_chunked=True)
@@ -117,10 +117,13 @@ def test_a_body_in_chunks(server):
     assert (chunked(GOOD).body, chunked(fits).status) == (server.post(GOOD).body, 200)
     for beyond in (1, 20 * PAYLOAD):
         answer = chunked(fits + b" " * beyond)
-        assert (answer.status, answer.body) == (413, b"the body has more than 102,400 bytes, the most that are taken")
+        assert (answer.status, answer.body) == (
+            413,
+            b"the body has more than 102,400 bytes, the most that are accepted",
+        )
 
 
-def test_a_client_that_waits_for_leave_is_refused_before_it_sends(server):
+def test_a_client_that_expects_100_continue_is_refused_before_it_sends(server):
     head = (HEAD % (PAYLOAD + 1)).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
     with server.raw(head) as client:
         assert client.recv(12) == b"HTTP/1.1 413"
@@ -131,8 +134,8 @@ def test_a_client_that_waits_for_leave_is_refused_before_it_sends(server):
         assert client.recv(12) == b"HTTP/1.1 200"
 
 
-def test_a_client_too_slow_with_its_body(server):
-    with server.raw(HEAD % len(GOOD), GOOD[:-1]) as client:
+def test_a_client_too_slow_with_its_body_gets_408(fm, world):
+    with serving(fm, world.classifier, "--timeout", 2) as server, server.raw(HEAD % len(GOOD), GOOD[:-1]) as client:
         assert server.post(GOOD).status == 200
         response = http.client.HTTPResponse(client)
         response.begin()
@@ -141,13 +144,13 @@ def test_a_client_too_slow_with_its_body(server):
         assert client.recv(1) == b""
 
 
-def test_clients_that_leave_or_talk_nonsense(server):
+def test_clients_that_leave_or_send_garbage_do_not_harm_others(server):
     for parts in ([], [b"GET /pi"], [HEAD % 100], [HEAD % 100, b"{"], [b"\0\xff\r\n\r\n"], [b"GET / HTTP/9.9\r\n\r\n"]):
         server.raw(*parts).close()
     assert server.ask("GET", "/ping").status == 200  # that it left no traceback is seen when the server is stopped
 
 
-def test_requests_on_one_connection(server):
+def test_requests_on_one_connection_are_all_answered(server):
     connection = server.connect()
     first = server.post(GOOD, connection=connection)
     used = connection.sock
@@ -185,7 +188,7 @@ def test_fifty_clients_at_once_each_get_their_own_answer(server, world, fm):
         assert all(pool.map(client, range(50)))
 
 
-def test_the_access_log_is_asked_for(fm, world):
+def test_the_access_log_is_written_only_with_its_option(fm, world):
     with serving(fm, world.regressor, "--access-log") as server:
         server.ask("GET", "/ping?x")
         server.post(GOOD, "text/csv")
@@ -196,7 +199,7 @@ def test_the_access_log_is_asked_for(fm, world):
     ]
 
 
-def test_a_large_request_does_not_hold_up_others(fm, world):
+def test_a_large_request_does_not_delay_others(fm, world):
     body = b"\n".join([b'{"features": [1.5, 0, 2], "id": 1}'] * 60_000)  # by the slow road
     with serving(fm, world.regressor, "--max-payload", "20M") as server, ThreadPoolExecutor(1) as pool:
         large = pool.submit(server.post, body, LINES)

@@ -1,4 +1,4 @@
-"""The ASGI application by itself: what depends on how long an answer takes."""
+"""The ASGI application by itself: behaviour that depends on how long an answer takes."""
 
 import asyncio
 import threading
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from serving import ask
+from shell import LIMIT
 
 from fmcli.server import Settings
 from fmcli.server.app import LARGE_AT_ONCE, SMALL, application
@@ -13,7 +14,7 @@ from fmcli.server.app import LARGE_AT_ONCE, SMALL, application
 LARGE = bytes(SMALL + 1)
 
 
-class Slow:
+class SlowScorer:
     """A scorer that answers large bodies only when it is released."""
 
     def __init__(self):
@@ -24,22 +25,22 @@ class Slow:
         self.most = max(self.most, len(self.running))
         if len(body) > SMALL:
             self.begun.release()
-            assert self.released.wait(60)
+            assert self.released.wait(LIMIT)
         self.running.pop()
         return b"answer"
 
 
 @contextmanager
 def slow():
-    """One that is released at the end, whatever happens."""
-    scorer = Slow()
+    """Return a SlowScorer scorer that is released at the end, whatever happens."""
+    scorer = SlowScorer()
     try:
         yield scorer
     finally:
         scorer.released.set()
 
 
-def test_an_answer_that_is_not_ready_in_time():
+def test_an_answer_that_is_not_ready_in_time_is_a_504():
     async def scenario(scorer):
         return await ask(application(scorer, Settings(timeout=0.05)), "POST", "/invocations", LARGE)
 
@@ -49,11 +50,11 @@ def test_an_answer_that_is_not_ready_in_time():
     assert body == b"the answer was not ready within 0.05 seconds"
 
 
-def test_a_body_that_does_not_arrive_in_time():
+def test_a_body_that_does_not_arrive_in_time_is_a_408():
     async def scenario(scorer):
         return await ask(application(scorer, Settings(timeout=0.05)), "POST", "/invocations", b"{", more=True)
 
-    status, headers, body = asyncio.run(scenario(Slow()))
+    status, headers, body = asyncio.run(scenario(SlowScorer()))
     assert (status, headers[b"connection"]) == (408, b"close")
     assert body == b"the body did not arrive within 0.05 seconds"
 
@@ -79,15 +80,15 @@ def test_pings_and_small_requests_are_answered_beside_large_ones():
 @pytest.mark.parametrize("parts", [[bytes(60)], [bytes(30), bytes(30), bytes(1000)]])
 def test_a_body_is_not_read_beyond_the_limit(parts):
     async def scenario():
-        return await ask(application(Slow(), Settings(max_payload=50)), "POST", "/invocations", *parts, more=True)
+        return await ask(application(SlowScorer(), Settings(max_payload=50)), "POST", "/invocations", *parts, more=True)
 
     status, _, body = asyncio.run(scenario())
-    assert (status, body) == (413, b"the body has more than 50 bytes, the most that are taken")
+    assert (status, body) == (413, b"the body has more than 50 bytes, the most that are accepted")
 
 
-def test_what_a_batch_transform_is_told():
+def test_execution_parameters_follow_the_settings():
     async def scenario(settings):
-        return (await ask(application(Slow(), settings), "GET", "/execution-parameters"))[2]
+        return (await ask(application(SlowScorer(), settings), "GET", "/execution-parameters"))[2]
 
     assert asyncio.run(scenario(Settings(workers=3))) == (
         b'{"MaxConcurrentTransforms":3,"BatchStrategy":"MULTI_RECORD","MaxPayloadInMB":6}'

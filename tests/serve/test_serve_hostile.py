@@ -1,14 +1,14 @@
-"""`fm serve` under requests that nobody means well: each costs what is bounded, and others are answered meanwhile."""
+"""`fm serve` under hostile requests: the cost of each is bounded, and others are answered meanwhile."""
 
 import resource
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
 import pytest
 from serving import needs_proc, serving
-from shell import Shell
+from shell import LIMIT, Shell
 
 from fmcli.server.app import SMALL
 from fmcli.server.guard import HEAD_BYTES, HEADERS, QUEUED
@@ -19,23 +19,36 @@ CHUNKED = (
     b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
-CONNECTIONS, PAYLOAD, TIMEOUT = 40, 1 << 20, 1
+CONNECTIONS, PAYLOAD = 40, 1 << 20
+TIMEOUT = 2  # seconds, only where it is waited for that they pass
 
 
-@pytest.fixture(scope="module")
-def server(world, tmp_path_factory):
-    """A server that must have had nothing to say when it is stopped."""
-    fm = Shell(tmp_path_factory.mktemp("hostile"))
-    with serving(
-        fm, world.classifier, "--max-payload", PAYLOAD, "--timeout", TIMEOUT, "--max-connections", CONNECTIONS
-    ) as server:
+@contextmanager
+def quiet(world, folder, timeout):
+    """Run a server that must not have printed anything when it is stopped."""
+    limits = ("--max-payload", PAYLOAD, "--timeout", timeout, "--max-connections", CONNECTIONS)
+    with serving(Shell(folder), world.classifier, *limits) as server:
         yield server
         assert server.stop() == ""
         assert server.code == 0
 
 
+@pytest.fixture(scope="module")
+def server(world, tmp_path_factory):
+    """Provide a server whose time limits a slow machine does not reach."""
+    with quiet(world, tmp_path_factory.mktemp("hostile"), LIMIT) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def impatient(world, tmp_path_factory):
+    """Provide a server that waits no longer than TIMEOUT, for requests that never end."""
+    with quiet(world, tmp_path_factory.mktemp("impatient"), TIMEOUT) as server:
+        yield server
+
+
 def answers(client):
-    """All that comes until the connection ends."""
+    """Return all bytes received until the connection ends."""
     found = b""
     with client, suppress(ConnectionError):
         while piece := client.recv(1 << 16):
@@ -44,7 +57,7 @@ def answers(client):
 
 
 def flood(client, piece, most):
-    """Send a piece again and again; the bytes sent until the other side had enough."""
+    """Send a piece again and again; return the bytes sent until the other side closed."""
     sent = 0
     with suppress(ConnectionError):
         while sent < most:
@@ -55,16 +68,16 @@ def flood(client, piece, most):
 
 # ------------------------------------------------------------------------------------------------ heads and framing
 @pytest.mark.parametrize("parts", [[b"GET /ping HT"], [PING[:-2]], [HEAD[:60]], [PING, b"GET"]])
-def test_a_head_that_does_not_end(server, parts):
-    """After some requests as well as at first."""
-    found = answers(server.raw(b"".join(parts)))
+def test_a_head_without_end_gets_408(impatient, parts):
+    """Both as the first request and after others."""
+    found = answers(impatient.raw(b"".join(parts)))
     assert found.count(b"HTTP/1.1 200") == len(parts) - 1
     assert b"HTTP/1.1 408 " in found
     assert found.endswith(b"the head of the request did not arrive in time")
 
 
-def test_a_client_that_says_nothing(server):
-    assert answers(server.raw()) == b""
+def test_a_client_that_sends_nothing_is_disconnected(impatient):
+    assert answers(impatient.raw()) == b""
 
 
 @pytest.mark.parametrize(
@@ -81,14 +94,14 @@ def test_a_client_that_says_nothing(server):
         (b"", b"\r\n" * 1000),
     ],
 )
-def test_a_head_or_a_tail_without_end(server, begin, piece):
-    """Its client sends until the connection is closed, which must be long before it has sent 50 MB."""
+def test_heads_and_trailers_without_end_are_cut_off(server, begin, piece):
+    """The client sends until the connection is closed, long before it has sent 50 MB."""
     with server.raw(begin) as client:
         assert flood(client, piece * 8, 50 << 20) < 50 << 20
     assert server.post(GOOD).status == 200
 
 
-def test_as_many_header_lines_as_may_be(server):
+def test_header_lines_up_to_the_limit_are_accepted(server):
     for lines, status in ((HEADERS - 1, b"200"), (HEADERS, b"431")):  # the host is one of them
         head = b"GET /ping HTTP/1.1\r\nHost: x\r\n%s\r\n" % b"".join(b"x%d: y\r\n" % n for n in range(lines))
         with server.raw(head) as client:
@@ -127,7 +140,7 @@ def test_as_many_header_lines_as_may_be(server):
         ),
     ],
 )
-def test_what_is_no_request(server, request_):
+def test_bytes_that_are_no_http_request_are_refused(server, request_):
     with server.raw(request_) as client:
         status = client.recv(12)
     assert status in {b"HTTP/1.1 400", b"HTTP/1.1 404", b"HTTP/1.1 405"}
@@ -135,18 +148,18 @@ def test_what_is_no_request(server, request_):
 
 
 @pytest.mark.parametrize("chunk", [b"zz\r\n{\r\n", b"-1\r\n", b"FFFFFFFFFFFFFFFFF\r\n", b"1\r\n{}}}"])
-def test_chunks_that_are_none(server, chunk):
+def test_malformed_chunks_are_refused(server, chunk):
     assert answers(server.raw(CHUNKED, chunk)).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_content_length_that_is_not_the_bodys(server):
+def test_a_wrong_content_length_gets_400_or_408(server, impatient):
     short = answers(server.raw(HEAD % 10, GOOD))
     assert short.startswith(b"HTTP/1.1 400 ")
     assert b"not JSON" in short
-    assert answers(server.raw(HEAD % (len(GOOD) + 1), GOOD)).startswith(b"HTTP/1.1 408 ")
+    assert answers(impatient.raw(HEAD % (len(GOOD) + 1), GOOD)).startswith(b"HTTP/1.1 408 ")
 
 
-def test_upgrades_are_not_made(server):
+def test_upgrade_requests_are_answered_without_an_upgrade(server):
     head = b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     with server.raw(head) as client:
         assert client.recv(15) == b"HTTP/1.1 200 OK"
@@ -169,7 +182,7 @@ def test_upgrades_are_not_made(server):
         b'{"instances": [{"features": {"keys": [0], "values": [1], "shape": [99999999999999999999]}}]}',
     ],
 )
-def test_hostile_json(server, body):
+def test_hostile_json_gets_a_client_error(server, body):
     answer = server.post(body)
     assert answer.status == 400
     assert len(answer.body) < 400
@@ -183,11 +196,11 @@ def test_hostile_json(server, body):
         b"\x0a\x23\xd7\xce" * 200_000,
     ],
 )
-def test_hostile_records(server, body):
+def test_hostile_records_get_a_client_error(server, body):
     assert server.post(body, "application/x-recordio-protobuf").status == 400
 
 
-def test_a_body_without_end(server):
+def test_a_body_without_end_is_cut_off(server):
     chunk = b"10000\r\n%s\r\n" % bytes(1 << 16)
     for begin in (CHUNKED, HEAD % (1 << 40)):
         with server.raw(begin) as client:
@@ -195,7 +208,7 @@ def test_a_body_without_end(server):
     assert server.post(GOOD).status == 200
 
 
-def test_a_body_in_very_small_chunks(server):
+def test_a_body_in_very_small_chunks_is_refused(server):
     fits = b" " * 900 + GOOD
     for piece, status in ((1, b"200"), (20, b"200")):
         chunks = b"".join(
@@ -208,21 +221,21 @@ def test_a_body_in_very_small_chunks(server):
 
 
 # ------------------------------------------------------------------------------------------- pipelines, half-closed
-def test_garbage_behind_good_requests_lets_them_be_answered(server):
+def test_good_requests_before_garbage_are_answered(server):
     found = answers(server.raw(PING * 3 + b"\0garbage\r\n\r\n"))
     assert found.count(b"HTTP/1.1 200") == 3
     found = answers(server.raw((HEAD % len(GOOD) + GOOD) * 2 + b"}{\r\n" * 100))
     assert (found.count(b"HTTP/1.1 200"), found.count(b'"score"')) == (2, 2)
 
 
-def test_more_requests_before_their_turn_than_are_held(server):
+def test_pipelined_requests_beyond_the_limit_are_refused(server):
     client = server.raw(PING * 5000)
     found = answers(client).count(b"HTTP/1.1 200")
     assert QUEUED <= found < 5000
     assert server.post(GOOD).status == 200
 
 
-def test_a_client_that_has_closed_its_side_is_answered(server):
+def test_a_client_that_closed_its_sending_side_is_answered(server):
     for body in (GOOD, GOOD + b" " * (SMALL + 1)):
         client = server.raw(HEAD % len(body), body)
         client.shutdown(1)
@@ -233,7 +246,7 @@ def test_a_client_that_has_closed_its_side_is_answered(server):
 
 
 # ------------------------------------------------------------------------------------------------ many connections
-def test_silent_connections_make_room(server):
+def test_silent_connections_are_closed_for_new_ones(server):
     for begin in (b"", PING[:9], HEAD % 100 + b"{"):
         held = [server.raw(begin) for _ in range(3 * CONNECTIONS)]
         connection = server.connect()
@@ -246,7 +259,7 @@ def test_silent_connections_make_room(server):
 
 @needs_proc
 def test_a_thousand_hostile_connections_and_good_ones_beside_them(server):
-    """None of the good ones goes without an answer, and the worker is not much larger afterwards."""
+    """Each good one is answered, and the worker is not much larger afterwards."""
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4096:
         pytest.skip("a process may not open as many files")
     worker = server.workers()[0]
@@ -284,5 +297,5 @@ def test_a_thousand_hostile_connections_and_good_ones_beside_them(server):
 
 
 def resident(process):
-    """Bytes of memory that a process holds."""
+    """Return the bytes of resident memory of a process."""
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()

@@ -1,4 +1,4 @@
-"""`fm serve` as its operators meet it: starting, stopping, workers that die, models that are replaced."""
+"""`fm serve` from an operator's view: starting, stopping, workers that die, models that are replaced."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from serving import alive, needs_proc, serving, wait_for
-from shell import last_line
+from shell import LIMIT, last_line
 
 from fmcore.hyper.presets import resolve
 from fmcore.model import file as modelfile
@@ -19,7 +19,7 @@ HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_request_under_way_is_finished_and_nothing_new_begins(fm, world, number):
+def test_a_running_request_is_finished_at_shutdown_and_new_ones_refused(fm, world, number):
     with serving(fm, world.classifier, workers=2) as server:
         idle = server.connect()
         want = server.post(GOOD, connection=idle)
@@ -31,22 +31,22 @@ def test_a_request_under_way_is_finished_and_nothing_new_begins(fm, world, numbe
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"\r\nconnection: close\r\n" in answer
         assert answer.endswith(want.body)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(LIMIT) == 0
         assert server.process.stderr.read() == b""
         idle.close()
         server.code = 0
 
 
-def test_a_signal_to_the_whole_group(fm, world):
+def test_a_signal_to_the_whole_process_group_ends_the_server_quietly(fm, world):
     with serving(fm, world.classifier, workers=2, start_new_session=True) as server:
         os.killpg(server.process.pid, signal.SIGINT)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(LIMIT) == 0
         assert server.process.stderr.read() == b""
         server.code = 0
 
 
 @needs_proc
-def test_a_worker_that_dies_is_replaced(fm, world):
+def test_a_server_worker_that_dies_is_replaced(fm, world):
     with serving(fm, world.classifier, workers=2) as server:
         before = server.workers()
         assert len(before) == 2
@@ -54,11 +54,11 @@ def test_a_worker_that_dies_is_replaced(fm, world):
         after = wait_for(lambda: (now := server.workers()) and len(now) == 2 and before[0] not in now and now)
         assert before[1] in after
         assert all(server.post(GOOD).status == 200 for _ in range(20))
-        assert re.fullmatch(r"fm: worker \d+ has ended; \d+ takes its place\n", server.stop())
+        assert re.fullmatch(r"fm: worker \d+ has ended; \d+ replaces it\n", server.stop())
 
 
 @needs_proc
-def test_workers_end_with_the_process_that_watches_them(fm, world):
+def test_workers_end_with_their_supervisor(fm, world):
     with serving(fm, world.classifier, workers=2) as server:
         workers = server.workers()
         server.process.kill()
@@ -67,7 +67,7 @@ def test_workers_end_with_the_process_that_watches_them(fm, world):
         server.code = -9
 
 
-def test_a_model_that_was_renamed_to_its_place(fm, world):
+def test_sighup_serves_a_model_renamed_into_place(fm, world):
     shutil.copy(world.classifier, fm.folder / "m.fm")
     with serving(fm, "m.fm", workers=2) as server:
         assert b"predicted_label" in server.post(GOOD).body
@@ -76,11 +76,11 @@ def test_a_model_that_was_renamed_to_its_place(fm, world):
         assert b"predicted_label" in server.post(GOOD).body
         server.process.send_signal(signal.SIGHUP)
         said = server.process.stderr.readline()
-        assert said == b"fm: 2 workers of 2 replaced, with the model as it is now\n"
+        assert said == b"fm: 2 workers of 2 replaced, serving the current model file\n"
         assert all(b"predicted_label" not in server.post(GOOD).body for _ in range(10))
 
 
-def test_a_broken_model_in_its_place_is_not_taken(fm, world):
+def test_sighup_keeps_the_old_model_where_the_new_one_is_broken(fm, world):
     shutil.copy(world.classifier, fm.folder / "m.fm")
     with serving(fm, "m.fm") as server:
         want = server.post(GOOD)
@@ -90,7 +90,7 @@ def test_a_broken_model_in_its_place_is_not_taken(fm, world):
         said = [server.process.stderr.readline().decode() for _ in range(3)]
         assert re.fullmatch(r"fm: worker \d+: m\.fm: not a safetensors file; expected a model .*\n", said[0])
         assert "keeping worker" in said[1]
-        assert said[2] == "fm: 0 workers of 1 replaced, with the model as it is now\n"
+        assert said[2] == "fm: 0 workers of 1 replaced, serving the current model file\n"
         assert server.post(GOOD).body == want.body
 
 
@@ -100,11 +100,11 @@ def test_a_worker_that_cannot_be_replaced_ends_the_server(fm, world):
     with serving(fm, "m.fm", workers=2) as server:
         (fm.folder / "m.fm").unlink()
         os.kill(server.workers()[0], signal.SIGKILL)
-        server.code = server.process.wait(60)
+        server.code = server.process.wait(LIMIT)
         said = server.process.stderr.read().decode()
     assert server.code == 1
     assert "m.fm: No such file or directory\n" in said
-    assert last_line(said) == "fm: a worker could not start, so the server has stopped; its reason stands above"
+    assert last_line(said) == "fm: a worker could not start, so the server has stopped; the reason is printed above"
 
 
 @needs_proc
@@ -131,7 +131,7 @@ def test_workers_share_one_map_of_the_model(fm):
 
 
 def mapped(pid, name):
-    """Bytes by kind that a process has of a mapped file: Rss, Pss, Private_Dirty, ..."""
+    """Return the bytes by kind that a process has of a mapped file: Rss, Pss, Private_Dirty, ..."""
     found, inside = {}, False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
@@ -149,7 +149,7 @@ def test_a_model_that_cannot_be_read_is_refused_before_anything_is_served(fm):
     assert fm("serve", "none.fm", "--port", 0, code=4).err == "fm: none.fm: No such file or directory\n"
 
 
-def test_an_address_that_cannot_be_had(fm, world):
+def test_an_address_that_is_not_available_is_refused(fm, world):
     with serving(fm, world.classifier) as server:
         said = fm("serve", world.classifier, "--port", server.port, code=2).err
     assert said == (
@@ -165,22 +165,22 @@ def test_an_address_that_cannot_be_had(fm, world):
 @pytest.mark.parametrize(
     "arguments", [("--port", 65536), ("--workers", 0), ("--timeout", 0), ("--max-payload", "much"), ("--threads", "x")]
 )
-def test_wrong_options(fm, world, arguments):
+def test_wrong_options_of_serve_are_refused(fm, world, arguments):
     assert f"Invalid value for '{arguments[0]}'" in fm("serve", world.classifier, *arguments, code=2).err
 
 
 @pytest.mark.parametrize("package", ["uvicorn", "starlette"])
-def test_without_the_extra(fm, world, package):
+def test_serve_without_its_packages_says_how_to_install_them(fm, world, package):
     source = (
         f"import sys; sys.modules[{package!r}] = None; from fmcli.main import run; "
         f"run(['serve', {str(world.classifier)!r}, '--port', '0'])"
     )
     said = fm.python(source, code=2).err
     assert said.startswith(f"fm: serving needs {package}")
-    assert said.endswith("which is not installed; pip install 'fmkit[serve]' does that\n")
+    assert said.endswith("which is not installed; install it with: pip install 'fmkit[serve]'\n")
 
 
-def test_help_imports_no_server(fm):
+def test_help_of_serve_imports_no_server_packages(fm):
     source = (
         "import sys; from fmcli.main import exit_code; exit_code(['serve', '--help']); exit_code(['--help']); "
         "sys.exit(bool({'uvicorn', 'starlette', 'asyncio'} & set(sys.modules)))"

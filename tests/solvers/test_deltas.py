@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import small_model
 
-from fmcore.hyper.optimizers import SLOTS, updates_in
 from fmcore.kernels import backend_for
 from fmcore.kernels.cpu import Table
+from fmcore.optimizers import OPTIMIZERS
+from fmcore.optimizers.state import updates_in
 from fmcore.solvers.team import deltas
 from fmcore.solvers.team.deltas import Delta
 from fmcore.solvers.team.states import Replica, Shard, owned, whole
@@ -20,7 +21,7 @@ EVERY = np.arange(DIM, dtype=np.int32)
 cases = st.fixed_dictionaries(
     {
         "workers": st.integers(1, 4),
-        "optimizer": st.sampled_from(sorted(SLOTS)),
+        "optimizer": st.sampled_from(sorted(OPTIMIZERS)),
         "factors": st.sampled_from([3, 8]),
         "touched": st.lists(st.sets(st.integers(0, DIM - 1)), min_size=4, max_size=4),
         "seed": st.integers(0, 99),
@@ -80,7 +81,7 @@ def test_every_worker_ends_with_the_plain_mean_of_all_dense_states(case):
         found, found_bias = dense(worker.trainer.table)
         np.testing.assert_array_equal(found, rows + sums / np.float32(count))
         np.testing.assert_array_equal(found_bias, bias + bias_sum / np.float32(count))
-        assert worker.trainer.updates == updates_in(model.state) + 3
+        assert worker.trainer.updates == updates_in(OPTIMIZERS["adam"], model.state) + 3
         np.testing.assert_allclose(found, np.mean([there for there, _ in after], 0), atol=1e-5)
         untouched = sorted(set(range(DIM)).difference(*case["touched"][:count]))
         assert found[untouched].tobytes() == rows[untouched].tobytes()
@@ -141,7 +142,7 @@ def test_every_feature_is_with_its_owner(features, owners):
     assert (np.sort(joint).tolist(), joint.dtype, len(parts)) == (features.tolist(), np.int32, owners)
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("num_factors", [3, 8, 10])
 def test_rows_taken_from_a_table_can_be_put_into_another(optimizer, num_factors):
     one, other = (filled(seed, optimizer=optimizer, num_factors=num_factors) for seed in (1, 2))
@@ -161,7 +162,7 @@ def test_rows_taken_from_a_table_can_be_put_into_another(optimizer, num_factors)
     assert target.factors.tobytes() == source.factors.tobytes()  # the padding as well
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_round_that_is_undone_leaves_no_trace(optimizer):
     replica = Replica(backend_for("cpu"), filled(3, optimizer=optimizer), 3)
     table, before = replica.trainer.table, replica.model().tensors()
@@ -176,7 +177,7 @@ def test_a_round_that_is_undone_leaves_no_trace(optimizer):
         assert all(array.tobytes() == after[name].tobytes() for name, array in before.items())
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("workers", [1, 2, 5, DIM + 3])
 def test_what_workers_own_is_the_whole(optimizer, workers):
     model = replace(filled(4, optimizer=optimizer), info={"trained_epochs": 2})

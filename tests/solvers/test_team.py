@@ -11,12 +11,12 @@ from teams import Log, team, trained
 
 from fmcore import api
 from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.hyper.presets import resolve
 from fmcore.io.options import ReadOptions, TableOptions
 from fmcore.io.sources.dealing import SMALLEST
 from fmcore.io.sources.source import find
 from fmcore.io.tables.vocabulary import open_encoder
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.solvers.epoch import Epoch
 from fmcore.solvers.team.reports import Parts
 from fmcore.solvers.team.worker import Orders, Settled, Worker
@@ -62,7 +62,7 @@ def alike(names=("train.svm",), *, workers=(1, 2, 3, 4), **options):
 
 # ------------------------------------------------------------------------------------------- replica and sharded
 @pytest.mark.parametrize("predictor_type", ["binary_classifier", "regressor"])
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_model_does_not_depend_on_who_holds_what(optimizer, predictor_type):
     assert len(set(alike(optimizer=optimizer, predictor_type=predictor_type, factors_lr=0.02, linear_lr=0.02))) == 4
 
@@ -101,7 +101,7 @@ def test_nor_do_models_of_more_features_than_any_row_has():
     assert api.load("x.fm").feature_dim == 1000
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_nor_do_models_of_many_blocks_some_of_which_are_matrices(optimizer, monkeypatch):
     monkeypatch.setattr("fmcore.rows.blocks.BLOCK_ROWS", 110)
     alike(workers=(3,), optimizer=optimizer)
@@ -272,7 +272,7 @@ def test_workers_shuffle_in_ways_of_their_own():
         open_encoder(options.table),
         h,
         1,
-        Budget(1 << 40, 1 << 40, told=True),
+        Budget(1 << 40, 1 << 40, given=True),
         "replica",
     )
     blocks = []

@@ -11,12 +11,12 @@ from teams import After, Log, team, trained
 
 from fmcore import api
 from fmcore.errors import PausedError
-from fmcore.hyper.optimizers import SLOTS, SUMS
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.training import checkpoint
 
 ROWS = 1200
 SETTINGS = {
-    **{optimizer: {"optimizer": optimizer} for optimizer in SLOTS},
+    **{optimizer: {"optimizer": optimizer} for optimizer in OPTIMIZERS},
     "best epoch": {"early_stopping_patience": 2, "linear_lr": 0.4, "factors_lr": 0.4, "lr_schedule": "constant"},
     "halved": {
         "predictor_type": "regressor",
@@ -121,7 +121,7 @@ def test_sums_of_squares_are_those_of_as_many_workers_as_there_are(settings):
     assert state.workers == 4
     for model, arrays in zip(models, before, strict=True):
         for name, array in model.tensors().items():
-            factor = 2 if SUMS in name else 1
+            factor = 2 if "sum_of_squares" in name else 1
             np.testing.assert_array_equal(array, factor * arrays[name])
     assert (len(models) == 2) is (settings == "best epoch")
     twice = replace(state)

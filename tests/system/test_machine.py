@@ -1,4 +1,4 @@
-"""What the machine has to give: memory and processors, with containers' limits; sizes as people write them."""
+"""The machine's resources: memory and processors, with containers' limits; sizes as people write them."""
 
 import os
 import platform
@@ -27,18 +27,18 @@ from fmcore.system.threads import default_threads
         (64, 64),
     ],
 )
-def test_sizes(text, size):
+def test_parse_size_reads_numbers_with_and_without_units(text, size):
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1", "1e9", "5 apples", "1.G", "٣", "nan", "9" * 400])
-def test_what_is_no_size(text):
-    with pytest.raises(UsageError, match="is not understood; expected a number of bytes, or one with K, M, G or T"):
+def test_parse_size_refuses_other_texts(text):
+    with pytest.raises(UsageError, match="is invalid; expected a number of bytes, or one with K, M, G or T"):
         parse_size(text)
 
 
 @given(st.text())
-def test_any_text_is_a_size_or_refused(text):
+def test_parse_size_of_any_text_returns_bytes_or_a_usage_error(text):
     with suppress(UsageError):
         assert parse_size(text) >= 0
 
@@ -57,7 +57,7 @@ assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2 * pages
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have their own ways")
-def test_freed_memory_is_kept(fm):
+def test_keep_freed_reuses_freed_blocks(fm):
     fm.python(FAULTS)
 
 
@@ -76,11 +76,11 @@ def write(folder, files):
         path.write_text(text)
 
 
-def test_half_of_what_is_available(tmp_path, meminfo):
+def test_default_limit_is_half_of_the_available_memory(tmp_path, meminfo):
     assert default_limit(tmp_path, meminfo) == 2 << 30
 
 
-def test_a_container_limits_it(tmp_path, meminfo):
+def test_default_limit_counts_the_cgroup_of_a_container(tmp_path, meminfo):
     write(tmp_path, {"memory.max": "1073741824\n", "memory.current": "73741824\n"})
     assert default_limit(tmp_path, meminfo) == 500_000_000
     write(tmp_path, {"memory.max": "max\n"})
@@ -91,7 +91,7 @@ def test_a_container_limits_it(tmp_path, meminfo):
     assert default_limit(tmp_path, meminfo) == 1 << 24
 
 
-def test_systems_that_tell_less(tmp_path, monkeypatch):
+def test_default_limit_where_the_system_reports_no_available_memory(tmp_path, monkeypatch):
     pages = {"SC_PHYS_PAGES": 1 << 20, "SC_PAGE_SIZE": 1 << 12}
     monkeypatch.setattr(os, "sysconf", pages.__getitem__)
     assert default_limit(tmp_path, tmp_path / "none") == 2 << 30
@@ -113,13 +113,13 @@ def test_systems_that_tell_less(tmp_path, monkeypatch):
         ({"cpu/cpu.cfs_quota_us": "150000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
     ],
 )
-def test_threads_by_affinity_and_quota(tmp_path, monkeypatch, files, count):
+def test_default_threads_are_the_least_of_affinity_and_cpu_quota(tmp_path, monkeypatch, files, count):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: range(8), raising=False)
     write(tmp_path, files)
     assert default_threads(tmp_path) == count
 
 
-def test_threads_where_there_is_no_affinity(tmp_path, monkeypatch):
+def test_default_threads_without_an_affinity_mask(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     assert default_threads(tmp_path) == 4

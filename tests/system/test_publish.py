@@ -5,7 +5,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def target(tmp_path):
 
 
 def left(path):
-    """Names in the folder and the content of the file."""
+    """Return the names in the folder and the content of the file."""
     return sorted(p.name for p in path.parent.iterdir()), path.read_bytes()
 
 
@@ -39,7 +38,7 @@ def write_and_raise(path, error):
 
 
 def failing_file(monkeypatch, error):
-    """Let every file fail so when it is opened."""
+    """Make every file raise the error when it is opened."""
 
     class Failing(publish._File):
         def __init__(self, file, mode, shown):
@@ -78,7 +77,7 @@ def test_a_new_file_that_fails_never_appears(tmp_path):
 
 
 def writer(target):
-    """A process that has begun to write to the target, and ends when a line comes."""
+    """Start a process that begins to write to the target, and ends when a line comes."""
     code = (
         "import sys\nfrom fmcore.system import publish\nwith publish.whole(sys.argv[1]) as handle:\n"
         "    handle.write(b'its own'); handle.flush(); print('ready', flush=True); input()"
@@ -91,7 +90,7 @@ def writer(target):
 
 
 def remains(target):
-    """Names in its folder that no reader of the folder sees."""
+    """Return names in the target's folder that readers of the folder ignore."""
     return {path.name for path in target.parent.iterdir() if path.name.startswith(".")}
 
 
@@ -105,7 +104,7 @@ def test_a_kill_leaves_the_old_file_and_the_next_writer_tidies_up(target):
 
 
 @pytest.mark.parametrize("tidy", [write, publish.prepare])
-def test_what_another_process_is_writing_is_left_to_it(target, tidy):
+def test_a_temporary_file_of_a_living_process_is_not_removed(target, tidy):
     with writer(target) as process:
         under_way = remains(target)
         tidy(target)
@@ -115,7 +114,7 @@ def test_what_another_process_is_writing_is_left_to_it(target, tidy):
     assert left(target) == (["model"], b"its own")
 
 
-def test_a_file_that_is_complete_but_not_yet_in_place_is_left_alone(target):
+def test_a_complete_file_not_yet_renamed_is_not_removed(target):
     output = publish._target(str(target))
     output.open()
     output.handle.write(b"new")
@@ -126,7 +125,7 @@ def test_a_file_that_is_complete_but_not_yet_in_place_is_left_alone(target):
     assert left(target) == (["model"], b"new")
 
 
-def test_a_file_taken_away_before_it_is_locked_is_made_again(target, monkeypatch):
+def test_a_temporary_file_removed_before_it_is_locked_is_made_again(target, monkeypatch):
     locked = []
 
     def lock(descriptor, how):
@@ -154,7 +153,7 @@ def test_several_files_appear_only_when_all_are_complete(target):
     assert left(target) == (["model", "vocabulary"], b"new")
 
 
-def test_mode_link_and_umask_are_kept(target):
+def test_a_replaced_file_keeps_its_mode_and_link_and_a_new_one_the_umask(target):
     target.chmod(0o640)
     link = target.with_name("link")
     link.symlink_to("model")
@@ -180,7 +179,7 @@ def test_mode_link_and_umask_are_kept(target):
         ("a\0b", "embedded null"),
     ],
 )
-def test_what_cannot_be_written_is_said_before_the_work(target, name, says):
+def test_unwritable_paths_are_refused_before_anything_is_written(target, name, says):
     with pytest.raises(UsageError, match=says), publish.whole(f"{target.parent}/{name}"):
         pytest.fail("the work began")
     assert left(target) == (["model"], b"old")
@@ -196,7 +195,7 @@ def test_a_write_protected_file_or_folder_is_refused(target, monkeypatch):
         write(target.with_name("fresh"))
 
 
-def test_a_full_device_is_a_lack_of_a_resource():
+def test_a_full_device_raises_a_resource_error():
     if not Path("/dev/full").exists():
         pytest.skip("/dev/full is not here")
     for size in (3, 1 << 20):
@@ -204,7 +203,7 @@ def test_a_full_device_is_a_lack_of_a_resource():
             write("/dev/full", bytes(size))
 
 
-def test_a_file_beyond_the_limit_leaves_the_old_one(target):
+def test_a_file_beyond_the_size_limit_leaves_the_old_file(target):
     code = (
         "import resource, sys\nfrom fmcore import errors\nfrom fmcore.system import publish\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
@@ -217,7 +216,7 @@ def test_a_file_beyond_the_limit_leaves_the_old_one(target):
     assert left(target) == (["model"], b"old")
 
 
-def test_a_disk_full_when_the_file_is_opened(target, monkeypatch):
+def test_a_disk_full_at_opening_raises_a_resource_error(target, monkeypatch):
     failing_file(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
     with pytest.raises(ResourceError, match="model cannot be written: the disk is full"):
         write(target)
@@ -233,7 +232,7 @@ def test_a_disk_full_when_the_file_is_opened(target, monkeypatch):
         (errno.ESTALE, UsageError, os.strerror(errno.ESTALE)),
     ],
 )
-def test_a_disk_that_fails_only_when_all_is_written(target, monkeypatch, number, kind, why):
+def test_a_disk_that_fails_at_the_last_flush_leaves_the_old_file(target, monkeypatch, number, kind, why):
     def fail(*args):
         raise OSError(number, os.strerror(number))
 
@@ -261,7 +260,7 @@ def test_files_of_nested_blocks_appear_together(target):
 @pytest.mark.parametrize(
     ("error", "names"), [(ValueError, ["model"]), (KeyboardInterrupt, ["model"]), (BrokenPipeError, ["first", "model"])]
 )
-def test_files_of_nested_blocks_that_fail(target, error, names):
+def test_files_of_nested_blocks_that_fail_do_not_appear(target, error, names):
     def one_whole_and_one_half():
         with publish.all_or_none(), publish.whole(target):
             write(target.with_name("first"))
@@ -272,7 +271,7 @@ def test_files_of_nested_blocks_that_fail(target, error, names):
     assert left(target) == (names, b"old")
 
 
-def test_a_file_named_twice_in_nested_blocks(target):
+def test_a_file_named_twice_in_nested_blocks_is_refused(target):
     def twice():
         with publish.all_or_none():
             write(target)
@@ -283,7 +282,7 @@ def test_a_file_named_twice_in_nested_blocks(target):
     assert left(target) == (["model"], b"old")
 
 
-def test_other_errors_pass_as_they_are(target):
+def test_a_broken_pipe_passes_unchanged(target):
     with pytest.raises(BrokenPipeError), publish.whole(target):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
@@ -295,28 +294,28 @@ def test_standard_output_is_written_to_and_stays_open(capfdbinary, name):
     assert capfdbinary.readouterr().out == b"newer"
 
 
-def test_a_pipe_is_written_straight_to(tmp_path):
+def test_a_named_pipe_is_written_directly(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     got = []
     reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()))
     reader.start()
     with publish.whole(tmp_path / "pipe") as handle:
         handle.write(b"ne")
-        time.sleep(0.01)
+        handle.flush()
         handle.write(b"w")
     reader.join()
     assert got == [b"new"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
-def test_devices_and_descriptors_are_written_straight_to(target):
+def test_devices_and_descriptors_are_written_directly(target):
     write("/dev/null")
     with target.open("r+b") as opened:
         write(f"/dev/fd/{opened.fileno()}")
     assert left(target) == (["model"], b"new")
 
 
-def test_an_interrupt_between_creating_the_file_and_having_it(target, monkeypatch):
+def test_an_interrupt_while_the_temporary_file_is_made_leaves_none(target, monkeypatch):
     class Interrupted(publish._File):
         def __init__(self, *arguments):
             super().__init__(*arguments)
@@ -330,7 +329,7 @@ def test_an_interrupt_between_creating_the_file_and_having_it(target, monkeypatc
     assert left(target) == (["model"], b"old")
 
 
-def test_preparing_removes_what_killed_processes_left_of_this_file_alone(target):
+def test_preparing_removes_temporary_files_of_this_target_only(target):
     for name in (
         ".model.0123456789ab.tmp",
         ".model.0123456789ab.tmp.x",
@@ -348,7 +347,7 @@ def test_preparing_removes_what_killed_processes_left_of_this_file_alone(target)
     assert not target.with_name("new").exists()
 
 
-def test_preparing_leaves_remains_that_may_be_of_another_file(tmp_path):
+def test_preparing_keeps_temporary_files_that_may_be_of_another_target(tmp_path):
     remains = tmp_path / f".{'x' * 40}.0123456789ab.tmp"
     remains.write_bytes(b"part")
     publish.prepare(tmp_path / ("x" * 41))
@@ -365,6 +364,6 @@ def test_preparing_leaves_remains_that_may_be_of_another_file(tmp_path):
         ("no/x", "there is no folder"),
     ],
 )
-def test_preparing_refuses_what_cannot_be_replaced(path, said):
+def test_preparing_refuses_targets_that_cannot_be_replaced(path, said):
     with pytest.raises(UsageError, match=said):
         publish.prepare(path)

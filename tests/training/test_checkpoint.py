@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from shell import environment, libsvm_rows
+from shell import LIMIT, environment, libsvm_rows
 
 from fmcore import api
 from fmcore.errors import ModelError, StoppedError, UsageError
@@ -129,7 +129,7 @@ def test_killed_at_random_moments(tmp_path, settings, limit):
         script = SCRIPT.format(model=model, checkpoint=path, **names)
         return subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=environment())
 
-    assert start("whole.fm", None).wait(60) == 0
+    assert start("whole.fm", None).wait(LIMIT) == 0
     rng, saved, killed = random.Random(), tmp_path / "c", 0
     while True:
         before = saved.stat().st_mtime_ns if saved.exists() else None
@@ -139,7 +139,7 @@ def test_killed_at_random_moments(tmp_path, settings, limit):
         if killed < 3:
             time.sleep(rng.random() * 0.05)
             process.kill()
-        if process.wait(60) == 0:
+        if process.wait(LIMIT) == 0:
             break
         killed += 1
     assert (tmp_path / "parts.fm").read_bytes() == (tmp_path / "whole.fm").read_bytes()

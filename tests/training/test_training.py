@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from fits import train
 from rows import random_rows, small_model
+from shell import LIMIT
 
 from fmcore.errors import DataError, DivergedError, ResourceError, StoppedError
-from fmcore.hyper.optimizers import SLOTS
 from fmcore.kernels import backend_for
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows import blocks, dataset
 from fmcore.rows.batch import concatenate
 from fmcore.rows.dataset import Dataset
@@ -180,7 +181,7 @@ def test_a_control_stops_training_between_blocks_but_lets_an_epoch_end():
         assert len(stopped.info["epochs"]) == epoch
 
 
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training_goes_on_from_any_saved_state_to_the_same_model(optimizer):
     class Saving(Control):
         def __init__(self, begin=None):
@@ -237,7 +238,7 @@ def test_ahead_wakes_up_what_may_wait_for_ever():
 
     def waiting():
         yield 0
-        woken.wait(30)
+        woken.wait(LIMIT)
 
     with ahead(waiting(), cancel=woken.set) as items:
         assert next(items) == 0

@@ -9,15 +9,17 @@ from shell import libsvm_rows
 
 from fmcore import api
 from fmcore.errors import ModelError, PausedError, UsageError
-from fmcore.hyper.optimizers import DEGREES, SLOTS, slot_shape
+from fmcore.families import family_of
 from fmcore.hyper.presets import resolve
 from fmcore.model import file as modelfile
 from fmcore.model.model import initial
 from fmcore.model.scaling import rescaled, unscaled
+from fmcore.optimizers import OPTIMIZERS
+from fmcore.optimizers.state import state_table
 from fmcore.rows import blocks
 from fmcore.training.warmstart import grown
 
-OPTIMIZERS = {
+SETTINGS = {
     "adagrad": {},
     "rowwise_adagrad": {"optimizer": "rowwise_adagrad"},
     "adam": {"optimizer": "adam", "linear_lr": 0.01, "factors_lr": 0.01},
@@ -64,10 +66,10 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("limit", [1, 1 << 30], ids=["streamed", "in memory"])
-@pytest.mark.parametrize("settings", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_epochs_add_up(run, settings, limit):
     whole = run("whole.fm", {**settings, "epochs": 6}, limit=limit)
-    assert ("feature_scale" in whole.state) is (settings is not OPTIMIZERS["unscaled"])
+    assert ("feature_scale" in whole.state) is (settings is not SETTINGS["unscaled"])
     run("parts.fm", {**settings, "epochs": 2}, limit=limit)
     run("parts.fm", {"epochs": 1}, "parts.fm", limit=limit)
     parts = run("parts.fm", {"epochs": 3}, "parts.fm", limit=limit)
@@ -116,44 +118,44 @@ def test_new_features_grow_the_tables_as_a_new_model_would_have_them(run):
     assert again.feature_dim == again.hyperparameters.feature_dim == 40
 
 
+def table_of(model):
+    h = model.hyperparameters
+    return state_table(h, family_of(h), model.feature_dim)
+
+
 def test_the_state_of_grown_tables():
-    for optimizer, slots in SLOTS.items():
+    for optimizer in OPTIMIZERS:
         model = small_model(feature_dim=5, optimizer=optimizer)
-        for slot in slots:
-            for group in ("bias", "linear", "factors"):
-                shape = slot_shape(optimizer, getattr(model, group))
-                model.state[f"{slot}.{group}"] = np.full(shape, 3, np.float32)
+        model.state = {name: np.full(spec.shape, 3, spec.dtype) for name, spec in table_of(model).items()}
         larger = grown(model, small_model(feature_dim=9, optimizer=optimizer).hyperparameters)
-        for slot in slots:
-            assert larger.state[f"{slot}.linear"].tolist() == [3] * 5 + [0] * 4
-            assert larger.state[f"{slot}.factors"][:, 0].tolist() == [3] * 5 + [0] * 4
-            assert larger.state[f"{slot}.factors"].shape == slot_shape(optimizer, larger.factors)
-            assert larger.state[f"{slot}.bias"].tolist() == [3]
+        for name, spec in table_of(larger).items():
+            assert larger.state[name].shape == spec.shape
+            assert larger.state[name].reshape(len(larger.state[name]), -1)[:, 0].tolist() == (
+                [3] * 5 + [0] * 4 if spec.per_feature else [3]
+            )
+        assert larger.state.keys() == model.state.keys()
+    model = small_model(feature_dim=5, optimizer="adam")
     model.state["first_moment.linear"] = np.zeros(5)
-    model.hyperparameters = small_model(optimizer="adam").hyperparameters
     with pytest.raises(ModelError, match=r"its first_moment.linear is float64 \(5,\)"):
         grown(model, small_model(feature_dim=9, optimizer="adam").hyperparameters)
 
 
-def test_every_slot_of_an_optimizer_knows_how_it_is_rescaled():
-    assert {slot for slots in SLOTS.values() for slot in slots} == DEGREES.keys()
-
-
-@pytest.mark.parametrize("optimizer", SLOTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_state_follows_its_features_to_another_scale(optimizer):
     """What a step does to a weight of raw values depends on no scale but by the learning rate: gradients g / s."""
     rng = np.random.default_rng(0)
     before, after = (np.exp2(rng.integers(0, 9, 6)).astype(np.float32) for _ in range(2))
     model = small_model(feature_dim=6, optimizer=optimizer)
     gradients = rng.normal(size=6).astype(np.float32)
-    raw = model.linear.copy()
-    for slot in SLOTS[optimizer]:
-        model.state[f"{slot}.linear"] = (gradients / before) ** DEGREES[slot]
+    raw, slots = model.linear.copy(), OPTIMIZERS[optimizer].slots
+    for slot in slots:
+        model.state[f"{slot.name}.linear"] = (gradients / before) ** slot.degree
     model.state["feature_scale"] = before
     rescaled(model, after, 6)
     np.testing.assert_array_equal(model.linear, raw * after)
-    for slot in SLOTS[optimizer]:
-        np.testing.assert_allclose(model.state[f"{slot}.linear"], (gradients / after) ** DEGREES[slot], rtol=1e-6)
+    for slot in slots:
+        kept = model.state[f"{slot.name}.linear"]
+        np.testing.assert_allclose(kept, (gradients / after) ** slot.degree, rtol=1e-6)
     assert unscaled(model, after).linear.tolist() == raw.tolist()
 
 

@@ -27,7 +27,7 @@ RATINGS = {"predictor_type": "regressor"}
         ("mini_batch_size=16:256:int", ("mini_batch_size", Range(16, 256, integer=True))),
     ],
 )
-def test_ranges(text, found):
+def test_ranges_are_parsed(text, found):
     assert parse_range(text) == found
 
 
@@ -74,7 +74,7 @@ def test_ranges_that_are_refused(text, problem):
         ("num_factors=4", (4,)),
     ],
 )
-def test_choices(text, values):
+def test_choices_are_parsed(text, values):
     assert parse_choice(text) == (text.partition("=")[0], Choice(values))
 
 
@@ -95,7 +95,7 @@ def test_every_space_suits_every_predictor_type_and_preset(name, kind):
             assert space.hyperparameters(values).predictor_type == kind
 
 
-def test_what_is_fixed_is_not_searched():
+def test_fixed_hyperparameters_are_not_searched():
     space = search_space({}, {**CLASSES, "epochs": 3, "num_factors": 4})
     assert not {"epochs", "num_factors"} & set(space.dimensions)
     assert space.hyperparameters({"linear_lr": 0.3}).epochs == 3
@@ -116,7 +116,7 @@ def test_an_init_number_is_searched_only_under_its_method():
     assert [name for name in fixed.dimensions if name.startswith("factors_init")] == ["factors_init_value"]
 
 
-def test_a_given_init_number_settles_its_method():
+def test_a_given_init_number_fixes_its_method():
     space = search_space({}, {**CLASSES, "factors_init_sigma": 0.1}, space="sagemaker", preset="sagemaker")
     assert [name for name in space.dimensions if name.startswith("factors_init")] == []
 
@@ -146,7 +146,7 @@ def test_objectives_belong_to_predictor_types():
 
 
 @given(st.integers(1, 1000), st.integers(1, 1000), st.booleans())
-def test_points_of_an_integer_range(low, width, log):
+def test_grid_points_of_an_integer_range_are_distinct_and_include_both_ends(low, width, log):
     found = points(Range(low, low + width, log=log, integer=True))
     assert found[0] == low
     assert found[-1] == low + width
@@ -173,7 +173,7 @@ def test_a_grid_visits_each_point_once():
     assert {point["epochs"] for point in first} == {1, 2, 3}
 
 
-def test_a_grid_of_any_size_is_made_at_once():
+def test_a_grid_of_any_size_is_made_without_its_points():
     grid = Grid(search_space({}, CLASSES, space="sagemaker", preset="sagemaker"))
     assert grid.size > 10**9
     assert grid.point(grid.size - 1) != grid.point(0)

@@ -1,4 +1,4 @@
-"""Studies, with optuna as itself: places, what counts, runs that ended, files that are none, and shared rows."""
+"""Studies, with optuna itself: places, trials that count, runs that ended, other files, and shared rows."""
 
 import sqlite3
 
@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from fmcore.errors import UsageError
-from fmcore.rows.batch import Batch
+from fmcore.rows.batch import ARRAYS, Batch
 from fmcore.tuning import runs, storage
 from fmcore.tuning.shared import share
 from fmcore.tuning.space import Choice, Range, search_space
@@ -30,7 +30,7 @@ def opened(path, space=None, settings=SETTINGS, **options):
 
 
 def search(study, value=lambda values: values["factors_lr"]):
-    """Ask and tell to the end; the values tried."""
+    """Ask and tell to the end; return the values tried."""
     seen = []
     while (trial := study.ask()) is not None:
         seen.append(trial.values)
@@ -39,7 +39,7 @@ def search(study, value=lambda values: values["factors_lr"]):
 
 
 @pytest.mark.parametrize("strategy", ["bayesian", "random", "grid", "hyperband"])
-def test_the_same_seed_tries_the_same_whether_killed_or_not(tmp_path, strategy, monkeypatch):
+def test_the_same_seed_tries_the_same_values_even_if_killed(tmp_path, strategy, monkeypatch):
     with opened(tmp_path / "whole.db", strategy=strategy, trials=12) as study:
         whole = search(study)
     with opened(tmp_path / "parts.db", strategy=strategy, trials=5) as study:
@@ -52,7 +52,7 @@ def test_the_same_seed_tries_the_same_whether_killed_or_not(tmp_path, strategy, 
         assert len(study.tried()) == 12
 
 
-def test_another_seed_tries_others(tmp_path):
+def test_another_seed_tries_other_values(tmp_path):
     found = []
     for seed in (0, 1):
         with opened(tmp_path / f"{seed}.db", space_of(seed=seed), strategy="random", trials=3) as study:
@@ -60,12 +60,12 @@ def test_another_seed_tries_others(tmp_path):
     assert found[0] != found[1]
 
 
-def test_learning_begins_with_the_defaults(tmp_path):
+def test_learning_strategies_first_try_the_defaults(tmp_path):
     with opened(tmp_path / "x.db", strategy="bayesian") as study:
         assert study.ask().values["factors_lr"] == 0.05
 
 
-def test_trials_side_by_side_get_different_places(tmp_path):
+def test_parallel_trials_get_different_places(tmp_path):
     with (
         opened(tmp_path / "x.db", strategy="random", trials=4) as study,
         opened(tmp_path / "x.db", strategy="random", trials=4) as other,
@@ -84,7 +84,7 @@ def test_trials_side_by_side_get_different_places(tmp_path):
         assert len(study.tried()) == 4
 
 
-def test_a_grid_ends_when_it_is_used_up(tmp_path):
+def test_a_grid_search_ends_after_its_last_point(tmp_path):
     space = space_of({"use_linear": Choice((True, False)), "mini_batch_size": Choice((None, 16))})
     with opened(tmp_path / "x.db", space, strategy="grid", trials=100) as study:
         seen = search(study, lambda values: float(values["use_linear"]))
@@ -92,7 +92,7 @@ def test_a_grid_ends_when_it_is_used_up(tmp_path):
     assert {tuple(values.values()) for values in seen} == {(True, None), (False, None), (True, 16), (False, 16)}
 
 
-def test_what_ended_is_listed_best_first(tmp_path):
+def test_ended_trials_are_listed_best_first(tmp_path):
     with opened(tmp_path / "x.db", classes(), {"objective": "test:binary_f_beta"}, trials=4) as study:
         for value in (0.5, 0.7):
             study.tell(study.ask(), value)
@@ -108,7 +108,7 @@ def test_what_ended_is_listed_best_first(tmp_path):
         assert study.importances() == {}
 
 
-def test_importances_name_all_that_is_searched(tmp_path):
+def test_importances_name_all_searched_hyperparameters(tmp_path):
     space = space_of({**NAMED, "clip_gradient": Choice((None, 1.0)), "num_factors": Choice((4,))})
     with opened(tmp_path / "x.db", space, strategy="random", trials=20) as study:
         search(study, lambda values: values["factors_lr"] * 10 + values["epochs"] / 1000)
@@ -117,7 +117,7 @@ def test_importances_name_all_that_is_searched(tmp_path):
     assert {"epochs", "clip_gradient"} <= set(found)
 
 
-def test_bad_trials_are_stopped(tmp_path):
+def test_bad_trials_are_pruned(tmp_path):
     with opened(tmp_path / "x.db", trials=20) as study:
         for _ in range(6):
             trial = study.ask()
@@ -131,22 +131,25 @@ def test_studies_of_another_search_are_refused(tmp_path):
     with opened(tmp_path / "x.db", settings={**SETTINGS, "--cv": 3}):
         pass
     other = {**SETTINGS, "--cv": 5}
-    with pytest.raises(UsageError, match="--cv is 3, here 5"), opened(tmp_path / "x.db", settings=other):
+    with (
+        pytest.raises(UsageError, match="its --cv is 3, but here --cv is 5"),
+        opened(tmp_path / "x.db", settings=other),
+    ):
         pass
 
 
-def test_files_that_are_no_studies_stay_as_they_are(tmp_path):
+def test_files_that_are_no_studies_are_refused_and_unchanged(tmp_path):
     path = tmp_path / "x.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE cities (name TEXT)")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="no study that fm tune made"), opened(path):
+    with pytest.raises(UsageError, match="not a study made by fm tune"), opened(path):
         pass
     assert path.read_bytes() == before
     other = tmp_path / "other.db"
     storage.close(optuna.create_study(storage=f"sqlite:///{other}", study_name="mine"))
-    with pytest.raises(UsageError, match="no study that fm tune made"), opened(other):
+    with pytest.raises(UsageError, match="not a study made by fm tune"), opened(other):
         pass
     path.write_text("a text")
     with pytest.raises(UsageError, match="not an SQLite file"), opened(path):
@@ -159,7 +162,7 @@ def test_files_that_are_no_studies_stay_as_they_are(tmp_path):
             pass
 
 
-def test_a_locked_study_is_refused_after_a_while(tmp_path, monkeypatch):
+def test_a_locked_study_is_refused_after_the_timeout(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "PATIENCE", 0.1)
     with opened(tmp_path / "x.db") as study:
         trial = study.ask()
@@ -172,14 +175,14 @@ def test_a_locked_study_is_refused_after_a_while(tmp_path, monkeypatch):
         study.tell(trial, 1.0)
 
 
-def test_the_name_of_a_study_is_taken_as_it_stands(tmp_path):
+def test_special_characters_in_a_study_path_are_kept(tmp_path):
     path = tmp_path / "100% a?b=c#d.db"
     with opened(path) as study:
         study.tell(study.ask(), 1.0)
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_process_is_told_from_a_later_one_of_its_number():
+def test_a_process_is_distinguished_from_a_later_one_of_its_number():
     mark = runs.mark()
     assert runs.lives(mark)
     assert not runs.lives({**mark, "since": "1"})
@@ -187,19 +190,24 @@ def test_a_process_is_told_from_a_later_one_of_its_number():
     assert runs.lives({**mark, "process": 2**22 + 1, "host": "elsewhere"})
 
 
-@pytest.mark.parametrize(("values", "weights"), [(None, None), ([1.5, 2], [1, 0.5, 0])])
-def test_shared_rows_come_back(tmp_path, values, weights):
+@pytest.mark.parametrize(
+    ("values", "weights", "fields", "groups"),
+    [(None, None, None, None), ([1.5, 2], [1, 0.5, 0], [0, 7], [3, 3, 2**40])],
+)
+def test_shared_rows_read_back_equal(tmp_path, values, weights, fields, groups):
     batch = Batch(
         np.array([0, 2, 2, 2]),
         np.array([3, 1], np.int32),
         values and np.array(values, np.float32),
         np.array([1, 0, 1], np.float32),
         weights and np.array(weights, np.float32),
+        fields=fields and np.array(fields, np.int32),
+        groups=groups and np.array(groups),
     )
     shared = share([batch], tmp_path / "rows")
     (back,) = shared.batches()
     assert (shared.rows, shared.feature_dim) == (3, 4)
-    for name in ("indptr", "indices", "values", "labels", "weights"):
+    for name in ARRAYS:
         mine, its = getattr(batch, name), getattr(back, name)
         assert (mine is None and its is None) or (mine.dtype == its.dtype and np.array_equal(mine, its))
     assert share([batch], tmp_path / "again").checksum == shared.checksum

@@ -1,6 +1,6 @@
-# Where the parts of a protobuf Record lie in its bytes, for records in the common form; all others are declined.
+# Find the parts of a protobuf Record in its bytes, for records in the common form; all others are declined.
 # Common: every field once, length-delimited, in any order; features has one entry, `values`, label also `weight`.
-# False means declined, never wrong: google protobuf has the last word on those bytes (record_message.py).
+# False means declined, not wrong: google protobuf decides about those bytes (record_message.py).
 from libc.stdint cimport uint8_t
 
 from fmcore.io.recordio._wire cimport Span, holds, read_field
@@ -32,7 +32,7 @@ cdef inline void clear(Tensor* tensor) noexcept nogil:
 
 
 cdef inline bint read_tensor(Span value, Tensor* tensor) noexcept nogil:
-    """The one tensor of a Value message."""
+    """Read the one tensor of a Value message; return False where it is declined."""
     cdef uint8_t number
     cdef Span body, part
     cdef Span* target
@@ -59,7 +59,7 @@ cdef inline bint read_tensor(Span value, Tensor* tensor) noexcept nogil:
 
 
 cdef inline bint read_entry(Span entry, Span* key, Span* value) noexcept nogil:
-    """Key and value of a map entry that holds them in this order and nothing else."""
+    """Read key and value of a map entry that holds them in this order and nothing else."""
     cdef uint8_t number
     if entry.p == entry.end or not read_field(&entry, &number, key) or number != 1:
         return False
@@ -98,6 +98,6 @@ cdef inline bint read_fields(Span payload, Record* record) noexcept nogil:
                 return False
         elif number == 3:
             record.uid = body
-        elif number > 5:  # metadata and configuration are passed over
+        elif number > 5:  # metadata and configuration are ignored
             return False
     return record.features.kind != ABSENT

@@ -22,7 +22,7 @@ def split(const uint8_t[::1] data):
     """Find the whole records at the front of `data`.
 
     Returns (bytes they take, how many they are, fault, its byte offset): fault is "magic", "flag" or "length" where
-    what follows cannot become a record, None where it may with more bytes, or where nothing follows.
+    the bytes that follow cannot become a record, None where they may with more bytes, or where nothing follows.
     """
     cdef Span span = bytes_of(data)
     cdef Framed record
@@ -42,8 +42,8 @@ def split(const uint8_t[::1] data):
 def patch_shapes(uint8_t[::1] data, uint32_t feature_dim):
     """Write `feature_dim` over the shape of every record's features, in place.
 
-    `data` holds whole records, each with a shape of PLACEHOLDER_SIZE bytes as the encoder leaves it. Returns how many
-    are patched and the bytes they take, less than all where the next one is not so.
+    `data` holds whole records, each with a shape of PLACEHOLDER_SIZE bytes as the encoder writes it. Returns how many
+    are patched and the bytes they take, fewer than all where the next record is not of that form.
     """
     cdef Span span = bytes_of(data)
     cdef Framed framed
@@ -87,15 +87,15 @@ cdef inline bint is_weight(float value) noexcept nogil:
 
 
 @cython.final
-cdef class Rows:
-    """The rows of one piece while they are decoded; `fill` until it returns None, then `finish`.
+cdef class RecordDecoder:
+    """A decoder of the rows of one piece: call `fill` until it returns None, then `finish`.
 
-    data: whole records, unchanged meanwhile. records: how many, as `split` counts them.
+    data: whole records, not changed meanwhile. records: how many, as `split` counts them.
     """
 
     cdef object data, arrays, texts
     cdef Span span
-    cdef Py_ssize_t records, at, number  # how many there are; how far they are read
+    cdef Py_ssize_t records, at, number  # how many records; the byte and the record up to which they are read
     cdef Py_ssize_t rows, nnz, capacity, wanted
     cdef bint binary, weighted, named  # binary: no values stored yet, as each is 1
     cdef int64_t feature_dim
@@ -109,7 +109,7 @@ cdef class Rows:
 
     def __init__(self, const uint8_t[::1] data, Py_ssize_t records):
         self.data, self.span, self.records = data, bytes_of(data), records
-        self.capacity = len(data) // 4 + 1  # enough for float values; reserve() sees to the others
+        self.capacity = len(data) // 4 + 1  # enough for float values; reserve() grows it for others
         self.binary = True
         self.feature_dim = -1
         self.texts = {}
@@ -120,7 +120,7 @@ cdef class Rows:
         self.point()
 
     cdef point(self):
-        """Take the arrays' addresses, which hold until one is resized."""
+        """Store the arrays' addresses, which are valid until one is resized."""
         cdef int64_t[::1] indptr = self.arrays["indptr"]
         cdef int64_t[:, ::1] ids = self.arrays["ids"]
         cdef int32_t[::1] indices = self.arrays["indices"]
@@ -131,7 +131,7 @@ cdef class Rows:
         self.labels, self.weights, self.ids = &labels[0], &weights[0], &ids[0, 0]
 
     cdef reserve(self, Py_ssize_t more):
-        """Make room for `more` non-zeros."""
+        """Grow the arrays to hold `more` non-zeros."""
         if more <= self.capacity - self.nnz:
             return
         self.capacity = 2 * self.nnz + more
@@ -165,9 +165,9 @@ cdef class Rows:
         self.commit(size, row.feature_dim, row.label, row.weight)
 
     def finish(self):
-        """(indptr, indices, values or None, labels, weights or None, ids or None) as in `Batch`, and feature_dim.
+        """Return (indptr, indices, values or None, labels, weights or None, ids or None) as in `Batch`, and feature_dim.
 
-        The last is the largest that any shape or dense row gave, -1 where there was none.
+        The last is the largest that any shape or dense row gave, -1 without any.
         """
         sizes = {"indptr": self.rows + 1, "indices": self.nnz, "values": self.nnz, "labels": self.rows,
                  "weights": self.rows}
@@ -238,12 +238,12 @@ cdef class Rows:
         return DONE
 
     cdef void store_ones(self) noexcept nogil:
-        """Leave the state in which values are not stored because each is 1."""
+        """Store the values so far, which were not stored because each is 1, and store all from now on."""
         fill_ones(self.values, self.nnz)
         self.binary = False
 
     cdef void commit(self, Py_ssize_t size, int64_t feature_dim, float label, float weight) noexcept nogil:
-        """Count a row whose `size` non-zeros are in place."""
+        """Complete a row whose `size` non-zeros are stored."""
         if weight != 1 and not self.weighted:
             fill_ones(self.weights, self.rows)
             self.weighted = True

@@ -28,7 +28,7 @@ cdef struct Sizes:  # bytes of one record's nested messages
 
 
 cdef bytes entry_head(bytes name):
-    """Bytes of a label-map entry with one float, up to that float; `name` is the map key, under 100 bytes."""
+    """Return the bytes of a label-map entry with one float, up to that float; `name`: the map key, under 100 bytes."""
     value = b"\x12\x08\x12\x06\x0a\x04"  # the map entry's Value, the Float32Tensor in it, its 4 bytes of values
     key = b"\x0a" + bytes([len(name)]) + name
     return b"\x12" + bytes([len(key) + len(value) + 4]) + key + value
@@ -44,13 +44,13 @@ cdef inline Py_ssize_t keys_size(const int32_t* keys, Py_ssize_t size) noexcept 
 
 
 @cython.final
-cdef class Encoder:
-    """Records of `rows` rows: say what they have with the `add_` methods, then `measure`, then `encode`."""
+cdef class RecordEncoder:
+    """An encoder of `rows` rows: add their content with the `add_` methods, then call `measure`, then `encode`."""
 
     cdef Py_ssize_t rows, total, entry_count
     cdef int64_t feature_dim  # -1: not known yet
     cdef Py_ssize_t shape_size
-    cdef list kept  # the owners of what is pointed to
+    cdef list kept  # the owners of the memory that the pointers below point to
     cdef const int64_t* indptr  # NULL: no features
     cdef const int32_t* indices
     cdef const float* values  # NULL: all 1
@@ -64,7 +64,7 @@ cdef class Encoder:
         self.kept = []
 
     def add_features(self, const int64_t[::1] indptr, const int32_t[::1] indices, values, feature_dim):
-        """CSR rows as in `Batch`; feature_dim None leaves a placeholder of PLACEHOLDER_SIZE bytes for the shape."""
+        """Add CSR rows as in `Batch`; feature_dim None leaves a placeholder of PLACEHOLDER_SIZE bytes for the shape."""
         cdef const float[::1] floats
         assert len(indptr) == self.rows + 1 and indptr[self.rows] == len(indices), "indptr does not fit the indices"
         if values is not None and len(indices):
@@ -78,14 +78,14 @@ cdef class Encoder:
         self.kept += (indptr, indices, values)
 
     def add_dense_features(self, const int64_t[::1] indptr, const float[::1] values):
-        """Rows of values alone, row r those from indptr[r] to indptr[r + 1]."""
+        """Add rows of values alone, row r those from indptr[r] to indptr[r + 1]."""
         assert len(indptr) == self.rows + 1 and indptr[self.rows] == len(values), "indptr does not fit the values"
         self.indptr, self.dense = &indptr[0], True
         self.values = &values[0] if len(values) else NULL
         self.kept += (indptr, values)
 
     def add_label(self, bytes name, const float[::1] values, bint optional=False):
-        """One value a row under that key of the label map; optional: not in rows where it is NaN."""
+        """Add one value a row under that key of the label map; optional: left out of rows where it is NaN."""
         assert len(values) == self.rows and self.entry_count < MAX_ENTRIES, "one value a row, and few keys"
         head = entry_head(name)
         if self.rows:
@@ -94,14 +94,14 @@ cdef class Encoder:
         self.kept += (head, values)
 
     def add_ids(self, bytes text, const int64_t[:, ::1] spans):
-        """Each row's uid as its start (-1: none) and size in `text`."""
+        """Add each row's uid as its start (-1: none) and size in `text`."""
         assert len(spans) == self.rows, "one id a row"
         if self.rows:
             self.ids, self.id_spans = text, &spans[0, 0]
         self.kept += (text, spans)
 
     def measure(self):
-        """Find the output's size; returns the first row whose payload would have 2**29 bytes or more, else -1."""
+        """Compute the output's size; return the first row whose payload would have 2**29 bytes or more, else -1."""
         cdef Py_ssize_t row, size
         cdef Py_ssize_t bad = -1
         self.total = 0
@@ -115,7 +115,7 @@ cdef class Encoder:
         return bad
 
     def encode(self):
-        """The framed records as bytes, once `measure` has found no row too long."""
+        """Return the framed records as bytes, once `measure` has found no row too long."""
         cdef bytes out = PyBytes_FromStringAndSize(NULL, self.total)
         cdef uint8_t* p = <uint8_t*> PyBytes_AS_STRING(out)
         cdef Py_ssize_t row

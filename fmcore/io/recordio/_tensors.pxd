@@ -1,4 +1,4 @@
-# Numbers out of a tensor's bytes: inline nogil functions; False or -1 means declined, as in _fields.pxd.
+# Read numbers from a tensor's bytes: inline nogil functions; False or -1 means declined, as in _fields.pxd.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -23,7 +23,7 @@ cdef inline bint all_finite(const float* values, Py_ssize_t size) noexcept nogil
 
 
 cdef inline bint all_ones(const void* floats, Py_ssize_t size) noexcept nogil:
-    """Whether all are exactly 1; `floats` may be unaligned."""
+    """Return whether all are exactly 1; `floats` may be unaligned."""
     cdef const uint8_t* p = <const uint8_t*> floats
     cdef Py_ssize_t i
     cdef uint32_t other = 0
@@ -33,7 +33,7 @@ cdef inline bint all_ones(const void* floats, Py_ssize_t size) noexcept nogil:
 
 
 cdef inline Py_ssize_t count_values(const Tensor* tensor) noexcept nogil:
-    """How many values there are; -1 where their bytes are no whole number of them."""
+    """Return the number of values; -1 where their bytes are not a whole number of them."""
     cdef Py_ssize_t size = size_of(&tensor.values), count = 0, i
     cdef Py_ssize_t width = 8 if tensor.kind == FLOAT64 else 4
     if tensor.kind == INT32:
@@ -44,7 +44,7 @@ cdef inline Py_ssize_t count_values(const Tensor* tensor) noexcept nogil:
 
 
 cdef inline bint load_values(const Tensor* tensor, Py_ssize_t size, float* out) noexcept nogil:
-    """The `size` values as floats."""
+    """Write the `size` values as floats to `out`."""
     cdef Span rest = tensor.values
     cdef Py_ssize_t i
     cdef uint64_t integer
@@ -67,7 +67,7 @@ cdef inline bint load_values(const Tensor* tensor, Py_ssize_t size, float* out) 
 
 
 cdef inline bint load_keys(Span keys, Py_ssize_t size, uint32_t limit, int32_t* out) noexcept nogil:
-    """The keys, exactly `size` and each below `limit`."""
+    """Write the keys, which must be exactly `size` and each below `limit`, to `out`."""
     cdef const uint8_t* p = keys.p
     cdef Py_ssize_t i
     cdef uint32_t word, key
@@ -93,7 +93,7 @@ cdef inline bint load_keys(Span keys, Py_ssize_t size, uint32_t limit, int32_t* 
 
 
 cdef inline const uint8_t* long_key(const uint8_t* p, const uint8_t* end, uint32_t* key) noexcept nogil:
-    """Read one key of any length; returns the byte behind it, NULL where it is wrong or no int32 index."""
+    """Read one key of any length; return a pointer to the byte behind it, NULL where it is no valid int32 index."""
     cdef Span rest = Span(p, end)
     cdef uint64_t value
     if not read_varint(&rest, &value) or value >= MAX_FEATURE_DIM:
@@ -103,7 +103,7 @@ cdef inline const uint8_t* long_key(const uint8_t* p, const uint8_t* end, uint32
 
 
 cdef inline Py_ssize_t drop_zeros(Py_ssize_t size, int32_t* indices, float* values) noexcept nogil:
-    """Of `size` dense values the non-zero ones, in place, with their positions; returns how many."""
+    """Keep the non-zero ones of `size` dense values, in place, with their positions; return how many."""
     cdef Py_ssize_t i, kept = 0
     for i in range(size):
         indices[kept] = <int32_t> i
@@ -113,7 +113,7 @@ cdef inline Py_ssize_t drop_zeros(Py_ssize_t size, int32_t* indices, float* valu
 
 
 cdef inline bint load_shape(Span shape, int64_t* feature_dim) noexcept nogil:
-    """The one dimension; -1 where there is no shape."""
+    """Read the one dimension; -1 without a shape."""
     cdef uint64_t size
     feature_dim[0] = -1
     if size_of(&shape) == 0:
@@ -125,7 +125,7 @@ cdef inline bint load_shape(Span shape, int64_t* feature_dim) noexcept nogil:
 
 
 cdef inline bint load_scalar(const Tensor* tensor, float default, float* out) noexcept nogil:
-    """The one value of a dense tensor; `default` where there is no tensor."""
+    """Read the one value of a dense tensor; `default` without a tensor."""
     out[0] = default
     if tensor.kind == ABSENT:
         return True
@@ -133,13 +133,13 @@ cdef inline bint load_scalar(const Tensor* tensor, float default, float* out) no
 
 
 cdef inline bint is_binary(const Tensor* tensor, Py_ssize_t size) noexcept nogil:
-    """Whether it is a sparse Float32 row of ones; its values need not be stored then."""
+    """Return whether it is a sparse Float32 row of ones, whose values need not be stored."""
     return tensor.kind == FLOAT32 and size_of(&tensor.keys) != 0 and all_ones(tensor.values.p, size)
 
 
 cdef inline Py_ssize_t load_features(
         const Tensor* tensor, Py_ssize_t size, int64_t* feature_dim, int32_t* indices, float* values) noexcept nogil:
-    """One row of `size` values (as counted) into arrays with room for them; returns how many it keeps, -1 for declined.
+    """Write a row of `size` values (as counted) to arrays of enough capacity; return how many it keeps, -1: declined.
 
     Sparse rows are kept whole, dense ones without zeros; feature_dim becomes the shape, else the length of a dense row.
     values NULL: the tensor `is_binary`, and only its keys are read.

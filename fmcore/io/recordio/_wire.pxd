@@ -1,5 +1,5 @@
-# recordIO frames and protobuf fields in place: inline nogil functions that never read or write outside their bytes.
-# Loads and stores take the machine's byte order for the wire's, which is little-endian as every supported processor is.
+# Read and write recordIO frames and protobuf fields in place: inline nogil functions that stay within their bytes.
+# Loads and stores assume that the machine's byte order is that of the format, little-endian, as on all supported ones.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
@@ -52,7 +52,7 @@ cdef inline bint holds(const Span* span, const char* text, Py_ssize_t size) noex
 
 
 cdef inline Fault read_frame(Span data, Py_ssize_t at, bint inside, Part* part, Span* payload) noexcept nogil:
-    """The frame at byte `at`; `inside`: the record has begun in an earlier frame."""
+    """Read the frame at byte `at`; `inside`: the record has begun in an earlier frame."""
     cdef uint32_t word
     cdef Py_ssize_t length
     if size_of(&data) - at < 8:
@@ -61,7 +61,7 @@ cdef inline Fault read_frame(Span data, Py_ssize_t at, bint inside, Part* part, 
         return BAD_MAGIC
     word = load32(data.p + at + 4)
     part[0] = <Part> (word >> LENGTH_BITS)
-    if word >> (LENGTH_BITS + 1) != <uint32_t> inside:  # 0 and 1 begin a record, 2 and 3 go on
+    if word >> (LENGTH_BITS + 1) != <uint32_t> inside:  # 0 and 1 begin a record, 2 and 3 continue it
         return BAD_FLAG
     length = word & (LENGTH_LIMIT - 1)
     payload.p = data.p + at + 8
@@ -72,7 +72,7 @@ cdef inline Fault read_frame(Span data, Py_ssize_t at, bint inside, Part* part, 
 
 
 cdef inline Fault read_record(Span data, Py_ssize_t start, Framed* record) noexcept nogil:
-    """All frames of the record that begins at byte `start`."""
+    """Read all frames of the record that begins at byte `start`."""
     cdef Part part = WHOLE
     cdef Span payload
     cdef Py_ssize_t total
@@ -96,7 +96,7 @@ cdef inline Fault read_record(Span data, Py_ssize_t start, Framed* record) noexc
 
 
 cdef inline bint read_varint(Span* rest, uint64_t* value) noexcept nogil:
-    """Take a varint off the front; False where it does not end in time or does not fit 64 bits."""
+    """Read a varint at the front, and move past it; return False where it is cut off or does not fit 64 bits."""
     cdef int shift = 0
     cdef uint8_t byte
     value[0] = 0
@@ -113,7 +113,7 @@ cdef inline bint read_varint(Span* rest, uint64_t* value) noexcept nogil:
 
 
 cdef inline bint read_field(Span* rest, uint8_t* number, Span* body) noexcept nogil:
-    """Take a length-delimited field numbered 1 to 15 off the front; False where the front is anything else."""
+    """Read a length-delimited field numbered 1 to 15 at the front, and move past it; return False for anything else."""
     cdef const uint8_t* start = rest.p
     cdef uint64_t length
     if start[0] & 0x87 != 2 or start[0] < 8:  # protobuf has no field 0
@@ -139,7 +139,7 @@ cdef inline Py_ssize_t varint_size(uint64_t value) noexcept nogil:
 
 
 cdef inline Py_ssize_t field_size(Py_ssize_t length) noexcept nogil:
-    """Bytes of a length-delimited field with a one-byte tag around `length` bytes."""
+    """Return the bytes of a length-delimited field with a one-byte tag around `length` bytes."""
     return 1 + varint_size(<uint64_t> length) + length
 
 
@@ -153,7 +153,7 @@ cdef inline uint8_t* write_varint(uint8_t* p, uint64_t value) noexcept nogil:
 
 
 cdef inline uint8_t* write_placeholder(uint8_t* p, uint64_t value) noexcept nogil:
-    """`value` below 2**35 as a varint of exactly PLACEHOLDER_SIZE bytes."""
+    """Write `value`, below 2**35, as a varint of exactly PLACEHOLDER_SIZE bytes."""
     cdef int i
     for i in range(PLACEHOLDER_SIZE - 1):
         p[i] = <uint8_t> (value >> 7 * i | 0x80)
@@ -162,6 +162,6 @@ cdef inline uint8_t* write_placeholder(uint8_t* p, uint64_t value) noexcept nogi
 
 
 cdef inline uint8_t* write_head(uint8_t* p, uint8_t number, Py_ssize_t length) noexcept nogil:
-    """Tag and length of a length-delimited field."""
+    """Write tag and length of a length-delimited field."""
     p[0] = <uint8_t> (number << 3 | 2)
     return write_varint(p + 1, <uint64_t> length)

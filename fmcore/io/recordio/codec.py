@@ -9,11 +9,11 @@ import numpy as np
 from fmcore.errors import DataError, UsageError
 from fmcore.io.pieces import Decoded
 from fmcore.io.recordio import _record
-from fmcore.io.recordio._record_encode import Encoder
-from fmcore.rows.batch import MAX_FEATURE_DIM, Batch, Origin
+from fmcore.io.recordio._record_encode import RecordEncoder
+from fmcore.rows.batch import MAX_FEATURE_DIM, Batch, RowOrigin
 
 MAGIC = bytes.fromhex("0a23d7ce")  # 0xced7230a in little-endian order
-CHUNK = 2 << 20  # bytes; half of it costs a tenth more for handing pieces over, twice of it leaves the cache
+CHUNK = 2 << 20  # bytes; half as many cost a tenth more for passing pieces on, twice as many overflow the cache
 LENGTH_MASK = (1 << 29) - 1  # of a frame's second word; the three bits above hold the part flag
 
 
@@ -41,38 +41,38 @@ def decode(chunk, on_error="fail"):
     """Decode a bytes-like piece of whole records into `Decoded`; numbers and offsets count from the piece's start.
 
     on_error "skip" leaves out records whose payload is bad; wrong framing is a DataError all the same. facts holds
-    ("feature_dim", n) where shapes or dense rows tell it: the largest of them. May run in several threads at once.
+    ("feature_dim", n) where shapes or dense rows give it: the largest of them. May run in several threads at once.
     """
     consumed, units, fault, at = _record.split(chunk)
     if consumed < len(chunk):
         raise _framing_error(chunk, fault, at).moved(None, units)
-    rows = _record.Rows(chunk, units)
+    decoder = _record.RecordDecoder(chunk, units)
     skipped = []
-    while (declined := rows.fill()) is not None:
+    while (declined := decoder.fill()) is not None:
         number, start, stop = declined
         try:
-            rows.append(_row(chunk[start:stop], {"unit": "record", "number": number, "offset": start}))
+            decoder.append(_row(chunk[start:stop], {"unit": "record", "number": number, "offset": start}))
         except DataError as error:
             if on_error != "skip":
                 raise
-            skipped.append(error.with_traceback(None))  # which holds on to far more than the error
-    *arrays, feature_dim = rows.finish()
+            skipped.append(error.with_traceback(None))  # the traceback keeps far more than the error in memory
+    *arrays, feature_dim = decoder.finish()
     numbers = np.delete(np.arange(1, units + 1), [error.number - 1 for error in skipped])
     facts = (("feature_dim", feature_dim),) if feature_dim >= 0 else ()
-    return Decoded(Batch(*arrays, Origin(None, "record", numbers)), units, tuple(skipped), facts)
+    return Decoded(Batch(*arrays, RowOrigin(None, "record", numbers)), units, tuple(skipped), facts)
 
 
 def encode(batch, feature_dim):
-    """The rows of a Batch as framed Records (bytes): sparse Float32 features, shape [feature_dim], label, weight, uid.
+    """Return the rows of a Batch as framed Records: sparse Float32 features, shape [feature_dim], label, weight, uid.
 
-    feature_dim None leaves room for it in every record, to be filled by `patch_feature_dim`; such records are not
+    feature_dim None leaves space for it in every record, to be filled by `patch_feature_dim`; such records are not
     readable before. Raises DataError for an index beyond feature_dim and for a payload of 2**29 bytes or more.
     """
     if feature_dim is not None:
         _require_feature_dim(feature_dim)
         if batch.feature_dim > feature_dim:
             _refuse_index(batch, feature_dim)
-    encoder = Encoder(len(batch))
+    encoder = RecordEncoder(len(batch))
     encoder.add_features(batch.indptr, batch.indices, batch.values, feature_dim)
     encoder.add_label(b"values", batch.labels, optional=True)
     if batch.weights is not None:
@@ -81,12 +81,12 @@ def encode(batch, feature_dim):
 
 
 def encode_dense(vectors, labels=None, ids=None):
-    """Records (bytes) of dense Float32 features alone, as the SageMaker SDK writes arrays; labels and uids where given.
+    """Return Records (bytes) of dense Float32 features, as the SageMaker SDK writes arrays, with any labels and uids.
 
     vectors: float32 (rows, n). labels: float32 (rows,). ids: list of str or None, one a row.
     """
     rows, size = vectors.shape
-    encoder = Encoder(rows)
+    encoder = RecordEncoder(rows)
     encoder.add_dense_features(np.arange(rows + 1, dtype=np.int64) * size, np.ascontiguousarray(vectors).reshape(-1))
     if labels is not None:
         encoder.add_label(b"values", labels)
@@ -94,11 +94,12 @@ def encode_dense(vectors, labels=None, ids=None):
 
 
 def encode_predictions(scores, predicted_labels=None, ids=None):
-    """Prediction Records (bytes): label["score"], label["predicted_label"] and uid, as SageMaker's endpoints answer.
+    """Return prediction Records (bytes), as SageMaker's endpoints answer.
 
+    They hold label["score"], label["predicted_label"] and uid.
     scores, predicted_labels: float (rows,). ids: list of str or None, one a row.
     """
-    encoder = Encoder(len(scores))
+    encoder = RecordEncoder(len(scores))
     encoder.add_label(b"score", np.ascontiguousarray(scores, np.float32))
     if predicted_labels is not None:
         encoder.add_label(b"predicted_label", np.ascontiguousarray(predicted_labels, np.float32))
@@ -112,7 +113,7 @@ def patch_feature_dim(path, feature_dim, sizes, workers):
     """
     _require_feature_dim(feature_dim)
 
-    def patched(span):  # not in a map of the file, whose pages would count as memory taken
+    def patched(span):  # not by mapping the file, whose pages would count as memory in use
         start, size = span
         piece = bytearray(size)
         with Path(path).open("r+b") as file:
@@ -129,7 +130,7 @@ def patch_feature_dim(path, feature_dim, sizes, workers):
         records += count
         if not whole:
             raise DataError(
-                "no room for a feature_dim here; expected a record encoded without one",
+                "there is no space for a feature_dim here; expected a record encoded without one",
                 source=str(path),
                 unit="record",
                 number=records + 1,
@@ -138,7 +139,7 @@ def patch_feature_dim(path, feature_dim, sizes, workers):
 
 
 def _fill(stream, pending, size):
-    """(pending and what follows it in the stream, about `size` bytes; whether the stream has ended)."""
+    """Return (pending and what follows it in the stream, about `size` bytes; whether the stream has ended)."""
     blocks, missing = [pending], size - len(pending)
     while missing > 0:
         block = stream.read(missing)
@@ -150,7 +151,7 @@ def _fill(stream, pending, size):
 
 
 def _framing_error(data, fault, at):
-    """The DataError for what `split` found at byte `at`; its number counts from behind the last whole record."""
+    """Return the DataError for a fault that `split` found at byte `at`; its number counts from the last good record."""
     head = bytes(data[at : at + 8])
     if fault == "magic":
         problem = f"a record begins with {MAGIC.hex(' ')}, found {head[:4].hex(' ')}; is this recordIO-protobuf?"
@@ -162,13 +163,13 @@ def _framing_error(data, fault, at):
         problem = f"truncated: {len(head)} bytes of a frame's 8-byte header, then the end"
     else:
         claimed = struct.unpack("<4xI", head)[0] & LENGTH_MASK
-        problem = f"truncated: the header says {claimed} bytes (and padding to 4), {len(data) - at - 8} are there"
+        problem = f"truncated: the header says {claimed} bytes (and padding to 4), but {len(data) - at - 8} follow"
     return DataError(problem, unit="record", number=1, offset=at)
 
 
 def _row(frames, place):
-    """The row of a record that the fast decoder declined, by google protobuf."""
-    from fmcore.io.recordio import record_message  # takes a tenth of a second, and most files never need it
+    """Return the row of a record that the fast decoder declined, by google protobuf."""
+    from fmcore.io.recordio import record_message  # its import takes a tenth of a second, and most files need none
 
     payloads = list(_parts(frames))
     for joint in (MAGIC, b""):  # dmlc's writer drops a magic where it splits; other writers drop nothing
@@ -179,7 +180,7 @@ def _row(frames, place):
 
 
 def _parts(frames):
-    """The payloads of one record's frames."""
+    """Yield the payloads of one record's frames."""
     at = 0
     while at < len(frames):
         size = struct.unpack_from("<4xI", frames, at)[0] & LENGTH_MASK
@@ -197,7 +198,7 @@ def _encoded(encoder, ids, place):
 
 
 def _id_spans(ids, place):
-    """All ids as UTF-8 bytes, and each one's start (-1 for None) and size in them: int64 (rows, 2)."""
+    """Return all ids as UTF-8 bytes, and each one's start (-1 for None) and size in them: int64 (rows, 2)."""
     texts = [None if row_id is None else _utf8(row_id, row, place) for row, row_id in enumerate(ids)]
     sizes = np.array([len(text or b"") for text in texts], np.int64)
     spans = np.stack([np.cumsum(sizes) - sizes, sizes], axis=1)

@@ -1,4 +1,4 @@
-"""Record messages through google protobuf: the schema, and the slow road of the records the fast decoder declines."""
+"""Record messages through google protobuf: the schema, and the slow path for records the fast decoder declines."""
 
 from functools import cache
 from typing import NamedTuple
@@ -31,14 +31,14 @@ class Row(NamedTuple):
 
 @cache
 def record_class():
-    """The message class of aialgs.data.Record, made at run time in a descriptor pool of its own."""
+    """Return the message class of aialgs.data.Record, made at run time in a descriptor pool of its own."""
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(_schema().SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.Record"))
 
 
 def parse(payload):
-    """The Record in the bytes, or None where protobuf refuses them."""
+    """Return the Record in the bytes, or None where protobuf refuses them."""
     try:
         return record_class().FromString(payload)
     except (DecodeError, ValueError, RecursionError):  # the pure-Python runtime lets the latter two through
@@ -46,7 +46,7 @@ def parse(payload):
 
 
 def row_of(record, place):
-    """The `Row` of a Record message; `place` is what a DataError about it is given besides the field."""
+    """Return the `Row` of a Record message; place: keyword arguments of a DataError about it, besides the field."""
     features = _only_values(record.features, place)
     indices, values, feature_dim = _features(features, place)
     label = _scalar(record.label, "values", np.nan, place)
@@ -88,12 +88,12 @@ def _check_keys(keys, size, feature_dim, place):
         raise DataError(f"{len(keys)} keys, but {size} values; expected as many", field=FEATURES, **place)
     limit = MAX_FEATURE_DIM if feature_dim < 0 else feature_dim
     if keys.max() >= limit:
-        said = f"the largest index is {limit - 1}" if feature_dim < 0 else f"the shape is [{feature_dim}]"
-        raise DataError(f"key {keys[keys >= limit][0]} is out of range; {said}", field=f"{FEATURES}.keys", **place)
+        bound = f"the largest index is {limit - 1}" if feature_dim < 0 else f"the shape is [{feature_dim}]"
+        raise DataError(f"key {keys[keys >= limit][0]} is out of range; {bound}", field=f"{FEATURES}.keys", **place)
 
 
 def _feature_dim(shape, place):
-    """The last dimension of [d] or [1, d]; -1 without a shape."""
+    """Return the last dimension of [d] or [1, d]; -1 without a shape."""
     shape = list(shape)
     if len(shape) > 2 or (len(shape) == 2 and shape[0] != 1):
         raise DataError(f"the shape is {shape}; expected one row, [d] or [1, d]", field=f"{FEATURES}.shape", **place)
@@ -105,7 +105,7 @@ def _feature_dim(shape, place):
 
 
 def _scalar(label, key, default, place):
-    """The one value under that key of the label map, else the default."""
+    """Return the one value under that key of the label map, else the default."""
     if key not in label:
         return default
     tensor, values = _tensor(label[key], f"label.{key}", place)
@@ -116,7 +116,7 @@ def _scalar(label, key, default, place):
 
 
 def _tensor(value, field, place):
-    """The tensor of a Value message, and its values as float32."""
+    """Return the tensor of a Value message, and its values as float32."""
     name = value.WhichOneof("value")
     if name not in TENSORS:
         raise DataError(f"the value holds {name or 'nothing'}; expected a tensor of numbers", field=field, **place)
@@ -136,7 +136,7 @@ def _uid(record, place):
 
 
 def _schema():
-    """The FileDescriptorProto of the record schema (proto2)."""
+    """Return the FileDescriptorProto of the record schema (proto2)."""
     file = descriptor_pb2.FileDescriptorProto(name="aialgs/data/record.proto", package=PACKAGE, syntax="proto2")
     for name, kind in (("Float32Tensor", "FLOAT"), ("Float64Tensor", "DOUBLE"), ("Int32Tensor", "INT32")):
         message = file.message_type.add(name=name)
@@ -166,7 +166,7 @@ def _add_record(message):
 
 
 def _add(message, number, name, type_name, label="OPTIONAL"):
-    """Add a field; a type name that is no scalar's is a message of this package."""
+    """Add a field; a type name other than a scalar's is a message of this package."""
     field = message.field.add(name=name, number=number)
     field.label = getattr(descriptor_pb2.FieldDescriptorProto, f"LABEL_{label}")
     scalar = getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{type_name.upper()}", None)

@@ -1,9 +1,9 @@
-"""JSON requests in the common form to CSR arrays, without the GIL.
+"""Decode JSON requests in the common form to CSR arrays, without the GIL.
 
 Common: instances have nothing but `features` or `data`, and an empty `configuration`; a document has `instances` alone.
-What is not so is declined, never refused: requests.py has the last word on it, and on what is wrong.
+Any other request is declined, never refused: codec.py decodes it, or raises the error.
 
-A chunk is a `bytes` object, which Python ends with a NUL that is not counted; no scanner goes past a NUL.
+A chunk is a `bytes` object, which Python ends with a NUL that is not counted; no scanner reads past a NUL.
 """
 import numpy as np
 
@@ -24,12 +24,12 @@ cdef enum Name:  # of a member of an object
 
 cdef struct Scan:
     const char* at  # the next byte
-    bint lines  # a line's end ends an instance, instead of being a blank
+    bint lines  # whether a line's end ends an instance, instead of being a blank
 
-cdef struct Features:  # of one row; ABSENT where a member is
+cdef struct Features:  # of one row; ABSENT for a missing member
     int64_t keys  # how many were read
-    int64_t values
-    int64_t size  # what the shape says
+    int64_t values  # how many were read
+    int64_t size  # the number of features that the shape states
 
 cdef struct Rows:
     int64_t* indptr
@@ -41,14 +41,14 @@ cdef struct Rows:
 
 
 cdef inline char look(Scan* s) noexcept nogil:
-    """The next byte that is no blank, where the scan then stands."""
+    """Move to the next byte that is not a blank, and return it."""
     while s.at[0] == c' ' or s.at[0] == c'\t' or s.at[0] == c'\r' or (s.at[0] == c'\n' and not s.lines):
         s.at += 1
     return s.at[0]
 
 
 cdef inline bint take(Scan* s, char wanted) noexcept nogil:
-    """Go past that byte and the blanks before it; False where another one stands there."""
+    """Move past the wanted byte and the blanks before it; return False where another byte comes first."""
     if look(s) != wanted:
         return False
     s.at += 1
@@ -63,7 +63,7 @@ cdef inline bint spelled(Scan* s, const char* text, int size) noexcept nogil:
 
 
 cdef Name member(Scan* s) noexcept nogil:
-    """Go past a member's name and its colon."""
+    """Move past a member's name and its colon; return which it is."""
     cdef Name name = UNKNOWN
     look(s)
     if spelled(s, b'"features"', 10):
@@ -84,7 +84,7 @@ cdef Name member(Scan* s) noexcept nogil:
 
 
 cdef inline bint json_number(Scan* s, float* out) noexcept nogil:
-    """Read a number as JSON has it: no plus, no leading zero, digits on both sides of a point."""
+    """Read a number in JSON's form: no plus, no leading zero, digits on both sides of a point."""
     cdef const char* p = s.at + (s.at[0] == c'-')
     if not is_digit(p[0]) or (p[0] == c'0' and is_digit(p[1])):
         return False
@@ -100,14 +100,14 @@ cdef inline bint json_number(Scan* s, float* out) noexcept nogil:
 
 
 cdef inline int64_t json_integer(Scan* s) noexcept nogil:
-    """Read digits that are an integer below MAX_FEATURE_DIM + 1; WRONG where there are none."""
+    """Read digits that are an integer below MAX_FEATURE_DIM + 1; return WRONG for anything else."""
     cdef bint padded = s.at[0] == c'0' and is_digit(s.at[1])
     cdef int64_t value = integer(&s.at)
     return WRONG if padded or value < 0 or value > MAX_FEATURE_DIM else value
 
 
 cdef int64_t read_values(Scan* s, float* out) noexcept nogil:
-    """Read a list of numbers; how many they are, or WRONG."""
+    """Read a list of numbers; return how many they are, or WRONG."""
     cdef int64_t size = 0
     if not take(s, c'['):
         return WRONG
@@ -123,7 +123,7 @@ cdef int64_t read_values(Scan* s, float* out) noexcept nogil:
 
 
 cdef int64_t read_keys(Scan* s, int32_t* out) noexcept nogil:
-    """Read a list of indices; how many they are, or WRONG."""
+    """Read a list of indices; return how many they are, or WRONG."""
     cdef int64_t size = 0, key
     if not take(s, c'['):
         return WRONG
@@ -141,7 +141,7 @@ cdef int64_t read_keys(Scan* s, int32_t* out) noexcept nogil:
 
 
 cdef int64_t read_shape(Scan* s) noexcept nogil:
-    """Read a list of one integer above 0; it, or WRONG."""
+    """Read a list of one integer above 0; return it, or WRONG."""
     cdef int64_t size
     if not take(s, c'['):
         return WRONG
@@ -177,7 +177,7 @@ cdef bint read_features(Scan* s, Rows* out, Features* row) noexcept nogil:
 
 
 cdef bint commit(Rows* out, const Features* row, int64_t number) noexcept nogil:
-    """Count the row that has been read; False where keys, values and shape do not go together."""
+    """Complete the row that has been read; return False where keys, values and shape do not fit together."""
     cdef int64_t size = max(row.values, <int64_t> 0), i
     cdef int64_t limit = MAX_FEATURE_DIM if row.size == ABSENT else row.size
     cdef int32_t largest = -1
@@ -240,7 +240,7 @@ cdef bint document(Scan* s, Rows* out) noexcept nogil:
 
 
 cdef bint lines(Scan* s, Rows* out) noexcept nogil:
-    """Read an instance a line, or none."""
+    """Read lines that each hold one instance or only blanks."""
     cdef int64_t number = 1
     while look(s) != 0:
         if s.at[0] != c'\n':
@@ -253,7 +253,7 @@ cdef bint lines(Scan* s, Rows* out) noexcept nogil:
 
 
 def parse(bytes chunk not None, bint by_lines):
-    """The rows of a JSON document, or of instances one a line; None where they are not in the common form.
+    """Decode the rows of a JSON document, or of instances one a line; None where they are not in the common form.
 
     Returns indptr, indices, values, numbers (int64, 1-based: of rows in a document, of lines else).
     """
@@ -270,7 +270,7 @@ def parse(bytes chunk not None, bint by_lines):
     cdef bint good
     with nogil:
         good = lines(&scan, &rows) if by_lines else document(&scan, &rows)
-    if not good or scan.at - start != len(chunk):  # a NUL within
+    if not good or scan.at - start != len(chunk):  # the second: a NUL within the chunk
         return None
     n, nonzeros = rows.count, rows.nonzeros
     return indptr.base[:n + 1], indices.base[:nonzeros], values.base[:nonzeros], numbers.base[:n]

@@ -1,9 +1,9 @@
-"""Inference requests in JSON and JSON Lines into rows.
+"""Decode inference requests in JSON and JSON Lines into rows.
 
 The forms are those of SageMaker's factorization machines: `{"instances": [...]}`, or one instance a line. An instance
 is `{"features": F}` or `{"data": {"features": F}}`, where F is a list (dense) or an object of `values`, and for sparse
 rows `keys` and `shape` (which may be absent). `id` or `uid` (a string or an integer) names a row in the predictions;
-`configuration` and `metadata` are passed over; any other key is refused.
+`configuration` and `metadata` are ignored; any other key is refused.
 """
 
 import json
@@ -18,19 +18,19 @@ from fmcore.errors import DataError
 from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.requests import _requests
-from fmcore.rows.batch import MAX_FEATURE_DIM, Batch, Origin
+from fmcore.rows.batch import MAX_FEATURE_DIM, Batch, RowOrigin
 
 PIECE_BYTES = 1 << 20
 FLOAT32_END = 2.0**128 - 2.0**103  # rounds to infinity as a float32, as does all beyond
 UNITS = {"json": "row", "jsonlines": "line"}
-SLOW_ROAD = Lock()
+SLOW_PATH = Lock()
 INSTANCE_KEYS = ("features", "data", "id", "uid", "configuration", "metadata")
 FEATURE_KEYS = ("keys", "shape", "values")
 KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
 
 
 class _Refused(Exception):  # noqa: N818  (caught in this file, where it becomes a DataError with its row)
-    """What is wrong, and at which key."""
+    """A problem in an instance, and the key where it is."""
 
     def __init__(self, problem, key=None):
         super().__init__(problem)
@@ -43,7 +43,7 @@ def chunks(stream, format):  # noqa: A002  (ReadOptions' word)
     if format == "json":
         yield b"".join(iter(lambda: stream.read(PIECE_BYTES), b""))
         return
-    begun = []  # what is read of the next piece
+    begun = []  # parts of the next piece read so far
     while piece := stream.read(PIECE_BYTES):
         end = piece.rfind(b"\n") + 1
         if end:
@@ -55,7 +55,7 @@ def chunks(stream, format):  # noqa: A002  (ReadOptions' word)
 
 
 def decode(chunk, format, on_error="fail"):  # noqa: A002  (ReadOptions' word)
-    """The rows of one piece as `Decoded`; their numbers count instances ("row"), or lines ("line") with blank ones.
+    """Decode one piece into `Decoded`; row numbers count instances ("row"), or lines ("line") with blank ones.
 
     Labels are NaN: a request has none. Zeros of a dense list are left out.
     Raises DataError with number and key for the first malformed instance, or with on_error="skip" leaves those out. A
@@ -71,12 +71,12 @@ def decode(chunk, format, on_error="fail"):  # noqa: A002  (ReadOptions' word)
 
 
 def _uncommon(chunk, format, on_error):  # noqa: A002  (ReadOptions' word)
-    """As `decode`, at the pace of Python, of requests in any form: the grammar's last word, and its errors.
+    """Decode a request in any form in Python, slowly; this defines the grammar, and raises its errors.
 
-    One thread at a time where the chunk is large: Python lets no two go on at once anyway, and each may take thirty
-    times its chunk of memory.
+    One thread at a time where the chunk is large: Python runs no two at once anyway, and each may take thirty times its
+    chunk of memory.
     """
-    with SLOW_ROAD if len(chunk) > PIECE_BYTES else nullcontext():
+    with SLOW_PATH if len(chunk) > PIECE_BYTES else nullcontext():
         return _walked(chunk, format, on_error)
 
 
@@ -108,14 +108,14 @@ class _Malformed(Sequence):
 
 
 class _Rows:
-    """Rows gathered one by one."""
+    """Rows collected one by one."""
 
     def __init__(self, format):  # noqa: A002  (ReadOptions' word)
         self._format = format
         self._numbers, self._ids, self._indices, self._values = [], [], [], []
 
     def add(self, number, instance):
-        """Take in an instance (a parsed one, or a line); the DataError of one that is malformed, else None."""
+        """Add an instance (a parsed one, or a line); return the DataError of a malformed one, else None."""
         try:
             if self._format == "jsonlines":
                 if not instance.strip():
@@ -131,7 +131,7 @@ class _Rows:
         return None
 
     def batch(self):
-        """All rows; those without an id have None, and there is no list where none has one."""
+        """Return all rows as a Batch; rows without an id have None, and ids is None where no row has one."""
         rows = len(self._numbers)
         indptr = np.zeros(rows + 1, np.int64)
         np.cumsum([len(indices) for indices in self._indices], out=indptr[1:])
@@ -148,11 +148,11 @@ class _Rows:
 
 def _batch(indptr, indices, values, ids, format, numbers):  # noqa: A002  (ReadOptions' word)
     labels = np.full(len(numbers), np.nan, np.float32)
-    return Batch(indptr, indices, values, labels, None, ids, Origin(None, UNITS[format], numbers))
+    return Batch(indptr, indices, values, labels, None, ids, RowOrigin(None, UNITS[format], numbers))
 
 
 def _document(chunk):
-    """The list of instances of a JSON document."""
+    """Return the list of instances of a JSON document."""
     try:
         document = _expect(_parse(chunk), dict)
         _only(document, ("instances", "configuration"), "")
@@ -162,7 +162,7 @@ def _document(chunk):
 
 
 def _parse(data):
-    """The JSON value in these bytes."""
+    """Return the JSON value in these bytes."""
     try:
         return json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant)
     except UnicodeDecodeError:
@@ -180,7 +180,7 @@ def _no_constant(name):
 
 
 def _instance(instance):
-    """(id or None, (int32 indices, float32 values)) of an instance."""
+    """Return (id or None, (int32 indices, float32 values)) of an instance."""
     _only(_expect(instance, dict), INSTANCE_KEYS, "")
     if ("features" in instance) == ("data" in instance):
         raise _Refused('expected one of the keys "features" and "data"')
@@ -201,7 +201,7 @@ def _row_id(instance):
         try:
             return str(row_id).encode().decode()
         except UnicodeEncodeError:
-            raise _Refused("half of a surrogate pair, which no text can hold", key) from None
+            raise _Refused("half of a surrogate pair, which is not valid text", key) from None
     return None
 
 
@@ -221,7 +221,7 @@ def _features(features, path):
 
 
 def _numbers(values, path):
-    """float32 array of a list of finite numbers."""
+    """Return the float32 array of a list of finite numbers."""
     _only_numbers(_expect(values, list, path), {int, float}, "a number", path)
     if values and not (min(values) > -FLOAT32_END and max(values) < FLOAT32_END):
         raise _Refused("a number beyond the range of 32-bit floats", path)
@@ -234,7 +234,7 @@ def _dense(numbers):
 
 
 def _keys(keys, size, path):
-    """int32 array of a list of indices below size."""
+    """Return the int32 array of a list of indices below size."""
     _only_numbers(keys, {int}, "an integer", path)
     for key in (min(keys, default=0), max(keys, default=0)):
         if keys and not 0 <= key < size:
@@ -243,7 +243,7 @@ def _keys(keys, size, path):
 
 
 def _shape(shape, path):
-    """The number of features that a shape says."""
+    """Return the number of features that a shape states."""
     _only_numbers(_expect(shape, list, path), {int}, "an integer", path)
     if len(shape) != 1 or not 0 < shape[0] <= MAX_FEATURE_DIM:
         raise _Refused(f"expected one integer from 1 to {MAX_FEATURE_DIM}, the number of features", path)
@@ -257,7 +257,7 @@ def _member(mapping, key, path=None):
 
 
 def _expect(value, kind, path=None):
-    """The value, which must be of that kind."""
+    """Return the value, which must be of that kind."""
     if type(value) is not kind:
         raise _Refused(f"expected {KINDS[kind]}, found {_kind(value)}", path)
     return value
@@ -277,5 +277,5 @@ def _only(mapping, known, path):
 
 
 def _kind(value):
-    """What a JSON value is, for a message."""
+    """Return the name of a JSON value's type, or the value, for a message."""
     return KINDS.get(type(value)) or str(value)[:40]

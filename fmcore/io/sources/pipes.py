@@ -1,4 +1,4 @@
-"""Named pipes that a feeder makes and fills one after the other: waited for, and read so that waiting can be ended."""
+"""Named pipes that a feeder makes and fills one after the other: waiting for them can be ended from outside."""
 
 import itertools
 import math
@@ -14,12 +14,12 @@ from pathlib import Path
 from fmcore.errors import DataError, StoppedError, UsageError
 from fmcore.io.sources.source import REMOTE, STDIN, Source
 
-STEP = 0.05  # seconds between looks whether there is something new
-HANG_UP_TELLS = sys.platform == "linux"  # elsewhere a pipe that no writer has opened yet looks hung up as well
+STEP = 0.05  # seconds between two polls
+HANG_UP_MEANS_LEFT = sys.platform == "linux"  # elsewhere, a pipe that no writer has opened yet is hung up as well
 
 
 def never():
-    """False, whenever it is asked."""
+    """Return False."""
     return False
 
 
@@ -27,7 +27,7 @@ def never():
 class PipeMode:
     """Input by pipes: pass i over a channel comes through PREFIX_i.
 
-    timeout: seconds that a pass waits for its pipe and the first byte; a writer that has begun may take its time.
+    timeout: seconds that a pass waits for its pipe and the first byte; after that, a slow writer is waited for.
     """
 
     timeout: float = 300
@@ -35,10 +35,10 @@ class PipeMode:
 
 @dataclass(frozen=True)
 class Pipe(Source):
-    """A named pipe that may have to be waited for; a regular file in its place will do.
+    """A named pipe that may not exist yet; a regular file in its place is accepted.
 
-    cancelled: once set, by whatever thread, waiting ends with a DataError.
-    stopped: asked while waiting, which ends with a StoppedError once it says True.
+    cancelled: once set, by any thread, waiting ends with a DataError.
+    stopped: called while waiting, which ends with a StoppedError once it returns True.
     """
 
     timeout: float = PipeMode.timeout
@@ -47,7 +47,7 @@ class Pipe(Source):
 
 
 def pipes(names, mode):
-    """The endless row of a channel's Pipes, PREFIX_0, PREFIX_1, ...; UsageError where names hold no one prefix."""
+    """Return the endless series of a channel's Pipes, PREFIX_0, PREFIX_1, ...; UsageError unless names hold one."""
     if len(names) != 1:
         raise UsageError(
             f"in pipe mode a channel is one prefix of named pipes (PREFIX_0, PREFIX_1, ...), but {len(names)} are named"
@@ -61,21 +61,21 @@ def pipes(names, mode):
 
 
 def open_pipe(pipe):
-    """A binary handle of a Pipe, with read1 and close.
+    """Return a binary handle of a Pipe, with read1 and close.
 
-    Waits until the path is there; the first read1 waits for the first byte, or for a writer that leaves without one. A
-    pipe is opened and read without blocking, and looked at every STEP seconds, so that `cancelled` and signals reach
-    whoever waits. Both waits together take no longer than the timeout, else DataError.
+    Waits until the path exists; the first read1 waits for the first byte, or for a writer that leaves without one. A
+    pipe is opened and read without blocking, and polled every STEP seconds, so that `cancelled` and signals are
+    noticed. Both waits together take no longer than the timeout, else DataError.
     """
     end = time.monotonic() + pipe.timeout
     while (status := _status(pipe)) is None:
         if time.monotonic() > end:
             raise DataError(
-                f"no such pipe has appeared within {pipe.timeout:g} s; start whoever feeds it, or wait "
+                f"no such pipe has appeared within {pipe.timeout:g} s; start its writer, or wait "
                 "longer with --pipe-timeout",
                 source=pipe.name,
             )
-        _go_on(pipe)
+        _require_waiting(pipe)
         time.sleep(min(STEP, pipe.timeout))
     try:
         if stat.S_ISFIFO(status.st_mode):
@@ -94,9 +94,9 @@ def _status(pipe):
         raise DataError(f"cannot be opened: {getattr(error, 'strerror', None) or error}", source=pipe.name) from error
 
 
-def _go_on(pipe):
+def _require_waiting(pipe):
     if pipe.cancelled.is_set():
-        raise DataError("nobody waits for this pipe any more", source=pipe.name)
+        raise DataError("waiting for this pipe was cancelled", source=pipe.name)
     if pipe.stopped():
         raise StoppedError(f"stopped while waiting for {pipe.name}; there is no model to save")
 
@@ -104,19 +104,20 @@ def _go_on(pipe):
 class _Reader:
     """A named pipe opened without blocking.
 
-    By POSIX a read then gives no byte at all where no process has the pipe open for writing, be it that the writer has
-    left or that none has come yet, and fails with EAGAIN where one has, but has written nothing new. Which of the two
-    an empty read means shows in whether a writer was ever noticed: by a byte, by EAGAIN, or on Linux by POLLHUP.
+    By POSIX such a read returns no bytes where no process has the pipe open for writing, whether the writer has left or
+    none has come yet, and fails with EAGAIN where a writer has the pipe open but has written nothing new. To know which
+    of the two an empty read means, the reader records whether it ever noticed a writer: by a byte, by EAGAIN, or on
+    Linux by POLLHUP.
     """
 
     def __init__(self, pipe, descriptor, end):
         self._pipe, self._descriptor, self._end = pipe, descriptor, end
-        self._noticed = False  # whether a writer has ever been there
+        self._noticed = False  # whether a writer has ever had the pipe open
         self._poller = select.poll()
         self._poller.register(descriptor, select.POLLIN)
 
     def read1(self, size):
-        """Up to size bytes, as soon as there are any; none once every writer has left."""
+        """Return up to size bytes, as soon as there are any; none once every writer has left."""
         while (data := self._read(size)) is None or not (data or self._noticed):
             self._wait()
         if data:
@@ -124,7 +125,7 @@ class _Reader:
         return data
 
     def close(self):
-        """Close it, which tells a writer that nobody reads on."""
+        """Close the pipe, so that its writer gets a broken pipe."""
         os.close(self._descriptor)
 
     def _read(self, size):
@@ -135,16 +136,16 @@ class _Reader:
             return None
 
     def _wait(self):
-        _go_on(self._pipe)
+        _require_waiting(self._pipe)
         if time.monotonic() > self._end:
             raise DataError(
-                f"the pipe is there, but nothing was written to it within {self._pipe.timeout:g} s; start "
-                "whoever feeds it, or wait longer with --pipe-timeout",
+                f"the pipe exists, but nothing was written to it within {self._pipe.timeout:g} s; start "
+                "its writer, or wait longer with --pipe-timeout",
                 source=self._pipe.name,
             )
         events = self._poller.poll(STEP * 1000)
         if events and events[0][1] & select.POLLHUP:
-            if HANG_UP_TELLS:
+            if HANG_UP_MEANS_LEFT:
                 self._noticed = True
             else:
                 time.sleep(STEP)

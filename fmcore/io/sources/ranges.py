@@ -8,13 +8,13 @@ from fmcore.errors import DataError
 from fmcore.io.sources.source import CUT_OFF, Source
 
 FORMATS = ("libsvm", "libffm", "recordio", "jsonlines")  # whose units can be found from anywhere in a file
-WINDOW = 64 << 10  # bytes looked at at a time
-LONGEST_UNIT = 1 << 30  # bytes in which a unit must begin; what has none there is damaged, or another format
-FRAMES = 9  # headers that must follow one another where a record is said to begin
+WINDOW = 64 << 10  # bytes searched at a time
+LONGEST_UNIT = 1 << 30  # bytes in which a unit must begin; a file without one is damaged, or of another format
+FRAMES = 9  # headers that must follow one another where a record is taken to begin
 
 
 @dataclass(frozen=True, kw_only=True)
-class Range(Source):
+class ByteRange(Source):
     """The units of an uncompressed file whose first byte lies in [start, stop), in `format`, one of FORMATS.
 
     size: stop - start. Errors and origins count units, and bytes, from the first unit that begins there.
@@ -30,20 +30,20 @@ class Range(Source):
 
     @property
     def name(self):
-        """What messages call it."""
+        """Return the range's name in messages."""
         return f"{self.path}[{self.start}:{self.stop}]"
 
     @property
     def rereadable(self):
-        """True."""
+        """Return True."""
         return True
 
 
 class Window:
-    """The bytes of a Range's units, as a handle with read1 and close.
+    """The bytes of a ByteRange's units, as a handle with read1 and close.
 
-    file: all of it, seekable. start: where in it they begin. size: how many they are.
-    Raises DataError where the file has got shorter than the range, or nothing begins within LONGEST_UNIT.
+    file: the whole file, seekable. start: the offset in it of the first byte. size: how many bytes there are.
+    Raises DataError where the file is now shorter than the range's end, or no unit begins within LONGEST_UNIT.
     """
 
     def __init__(self, file, source):
@@ -58,7 +58,7 @@ class Window:
         self._file = file
 
     def read1(self, size):
-        """Up to size bytes; none at the end."""
+        """Return up to size bytes; none at the end."""
         data = self._file.read1(min(size, self._left))
         self._left -= len(data)
         return data
@@ -69,13 +69,13 @@ class Window:
 
 
 def boundary(file, offset, format):  # noqa: A002  (ReadOptions' word)
-    """Where in a seekable binary file the first unit begins that does so at `offset` or later; its end without one.
+    """Return where in a seekable binary file the first unit begins at `offset` or later; the file's end without one.
 
-    A line begins at byte 0 and behind each newline. A record begins at byte 0, and where a frame's header stands that
-    others follow as their lengths say, FRAMES in all or up to the end: the magic alone may stand in a payload, as not
-    every writer splits records there. A payload that holds whole records can still be taken for them; whoever reads up
-    to there then finds a record cut off, so that nothing is left out, or read twice, in silence.
-    Raises DataError where nothing begins within LONGEST_UNIT.
+    A line begins at byte 0 and behind each newline. A record begins at byte 0, and at a frame header that others
+    follow as their lengths say, FRAMES in all or up to the end: the magic alone may occur in a payload, as not every
+    writer splits records there. A payload that holds whole records can still be mistaken for them; the reader of the
+    range before it then finds a record cut off, so that no record is left out, or read twice, without an error.
+    Raises DataError where no unit begins within LONGEST_UNIT.
     """
     if offset <= 0:
         return 0
@@ -91,9 +91,9 @@ def boundary(file, offset, format):  # noqa: A002  (ReadOptions' word)
 
 
 def cut(source, format, size):  # noqa: A002  (ReadOptions' word)
-    """The Ranges of `size` bytes, the last of fewer, that cover a file; none for an empty one."""
+    """Return the ByteRanges of `size` bytes, the last of fewer, that cover a file; none for an empty one."""
     return [
-        Range(source.path, start=start, stop=min(start + size, source.size), format=format)
+        ByteRange(source.path, start=start, stop=min(start + size, source.size), format=format)
         for start in range(0, source.size, size)
     ]
 
@@ -106,14 +106,14 @@ def _bounds(file, source):
 
 
 def _line(_file, _end, at, piece):
-    """Where in a piece, read at byte `at`, the first newline ends; None without one."""
+    """Return where in a piece, read at byte `at`, the first newline ends; None without one."""
     found = piece.find(b"\n") + 1
     return at + found if found else None
 
 
 def _record(file, end, at, piece):
-    """Where in a piece, read at byte `at`, the first record begins; None without one."""
-    from fmcore.io.recordio.codec import MAGIC  # NumPy comes with it, which a look at a name can do without
+    """Return where in a piece, read at byte `at`, the first record begins; None without one."""
+    from fmcore.io.recordio.codec import MAGIC  # here, as it imports NumPy, which other formats do not need
 
     found = piece.find(MAGIC)
     while found >= 0:
@@ -124,10 +124,10 @@ def _record(file, end, at, piece):
 
 
 def _chains(file, at, end):
-    """Whether a record begins at byte `at`, and FRAMES frames, or all to the end, follow one another from there."""
+    """Return whether a record begins at byte `at`, followed by FRAMES frames, or by frames up to the end."""
     from fmcore.io.recordio.codec import LENGTH_MASK, MAGIC
 
-    inside = False  # a record whose last part is still to come
+    inside = False  # whether a record of several parts has begun and not ended
     for _ in range(FRAMES):
         if at == end:
             break

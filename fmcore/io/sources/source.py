@@ -1,4 +1,4 @@
-"""What the user names as input, as a list of sources in a stable order."""
+"""The inputs that the user names, as a list of sources in a stable order."""
 
 import glob
 import json
@@ -10,10 +10,10 @@ from pathlib import Path
 from fmcore.errors import DataError, UsageError
 
 STDIN = "-"
-REMOTE = "is on S3, which is not read from here; copy it to this machine first"
+REMOTE = "is on S3, which cannot be read directly; copy it to this machine first"
 CUT_OFF = (
     "it ends after {:,} bytes, but had {:,} when the command began: it was cut off or replaced meanwhile; run "
-    "this again on a file that stays as it is"
+    "this again on a file that does not change"
 )
 
 
@@ -29,22 +29,22 @@ class Source:
 
     @property
     def name(self):
-        """What messages call it."""
+        """Return the source's name in messages."""
         return "stdin" if self.path == STDIN else self.path
 
     @property
     def rereadable(self):
-        """Whether it can be opened again and gives the same bytes: a regular file that is no alias of a descriptor."""
+        """Return whether it can be opened again with the same bytes: a regular file, no alias of a descriptor."""
         return self.size is not None and not self.path.startswith(("/dev/", "/proc/"))
 
 
 def find(names):
-    """The sources that the names stand for, name after name, as a list of Source.
+    """Return the sources that the names stand for, name after name, as a list of Source.
 
     A name is a file, a named pipe or another device, "-", a folder (all regular files in and below it, sorted by path;
-    what begins with "." or "_" and manifests are left out), a SageMaker manifest (*.manifest), or a glob pattern (its
+    names that begin with "." or "_" and manifests are left out), a SageMaker manifest (*.manifest), a glob pattern (its
     matches sorted; ** stands for any depth and matches files alone), or a Source, which stands for itself. Raises
-    DataError where nothing is there and UsageError where standard input is named twice or a name is empty.
+    DataError where a name leads to no file and UsageError where standard input is named twice or a name is empty.
     """
     names = [name if isinstance(name, Source) else os.fspath(name) for name in names]
     if not names:
@@ -56,9 +56,9 @@ def find(names):
     return [source for name in names for source in _expand(name)]
 
 
-def title(found):
-    """What messages call sources as a whole: the first one's name, and how many follow."""
-    return found[0].name + (f" and the {len(found) - 1} after it" if len(found) > 1 else "")
+def title(sources):
+    """Return the name of several sources in messages: the first one's name, and how many follow."""
+    return sources[0].name + (f" and the {len(sources) - 1} after it" if len(sources) > 1 else "")
 
 
 def _expand(name):
@@ -70,7 +70,7 @@ def _expand(name):
         raise UsageError(f"{name} {REMOTE}")
     if not os.path.lexists(name) and glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-        if "**" in name:  # a folder's files match, too, and must not be read twice
+        if "**" in name:  # the files of a folder match as well, and must not be read twice
             matches = [match for match in matches if not Path(match).is_dir()]
         if not matches:
             raise DataError("no file matches this pattern", source=name)
@@ -82,7 +82,7 @@ def _expand(name):
 
 
 def _source(path, named_by=None):
-    """The Source for a path; None where it is a folder."""
+    """Return the Source for a path; None where it is a folder."""
     try:
         status = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
@@ -99,11 +99,11 @@ def _folder(folder):
     def unreadable(error):
         raise DataError(f"cannot be listed: {error.strerror}", source=error.filename)
 
-    found = []
+    paths = []
     for parent, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not _is_hidden(name)]
-        found += [Path(parent, name) for name in files if not (_is_hidden(name) or name.endswith(".manifest"))]
-    sources = [source for path in sorted(found) if (source := _source(str(path))).size is not None]
+        paths += [Path(parent, name) for name in files if not (_is_hidden(name) or name.endswith(".manifest"))]
+    sources = [source for path in sorted(paths) if (source := _source(str(path))).size is not None]
     if not sources:
         raise DataError("the folder holds no file (names that begin with . or _ do not count)", source=folder)
     return sources
@@ -114,7 +114,7 @@ def _is_hidden(name):
 
 
 def _manifest(path):
-    """The files that [{"prefix": P}, "a", "b"] lists: P + "a" and P + "b", or P/a and P/b where P is a folder.
+    """Return the files that [{"prefix": P}, "a", "b"] lists: P + "a" and P + "b", or P/a and P/b where P is a folder.
 
     A relative P begins at the manifest's folder.
     """

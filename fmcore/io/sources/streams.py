@@ -1,4 +1,4 @@
-"""Sources as byte streams that can be looked into, decompressed on the way; outputs compressed by their suffix."""
+"""Sources as byte streams that can be peeked into, decompressed on the way; outputs compressed by their suffix."""
 
 import bz2
 import errno
@@ -12,58 +12,58 @@ from typing import NamedTuple
 
 from fmcore.errors import DataError, ResourceError, UsageError
 from fmcore.io.sources.pipes import Pipe, open_pipe
-from fmcore.io.sources.ranges import Range, Window
+from fmcore.io.sources.ranges import ByteRange, Window
 from fmcore.io.sources.source import CUT_OFF, STDIN
 from fmcore.system import publish
 
-BLOCK = 8 << 10  # bytes asked for when looking ahead
+BLOCK = 8 << 10  # bytes read at a time when peeking
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
-LONGEST_HEAD = 1 << 20  # bytes looked at before whoever asks must decide
+LONGEST_HEAD = 1 << 20  # bytes that can be peeked at, at most
 
 
 class ByteStream(io.BufferedIOBase):
-    """The bytes of `handle` in order, with a look ahead; every failure to read is a DataError that names the source.
+    """The bytes of `handle` in order; unread bytes can be peeked at. Failures are DataErrors that name the source.
 
-    handle: a binary file with read1 (which gives what is there and waits only while nothing is).
+    handle: a binary file with read1 (which returns what is available and waits only while nothing is).
     compression: "gzip", "bzip2", "zstd" or None. size: bytes that a regular file had when it was found, else None.
-    start: where in the file they begin, 0 but for a Range.
+    start: the offset in the file where they begin, 0 except for a ByteRange.
     """
 
     def __init__(self, handle, name, *, compression=None, raw=None, size=None, start=0):
         super().__init__()
         self.name, self.compression, self.start = name, compression, start
         self._handle, self._raw, self._size = handle, raw, size
-        self._ahead, self._ended, self._taken = b"", False, 0
+        self._peeked, self._ended, self._taken = b"", False, 0
 
     @property
     def consumed(self):
-        """Bytes taken from the source so far, as they stand there (compressed)."""
+        """Return the bytes read from the source so far, as they are in it (compressed)."""
         return self._taken if self._raw is None else self._raw.consumed
 
     def readable(self):
-        """True."""
+        """Return True."""
         return True
 
     def head(self, enough):
-        """The first bytes not yet read, which stay to be read.
+        """Return the first bytes not yet read, without consuming them.
 
-        Waits until enough(bytes) says so, the source ends, or LONGEST_HEAD is reached, and for no byte longer.
+        Waits until enough(bytes) is true, the source ends, or LONGEST_HEAD is reached, and for no byte longer.
         """
-        while not enough(self._ahead) and len(self._ahead) < LONGEST_HEAD:
+        while not enough(self._peeked) and len(self._peeked) < LONGEST_HEAD:
             data = self._pull(BLOCK)
             if not data:
                 break
-            self._ahead += data
-        return self._ahead
+            self._peeked += data
+        return self._peeked
 
     def read1(self, size=-1):
-        """Up to size bytes: those looked at before, or what one read of the source gives; none at the end."""
+        """Return up to size bytes: those peeked at before, or the result of one read of the source; none at the end."""
         size = BLOCK if size is None or size < 0 else size
-        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        data, self._peeked = self._peeked[:size], self._peeked[size:]
         return data or (self._pull(size) if size else b"")
 
     def read(self, size=-1):
-        """As many bytes as size says, or all to the end; fewer at the end alone."""
+        """Return `size` bytes, or all to the end; fewer only at the end."""
         if size is None or size < 0:
             return b"".join(iter(self.read1, b""))
         parts = []
@@ -81,7 +81,7 @@ class ByteStream(io.BufferedIOBase):
                 self._raw.close()
 
     def _pull(self, size):
-        if self._ended:  # a terminal would ask for more
+        if self._ended:  # a terminal would wait for more input
             return b""
         try:
             data = self._handle.read1(size)
@@ -99,7 +99,7 @@ class ByteStream(io.BufferedIOBase):
 
 
 class _Compressed(io.RawIOBase):
-    """What a decompressor reads from: gives what is there, so that a slow pipe is decompressed as it comes."""
+    """The input of a decompressor: returns the available bytes, so that a slow pipe is decompressed as it comes."""
 
     def __init__(self, stream):
         super().__init__()
@@ -146,11 +146,11 @@ class _KeptOpen(io.RawIOBase):
         return True
 
     def flush(self):
-        """The handle's owner flushes it; it may be closed before this object is collected."""
+        """Do nothing: the handle's owner flushes it, and may close it before this object is collected."""
 
 
 class Compression(NamedTuple):
-    """One kind of compression: how a file shows it, and how to read and write it."""
+    """One kind of compression: how a file shows it, and functions that read and write it."""
 
     name: str
     suffix: str
@@ -166,7 +166,7 @@ COMPRESSIONS = (
         b"\x1f\x8b",
         lambda handle: gzip.GzipFile(fileobj=handle, mode="rb"),
         lambda handle: gzip.GzipFile("", "wb", 6, handle, mtime=0),
-    ),  # no name, no time: equal bytes each time
+    ),  # without name and time: the same input gives the same bytes
     Compression("bzip2", ".bz2", b"BZh", bz2.BZ2File, lambda handle: bz2.BZ2File(handle, "wb")),
     Compression("zstd", ".zst", b"\x28\xb5\x2f\xfd", _zstd_reader, _zstd_writer),
 )
@@ -175,11 +175,12 @@ COMPRESSIONS = (
 def open_source(source):
     """Open a Source as a ByteStream of its plain bytes.
 
-    Compression shows in the first bytes, whatever the name; members written one after another are read as one. Waits
-    for a named pipe's writer, and for a Pipe as `open_pipe` says. A Range gives its units, whatever they look like.
-    Raises DataError where the file cannot be opened, or has a name that ends with .gz, .bz2 or .zst and other content.
+    Compression is detected from the first bytes, whatever the name; members written one after another are read as one.
+    Waits for a named pipe's writer, and for a Pipe as `open_pipe` describes. A ByteRange gives its units as they are,
+    never decompressed. Raises DataError where the file cannot be opened, or where its name ends with .gz, .bz2 or .zst
+    but its content is something else.
     """
-    if isinstance(source, Range):
+    if isinstance(source, ByteRange):
         return _open_range(source)
     raw = ByteStream(_open(source), source.name, size=source.size)
     with ExitStack() as on_failure:
@@ -216,7 +217,7 @@ def _open(source):
 
 @contextmanager
 def open_output(path):
-    """A binary handle for an output, compressed by its suffix, that appears whole or not at all (`publish.whole`)."""
+    """Provide a binary handle for an output, compressed by its suffix, that appears whole or not at all."""
     kind = _by_suffix(path)
     with publish.whole(path) as handle:
         if kind is None:
@@ -227,7 +228,7 @@ def open_output(path):
 
 
 def compression_of(path):
-    """The name of the compression that the path's suffix asks for, or None."""
+    """Return the name of the compression that the path's suffix asks for, or None."""
     kind = _by_suffix(path)
     return kind and kind.name
 

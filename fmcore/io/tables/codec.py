@@ -9,7 +9,7 @@ from fmcore.errors import DataError, UsageError
 from fmcore.io.labels import Labels
 from fmcore.io.tables.columns import parse_number, resolve
 from fmcore.io.tables.csvhead import Rejoined, read_head
-from fmcore.io.tables.onehot import Block, Fault, OneHot, Texts
+from fmcore.io.tables.onehot import ColumnBlock, Fault, OneHot, Texts
 from fmcore.io.tables.ragged import Ragged
 from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.io.text.utf8 import ValidUTF8
@@ -174,8 +174,8 @@ def _plain(array):
 
 
 def _block(columns, rows, arrays):
-    """The `Block` of these arrays (position -> pyarrow array)."""
-    block = Block(rows, {}, {}, [])
+    """The `ColumnBlock` of these arrays (position -> pyarrow array)."""
+    block = ColumnBlock(rows, {}, {}, [])
     for position in columns.numbers:
         block.numbers[position], bad = _numbers(arrays[position], columns.names[position])
         block.faults.extend(Fault(row, position, problem) for row, problem in bad)

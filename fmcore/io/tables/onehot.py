@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fmcore.errors import DataError
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch, RowOrigin
 
 UNKNOWN = "unknown values"  # what a report counts them as, column by column
 
@@ -26,7 +26,7 @@ class Fault(NamedTuple):
     problem: str
 
 
-class Block(NamedTuple):
+class ColumnBlock(NamedTuple):
     """Some rows of a table, by column position.
 
     rows: int64 (rows,), their numbers within the file, from 1.
@@ -41,7 +41,7 @@ class Block(NamedTuple):
 
     def take(self, keep):
         """The rows where keep (bool, (rows,)) holds, with their faults left behind."""
-        return Block(
+        return ColumnBlock(
             self.rows[keep],
             {p: column[keep] for p, column in self.numbers.items()},
             {p: Texts(t.codes[keep], t.values) for p, t in self.texts.items()},
@@ -66,6 +66,10 @@ class OneHot:
                 strict=True,
             )
         )
+        self._fields = None  # int32, of each feature column, where they are asked for
+        if options.fields:
+            self._fields = encoder.fields(columns.named(columns.features))
+            report.learn("fields", int(self._fields.max()) + 1)
 
     def batch(self, block):
         """The block's rows as a `Batch`; raises DataError for the first bad row, or leaves bad rows out."""
@@ -75,12 +79,16 @@ class OneHot:
             keep = self._keep(block, faults)
             block, labels = block.take(keep), labels[keep]
         weight, row_id = self._columns.weight, self._columns.row_id
+        indptr, indices, values, fields = self._features(block)
         return Batch(
-            *self._features(block),
+            indptr,
+            indices,
+            values,
             labels,
             None if weight is None else block.numbers[weight].astype(np.float32),
             None if row_id is None else _strings(block.texts[row_id]),
-            Origin(self._source, "row", block.rows),
+            RowOrigin(self._source, "row", block.rows),
+            fields,
         )
 
     def _keep(self, block, faults):
@@ -158,7 +166,7 @@ class OneHot:
         ]
 
     def _features(self, block):
-        """(indptr, indices, values) of the rows; every array in the order of the columns in the file."""
+        """(indptr, indices, values, fields) of the rows; every array in the order of the columns in the file."""
         positions = self._columns.features
         indices = np.empty((len(block.rows), len(positions)), np.int32)
         values = np.ones(indices.shape, np.float32) if self._columns.numeric else None
@@ -174,7 +182,8 @@ class OneHot:
         present = indices >= 0
         indptr = np.zeros(len(block.rows) + 1, np.int64)
         np.cumsum(present.sum(axis=1), out=indptr[1:])
-        return indptr, indices[present], None if values is None else values[present]
+        fields = None if self._fields is None else np.broadcast_to(self._fields, indices.shape)[present]
+        return indptr, indices[present], None if values is None else values[present], fields
 
     def _encode(self, block):
         """For each categorical column int32 (rows,): the value's index, -1 where it is missing or unknown."""

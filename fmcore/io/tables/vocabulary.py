@@ -45,6 +45,7 @@ class Encoder:
 
     def __init__(self):
         self._numeric = None  # column name -> index, once a table has been seen
+        self._fields = {}  # column name -> field, where fields are asked for
 
     @property
     def feature_dim(self):
@@ -70,6 +71,14 @@ class Encoder:
             if name not in present:
                 raise UsageError(f"numeric column {name!r} is missing from this table: {self._expected()}")
         return np.array([self._numeric[name] for name in numeric], np.int32)
+
+    def fields(self, columns):
+        """Return the field of each feature column of a table: int32 (columns,).
+
+        columns: their names, in the file's order. The first table's are 0, 1, ... in that order; a later table's have
+        the number of their name, wherever they stand in it, and new ones the next.
+        """
+        return np.array([self._fields.setdefault(name, len(self._fields)) for name in columns], np.int32)
 
     def encode(self, columns):
         """Indices of the distinct values of categorical columns.

@@ -22,6 +22,7 @@ cpdef enum Problem:
     VALUE
     ZERO_INDEX
     INDEX_RANGE
+    GROUP_RANGE
 
 
 cdef enum:
@@ -214,3 +215,69 @@ def parse(bytes chunk not None, bint fields, int base, Py_ssize_t room):
     n, nonzeros = rows.count, rows.nonzeros
     return (indptr.base[:n + 1], indices.base[:nonzeros], values.base[:nonzeros], labels.base[:n], weights.base[:n],
             numbers.base[:n], rows.lines, problems.base[:found].copy(), rows.fields, rows.qids)
+
+
+# ---------------------------------------------------------------------------- fields and groups, where they are wanted
+# They are read in a second pass over rows that are known to be sound, so that those who want neither, which is nearly
+# everybody, have the code above to themselves.
+cdef const int64_t MAX_GROUP = 9223372036854775807
+
+cdef enum:
+    NO_GROUP = -1
+    TOO_LARGE = -2
+
+
+cdef inline const char* next_token(const char* at) noexcept nogil:
+    while not ends_token(at[0]):
+        at += 1
+    while is_blank(at[0]):
+        at += 1
+    return at
+
+
+cdef inline int64_t digits_of(const char* at) noexcept nogil:
+    """Return the number that the digits at `at` make, TOO_LARGE where it is no int64."""
+    cdef int64_t value = 0
+    while is_digit(at[0]):
+        if value > (MAX_GROUP - (at[0] - c'0')) // 10:
+            return TOO_LARGE
+        value = value * 10 + (at[0] - c'0')
+        at += 1
+    return value
+
+
+cdef inline bint begins_qid(const char* at) noexcept nogil:
+    return at[0] == c'q' and at[1] == c'i' and at[2] == c'd' and at[3] == c':'
+
+
+def extras(bytes chunk not None, const int64_t[::1] numbers, const int64_t[::1] indptr, bint fields):
+    """Read the groups, and with `fields` (libffm only) the fields, of the rows that `parse` has found in a chunk.
+
+    numbers, indptr: as `parse` gives them.
+    Returns fields (int32, of each non-zero; None without), groups (int64, the qid of each row; -1 where it has none, -2
+    where it is beyond int64), offsets (int64, where in the chunk the second token of each row stands).
+    """
+    cdef const char* start = chunk
+    cdef const char* end = start + len(chunk)
+    cdef const char* at = start
+    cdef int64_t row, item, line = 1, rows = numbers.shape[0]
+    cdef int32_t[::1] fields_of = np.empty(indptr[rows] if fields else 0, np.int32)
+    cdef int64_t[::1] groups = np.full(rows, NO_GROUP, np.int64)
+    cdef int64_t[::1] offsets = np.empty(rows, np.int64)
+    with nogil:
+        for row in range(rows):
+            while line < numbers[row]:
+                at = <const char*> memchr(at, c'\n', end - at) + 1
+                line += 1
+            while is_blank(at[0]):
+                at += 1
+            at = next_token(at)  # behind the label
+            offsets[row] = at - start
+            if begins_qid(at):
+                groups[row] = digits_of(at + 4)
+                at = next_token(at)
+            if fields:
+                for item in range(indptr[row], indptr[row + 1]):
+                    fields_of[item] = <int32_t> digits_of(at)
+                    at = next_token(at)
+    return fields_of.base if fields else None, groups.base, offsets.base

@@ -5,9 +5,10 @@ The grammar, one row a line (libsvm as of LIBSVM's README, the weight as in its 
     label[:weight] [qid:N] index:value index:value ...
 
 Tokens stand between blanks or tabs. `#` begins a comment; blank lines and lines of comment alone hold no row. libffm
-writes field:index:value; the field is checked, counted and dropped: a factorization machine has one vector a feature.
-A first token such as 3:1 is label 3 with weight 1, never a feature: every row has a label. `qid:N`, the query of a
-ranking, is passed over. An index is a decimal integer from 0 to 2**31 - 2 in any order; an index that comes twice in a
+writes field:index:value; the field, from 0 to 2**31 - 2, is checked and counted, and kept where it is asked for: a
+factorization machine has one vector a feature. A first token such as 3:1 is label 3 with weight 1, never a feature:
+every row has a label. `qid:N`, the query of a ranking, is kept as the row's group where it is asked for, then from 0 to
+2**63 - 1. An index is a decimal integer from 0 to 2**31 - 2 in any order; an index that comes twice in a
 row adds. Numbers are finite decimals.
 """
 
@@ -18,10 +19,11 @@ import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.io.detect import BOM
+from fmcore.io.grouping import NO_GROUP
 from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.text import _text, _textout
-from fmcore.rows.batch import Batch, Origin
+from fmcore.rows.batch import Batch, RowOrigin
 
 CHUNK = 2 << 20  # bytes
 LONGEST_LINE = 256 << 20  # bytes; a file without line ends must not fill the memory
@@ -39,6 +41,7 @@ WRONG = {
     Problem.VALUE: "found {}; the value after the colon is not one finite number",
     Problem.ZERO_INDEX: "found {} where indices begin at 1; expected an index of 1 or more, or --index-base 0",
     Problem.INDEX_RANGE: "found {}; the largest index allowed is 2147483646",
+    Problem.GROUP_RANGE: "found {}; the largest qid allowed is 9223372036854775807",
 }
 
 
@@ -84,41 +87,61 @@ def _whole_lines(stream, size):
         yield b"".join(parts)
 
 
-def decode_libsvm(chunk, index_base="auto", on_error="fail"):
-    """Rows of whole libsvm lines (bytes), as Decoded.
+def decode_libsvm(chunk, index_base="auto", on_error="fail", *, groups=False):
+    """Return the rows of whole libsvm lines (bytes), as Decoded.
 
     index_base: "0" and "auto" keep indices as they stand, "1" subtracts one.
     on_error: "fail" raises DataError at the first wrong line; "skip" leaves wrong lines out, into `skipped`.
+    groups: whether the batch gets `groups`, -1 where a row has no qid (see fmcore.io.grouping).
     Facts: min_index and max_index (as kept, where there are non-zeros), qid (rows that had one, where any).
     """
-    decoded, _ = _decode(chunk, False, index_base, on_error)
+    decoded, _ = _decode(chunk, False, index_base, on_error, groups=groups)
     return decoded
 
 
-def decode_libffm(chunk, index_base="auto", on_error="fail"):
-    """Rows of whole libffm lines, as `decode_libsvm`; one fact more, fields: one more than the largest field."""
-    decoded, fields = _decode(chunk, True, index_base, on_error)
-    return decoded._replace(facts=(*decoded.facts, ("fields", fields)))
+def decode_libffm(chunk, index_base="auto", on_error="fail", *, fields=False, groups=False):
+    """Return the rows of whole libffm lines, as `decode_libsvm`; with `fields` where they are asked for.
+
+    One fact more, fields: one more than the largest field.
+    """
+    decoded, count = _decode(chunk, True, index_base, on_error, fields=fields, groups=groups)
+    return decoded._replace(facts=(*decoded.facts, ("fields", count)))
 
 
-def _decode(chunk, with_fields, index_base, on_error):
+def _decode(chunk, with_fields, index_base, on_error, *, fields=False, groups=False):
     require_one_of("index base", index_base, ("auto", "0", "1"))
     require_one_of("on error", on_error, ("fail", "skip"))
     room = 1 if on_error == "fail" else len(chunk) + 1
-    indptr, indices, values, labels, weights, numbers, lines, found, fields, qids = _text.parse(
+    indptr, indices, values, labels, weights, numbers, lines, found, count, qids = _text.parse(
         chunk, with_fields, int(index_base == "1"), room
     )
+    origin = RowOrigin(None, "line", numbers)
+    batch = Batch(indptr, indices, _unless_ones(values), labels, _unless_ones(weights), origin=origin)
+    if fields or groups:
+        batch, found = _with_extras(batch, chunk, found, fields=fields, groups=groups)
+    facts = []
+    if len(batch.indices):
+        facts += [("min_index", int(batch.indices.min())), ("max_index", int(batch.indices.max()))]
+    if qids:
+        facts.append(("qid", qids))
     wrong = WrongLines(chunk, found)
     if wrong and on_error == "fail":
         raise wrong[0]
-    origin = Origin(None, "line", numbers)
-    batch = Batch(indptr, indices, _unless_ones(values), labels, _unless_ones(weights), origin=origin)
-    facts = []
-    if len(indices):
-        facts += [("min_index", int(indices.min())), ("max_index", int(indices.max()))]
-    if qids:
-        facts.append(("qid", qids))
-    return Decoded(batch, lines, wrong, tuple(facts)), fields
+    return Decoded(batch, lines, wrong, tuple(facts)), count
+
+
+def _with_extras(batch, chunk, found, *, fields, groups):
+    """Return the batch with its fields and groups, less rows whose qid is too large, and the problems with these."""
+    batch.fields, batch.groups, offsets = _text.extras(chunk, batch.origin.numbers, batch.indptr, fields)
+    if not groups:
+        batch.groups = None
+    elif len(large := np.flatnonzero(batch.groups < NO_GROUP)):
+        problem, second = np.full(len(large), Problem.GROUP_RANGE), np.full(len(large), 2)
+        more = np.column_stack([problem, batch.origin.numbers[large], second, offsets[large]])
+        found = np.concatenate([found, more])
+        found = found[np.argsort(found[:, 1])]  # by line, of which each has one problem
+        batch = batch.take(np.flatnonzero(batch.groups >= NO_GROUP))
+    return batch, found
 
 
 def _unless_ones(array):

@@ -1,26 +1,26 @@
-"""Bytes for a CSV parser that shows rows as text: valid UTF-8, whatever stands in the file."""
+"""Valid UTF-8 for a CSV parser that passes rows on as text, whatever bytes the file holds."""
 
 import codecs
 import re
 
-NO_UTF8 = re.compile("[\udc80-\udcff]")  # what the error handler "surrogateescape" makes of a byte that is none
+NO_UTF8 = re.compile("[\udc80-\udcff]")  # an invalid byte, as the error handler "surrogateescape" decodes it
 
 
 class ValidUTF8:
-    """A binary stream as a file-like object in which each byte that is no UTF-8 has become a NUL.
+    """A binary stream as a file-like object in which each byte that is not UTF-8 is replaced by a NUL.
 
-    pyarrow hands a row that has another number of fields to its handler as text, and gives up where it is none; a NUL
-    is refused in every column that is read, as that byte would be, and passed over in every other.
-    stream: `read(n)` gives fewer bytes at the end alone.
+    pyarrow passes a row with the wrong number of fields to its handler as text, and fails where it is not UTF-8; a NUL
+    is refused in every column that is read, as the original byte would be, and ignored in every other.
+    stream: `read(n)` returns fewer bytes at the end alone.
     """
 
     closed = False
 
     def __init__(self, stream):
-        self._stream, self._held = stream, b""  # held: the beginning of a character that was cut off
+        self._stream, self._held = stream, b""  # held: the first bytes of a character whose rest is not read yet
 
     def read(self, size):
-        """Up to size bytes, three fewer where a character would be cut off; none at the end alone. size: at least 4."""
+        """Return up to size bytes, never a cut character; none at the end alone. size: at least 4."""
         data = self._held + self._stream.read(size - len(self._held))
         if data.isascii():
             self._held = b""
@@ -31,4 +31,4 @@ class ValidUTF8:
         return text.encode() if wrong else data[:used]
 
     def close(self):
-        """Leave the stream to whoever opened it."""
+        """Do nothing: whoever opened the stream closes it."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fmcore.hyper.optimizers import updates_in, updates_state
+from fmcore.families import require_fm
 from fmcore.kernels.prepared import without_features
 from fmcore.kernels.pytorch import graphs, places
 from fmcore.kernels.pytorch.library import full_precision, out_of_memory, torch
@@ -13,6 +13,8 @@ from fmcore.kernels.pytorch.rows import Fed, host_rows, require_dense, sparse
 from fmcore.kernels.pytorch.steps import Steps, corrections, raw_scores
 from fmcore.kernels.pytorch.table import FLOAT, Table, require_memory, width
 from fmcore.objectives import objective_of
+from fmcore.optimizers import optimizer_of
+from fmcore.optimizers.state import updates_in, updates_state
 
 
 class TorchBackend:
@@ -53,12 +55,13 @@ class TorchTrainer:
     def __init__(self, backend, model, team=None):
         self._device, self._h, self._team = backend.device, model.hyperparameters, team
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        require_fm(self._h, "devices of PyTorch")
         require_memory(model, self._device)
         with self._at_work():
             self._table = Table(model, self._device)
             self._steps = Steps(self._table, self._h, team and team.add)
             self._graphs = graphs.Graphs(self._steps) if self._stream and team is None else None
-        self._updates, self._fit = updates_in(model.state), set()
+        self._updates, self._fit = updates_in(optimizer_of(self._h), model.state), set()
 
     def train(self, block, order, lr=1.0):
         """See fmcore.kernels; the device is waited for once, at the end."""
@@ -69,7 +72,9 @@ class TorchTrainer:
                 self._team.complete(matrix)
             elif matrix.columns < self._table.rows:  # some of those beyond may be of features that others hold
                 matrix.mark()
-            by_row, told = matrix.by_row(self._h.rescale_grad), torch.zeros(2, len(matrix.labels), device=self._device)
+            objective = objective_of(self._h)
+            by_row = matrix.by_row(self._h.rescale_grad, canonical=objective.canonical)
+            told = torch.zeros(2, len(matrix.labels), device=self._device)
             factors = corrections(self._updates, len(order)) if self._h.optimizer == "adam" else None
             self._table.scale_rates(lr)
             if self._graphs is not None and graphs.most(matrix):
@@ -78,7 +83,7 @@ class TorchTrainer:
                 for place in range(len(order)):
                     self._train_one(matrix, by_row, order, factors, told[0], place)
             self._updates += len(order)
-            told[1] = objective_of(self._h).loss(torch, told[0], matrix.labels).mul_(matrix.weights)
+            told[1] = objective.loss(torch, told[0], matrix.labels).mul_(matrix.weights)
             return tuple(told.cpu().numpy())
 
     def score(self, batch):
@@ -90,7 +95,7 @@ class TorchTrainer:
         """See fmcore.kernels."""
         with self._at_work():
             model = self._table.model()
-        model.state.update(updates_state(self._h.optimizer, self._updates))
+        model.state.update(updates_state(optimizer_of(self._h), self._updates))
         return model
 
     def _require_room(self, matrix):

@@ -24,7 +24,7 @@ class Graphs:
     def train(self, matrix, by_row, turns, factors, scores):
         """Train mini-batches of one size; turns: int64 (n,) and factors: float32 (n,), or None, on the device.
 
-        by_row: of all rows, the labels and shares of a MiniBatch. scores: float32 (rows,), is written.
+        by_row: of all rows, the targets and shares of a MiniBatch. scores: float32 (rows,), is written.
         """
         kind = (matrix.size, matrix.cells.shape[1], matrix.present is None)
         if kind not in self._kinds:
@@ -65,14 +65,14 @@ class Places:
         rows, columns, device = matrix.size, matrix.cells.shape[1], matrix.cells.device
         self.most, self.graphs, self.pool, self.ready = number, {}, None, False
         self.factors = torch.empty(number, device=device)
-        self.scores, self._labels, self._shares = (torch.empty(number, rows, device=device) for _ in range(3))
+        self.scores, self._targets, self._shares = (torch.empty(number, rows, device=device) for _ in range(3))
         self._cells, self._squares = (torch.empty(number, rows, columns, device=device) for _ in range(2))
         self._present = None if matrix.present is None else torch.empty(number, columns, device=device)
 
     def fill(self, views, present, turns):
-        """Bring the chosen mini-batches here; views: of cells, labels and shares by mini-batch."""
+        """Bring the chosen mini-batches here; views: of cells, targets and shares by mini-batch."""
         count = len(turns)
-        for view, kept in zip(views, (self._cells, self._labels, self._shares), strict=True):
+        for view, kept in zip(views, (self._cells, self._targets, self._shares), strict=True):
             torch.index_select(view, 0, turns, out=kept[:count])
         torch.square(self._cells[:count], out=self._squares[:count])
         if present is not None:
@@ -81,4 +81,4 @@ class Places:
     def mini_batch(self, place):
         """The MiniBatch at a place."""
         present = None if self._present is None else self._present[place][:, None]
-        return MiniBatch(self._cells[place], self._squares[place], self._labels[place], self._shares[place], present)
+        return MiniBatch(self._cells[place], self._squares[place], self._targets[place], self._shares[place], present)

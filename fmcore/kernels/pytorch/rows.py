@@ -74,9 +74,10 @@ class Matrix:
         count = len(self.starts) - 1
         return count - (int(self.starts[-1] - self.starts[-2]) != self.size)
 
-    def by_row(self, rescale_grad):
-        """Labels and shares, as a MiniBatch has them, of all rows."""
-        return self.labels, self.weights * (rescale_grad or self.means)
+    def by_row(self, rescale_grad, *, canonical):
+        """Return targets and shares, as a MiniBatch has them, of all rows; canonical: whether the objective is."""
+        shares = self.weights * (rescale_grad or self.means)
+        return -shares * self.labels if canonical else self.labels, shares
 
     def mark(self):
         """Have `present` say what it leaves unsaid where all mini-batches hold all columns."""

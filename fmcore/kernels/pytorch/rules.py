@@ -1,4 +1,4 @@
-"""The optimizers over whole matrices of weights: the formulas of fmcore.kernels.reference, in place.
+"""The optimizers over whole matrices of weights: the formulas of fmcore.optimizers, in place, by their names.
 
 Each is called as rule(step) and moves step.weights. Rows of features that the mini-batch does not hold have a gradient
 of 0 and are not to change: with most rules that follows, adam asks step.present.
@@ -6,8 +6,9 @@ of 0 and are not to change: with most rules that follows, adam asks step.present
 
 from typing import NamedTuple
 
-from fmcore.hyper.optimizers import BETA1, BETA2
+from fmcore.errors import UsageError
 from fmcore.kernels.pytorch.library import torch
+from fmcore.optimizers.adam import BETA1, BETA2
 
 
 class Step(NamedTuple):
@@ -59,4 +60,14 @@ def adam(step):
     step.weights.addcdiv_(moved, second.sqrt().add_(step.eps), value=-1)
 
 
+# by the names of optimizers; one that is not here trains on the processor
 RULES = {"adagrad": adagrad, "adam": adam, "rowwise_adagrad": rowwise_adagrad, "sgd": sgd}
+
+
+def rule_of(hyperparameters):
+    """Return the formula of an optimizer; raise UsageError where there is none here."""
+    if hyperparameters.optimizer not in RULES:
+        raise UsageError(
+            f"optimizer {hyperparameters.optimizer} has no formula for devices of PyTorch; take --device cpu"
+        )
+    return RULES[hyperparameters.optimizer]

@@ -12,24 +12,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmcore.hyper.optimizers import BETA1, BETA2
 from fmcore.kernels.pytorch.library import torch
-from fmcore.kernels.pytorch.rules import RULES, Step
+from fmcore.kernels.pytorch.rules import Step, rule_of
 from fmcore.objectives import objective_of
+from fmcore.optimizers.adam import BETA1, BETA2
 
 
 class MiniBatch(NamedTuple):
     """Rows that are trained at once.
 
-    cells, squares: X and its squares, float32 (rows, columns), 0 in columns beyond those of the block. labels: float32
-    (rows,). shares: float32 (rows,), what the derivative of a row's loss is multiplied by.
+    cells, squares: X and its squares, float32 (rows, columns), 0 in columns beyond those of the block.
+    shares: float32 (rows,), what the derivative of a row's loss is multiplied by. targets: float32 (rows,), the labels;
+    minus their products with the shares where the objective is canonical.
     present: float32 (columns, 1), 1 where a feature is in the mini-batch, else 0; None where all are, and no columns
     beyond.
     """
 
     cells: torch.Tensor
     squares: torch.Tensor
-    labels: torch.Tensor
+    targets: torch.Tensor
     shares: torch.Tensor
     present: torch.Tensor | None
 
@@ -45,7 +46,7 @@ class Steps:
 
     def __init__(self, table, hyperparameters, add=None):
         self._table, self._h, self._add = table, hyperparameters, add
-        self._rule, self._objective = RULES[hyperparameters.optimizer], objective_of(hyperparameters)
+        self._rule, self._objective = rule_of(hyperparameters), objective_of(hyperparameters)
 
     def __call__(self, mini_batch, factor, score):
         """Train a MiniBatch; score: float32 (rows,), is written.
@@ -62,13 +63,16 @@ class Steps:
 
     def _gradient(self, mini_batch, weights, score):
         """Write a mini-batch's scores and return the gradient of its loss."""
-        x, squares, labels, shares, _ = mini_batch
+        x, squares, targets, shares, _ = mini_batch
         k = self._table.num_factors
         products = x @ weights
         torch.addmv(products[:, k], squares, weights[:, :k].square().sum(1), alpha=-0.5, out=score)
         size = torch.linalg.vector_norm(products[:, :k], dim=1)
         score.addcmul_(size, size, value=0.5)
-        outer = self._objective.gradient(torch, score, labels).mul_(shares)
+        if self._objective.canonical:  # one fused step takes the label off the prediction
+            outer = torch.addcmul(targets, self._objective.gradient(torch, score, 0), shares)
+        else:
+            outer = self._objective.gradient(torch, score, targets).mul_(shares)
         products[:, k] = 1
         gradient = x.T @ products.mul_(outer[:, None])
         gradient[:, :k].addcmul_(weights[:, :k], torch.mv(squares.T, outer)[:, None], value=-1)

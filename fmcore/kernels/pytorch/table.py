@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from fmcore.hyper.optimizers import ROWWISE, SLOTS, slot_shape, state_name
 from fmcore.hyper.params import GROUPS
 from fmcore.kernels.pytorch import places
 from fmcore.kernels.pytorch.library import torch
 from fmcore.model.model import Model
+from fmcore.optimizers import optimizer_of
+from fmcore.optimizers.state import slot_name
 
 FLOAT, LANE, LINE = 4, 4, 8  # bytes; floats that columns and rows are padded to, for faster products of matrices
 
@@ -29,20 +30,22 @@ class Table:
         self.weights, self.rates, self.decays, self.learning_rates = (
             torch.zeros(padded(self.rows), width(model.num_factors), device=device) for _ in range(4)
         )
-        self._rowwise = h.optimizer in ROWWISE
+        self._kept = optimizer_of(h).slots
         self.slots = {
-            slot: torch.zeros(padded(self.rows), 2, device=device) if self._rowwise else torch.zeros_like(self.weights)
-            for slot in SLOTS[h.optimizer]
+            slot.name: torch.zeros(padded(self.rows), 2, device=device)
+            if slot.per_row
+            else torch.zeros_like(self.weights)
+            for slot in self._kept
         }
         self.decayed = any(getattr(h, f"{group}_wd") for group in GROUPS if h.uses(group))
         for group in GROUPS:
             if h.uses(group):
                 self._group(self.learning_rates, group).fill_(getattr(h, f"{group}_lr"))
                 self._group(self.decays, group).fill_(getattr(h, f"{group}_wd"))
-            self._group(self.weights, group).copy_(torch.tensor(getattr(model, group)))
-            for slot, array in self.slots.items():
-                if (kept := model.state.get(state_name(slot, group))) is not None:
-                    self._slot(array, group).copy_(torch.tensor(kept))
+            self._group(self.weights, group).copy_(torch.tensor(model.weights[group]))
+            for slot in self._kept:
+                if (kept := model.state.get(slot_name(slot, group))) is not None:
+                    self._slot(slot, group).copy_(torch.tensor(kept))
 
     def scale_rates(self, lr):
         """Multiply all learning rates by a number; where they lie in memory does not change."""
@@ -52,16 +55,14 @@ class Table:
         """A Model with copies of all of it on the host; what a group that is not used might have kept is none."""
         h, state = self._like.hyperparameters, {}
         for group in GROUPS:
-            for slot, array in self.slots.items():
-                kept = _host(self._slot(array, group))
-                state[state_name(slot, group)] = (
-                    kept if h.uses(group) else np.zeros(slot_shape(h.optimizer, getattr(self._like, group)), np.float32)
-                )
+            for slot in self._kept:
+                kept = _host(self._slot(slot, group))
+                state[slot_name(slot, group)] = kept if h.uses(group) else np.zeros_like(kept)
         weights = {group: _host(self._group(self.weights, group)) for group in GROUPS}
-        return Model(h, **weights, state=state, info=dict(self._like.info))
+        return Model(h, weights, state, info=dict(self._like.info))
 
-    def _slot(self, array, group):
-        return self._group(array, group, 1 if self._rowwise else self.num_factors)
+    def _slot(self, slot, group):
+        return self._group(self.slots[slot.name], group, 1 if slot.per_row else self.num_factors)
 
     def _group(self, array, group, factors=None):
         """The view of a matrix that belongs to a group of weights; factors: how many columns are theirs."""
@@ -84,7 +85,7 @@ def padded(rows):
 
 def table_bytes(hyperparameters, feature_dim):
     """Bytes of a device that a Table takes, with the gradient and the sums that a step needs beside it."""
-    slots = 0 if hyperparameters.optimizer in ROWWISE else len(SLOTS[hyperparameters.optimizer])
+    slots = sum(not slot.per_row for slot in optimizer_of(hyperparameters).slots)
     return FLOAT * padded(1 + feature_dim) * ((4 + slots + 3) * width(hyperparameters.num_factors) + 4)
 
 

@@ -1,1 +1,1 @@
-"""Models that Amazon SageMaker's factorization machines left: an archive's bytes to a `Model`, without MXNet."""
+"""Convert models of Amazon SageMaker's factorization machines: an archive's bytes to a `Model`, without MXNet."""

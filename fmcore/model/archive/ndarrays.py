@@ -1,4 +1,4 @@
-"""MXNet's file of named arrays, the `params` of an archive: bytes to arrays, dense or row-sparse.
+"""Read MXNet's file of named arrays, the `params` of an archive: bytes to arrays, dense or row-sparse.
 
 Layout, little-endian, as `mx.nd.save` of MXNet 1.x writes it:
 
@@ -6,7 +6,7 @@ Layout, little-endian, as `mx.nd.save` of MXNet 1.x writes it:
         uint32 magic       0xF993fac9; 0xF993fac8 before MXNet 0.12 (no storage type); before 0.11 the ndim itself
         int32 storage      0 dense, 1 row_sparse
         shape              of the rows stored, row_sparse alone
-        shape              uint32 ndim, int64 each (uint32 before 0.11); with ndim 0 there is nothing more
+        shape              uint32 ndim, int64 each (uint32 before 0.11); with ndim 0 the array ends here
         int32, int32       kind and number of the device
         int32 dtype        0 float32, 1 float64, 2 float16, 3 uint8, 4 int32, 5 int8, 6 int64
         int32 dtype, shape of the row numbers, row_sparse alone
@@ -46,7 +46,7 @@ class Array(NamedTuple):
     rows: np.ndarray | None = None
 
     def dense(self):
-        """The whole array as a new float32 one; numbers too large for it become infinite."""
+        """Return the whole array as a new float32 one; numbers too large for it become infinite."""
         with np.errstate(over="ignore", invalid="ignore"):
             if self.rows is None:
                 return self.values.astype(np.float32)
@@ -56,28 +56,28 @@ class Array(NamedTuple):
 
 
 def read(data):
-    """Name -> `Array` for the bytes of a whole file; the prefixes "arg:" and "aux:" are taken off the names.
+    """Return a dict of name -> `Array` for the bytes of a whole file; names lose the prefixes "arg:" and "aux:".
 
-    Nothing is reserved before it is known to be there. Raises ModelError for every defect.
+    No memory is reserved for numbers before the file is known to hold them. Raises ModelError for every defect.
     """
     cursor = _Cursor(data)
     if cursor.take(16, "the head") != LIST_MAGIC:
-        raise ModelError("not a file of MXNet's arrays: its first 16 bytes are wrong")
+        raise ModelError("not a file of MXNet arrays: its first 16 bytes are wrong")
     arrays = [_array(cursor) for _ in range(_count(cursor, "arrays"))]
     names = [_name(cursor) for _ in range(_count(cursor, "names"))]
     if len(names) != len(arrays):
-        raise ModelError(f"damaged: it has {len(arrays)} arrays and {len(names)} names; expected as many")
+        raise ModelError(f"damaged: it has {len(arrays)} arrays, but {len(names)} names")
     if cursor.left:
         raise ModelError(f"damaged: {cursor.left} bytes follow its last name")
-    found = dict(zip(names, arrays, strict=True))
-    if len(found) != len(names):
+    named = dict(zip(names, arrays, strict=True))
+    if len(named) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ModelError(f"damaged: it has two arrays called {twice!r}")
-    return found
+    return named
 
 
 class _Cursor:
-    """Bytes taken one after the other."""
+    """Bytes that are read one after the other."""
 
     def __init__(self, data):
         self._data, self._at = memoryview(data), 0
@@ -87,18 +87,18 @@ class _Cursor:
         return len(self._data) - self._at
 
     def take(self, size, what):
-        """The next bytes as a view; `what` is said where there are not so many."""
+        """Return the next bytes as a view; `what` names them in the error where there are fewer."""
         if size > self.left:
-            raise ModelError(f"cut off: {what} at byte {self._at} takes {size} bytes, but {self.left} are there")
+            raise ModelError(f"cut off: {what} at byte {self._at} takes {size} bytes, but only {self.left} follow")
         self._at += size
         return self._data[self._at - size : self._at]
 
     def numbers(self, form, what):
-        """The next numbers, of a struct format without its byte order."""
+        """Return the next numbers, in a struct format without its byte order."""
         return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}"), what))
 
     def array(self, shape, dtype, what):
-        """The next numbers as an array that looks into the data."""
+        """Return the next numbers as an array that is a view of the data."""
         size = math.prod(shape) * dtype.itemsize
         return np.ndarray(shape, dtype, self.take(size, what))
 
@@ -136,7 +136,7 @@ def _array(cursor):
 
 
 def _row_sparse(cursor, shape, stored, dtype):
-    """The array behind a row-sparse one's head."""
+    """Return the array that follows the head of a row-sparse one."""
     (kind,) = cursor.numbers("i", "a dtype")
     counted = _shape(cursor)
     if stored != (*counted, *shape[1:]) or len(counted) != 1 or kind != ROW_NUMBERS:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fmcore.errors import DataError
 from fmcore.io.data import Data
 from fmcore.io.options import SHOWN, ReadOptions, Report
-from fmcore.io.sources.ranges import Range, boundary
+from fmcore.io.sources.ranges import ByteRange, boundary
 from fmcore.io.sources.source import Source
 
 
@@ -73,7 +73,7 @@ def as_named(files):
 def placed(data, **demands):
     """Let an error about a row of a range say where in the whole file that is.
 
-    data: Data of Ranges. demands: those of fmcore.rows.checks.checked that its rows have to meet.
+    data: Data of ByteRanges. demands: those of fmcore.rows.checks.checked that its rows have to meet.
     """
     try:
         yield
@@ -86,11 +86,11 @@ def placed(data, **demands):
                 "files under the same names",
                 source=path,
             ) from None
-        if isinstance(source, Range):
+        if isinstance(source, ByteRange):
             whole = Data([Source(source.path, Path(source.path).stat().st_size)], data.options)
             for _ in whole.reader(data.encoder).checked(**demands)[0]:
                 pass  # until the same row is met again, or a worse one
-            before = Range(source.path, start=0, stop=source.start, format=source.format)
+            before = ByteRange(source.path, start=0, stop=source.start, format=source.format)
             skipping = Data([before], replace(data.options, on_error="skip")).reader(None)
             for _ in skipping.batches()[0]:
                 pass  # to count them: by itself the file is as it should be, and what is wrong are others beside it
@@ -99,23 +99,23 @@ def placed(data, **demands):
 
 
 def _begin(source, places):
-    return places[source.path], source.start if isinstance(source, Range) else 0
+    return places[source.path], source.start if isinstance(source, ByteRange) else 0
 
 
 def _in_whole(error, sources, units):
-    """An error of a Range as one of its whole file; units: see Report."""
+    """An error of a ByteRange as one of its whole file; units: see Report."""
     source = sources[error.source]
-    if not isinstance(source, Range):
+    if not isinstance(source, ByteRange):
         return error
     before = sum(
         units[other.name]
         for other in sources.values()
-        if isinstance(other, Range) and other.path == source.path and other.start < source.start
+        if isinstance(other, ByteRange) and other.path == source.path and other.start < source.start
     )
     return _moved(error, source, before)
 
 
 def _moved(error, source, before):
-    """Likewise, of a Range that so many units stand before."""
+    """Likewise, of a ByteRange that so many units stand before."""
     with Path(source.path).open("rb") as file:
         return error.moved(source.path, before, boundary(file, source.start, source.format))

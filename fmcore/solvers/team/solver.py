@@ -16,7 +16,7 @@ from fmcore.io.data import Reader
 from fmcore.io.sources import dealing
 from fmcore.io.sources.source import Source
 from fmcore.io.tables.onehot import UNKNOWN
-from fmcore.kernels import backend_for
+from fmcore.kernels import backend_for, without_kernels
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
@@ -176,10 +176,9 @@ def _require_files(task: Task) -> None:
             raise UsageError(
                 "each worker reads rows of its own, and these are in the memory of one process; name files"
             )
-    if objective_of(task.hyperparameters).kernel is None:
+    if missing := without_kernels(task.hyperparameters):
         raise UsageError(
-            f"predictor_type {task.hyperparameters.predictor_type} has no case in the kernels, which several "
-            "workers train with; leave out --distributed"
+            f"{missing[0]} has no case in the kernels, which several workers train with; leave out --distributed"
         )
     if task.rows.streaming:
         raise UsageError(
@@ -242,7 +241,7 @@ def _budget(engine: object, resources: Resources) -> Budget:
     places = engine.all("where")
     on = Counter(host for host, *_ in places)
     least = max(LEAST, min(free // on[host] for host, free, _ in places))
-    return Budget(least, least // 2, told=False)
+    return Budget(least, least // 2, given=False)
 
 
 def absolute(sources: list[Source]) -> list[Source]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fmcore.families.contract import per_feature
 from fmcore.kernels._exchange import renumber
 from fmcore.kernels.prepared import Cells
 from fmcore.model.model import Model
@@ -100,8 +101,9 @@ class Shard:
         """Make the small model of what all owners have answered."""
         self._rows, self.trainer = answers, None  # whose memory is free before the next one takes as much
         own, count, like = self._own, sum(map(len, answers)), self._like
-        linear, factors = np.zeros(count, np.float32), np.zeros((count, like.num_factors), np.float32)
-        self.trainer = self._backend.trainer(Model(like.hyperparameters, np.zeros(1, np.float32), linear, factors))
+        h, tensors = like.hyperparameters, like.family.tensors
+        zeros = {tensor.name: np.zeros(tensor.shape(h, count), tensor.dtype) for tensor in tensors}
+        self.trainer = self._backend.trainer(Model(h, zeros))
         for features, rows in zip(self._features, answers, strict=True):
             self.trainer.table.put(self._places[features], rows)
         self.trainer.table.bias[:] = own.table.bias
@@ -154,31 +156,42 @@ class Shard:
 def owned(model, worker, workers):
     """The Model of the features that a worker owns."""
     mine = slice(worker, None, workers)
-    state = {
-        name: array[mine] if name.endswith((".linear", ".factors")) else array for name, array in model.state.items()
-    }
-    return Model(model.hyperparameters, model.bias, model.linear[mine], model.factors[mine], state, model.info)
+    split = _per_feature(model)
+    weights, state = (
+        {name: array[mine] if name in split else array for name, array in arrays.items()}
+        for arrays in (model.weights, model.state)
+    )
+    return Model(model.hyperparameters, weights, state, model.info)
 
 
 def own(model):
     """The Model with arrays that can be written to, which what an engine brings may not be."""
-    bias, linear, factors = (np.require(array, None, "W") for array in (model.bias, model.linear, model.factors))
-    state = {name: np.require(array, None, "W") for name, array in model.state.items()}
-    return Model(model.hyperparameters, bias, linear, factors, state, model.info)
+    weights, state = (
+        {name: np.require(array, None, "W") for name, array in arrays.items()}
+        for arrays in (model.weights, model.state)
+    )
+    return Model(model.hyperparameters, weights, state, model.info)
 
 
 def whole(models, feature_dim):
     """The Model of all features, given those that the workers own, in worker order."""
     first = models[0]
+    split = _per_feature(first)
 
     def join(name, arrays):
-        if not name.endswith(("linear", "factors")):
+        if name not in split:
             return arrays[0].copy()
         joint = np.empty((feature_dim, *arrays[0].shape[1:]), arrays[0].dtype)
         for worker, array in enumerate(arrays):
             joint[worker :: len(arrays)] = array
         return joint
 
-    linear, factors = (join(group, [getattr(model, group) for model in models]) for group in ("linear", "factors"))
+    weights = {name: join(name, [model.weights[name] for model in models]) for name in first.weights}
     state = {name: join(name, [model.state[name] for model in models]) for name in first.state}
-    return Model(first.hyperparameters, join("bias", [first.bias]), linear, factors, state, first.info)
+    return Model(first.hyperparameters, weights, state, first.info)
+
+
+def _per_feature(model):
+    """Names of the arrays of weights and state that have a row per feature."""
+    names = {tensor.name for tensor in per_feature(model.family)}
+    return names | {name for name, spec in model.state_table().items() if spec.per_feature}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fmcore.errors import DataError
+from fmcore.io import grouping
 from fmcore.io.labels import EXPECTED
 from fmcore.io.readers import note_indices
 from fmcore.io.sources.source import title
@@ -83,6 +84,8 @@ class Team:
         note_indices(report, data.options, data.sources)
         if {"label 0", "label -1"} <= report.facts.keys():
             raise DataError(f"labels 0 in some places and -1 in others; {EXPECTED}", source=title(data.sources))
+        if {"qid", "no qid"} <= report.facts.keys():
+            raise DataError(f"some rows have a qid: and others none; {grouping.EXPECTED}", source=title(data.sources))
 
     def _learn_scale(self):
         self._engine.exchange("split_scale", "merge_scale", "apply_scale", alike=True)

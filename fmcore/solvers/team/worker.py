@@ -10,7 +10,7 @@ import numpy as np
 from fmcore.errors import DivergedError
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.options import Report
-from fmcore.io.sources.ranges import Range
+from fmcore.io.sources.ranges import ByteRange
 from fmcore.kernels import backend_for
 from fmcore.objectives import objective_of
 from fmcore.rows.blocks import cut
@@ -27,7 +27,7 @@ from fmcore.system import memory
 from fmcore.system.memory import Budget
 from fmcore.system.threads import default_threads
 
-NOTHING = Range(os.devnull, start=0, stop=0, format="libsvm")
+NOTHING = ByteRange(os.devnull, start=0, stop=0, format="libsvm")
 SHUFFLES = 1 << 32  # blocks of one worker at the most, each of which is shuffled in a way of its own
 
 

@@ -29,6 +29,6 @@ TARGETS = {  # name -> module:function, imported when run, as a sanitized build 
 
 
 def load(name):
-    """The target of that name."""
+    """Return the target of that name."""
     module, function = TARGETS[name].split(":")
     return getattr(import_module(f"fuzz.targets.{module}"), function)

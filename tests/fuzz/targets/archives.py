@@ -12,21 +12,21 @@ LIMIT = 1 << 20  # bytes that an archive may unpack to here
 
 
 def archive(data):
-    """An archive as it comes, and as a tar whose headers have right checksums."""
+    """Check an archive as it is, and as a tar whose headers have right checksums."""
     _load(data)
     if data[:2] not in (b"\x1f\x8b", b"PK"):
         _load(_sealed(data))
 
 
 def params(data):
-    """A file of arrays alone."""
+    """Check a file of arrays alone."""
     _load(data)
 
 
 def meta(data):
-    """Symbol and meta in an archive that is sound but for them, a NUL between the two."""
-    symbol, _, told = data.partition(b"\0")
-    _load(zipped({"params": PARAMS, "symbol.json": symbol, "meta.json": told}, 0))
+    """Check symbol and meta in an otherwise sound archive, a NUL between the two."""
+    symbol, _, meta_json = data.partition(b"\0")
+    _load(zipped({"params": PARAMS, "symbol.json": symbol, "meta.json": meta_json}, 0))
 
 
 def _load(data):

@@ -13,7 +13,7 @@ PIECE, PIECES = 1 << 14, 1 << 8  # a small file may hold much more than is read 
 
 
 def detected(data):
-    """The first bytes that are enough tell the format of the whole, if it has one."""
+    """Check that the first bytes that are enough show the same format as the whole."""
     whole, _ = outcome(DataError, detect, data)
     assert whole is None or whole in FORMATS
     size = 1
@@ -24,7 +24,7 @@ def detected(data):
 
 
 def compressed(data):
-    """A file decompresses to the same bytes whatever the size of the reads, or to an error near the same place."""
+    """Check that a file decompresses to the same bytes, or error, whatever the size of the reads."""
     path = str(written("data", data))
     (first, error), (second, other) = (_plain(path, size) for size in (PIECE, PIECE // 4))
     assert (error is None) == (other is None)
@@ -32,14 +32,14 @@ def compressed(data):
 
 
 def manifest(data):
-    """A manifest is refused or names files."""
+    """Check that a manifest is refused or names files."""
     path = str(written("a.manifest", data))
     found, _ = outcome((DataError, UsageError), sources.find, [path])
     assert found is None or found
 
 
 def _plain(path, size):
-    """(the first bytes, the error that ends them as a text or None)."""
+    """Return (the first bytes, the error that ends them as a text or None)."""
     pieces = []
     stream, error = outcome(DataError, streams.open_source, sources.Source(path))
     if stream is None:

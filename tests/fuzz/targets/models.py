@@ -1,4 +1,4 @@
-"""Model files, as they come and with their checksums made right again; files of hyperparameters."""
+"""Model files, as they are and with their checksums corrected; files of hyperparameters."""
 
 import hashlib
 import io
@@ -14,11 +14,11 @@ from fmcore.hyper.params import Hyperparameters
 from fmcore.hyper.presets import PRESETS, resolve
 from fmcore.model import file as modelfile
 from fmcore.model import header as modelheader
-from fmcore.model.header import ALIGNMENT, KEY, METADATA, Tensor
+from fmcore.model.header import ALIGNMENT, KEY, METADATA, TensorEntry
 
 
 def model(data):
-    """A file is refused, or is a model that is the same once written and read again."""
+    """Check that a file is refused, or gives a model that is the same once written and read again."""
     _load(data)
     signed = _signed(data)
     if signed is not None:
@@ -26,7 +26,7 @@ def model(data):
 
 
 def hyperparameters(data):
-    """A file is refused, or gives values that a run can be made of or that are refused together."""
+    """Check that a file is refused, or gives values that are valid together or refused together."""
     read, error = outcome((DataError, UsageError), hyperfile.read_file, written("hyperparameters.json", data))
     if error is not None:
         return
@@ -58,13 +58,15 @@ def _load(data):
 
 
 def _signed(data):
-    """The file with right checksums; None where nothing can be made of its header."""
+    """Return the file with right checksums; None where its header cannot be used."""
     text = data[8:].decode("latin-1")
     try:
         header, end = json.JSONDecoder().raw_decode(text)
         content = json.loads(header.pop(METADATA)[KEY])
         content.pop("header_checksum")
-        table = {name: Tensor(entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in header.items()}
+        table = {
+            name: TensorEntry(entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in header.items()
+        }
         tensors = data[8 + -(-end // ALIGNMENT) * ALIGNMENT :]
         content["checksum"] = hashlib.sha256(tensors).hexdigest()
         return modelheader.encode(table, content) + tensors

@@ -16,7 +16,7 @@ PIECE = 128  # bytes
 
 
 def record(payload):
-    """What the decoder makes of a payload is what protobuf makes of it, and is the same once written and read again."""
+    """Check that a payload decodes as protobuf reads it, and is the same once written and read again."""
     message = record_message.parse(payload)
     row, error = (None, None) if message is None else outcome(DataError, record_message.row_of, message, PLACE)
     decoded, refused = outcome(DataError, recordio.decode, frame(payload))
@@ -32,7 +32,7 @@ def record(payload):
 
 
 def stream(data):
-    """A stream has the same rows and errors in one piece as in many, and nothing outside a record is written over."""
+    """Check that a stream has the same rows and errors in one piece as in many, and no byte outside is overwritten."""
     batches, skipped, error, read = _in_pieces(data)
     whole, refused = outcome(DataError, recordio.decode, data, on_error="skip")
     assert (error and str(error)) == (refused and str(refused))
@@ -50,7 +50,7 @@ def stream(data):
 
 
 def _in_pieces(data):
-    """(batches, texts of the errors passed over, the error that ends the stream or None, bytes before it)."""
+    """Return (batches, texts of skipped errors, the error that ends the stream or None, bytes before it)."""
     pieces, batches, skipped, units, read = recordio.chunks(io.BytesIO(data), PIECE), [], [], 0, 0
     while True:
         piece, error = outcome(DataError, next, pieces, None)

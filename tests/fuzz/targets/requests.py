@@ -1,4 +1,4 @@
-"""Inference requests: the fast road against the slow one, in one piece against many, and written again."""
+"""Inference requests: the fast path against the slow one, in one piece against many, and written again."""
 
 import io
 import json
@@ -13,12 +13,12 @@ MANY = 300  # bytes from which the slow comparison is left out
 
 
 def json_document(data):
-    """{"instances": [...]}."""
+    """Check {"instances": [...]}."""
     _check(data, "json")
 
 
 def json_lines(data):
-    """An instance a line."""
+    """Check an instance a line."""
     decoded = _check(data, "jsonlines")
     assert b"".join(requests.chunks(io.BytesIO(data), "jsonlines")) == data
     if len(data) > MANY:
@@ -53,7 +53,7 @@ def _check(data, form):
 
 
 def _check_written(batch):
-    """The rows as a client would send them are the same rows."""
+    """Check that the rows as a client would send them are the same rows."""
     rows = range(len(batch))
     spans = [slice(batch.indptr[row], batch.indptr[row + 1]) for row in rows]
     instances = [

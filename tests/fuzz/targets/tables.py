@@ -23,7 +23,7 @@ OPTIONS = (  # by the first byte of the input: separator, table options, others
 )
 
 
-class Trickle(io.BytesIO):
+class TrickleFile(io.BytesIO):
     """A stream that gives five bytes at a time, as a slow pipe may."""
 
     def read(self, size=-1):
@@ -31,7 +31,7 @@ class Trickle(io.BytesIO):
 
 
 def csv(data):
-    """The first byte chooses the options, the rest is the file."""
+    """Check a file; the first byte chooses the options."""
     form, table, more = OPTIONS[data[0] % len(OPTIONS) if data else 0]
     batches, _, error = _read(data[1:], form, ReadOptions(table=table, **more))
     skipping = ReadOptions(table=table, on_error="skip", **more)
@@ -43,15 +43,15 @@ def csv(data):
         assert rows_of(kept) == rows_of(batches)
     else:
         assert refused is not None or skipped.errors
-    slow, told, late = _read(Trickle(data[1:]).getvalue(), form, skipping, Trickle)
+    slow, slow_report, late = _read(TrickleFile(data[1:]).getvalue(), form, skipping, TrickleFile)
     assert (late and str(late)) == (refused and str(refused))
     assert rows_of(slow) == rows_of(kept)
     assert [numbers_of(b).tolist() for b in slow] == [numbers_of(b).tolist() for b in kept]
-    assert [str(bad) for bad in told.errors] == [str(bad) for bad in skipped.errors]
+    assert [str(bad) for bad in slow_report.errors] == [str(bad) for bad in skipped.errors]
 
 
 def vocabulary(data):
-    """A vocabulary that is read is written again in the same words."""
+    """Check that a vocabulary that was read is written again alike."""
     path = written("vocabulary.tsv", data)
     found, error = outcome(DataError, Vocabulary.read, path)
     if error is None:
@@ -62,7 +62,7 @@ def vocabulary(data):
 
 
 def _read(data, form, options, stream=io.BytesIO):
-    """(batches, report, the error that ends them or None)."""
+    """Return (batches, report, the error that ends them or None)."""
     report = Report()
     encoder = Vocabulary() if options.table.vocabulary else open_encoder(options.table)
     batches = tables.read(Source("a.csv"), stream(data), options, report, form, encoder=encoder)

@@ -18,12 +18,12 @@ MANY = 300  # bytes from which the slow comparisons are left out
 
 
 def libsvm(data):
-    """Lines of libsvm."""
+    """Check lines of libsvm."""
     _check(data, text.decode_libsvm, fields=False)
 
 
 def libffm(data):
-    """Lines of libffm."""
+    """Check lines of libffm."""
     _check(data, text.decode_libffm, fields=True)
 
 
@@ -32,20 +32,46 @@ def _check(data, decode, *, fields):
     check_batch(decoded.batch)
     agree(outcome(DataError, decode, data), decoded)
     _check_base(data, decode, decoded)
+    kept = decode(data, on_error="skip", groups=True, **({"fields": True} if fields else {}))
+    _check_kept(decoded, kept, fields)
     assert all(map(str, decoded.skipped))
     if len(data) <= MANY:
         _check_lines(data, decoded, fields)
+        _check_fields(data, kept, fields)
         _check_pieces(data, decode, decoded)
     written = text.encode_libsvm(decoded.batch)
     assert rows_of([text.decode_libsvm(written).batch]) == rows_of([decoded.batch])
 
 
 def _check_base(data, decode, decoded):
-    """With indices that count from 1, rows are the same but for a line with an index of 0 or one above the largest."""
+    """Check that with indices from 1, rows are the same except those with index 0 or one above the largest."""
     shifted = decode(data, index_base="1", on_error="skip")
     check_batch(shifted.batch)
     if numbers_of(shifted.batch).tolist() == numbers_of(decoded.batch).tolist():
         assert (shifted.batch.indices + 1 == decoded.batch.indices).all()
+
+
+def _check_kept(decoded, kept, fields):
+    """Fields and groups come beside the same rows, less those whose qid is no int64."""
+    plain, batch = decoded.batch, kept.batch
+    assert (plain.fields, plain.groups) == (None, None)
+    assert len(batch.groups) == len(batch)
+    assert (len(batch.fields) == len(batch.indices)) if fields else batch.fields is None
+    rows = np.flatnonzero(np.isin(numbers_of(plain), numbers_of(batch)))
+    assert rows_of([plain.take(rows)]) == rows_of([batch])
+    assert len(plain) - len(batch) == len(kept.skipped) - len(decoded.skipped)
+
+
+def _check_fields(data, kept, fields):
+    """The qid and the fields of each row are those of its line."""
+    batch, lines = kept.batch, data.split(b"\n")
+    for row, number in enumerate(numbers_of(batch).tolist()):
+        tokens = [token for token in re.split(rb"[ \t\r\v\f]+", lines[number - 1].split(b"#")[0]) if token][1:]
+        has = bool(tokens) and tokens[0].startswith(b"qid:")
+        assert batch.groups[row] == (int(tokens.pop(0)[4:]) if has else -1)
+        if fields:
+            found = batch.fields[batch.indptr[row] : batch.indptr[row + 1]]
+            assert found.tolist() == [int(token.split(b":")[0]) for token in tokens]
 
 
 def _check_lines(data, decoded, fields):
@@ -69,7 +95,7 @@ def _check_lines(data, decoded, fields):
 
 
 def _row(line, fields):
-    """(label, weight, indices, values) of a line, () where it holds no row, None where it is wrong."""
+    """Return (label, weight, indices, values) of a line, () where it holds no row, None where it is wrong."""
     head, *tokens = [token for token in re.split(rb"[ \t\r\v\f]+", line.split(b"#")[0]) if token] or [None]
     if head is None:
         return ()

@@ -1,0 +1,103 @@
+"""Options of how rows are read, and what the user gave of them."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import click
+
+from fmcli.options import gathered, stacked
+from fmcore.io.options import FORMATS, ReadOptions, TableOptions
+
+COLUMN_LISTS = ("numeric", "categorical", "ignore")  # options that take several columns, separated by commas
+TABLE_NAMES = tuple(field.name for field in fields(TableOptions))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read rows, as a command line gives it: None, or (), where an option is not given.
+
+    The fields are those of ReadOptions and of TableOptions that a user may choose; of COLUMN_LISTS as they were typed.
+    """
+
+    format: str | None
+    index_base: str | None
+    on_error: str | None
+    positive: str | None
+    header: bool | None
+    label: str | None
+    weight: str | None
+    row_id: str | None
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    ignore: tuple[str, ...]
+    vocabulary: str | None
+    hash_bits: int | None
+    missing: str | None
+
+    def given(self, threads: int) -> dict[str, Any]:
+        """Return name -> value of the ReadOptions that were given, those of tables as a dict under "table".
+
+        threads: to decode with, which are always among them.
+        """
+        values = asdict(self)
+        for name in COLUMN_LISTS:
+            values[name] = tuple(column for columns in values[name] for column in columns.split(",") if column)
+        values = {name: value for name, value in values.items() if value not in (None, ())}
+        table = {name: values[name] for name in TABLE_NAMES if name in values}
+        return {
+            **{name: values[name] for name in values if name not in TABLE_NAMES},
+            "table": table,
+            "threads": threads,
+        }
+
+    def options(self, threads: int, *, binary: bool = False) -> ReadOptions:
+        """Return the ReadOptions of what was given, where no model carries any."""
+        given = self.given(threads)
+        return ReadOptions(**{**given, "table": TableOptions(**given["table"]), "binary": binary})
+
+
+READING_NAMES = tuple(field.name for field in fields(Reading))
+
+read_options = stacked(
+    click.option("--format", type=click.Choice(FORMATS), help="Format of the rows.  [default: by content]"),
+    click.option(
+        "--index-base",
+        type=click.Choice(("auto", "0", "1")),
+        help="libsvm, libffm: 1 subtracts one from every index; 0 and auto keep indices as they stand, and "
+        "auto adds a note when they look 1-based.",
+    ),
+    click.option(
+        "--on-error",
+        type=click.Choice(("fail", "skip")),
+        help="At a bad row, fail or leave it out and count it.  [default: fail]",
+    ),
+    click.option("--positive-label", "positive", metavar="X", help="The label that means 1; every other one means 0."),
+    click.option(
+        "--header/--no-header", default=None, help="CSV: whether the first line names columns.  [default: by content]"
+    ),
+    click.option("--label-column", "label", metavar="COL", help="Column of the label, by name or number from 0."),
+    click.option("--weight-column", "weight", metavar="COL", help="Column of the row's weight."),
+    click.option("--id-column", "row_id", metavar="COL", help="Column of the row's id, passed on to predictions."),
+    click.option(
+        "--numeric",
+        multiple=True,
+        metavar="COLS",
+        help="Numeric columns, separated by commas; columns that no option names are numeric as well.",
+    ),
+    click.option("--categorical", multiple=True, metavar="COLS", help="Columns whose every value is a feature."),
+    click.option("--ignore", multiple=True, metavar="COLS", help="Columns to leave out."),
+    click.option(
+        "--vocabulary",
+        metavar="FILE",
+        help="The file that maps categorical values to indices: written if it does not exist, else read.",
+    ),
+    click.option(
+        "--hash-bits", type=click.IntRange(1, 30), metavar="B", help="Hash categorical values into 2^B indices instead."
+    ),
+    click.option(
+        "--missing",
+        type=click.Choice(("zero", "error")),
+        help="CSV, Parquet: a missing value is no feature, or an error.  [default: zero]",
+    ),
+    gathered("reading", Reading),
+)

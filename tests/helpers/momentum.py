@@ -1,0 +1,25 @@
+"""An optimizer that a program may register: gradient descent with momentum."""
+
+from fmcore.optimizers import OPTIMIZERS, Optimizer, Slot
+
+KEPT = 0.5
+
+
+class Momentum(Optimizer):
+    """v = m v + g; w -= lr v (Polyak 1964, Some methods of speeding up the convergence of iteration methods)."""
+
+    name = "momentum"
+    slots = (Slot("velocity"),)
+    counts = True
+
+    def step(self, weight, gradient, state, lr, eps, t):
+        """See `Optimizer`."""
+        assert t > 0
+        state["velocity"] *= KEPT
+        state["velocity"] += gradient
+        weight -= lr * state["velocity"]
+
+
+def register():
+    """Make it a choice of the hyperparameter `optimizer` in this process."""
+    OPTIMIZERS[Momentum.name] = Momentum()
