@@ -41,7 +41,7 @@ class Placement:
         if self.distributed != "mpi":
             yield True
             return
-        with api.ranks() as leads:
+        with api.mpi_leader() as leads:
             yield leads
 
     def resources(self) -> api.Resources:
@@ -57,7 +57,7 @@ class Placement:
             )
         if "workers" in TAKEN[engine] and self.workers is None:
             raise UsageError(f"--distributed {engine} needs the number of workers; give it with --workers")
-        return api.machines(
+        return api.team(
             threads=self.threads,
             memory_limit=self.memory_limit,
             engine=engine,

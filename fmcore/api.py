@@ -1,51 +1,82 @@
-"""What the commands do, each one call: this room alone joins readers, training, backends, models and writers."""
+"""What the commands do, each one call: this module alone joins readers, training, backends, models and writers."""
 
-from contextlib import ExitStack
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from fmcore.errors import UsageError
 from fmcore.families import DEFAULT as FM
+from fmcore.hyper.params import Hyperparameters
 from fmcore.io import convert as converting
-from fmcore.io.data import Data, PipeMode  # noqa: F401 - the callers' way to them
+from fmcore.io.convert import Summary
+from fmcore.io.data import Data, Reader
+from fmcore.io.options import ReadOptions, needed_by
 from fmcore.io.parallel import Workers
 from fmcore.io.predictions import writer_for
 from fmcore.io.sources import streams
+from fmcore.io.sources.pipes import PipeMode
 from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
 from fmcore.model import export as exporting
 from fmcore.model import file as modelfile
 from fmcore.model import info as modelinfo
 from fmcore.model import inspection
+from fmcore.model.export import Selection
 from fmcore.model.info import read_options
+from fmcore.model.model import Model
 from fmcore.objectives import objective_of
-from fmcore.rows.batch import counted
+from fmcore.rows.batch import Batch, counted
 from fmcore.rows.checks import known_features
 from fmcore.scoring import Scorer
-from fmcore.solvers import Resources, TeamOptions
+from fmcore.solvers import Judged, Resources, TeamOptions
 from fmcore.system import publish
 from fmcore.training import checkpoint, warmstart
-from fmcore.training.checkpoint import Saving  # noqa: F401 - the callers' way to it
-from fmcore.training.checkpoint import remove as remove_checkpoint  # noqa: F401 - as above
-from fmcore.training.files import train  # noqa: F401 - as above
-from fmcore.training.fit import fit  # noqa: F401 - as above
+from fmcore.training.checkpoint import Saving
+from fmcore.training.checkpoint import remove as remove_checkpoint
+from fmcore.training.files import train
+from fmcore.training.fit import fit
+
+__all__ = [  # in the order of use
+    "Data",
+    "PipeMode",
+    "ReadOptions",
+    "Resources",
+    "Saving",
+    "Scorer",
+    "Selection",
+    "continued",
+    "convert",
+    "evaluate",
+    "export",
+    "fit",
+    "import_archive",
+    "inspect",
+    "load",
+    "mpi_leader",
+    "names",
+    "predict",
+    "read_options",
+    "remove_checkpoint",
+    "team",
+    "train",
+]  # fmt: skip
+
+PathName = str | PathLike
 
 
-# -------------------------------------------------------------------------------------------------------- train
-def machines(*, threads=None, memory_limit=None, **team):
-    """Return the Resources of a team of workers, with threads and memory of each; team: see TeamOptions."""
-    return Resources(threads, memory_limit, team=TeamOptions(**team))
+# --------------------------------------------------------------------------------------------------------- rows
+def convert(
+    data: Data, target: str, *, to: str | None = None, shards: int = 1, feature_dim: int | None = None
+) -> Summary:
+    """Write the rows to `target`, and a vocabulary that was built; return a Summary of them.
 
-
-def ranks():
-    """A block that MPI's rank 0 goes through alone; see fmcore.solvers.team.on_mpi.led."""
-    from fmcore.solvers.team.on_mpi import led
-
-    return led()
-
-
-# ------------------------------------------------------------------------------------------------------ convert
-def convert(data, target, *, to=None, shards=1, feature_dim=None):
-    """Write the rows to `target` (`shards` files beside each other), and a vocabulary that was built; a Summary."""
+    to: a format to write, or None to go by the name of the target. shards: files beside each other to deal rows to.
+    feature_dim: of the rows, or None to count. Raises DataError for bad rows, UsageError for what cannot be written.
+    """
     paths = converting.shard_paths(target, shards)
     rows = data.reader(open_encoder(data.options.table))
     with ExitStack() as stack:
@@ -63,7 +94,9 @@ def convert(data, target, *, to=None, shards=1, feature_dim=None):
     return summary
 
 
-def _writer(rows, paths, output_format, feature_dim):
+def _writer(
+    rows: Reader, paths: list[str], output_format: str, feature_dim: int | None
+) -> converting.LibsvmWriter | converting.RecordWriter:
     if output_format == "libsvm":
         return converting.LibsvmWriter()
     if feature_dim is None and not converting.fills_in_later(paths):
@@ -78,43 +111,83 @@ def _writer(rows, paths, output_format, feature_dim):
     return converting.RecordWriter(feature_dim)
 
 
-# ------------------------------------------------------------------------------------- score with a trained model
-def load(path, *, verify=False, finite=False):
-    """The model at `path`, its arrays mapped; verify, finite: as for fmcore.model.file.load."""
-    model = modelfile.load(path, verify=verify, finite=finite)
-    checkpoint.require_model(model, path)
-    modelinfo.require_sound(model, path)
-    return model
+# ----------------------------------------------------------------------------------------------------- training
+def team(
+    *,
+    engine: str,
+    workers: int,
+    threads: int | None = None,
+    memory_limit: int | None = None,
+    dist_state: str = "auto",
+    address: str | None = None,
+) -> Resources:
+    """Return the Resources of several workers that train one model.
+
+    engine, workers, dist_state, address: see fmcore.solvers.TeamOptions. threads, memory_limit: of each worker.
+    """
+    return Resources(threads, memory_limit, team=TeamOptions(engine, workers, dist_state, address))
 
 
-def import_archive(path, target, **told):
-    """Publish the model in SageMaker's archive `path`; returns it. told: as for fmcore.model.archive.network.load."""
-    from fmcore.model.archive import network  # with the library of ZIP, which nothing else needs
+def mpi_leader() -> AbstractContextManager[bool]:
+    """Return a block that is given True in MPI's rank 0; other ranks follow it to its end, then are given False.
 
-    with publish.whole(target) as handle:
-        model = network.load(path, **told)
-        modelfile.dump(model, handle)
-    return model
+    Raises UsageError, on entry, without mpi4py or an MPI.
+    """
+    from fmcore.solvers.team.on_mpi import led
+
+    return led()
 
 
-def continued(model, given, read):
-    """(Hyperparameters, ReadOptions) to go on training a model with; given, read: what was given, as for read_options.
+def continued(model: Model, given: Mapping[str, Any], read: Mapping[str, Any]) -> tuple[Hyperparameters, ReadOptions]:
+    """Return the Hyperparameters and ReadOptions of a warm start from a model.
 
-    Raises UsageError where something given does not go with the model.
+    given, read: the hyperparameters and read options given, by name, which go before the model's own; read as for
+    `read_options`. Raises UsageError where one does not go with the model.
     """
     warmstart.require_same_reading(model, read)
     chosen = warmstart.hyperparameters(model, given)
     return chosen, replace(read_options(model, **read), binary=objective_of(chosen).binary)
 
 
-def evaluate(model, data, *, threads=1, unseen="ignore"):
-    """All metrics of the model on the rows, and how many rows those are."""
+# ------------------------------------------------------------------------------------------------------- models
+def load(path: PathName, *, verify: bool = False, finite: bool = False) -> Model:
+    """Return the model at `path`, its arrays mapped.
+
+    verify, finite, errors: as for fmcore.model.file.load. Raises ModelError for a checkpoint as well.
+    """
+    model = modelfile.load(path, verify=verify, finite=finite)
+    checkpoint.require_model(model, path)
+    modelinfo.require_sound(model, path)
+    return model
+
+
+def import_archive(
+    path: PathName, target: PathName, *, predictor_type: str | None = None, limit: int | None = None
+) -> Model:
+    """Publish the model in SageMaker's archive `path` at `target`, and return it.
+
+    predictor_type, limit, errors: as for fmcore.model.archive.network.load.
+    """
+    from fmcore.model.archive import network  # with the library of ZIP, which nothing else needs
+
+    with publish.whole(target) as handle:
+        model = network.load(path, predictor_type=predictor_type, limit=limit)
+        modelfile.dump(model, handle)
+    return model
+
+
+# ------------------------------------------------------------------------------------------------------ scoring
+def evaluate(model: Model, data: Data, *, threads: int = 1, unseen: str = "ignore") -> dict[str, Any]:
+    """Return all metrics of the model on the rows, by name, and how many "rows" those are.
+
+    unseen: see ReadOptions. Raises DataError for bad rows, a row without a label, or a score that is not finite;
+    ModelError where the model is not, or its file has changed meanwhile.
+    """
     scorer, objective = Scorer(model), objective_of(model.hyperparameters)
     metrics = objective.metrics()
-    encoder = open_encoder(data.options.table, build=False)
-    reader = data.reader(encoder, options=replace(data.options, unseen=unseen))
+    reader = _reader(model, data, unseen=unseen)
 
-    def judged(batch):
+    def judged(batch: Batch) -> Judged:
         return scorer.raw(batch), batch.labels, batch.weights
 
     with Workers(threads) as workers, reader.named():
@@ -127,15 +200,19 @@ def evaluate(model, data, *, threads=1, unseen="ignore"):
     return result
 
 
-def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
-    """Write a score for each row to `target`, in order; returns the number of rows."""
+def predict(
+    model: Model, data: Data, target: str, *, to: str = "text", threads: int = 1, unseen: str = "ignore"
+) -> int:
+    """Write a prediction for each row to `target`, in order; return the number of rows.
+
+    to: a format of fmcore.io.predictions. unseen, errors: as for `evaluate`; labels are not needed.
+    """
     scorer, count = Scorer(model), 0
     # any label will do, or none: with a positive label named, every other one is legal
-    encoder = open_encoder(data.options.table, build=False)
-    reader = data.reader(encoder, options=replace(data.options, binary=False, positive="1", unseen=unseen))
+    reader = _reader(model, data, binary=False, positive="1", unseen=unseen)
     writer = writer_for(to, objective_of(model.hyperparameters).columns)
 
-    def predictions(item):
+    def predictions(item: tuple[int, Batch]) -> tuple[int, bytes]:
         first, batch = item
         return len(batch), writer.rows(scorer.scores(batch), batch.ids, first)
 
@@ -151,8 +228,18 @@ def predict(model, data, target, *, to="text", threads=1, unseen="ignore"):
     return count
 
 
-def inspect(model, *, top=10, names=None):
-    """What the model is, with its `top` largest weights and, of family fm, pairs: a dict ready for JSON."""
+def _reader(model: Model, data: Data, **changes: Any) -> Reader:
+    """Return a Reader of rows to score, with what the model needs of them and these ReadOptions changed."""
+    options = needed_by(replace(data.options, **changes), objective_of(model.hyperparameters), model.family)
+    return data.reader(open_encoder(data.options.table, build=False), options=options)
+
+
+# ----------------------------------------------------------------------------------------------- looking inside
+def inspect(model: Model, *, top: int = 10, names: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """Return what the model is, with its `top` largest weights and, of family fm, pairs: a dict ready for JSON.
+
+    names: of features by index, as `names` returns them. Raises ModelError where the model's file has changed.
+    """
     found = {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names)}
     if model.family.name == FM:
         pairs = inspection.largest_pairs(model, top, names)
@@ -161,11 +248,21 @@ def inspect(model, *, top=10, names=None):
     return found
 
 
-def export(model, target, **choice):
-    """Write the model's weights, or vectors of some of its features; choice: as for fmcore.model.export.export."""
-    exporting.export(model, target, **choice)
-
-
-def names(vocabulary):
-    """Index -> name of each feature of a vocabulary file."""
+def names(vocabulary: PathName) -> dict[int, str]:
+    """Return index -> name of each feature of a vocabulary file; DataError where it is damaged."""
     return dict(enumerate(Vocabulary.read(Path(vocabulary)).names()))
+
+
+def export(
+    model: Model,
+    target: str,
+    *,
+    to: str | None = None,
+    selection: Selection | None = None,
+    vocabulary: PathName | None = None,
+) -> None:
+    """Write the model's weights, or vectors of a selection of its features, to `target`.
+
+    to, selection, vocabulary, errors: as for fmcore.model.export.export.
+    """
+    exporting.export(model, target, to=to, selection=selection, vocabulary=vocabulary)

@@ -1,6 +1,10 @@
 """Rows to the scores that users see, and requests to predictions, bytes to bytes."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -10,25 +14,27 @@ from fmcore.io.predictions import writer_for
 from fmcore.io.readers import CODECS
 from fmcore.io.requests.media import TYPES, answer_type, request_type
 from fmcore.kernels import backend_of
+from fmcore.model.model import Model
 from fmcore.objectives import objective_of
+from fmcore.rows.batch import Batch
 
 
 class Scorer:
     """Scores by one model; may be used from several threads at once.
 
-    A score that is not finite is never given: where the model's numbers are at fault it is a ModelError, else a
+    A score that is not finite is never returned: where the model's numbers are at fault it is a ModelError, else a
     DataError with the row, whose values are too large.
     """
 
-    def __init__(self, model, threads=1):
+    def __init__(self, model: Model, threads: int = 1) -> None:
         self._model, self._backend = model, backend_of(model.hyperparameters, "cpu", threads, training=False)
         self._objective = objective_of(model.hyperparameters)
 
-    def scores(self, batch):
+    def scores(self, batch: Batch) -> np.ndarray:
         """Return float32 (rows,): what the model's objective predicts. Indices are all below feature_dim."""
         return self._objective.predict(self.raw(batch))
 
-    def raw(self, batch):
+    def raw(self, batch: Batch) -> np.ndarray:
         """Return float32 (rows,): y(x), before the objective makes a prediction of it."""
         raw = self._backend.score(batch, self._model)
         finite = np.isfinite(raw)
@@ -36,8 +42,8 @@ class Scorer:
             raise self._refusal(raw, batch, int(finite.argmin()))
         return raw
 
-    def answer(self, body, content_type, accept=None):
-        """(media type, bytes) that answer a request; the arguments are its body and headers (None where absent).
+    def answer(self, body: bytes, content_type: str | None, accept: str | None = None) -> tuple[str, bytes]:
+        """Return (media type, bytes) that answer a request, given its body and headers (None where absent).
 
         Raises the errors of fmcore.io.requests.media for headers, and DataError for a malformed body.
         """
@@ -45,8 +51,8 @@ class Scorer:
         given = answer_type(accept, asked)
         return given, self.predictions(body, asked, given)
 
-    def predictions(self, body, asked, given):
-        """The predictions, as media type `given`, for a body of media type `asked` (keys of TYPES).
+    def predictions(self, body: bytes, asked: str, given: str) -> bytes:
+        """Return the predictions, as media type `given`, for a body of media type `asked` (keys of TYPES).
 
         Labels are not needed, and features that the model does not know are ignored. Raises DataError for a malformed
         body, with the row, line or record.
@@ -60,16 +66,16 @@ class Scorer:
         return b"".join([writer.begin(), writer.rows(scores, known.ids), writer.end()])
 
     @cached_property
-    def _decoders(self):
-        """Format -> what decodes a body; made when first asked for, as the commands that read files never do."""
+    def _decoders(self) -> dict[str, Callable[[bytes], Any]]:
+        """Return format -> what decodes a body; made when first asked for, as the commands that read files never do."""
         return {name: CODECS[name](ReadOptions()).decode for name in set(TYPES.values())}
 
     @cached_property
-    def _defect(self):
-        """What is not finite in the model, looked for once; None where all is."""
+    def _defect(self) -> str | None:
+        """Return what is not finite in the model, looked for once; None where all is."""
         return self._model.not_finite()
 
-    def _refusal(self, raw, batch, row):
+    def _refusal(self, raw: np.ndarray, batch: Batch, row: int) -> ModelError | DataError:
         if self._defect:
             return ModelError(f"the model's {self._defect}; it cannot score, train it anew")
         return DataError(

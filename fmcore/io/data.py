@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.options import ReadOptions, Report
@@ -59,7 +59,7 @@ class Data:
         return any(each.path == source.STDIN for each in self.sources)
 
     def reader(
-        self, encoder: object, *, options: ReadOptions | None = None, stopped: Callable[[], bool] = never
+        self, encoder: Any, *, options: ReadOptions | None = None, stopped: Callable[[], bool] = never
     ) -> "Reader":
         """Return a Reader of these rows.
 
@@ -77,7 +77,7 @@ class Reader:
     sources: of all passes, or the pipe of the last pass begun.
     """
 
-    def __init__(self, data: Data, encoder: object, options: ReadOptions, stopped: Callable[[], bool] = never) -> None:
+    def __init__(self, data: Data, encoder: Any, options: ReadOptions, stopped: Callable[[], bool] = never) -> None:
         self.data, self.encoder, self.options, self.report = data, encoder, options, data.report
         self.rereadable, self.streaming, self.sources = data.rereadable, data.pipe is not None, data.sources
         self._stopped = stopped

@@ -1,8 +1,10 @@
 """How to read: the options that every reader understands, kept in the model so that scoring reads as training did."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fmcore.errors import UsageError
+from fmcore.families import Family
+from fmcore.objectives import Objective
 
 FORMATS = ("auto", "libsvm", "libffm", "csv", "tsv", "parquet", "recordio", "json", "jsonlines")
 SHOWN = 5  # errors of rows that were left out
@@ -60,6 +62,12 @@ class ReadOptions:
     unseen: str = "ignore"
     fields: bool = False
     groups: bool = False
+
+
+def needed_by(options: ReadOptions, objective: Objective, family: Family) -> ReadOptions:
+    """Return the options with the fields that a family needs and the groups by which an objective couples rows."""
+    fields, groups = options.fields or family.needs_fields, options.groups or objective.groups
+    return replace(options, fields=fields, groups=groups)
 
 
 @dataclass

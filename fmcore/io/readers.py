@@ -1,5 +1,6 @@
 """The reader that joins all formats: sources in order, in whatever format, as batches."""
 
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from functools import partial
 from typing import NamedTuple
@@ -28,8 +29,8 @@ class Codec(NamedTuple):
     decode: piece -> Decoded; its DataErrors count from the piece's start.
     """
 
-    chunks: object
-    decode: object
+    chunks: Callable
+    decode: Callable
 
 
 def _libsvm(options):
@@ -59,7 +60,7 @@ def _requests(options, name):
     return Codec(partial(requests.chunks, format=name), decode)
 
 
-CODECS = {
+CODECS: dict[str, Callable] = {
     "libsvm": _libsvm,
     "libffm": _libffm,
     "recordio": _recordio,

@@ -30,6 +30,7 @@ class Objective(Protocol):
     search: what the tuner's space "small" searches: "epochs" -> (low, high), and "wd" -> (low, high) for weight decays.
     goals: name, as SageMaker has it, of what a search makes best -> (metric, direction); the first is the default.
     primary: (metric, direction) by which early stopping goes. columns: of predictions, "score" before others.
+    groups: whether it couples the rows of a group (a query), which readers then keep.
     canonical: whether `gradient` is a function of the raw score less the label, which steps on devices then fuse.
     """
 
@@ -38,6 +39,7 @@ class Objective(Protocol):
     kernel: int | None
     outputs: int
     binary: bool
+    groups: bool
     expected: str
     defaults: Mapping[str, Any]
     search: Mapping[str, tuple[float, float]]

@@ -15,7 +15,7 @@ class Squared:
 
     name, noun = "regressor", "regressor"
     kernel: int | None = 0
-    outputs, binary, canonical = 1, False, True
+    outputs, binary, groups, canonical = 1, False, False, True
     expected = "a finite number"
     defaults: Mapping[str, Any] = MappingProxyType({"linear_wd": 2e-3, "factors_wd": 2e-3})
     search: Mapping[str, tuple[float, float]] = MappingProxyType({"epochs": (5, 40), "wd": (1e-4, 3e-2)})

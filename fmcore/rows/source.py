@@ -29,13 +29,17 @@ class Labels(Protocol):
 class Rows(Protocol):
     """Labelled rows that can be read pass after pass.
 
-    title: what messages call them. rereadable: whether every pass finds the same rows, as many as are asked for.
+    rereadable: whether every pass finds the same rows, as many as are asked for.
     streaming: whether each pass is fed its own rows, as they come, so that none but its own pass can read them.
     """
 
-    title: str
     rereadable: bool
     streaming: bool
+
+    @property
+    def title(self) -> str:
+        """Return what messages call the rows."""
+        ...
 
     def read(self, labels: Labels, feature_dim: Limit = None) -> Iterator[Batch]:
         """Return the batches of a new pass.

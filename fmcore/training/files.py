@@ -9,12 +9,14 @@ from os import PathLike
 from typing import TYPE_CHECKING, TypedDict
 
 from fmcore.errors import UsageError
+from fmcore.families import family_of
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.data import Data, Reader
-from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions
-from fmcore.io.tables.vocabulary import open_encoder
+from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions, needed_by
+from fmcore.io.tables.vocabulary import Encoder, open_encoder
 from fmcore.model import file
 from fmcore.model.model import Model
+from fmcore.objectives import objective_of
 from fmcore.solvers import Resources, Task
 from fmcore.solvers.observer import Observer
 from fmcore.system import publish
@@ -64,8 +66,8 @@ def train(
         grow=initial_model is not None and data.pipe is None,
     )
     _require_stdin_once(data, test)
-    rows = data.reader(encoder, stopped=stop)
-    test_rows = None if test is None else test.reader(encoder, stopped=stop)
+    rows = _reader(data, encoder, hyperparameters, stop)
+    test_rows = None if test is None else _reader(test, encoder, hyperparameters, stop)
     task = Task(rows, hyperparameters, test_rows, initial_model)
     require_testable(task)
     _require_known_columns(rows)
@@ -73,7 +75,7 @@ def train(
         stack.enter_context(publish.all_or_none())
         handle = stack.enter_context(publish.whole(target))
         vocabulary = rows.vocabulary_output(stack)
-        kept = _kept(data.options)
+        kept = _kept(rows.options)
         facts = _facts(kept, initial_model)
         control = checkpoints.control(**interruption, facts=facts, observer=observer, target=target)
         model = Fitting(resources).fit(task, observer, control)
@@ -82,6 +84,11 @@ def train(
         if vocabulary:
             encoder.write(vocabulary)
     return model
+
+
+def _reader(data: Data, encoder: Encoder, hyperparameters: Hyperparameters, stop: Callable[[], bool]) -> Reader:
+    objective, family = objective_of(hyperparameters), family_of(hyperparameters)
+    return data.reader(encoder, options=needed_by(data.options, objective, family), stopped=stop)
 
 
 def _never() -> bool:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
-from fmcore.io.options import Report
+from fmcore.families import FAMILIES
+from fmcore.io.options import Report, needed_by
 from fmcore.io.sources import source as sources
 from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.objectives import objective_of
@@ -145,7 +146,8 @@ def _fits(folder):
 def _shared(data, test, space, folder):
     """Return a TrialContext with the rows decoded into files of the folder."""
     objective, encoder = objective_of(space.fixed["predictor_type"]), open_encoder(data.options.table)
-    reader = data.reader(encoder)
+    family = FAMILIES[space.defaults["family"]]
+    reader = data.reader(encoder, options=needed_by(data.options, objective, family))
     if encoder.is_new:
         publish.prepare(data.options.table.vocabulary)
     with reader.named():
@@ -156,7 +158,8 @@ def _shared(data, test, space, folder):
     feature_dim = max(1, reader.feature_dim(rows.feature_dim, space.fixed.get("feature_dim")))
     test_rows = None
     if test is not None:
-        test_rows = share(test.reader(encoder).read_known(objective, feature_dim), Path(folder, "test"))
+        test_reader = test.reader(encoder, options=needed_by(test.options, objective, family))
+        test_rows = share(test_reader.read_known(objective, feature_dim), Path(folder, "test"))
         if not test_rows.rows:
             raise DataError("no rows to test on", source=sources.title(test.sources))
     return TrialContext(feature_dim, rows, test_rows)

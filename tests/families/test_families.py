@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fielded import Fielded
 from rows import block_of, random_rows
-from scipy.sparse import csr_matrix
 from shell import ROOT
 
 from fmcore.errors import UsageError
-from fmcore.families import FAMILIES, Family, Tensor, family_of
+from fmcore.families import FAMILIES, family_of
 from fmcore.families.contract import numbers_per_feature, per_feature, shapes
 from fmcore.hyper.params import PARAMETERS, Hyperparameters
 from fmcore.kernels import backend_of, reference
@@ -86,22 +86,6 @@ def test_a_family_is_named_in_a_model_only_where_it_is_not_the_default(monkeypat
     assert Hyperparameters.from_dict(chosen.as_dict()) == chosen
     assert family_of(chosen) is other
     assert not PARAMETERS["family"].hidden
-
-
-class Fielded(Family):
-    """y = sum of (1 + field) w x."""
-
-    name, kernel, needs_fields = "fielded", None, True
-    tensors = (Tensor("linear", "linear", lambda _h, d: (d,)),)
-
-    def _weighted(self, X, fields):
-        return csr_matrix((X.data * (1 + fields), X.indices, X.indptr), X.shape)
-
-    def score(self, X, weights, fields):
-        return self._weighted(X, fields) @ weights["linear"]
-
-    def gradient(self, X, weights, outer, fields):
-        return {"linear": self._weighted(X, fields).T @ outer}
 
 
 def test_a_family_that_needs_fields_is_given_those_of_each_mini_batch(monkeypatch):

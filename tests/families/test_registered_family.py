@@ -185,7 +185,7 @@ def test_export_and_inspection(run):
     assert summary["non_zero"] == {"gate": 20, "pairs": 20, "either": 20}
     assert "largest_pairs" not in summary
     with pytest.raises(UsageError, match=r"^vectors are for models of family fm alone"):
-        api.export(model, "v.csv", selection=api.exporting.Selection("items", (0, 3)))
+        api.export(model, "v.csv", selection=api.Selection("items", (0, 3)))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ class Poisson:
     """The mean of a count is predicted, e^s; the loss is half the deviance."""
 
     name, noun = "poisson", "counts"
-    kernel, outputs, binary, canonical = None, 1, False, True
+    kernel, outputs, binary, groups, canonical = None, 1, False, False, True
     expected = "a number of at least 0"
     defaults = MappingProxyType({"linear_wd": 1e-3})
     search = MappingProxyType({"epochs": (2, 6), "wd": (1e-5, 1e-2)})

@@ -50,7 +50,7 @@ class After:
 
 def team(workers, **options):
     """Return Resources of so many workers in this process."""
-    return api.machines(engine="local", workers=workers, **{"threads": 1, **options})
+    return api.team(engine="local", workers=workers, **{"threads": 1, **options})
 
 
 def trained(

@@ -2,18 +2,26 @@
 
 import itertools
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fielded import Fielded
+from shell import ROOT
 from teams import team, trained
 
 from fmcore import api
 from fmcore.errors import DataError, ModelError
-from fmcore.io.options import ReadOptions
+from fmcore.families import FAMILIES, family_of
+from fmcore.hyper.presets import resolve
+from fmcore.io.options import ReadOptions, TableOptions, needed_by
 from fmcore.kernels.cpu import CpuBackend
 from fmcore.model import info as modelinfo
+from fmcore.objectives import OBJECTIVES, objective_of
+from fmcore.objectives.squared import Squared
 
 PLAIN = ReadOptions(binary=True)
 KEPT = ReadOptions(binary=True, fields=True, groups=True)
@@ -86,3 +94,85 @@ def test_workers_of_which_some_find_a_qid_and_others_none_refuse_the_rows(on_err
     with pytest.raises(DataError, match=said):
         trained("x.fm", names, read=read, resources=team(2), shuffle=False)
     trained("x.fm", names, read=PLAIN, resources=team(2), shuffle=False)
+
+
+def fielded(**chosen):
+    """Hyperparameters of a family that needs fields, which is trained slowly and starts at weights of 0.1."""
+    linear = {"linear_init_method": "constant", "linear_init_value": 0.1, "linear_lr": 0.5, "linear_wd": 0.0}
+    return {"predictor_type": "regressor", "family": "fielded", "epochs": 10, "seed": 1, **linear, **chosen}
+
+
+def files(kind):
+    """Return read options and two files of rows whose field is their column: libffm text, or the same rows as CSV."""
+    rng = np.random.default_rng(5)
+    X, weights = np.round(rng.normal(size=(300, 3)), 3), np.array([1.0, -0.5, 0.25]) * [1, 2, 3]
+    labels = np.round(X @ weights, 3)
+    for name, some in (("train", slice(200)), ("test", slice(200, 300))):
+        rows = zip(labels[some], X[some], strict=True)
+        if kind == "csv":
+            lines = ["y,a,b,c", *(f"{y},{x[0]},{x[1]},{x[2]}" for y, x in rows)]
+        else:
+            lines = [" ".join([f"{y}", *(f"{i}:{i}:{value}" for i, value in enumerate(x))]) for y, x in rows]
+        Path(f"{name}.{kind}").write_text("\n".join(lines) + "\n")
+    table = TableOptions(label="y") if kind == "csv" else TableOptions()
+    return ReadOptions(format=kind, table=table), f"train.{kind}", f"test.{kind}"
+
+
+def matrix_of(name):
+    """Return the values of such a file, float64 (rows, 3)."""
+    lines = Path(name).read_text().splitlines()
+    if name.endswith("csv"):
+        return np.array([line.split(",")[1:] for line in lines[1:]], float)
+    return np.array([[token.split(":")[2] for token in line.split()[1:]] for line in lines], float)
+
+
+@pytest.mark.parametrize("kind", ["libffm", "csv"])
+def test_a_family_that_needs_fields_is_read_with_them_by_train_eval_and_predict(kind, monkeypatch):
+    monkeypatch.setitem(FAMILIES, "fielded", Fielded())
+    read, train, test = files(kind)
+    assert not read.fields
+    model = api.train(api.Data([train], read), resolve("native", **fielded()), "a.fm", test=api.Data([test], read))
+    assert model.info["input"]["fields"] is True
+    np.testing.assert_allclose(model.weights["linear"], [1, -0.5, 0.25], atol=0.02)  # [1, -1, 0.75] without fields
+    loaded = api.load("a.fm")
+    found = api.evaluate(loaded, api.Data([test], read))
+    assert found["rmse"] == pytest.approx(model.info["epochs"][-1]["test"]["rmse"])
+    assert api.predict(loaded, api.Data([test], modelinfo.read_options(loaded)), "scores.txt") == 100
+    expected = matrix_of(test) @ (model.weights["linear"] * [1, 2, 3])
+    np.testing.assert_allclose(np.loadtxt("scores.txt"), expected, rtol=1e-5, atol=1e-5)
+
+
+TUNING = """import sys
+sys.path.insert(0, {helpers!r})
+import fielded
+fielded.register()
+if __name__ == "__main__":
+    from fmcore import api
+    from fmcore.io.options import ReadOptions, TableOptions
+    from fmcore.tuning.space import Range, search_space
+    from fmcore.tuning.tune import Plan, tune
+    data = [api.Data([name], {read!r}) for name in {names!r}]
+    space = search_space({{"linear_lr": Range(0.05, 0.5)}}, {fixed!r})
+    tune(*data, space, "b.fm", Plan(trials=1, strategy="random"))
+"""
+
+
+def test_tuning_reads_the_fields_that_a_family_needs(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "fielded", Fielded())
+    read, *names = files("libffm")
+    fixed = {name: value for name, value in fielded(epochs=2).items() if name != "linear_lr"}
+    program = TUNING.format(helpers=str(ROOT / "tests/helpers"), read=read, names=names, fixed=fixed)
+    Path("program.py").write_text(program)
+    subprocess.run([sys.executable, "program.py"], check=True)
+    assert api.load("b.fm").info["input"]["fields"] is True
+
+
+def test_groups_are_read_where_an_objective_couples_rows_by_them(monkeypatch):
+    class Coupled(Squared):
+        name, kernel, groups = "coupled", None, True
+
+    monkeypatch.setitem(OBJECTIVES, "coupled", Coupled())
+    h = resolve("native", predictor_type="coupled", epochs=1)
+    assert needed_by(PLAIN, objective_of(h), family_of(h)) == replace(PLAIN, groups=True)
+    assert needed_by(KEPT, objective_of("regressor"), family_of(h)) == KEPT
+    assert api.train(api.Data(["train.ffm"], ReadOptions()), h, "c.fm").info["input"]["groups"] is True
