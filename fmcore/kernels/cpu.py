@@ -1,4 +1,4 @@
-"""The fast backend: kernels over parameters laid out so that one touch of memory brings all of a feature."""
+"""The fast backend: kernels over parameters laid out so that one memory access fetches everything of a feature."""
 
 import os
 from contextlib import nullcontext
@@ -19,14 +19,17 @@ from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
 from fmcore.optimizers.state import slot_name, updates_in, updates_state
 
-LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
+LANES = 8  # as in lanes.h: factors are padded to a multiple of it while training
 BUILDS = ("v3", "baseline")  # best first
-FIXED = 0  # as optimizers.h: the number of what moves no weight
-TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread is not worth a try
+FIXED = 0  # as in optimizers.h: the number that stands for an optimizer that changes no weight
+TEAM_WORK = 2000  # multiplications of a mini-batch; with fewer, a second thread is not worth a trial
 
 
 def choose_build():
-    """The best build that this processor runs, or the one that FMKIT_KERNELS names."""
+    """Return the best build that this processor runs, or the one that FMKIT_KERNELS names.
+
+    Raises UsageError where FMKIT_KERNELS names a build that this processor does not run.
+    """
     wanted = os.environ.get("FMKIT_KERNELS")
     runs = [build for build in BUILDS if build == "baseline" or level_3()]
     if wanted and wanted not in runs:
@@ -46,22 +49,22 @@ class CpuBackend:
         self.threads = threads if self.kernels.openmp() else 1
 
     def prepare(self, block):
-        """See fmcore.kernels.prepared."""
+        """Return the block in the form that the kernels train on; see fmcore.kernels.prepared."""
         return prepared(block, self.kernels, self.threads)
 
     def score(self, batch, model):
-        """Raw scores straight from the model's arrays, which may be mapped from a file."""
+        """Return raw scores, computed directly from the model's arrays, which may be mapped from a file."""
         return self.kernels.score(
             batch, model.bias, model.linear.reshape(-1, 1), model.factors, model.num_factors, self.threads
         )
 
     def trainer(self, model):
-        """A trainer that starts from a copy of the model."""
+        """Return a trainer that starts from a copy of the model."""
         return CpuTrainer(self, model)
 
 
 class CpuTrainer:
-    """Parameters being trained.
+    """Parameters in training.
 
     table: a Table of them, which may be changed between two passes. updates: mini-batches trained so far.
     """
@@ -74,9 +77,9 @@ class CpuTrainer:
         self._pace = Pace(backend.threads)
 
     def train(self, block, order, lr=1.0):
-        """See fmcore.kernels."""
+        """Train on a block's mini-batches once; see fmcore.kernels."""
         rows, work = len(block.batch), block.groups.size * self.table.width / (len(block.starts) - 1)
-        told = np.empty(rows, np.float32), np.empty(rows, np.float32)
+        outputs = np.empty(rows, np.float32), np.empty(rows, np.float32)  # raw scores, weighted losses
         dense = isinstance(block.groups, Cells)
 
         def train(part, threads):
@@ -86,7 +89,7 @@ class CpuTrainer:
                 self.table,
                 self._settings(lr, self.updates),
                 threads,
-                told,
+                outputs,
                 blas.sgemm() if dense else None,
             )
             self.updates += len(part)
@@ -96,28 +99,28 @@ class CpuTrainer:
                 self._pace.train(train, order)
             else:
                 train(order, 1)
-        return told
+        return outputs
 
     def score(self, batch):
-        """See fmcore.kernels; the same bits as `CpuBackend.score` of the snapshot."""
+        """Return raw scores, to the bit those of `CpuBackend.score` for the snapshot; see fmcore.kernels."""
         table = self.table
         return self._backend.kernels.score(
             batch, table.bias, table.linear, table.factors, self._model.num_factors, self._backend.threads
         )
 
     def snapshot(self):
-        """See fmcore.kernels."""
+        """Return a copy of the model as it is; see fmcore.kernels."""
         model = self.table.model(self._model)
         model.state.update(updates_state(self._optimizer, self.updates))
         return model
 
 
 class Table:
-    """Weights of a model of family fm with their optimizer state behind them.
+    """Weights of a model of family fm, each followed by its optimizer state.
 
     bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
     where width is num_factors rounded up to LANES; the padding starts and stays 0. An optimizer that keeps a slot once
-    for all factors has it in another column of linear, and none in factors. threads: for take and its like.
+    for all factors has it in another column of linear, and none in factors. threads: for take, put, add and less.
     """
 
     def __init__(self, model, threads=1):
@@ -132,22 +135,22 @@ class Table:
         self._exchange(model, np.copyto)
 
     def take(self, features):
-        """All that there is of some features (int32 array): float32 (features, row size), their padding left out."""
+        """Return everything of some features (int32 array): float32 (features, row size), without their padding."""
         parts = self.factors.shape[1] // self.width
         rows = np.empty((len(features), self.linear.shape[1] + parts * self._num_factors), np.float32)
         self._move("take", features, rows)
         return rows
 
     def put(self, features, rows):
-        """Let some features, each named once, be what `take` has given."""
+        """Set some features, each named once, to rows that `take` has returned."""
         self._move("put", features, rows)
 
     def add(self, features, rows):
-        """Add such rows to what there is of some features, each named once."""
+        """Add rows of that form to some features, each named once."""
         self._move("add", features, rows)
 
     def less(self, features, before):
-        """What `take` gives, less such rows."""
+        """Return what `take` returns minus rows of that form."""
         rows = np.empty_like(before)
         self._move("less", features, rows, before)
         return rows
@@ -166,7 +169,7 @@ class Table:
         )
 
     def model(self, like):
-        """A Model with copies of what is here, otherwise like the given one."""
+        """Return a Model with copies of these weights and state, otherwise like the given one."""
         state = {name: np.empty(spec.shape, spec.dtype) for name, spec in like.state_table().items()}
         weights = {name: np.empty_like(array) for name, array in like.weights.items()}
         model = Model(like.hyperparameters, weights, state, dict(like.info))
@@ -187,7 +190,7 @@ class Table:
                     copy(mine, theirs)
 
     def _factors(self, part, num_factors):
-        """The factors, which are part 0, or the slot of their state that is part 1 or 2."""
+        """Return the factors, which are part 0, or the slot of their state that is part 1 or 2."""
         if part and self._rowwise:
             column = len(self._slots) + part
             return self.linear[:, column : column + 1]
@@ -195,9 +198,9 @@ class Table:
 
 
 def settings(hyperparameters):
-    """A function from the learning rates' factor and the updates so far to what the kernels want to know.
+    """Return a function from the learning rates' factor and the updates so far to the settings that the kernels read.
 
-    Raises ValueError for what the kernels have no case for; see fmcore.kernels.backend_of.
+    Raises ValueError where the kernels have no case for these hyperparameters; see fmcore.kernels.backend_of.
     """
     h, optimizer, objective = hyperparameters, optimizer_of(hyperparameters), objective_of(hyperparameters).kernel
     if objective is None or optimizer.kernel is None:

@@ -1,4 +1,4 @@
-"""The slow truth: families, losses and optimizers in NumPy and float64, as their formulas have them."""
+"""The slow reference: families, losses and optimizers in NumPy and float64, exactly as in their formulas."""
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -16,22 +16,22 @@ class ReferenceBackend:
     name, note, threads = "reference", None, 1
 
     def prepare(self, block):
-        """Nothing to add."""
+        """Return the block: there is nothing to add."""
         return block
 
     def score(self, batch, model):
-        """See fmcore.kernels."""
+        """Return raw scores; see fmcore.kernels."""
         weights = {name: array.astype(float) for name, array in model.weights.items()}
         family, X = model.family, matrix(batch, model.feature_dim)
         return family.score(X, weights, **fields_of(family, batch)).astype(np.float32)
 
     def trainer(self, model):
-        """See fmcore.kernels."""
+        """Return a trainer that starts from a copy of the model."""
         return ReferenceTrainer(model)
 
 
 class ReferenceTrainer:
-    """Parameters being trained, float64; rounded to a model's float32 after each call, as a checkpoint has them."""
+    """Parameters in training, float64; rounded to a model's float32 after each call, as a checkpoint holds them."""
 
     def __init__(self, model):
         self._model, self._h = model, model.hyperparameters
@@ -40,7 +40,7 @@ class ReferenceTrainer:
         self._weights = {name: array.astype(float) for name, array in model.weights.items()}
         self._optimizer = optimizer_of(self._h)
         table = model.state_table()
-        self._state = {  # of each tensor by the names of slots
+        self._state = {  # of each tensor: name of a slot -> array
             tensor: {slot.name: self._kept(slot_name(slot, tensor), table) for slot in self._optimizer.slots}
             for tensor in self._weights
         }
@@ -50,7 +50,7 @@ class ReferenceTrainer:
         return np.array(self._model.state.get(name, np.zeros(table[name].shape)), float)
 
     def train(self, block, order, lr=1.0):
-        """See fmcore.kernels."""
+        """Train on a block's mini-batches once; see fmcore.kernels."""
         scores, losses = np.empty(len(block.batch), np.float32), np.empty(len(block.batch), np.float32)
         for m in order:
             rows = slice(block.starts[m], block.starts[m + 1])
@@ -60,12 +60,12 @@ class ReferenceTrainer:
         return scores, losses
 
     def score(self, batch):
-        """See fmcore.kernels."""
+        """Return raw scores; see fmcore.kernels."""
         X = matrix(batch, self._model.feature_dim)
         return self._family.score(X, self._weights, **fields_of(self._family, batch)).astype(np.float32)
 
     def snapshot(self):
-        """See fmcore.kernels."""
+        """Return a copy of the model as it is; see fmcore.kernels."""
         weights = {tensor.name: self._weights[tensor.name].astype(tensor.dtype) for tensor in self._family.tensors}
         state = {
             slot_name(slot, tensor): slots[slot.name].astype(slot.dtype)
@@ -92,7 +92,7 @@ class ReferenceTrainer:
         return scores, weights * losses
 
     def _step(self, tensor, rows, gradient, lr):
-        """One step for the rows of a tensor that the mini-batch holds; the others are neither moved nor decayed."""
+        """Step the rows of a tensor that the mini-batch holds; the others are neither changed nor decayed."""
         h, name, group = self._h, tensor.name, tensor.group
         weight = self._weights[name][rows]
         clip = np.inf if h.clip_gradient is None else h.clip_gradient
@@ -105,13 +105,16 @@ class ReferenceTrainer:
 
 
 def matrix(batch, feature_dim):
-    """The rows as a scipy CSR matrix of float64; no row may hold an index twice."""
+    """Return the rows as a scipy CSR matrix of float64; no row may hold an index twice."""
     values = np.ones(len(batch.indices)) if batch.values is None else batch.values.astype(float)
     return csr_matrix((values, batch.indices, batch.indptr), (len(batch), feature_dim))
 
 
 def fields_of(family, batch):
-    """The fields of a Batch's non-zeros, as a family that needs them takes them; UsageError where they are missing."""
+    """Return the fields of a Batch's non-zeros as keyword arguments of a family: none where it needs no fields.
+
+    Raises UsageError where it needs them and they are missing.
+    """
     if not family.needs_fields:
         return {}
     if batch.fields is None:
