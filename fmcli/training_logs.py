@@ -53,9 +53,9 @@ class TrainingLog(Observer):
             else f"resuming after epoch {len(records)}"
         )
 
-    def anew(self, why):
-        """Print that training begins anew, and why."""
-        self.remark(f"training begins anew: {why}")
+    def restarted(self, why):
+        """Print that training starts from the beginning, and why."""
+        self.remark(f"training starts from the beginning: {why}")
 
     def lost(self, workers, why):
         """Print which workers have died."""
@@ -121,10 +121,10 @@ class TableLog(TrainingLog):
         self._next_bar(len(records) + 1)
         self._bar.add(rows)
 
-    def anew(self, why):
-        """Print that training begins anew, above the bar."""
+    def restarted(self, why):
+        """Print that training starts from the beginning, above the bar."""
         self._bar.close()
-        super().anew(why)
+        super().restarted(why)
         self._next_bar(1)
 
     def halved(self, error, epoch, factor):

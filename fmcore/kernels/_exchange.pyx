@@ -1,4 +1,4 @@
-# What workers that train together do between two rounds: rows out of a table and into it, features found and numbered.
+# Work between two rounds of several workers: copies of rows out of a table and into it, features found and numbered.
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
@@ -24,9 +24,9 @@ cdef extern from *:
     void differ(float *to, const float *now, const float *before, int64_t n) noexcept nogil
 
 cdef enum:
-    AHEAD = 8       # features, whose memory is fetched before it is needed
-    FEW = 1 << 15   # features that one thread has moved before a second one has begun
-    LINE = 16       # floats
+    PREFETCH = 8    # features between a prefetch and its use
+    FEW = 1 << 15   # features that one thread has copied before a second one has started
+    LINE = 16       # floats of a cache line
     TAKE = 0
     PUT = 1
     ADD = 2
@@ -35,7 +35,7 @@ cdef enum:
 HOWS = {"take": TAKE, "put": PUT, "add": ADD, "less": LESS}
 
 
-cdef struct Place:         # a table, as fmcore.kernels.cpu.Table has it
+cdef struct Place:         # a table, laid out as in fmcore.kernels.cpu.Table
     float *linear
     float *factors
     int64_t columns        # of linear
@@ -45,7 +45,7 @@ cdef struct Place:         # a table, as fmcore.kernels.cpu.Table has it
 
 
 cdef inline void piece(int how, float *row, const float *before, float *here, int64_t n) noexcept nogil:
-    """Copy n floats of a row from or to the table, add them to it, or note what is there less what was before."""
+    """Copy n floats of a row from or to the table, add them to it, or return the table's minus those before."""
     if how == TAKE:
         memcpy(row, here, n * sizeof(float))
     elif how == PUT:
@@ -75,9 +75,9 @@ cdef inline void one(int how, const Place *p, int64_t feature, float *row, const
 
 def move(how, const int32_t[::1] features, const float[:, ::1] rows, float[:, ::1] linear, float[:, ::1] factors, *,
          int64_t width, int64_t k, int threads, const float[:, ::1] before=None):
-    """Do as HOWS[how] says with the row of each feature, of which each comes once at the most.
+    """Copy, add or subtract the row of each feature; how: one of HOWS. No feature may come twice.
 
-    rows: (features, columns of linear + parts k), written to by "take" (the table's) and "less" (the table's less those
+    rows: (features, columns of linear + parts k), written by "take" (the table's) and "less" (the table's minus those
     of `before`); "put" and "add" change the table.
     """
     cdef int what = HOWS[how]
@@ -88,34 +88,37 @@ def move(how, const int32_t[::1] features, const float[:, ::1] rows, float[:, ::
     p.linear, p.factors = &linear[0, 0], &factors[0, 0]
     p.columns, p.parts, p.width, p.k = linear.shape[1], factors.shape[1] // width, width, k
     size = p.columns + p.parts * k
-    if p.width == k:  # without padding the parts are one
+    if p.width == k:  # without padding, all parts are contiguous
         p.width, p.k, p.parts = p.parts * k, p.parts * k, 1
     if rows.shape[0] != n or rows.shape[1] != size or np.max(features) >= linear.shape[0] or np.min(features) < 0:
         raise ValueError(f"rows of {rows.shape[0]} x {rows.shape[1]} for {n} features of {size} numbers")
     cdef float *first = <float *>&rows[0, 0]
     cdef const float *old = first if before is None else &before[0, 0]
     for j in prange(n, nogil=True, num_threads=threads if n > FEW else 1, schedule="static"):
-        if j + AHEAD < n:
-            fetch(&p, features[j + AHEAD])
+        if j + PREFETCH < n:
+            fetch(&p, features[j + PREFETCH])
         one(what, &p, features[j], first + j * size, old + j * size)
 
 
-def mark(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::1] starts, const int64_t[::1] turns,
+def mark(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::1] starts, const int64_t[::1] order,
          uint8_t[::1] seen, int threads):
-    """Set to 1 what `seen` has of each feature in the mini-batches `turns`."""
+    """Set `seen` to 1 for each feature in the mini-batches of `order`."""
     cdef int64_t j, i
-    for j in prange(turns.shape[0], nogil=True, num_threads=threads, schedule="static"):
-        for i in range(indptr[starts[turns[j]]], indptr[starts[turns[j] + 1]]):
+    for j in prange(order.shape[0], nogil=True, num_threads=threads, schedule="static"):
+        for i in range(indptr[starts[order[j]]], indptr[starts[order[j] + 1]]):
             seen[indices[i]] = 1
 
 
-def renumber(const int64_t[::1] bounds, const int64_t[::1] turns, const int32_t[::1] old, const int32_t[::1] places,
+def renumber(const int64_t[::1] bounds, const int64_t[::1] order, const int32_t[::1] old, const int32_t[::1] places,
              int threads):
-    """int32, as long as `old`: places[old[j]] for j from bounds[m] to bounds[m + 1], m of `turns`; else arbitrary."""
+    """Return int32, as long as `old`: places[old[j]] for j from bounds[m] to bounds[m + 1], m of `order`.
+
+    Other numbers of it are arbitrary.
+    """
     new = np.empty(old.shape[0], np.int32)
     cdef int32_t[::1] at = new
     cdef int64_t j, i
-    for j in prange(turns.shape[0], nogil=True, num_threads=threads, schedule="static"):
-        for i in range(bounds[turns[j]], bounds[turns[j] + 1]):
+    for j in prange(order.shape[0], nogil=True, num_threads=threads, schedule="static"):
+        for i in range(bounds[order[j]], bounds[order[j] + 1]):
             at[i] = places[old[i]]
     return new

@@ -1,4 +1,4 @@
-# What the processor can run, so that the right build of the kernels is imported.
+# The instructions that the processor has, by which the right build of the kernels is imported.
 cdef extern from *:
     """
     #if defined(__x86_64__)
@@ -15,5 +15,8 @@ cdef extern from *:
 
 
 def level_3():
-    """Whether the processor runs x86-64-v3 (AVX2 and FMA; every one that has these has the level's smaller parts)."""
+    """Return whether the processor runs x86-64-v3.
+
+    That is AVX2 and FMA; every processor that has these has the level's smaller parts.
+    """
     return bool(has_level_3())

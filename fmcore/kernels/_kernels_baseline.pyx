@@ -116,7 +116,7 @@ def matrix(batch, const int64_t[::1] starts, float[:, ::1] values, int threads):
     """Write a batch into zeros (rows, stride); return which features each mini-batch holds.
 
     uint8 (mini-batches, stride); None where a row holds an index twice: these are two non-zeros, which a matrix cannot
-    tell apart.
+    keep apart.
     """
     cdef int64_t batches = starts.shape[0] - 1, repeated
     cdef int stride = values.shape[1]
@@ -174,11 +174,11 @@ cdef dense_block dense_of(cells, sgemm, float[:, ::1] memory) except *:
 def train(block, const int64_t[::1] order, table, settings, int threads, results, sgemm=None):
     """Train on a block's mini-batches once, in the given order, stepping `table` in place.
 
-    table: as fmcore.kernels.cpu.Table.
+    table: as in fmcore.kernels.cpu.Table.
     settings: bias, linear, factors ((number as in optimizers.h, lr, wd) each), clip, eps, share (of a factor: one over
     their number), rescale, objective (number as in losses.h), updates.
-    results: (raw scores, weighted losses), float32 (rows,) each, to write those of these mini-batches' rows into, as
-    they are before the row's own mini-batch steps anything.
+    results: (raw scores, weighted losses), float32 (rows,) each, into which those of these mini-batches' rows are
+    written, as they are before the row's own mini-batch steps anything.
     sgemm: BLAS' function as a capsule, where the block is dense.
     """
     cdef const float[::1] labels = block.batch.labels, weights = block.batch.weights

@@ -1,7 +1,7 @@
 """SciPy's matrix product for the kernels, kept to one thread.
 
-SciPy is imported where the first dense block is met, for it takes longer to start than `fm` itself. The kernels get the
-function as a capsule rather than by cimport: so they are built and loaded without SciPy.
+SciPy is imported where the first dense block is met, because importing it takes longer than starting `fm` itself. The
+kernels get the function as a capsule rather than by cimport, so that they are built and loaded without SciPy.
 """
 
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ SGEMM = (
     f"void (char *, char *, int *, int *, int *, {FLOATS}, {FLOATS}, int *, {FLOATS}, int *, {FLOATS}, {FLOATS}, int *)"
 )
 _lock = Lock()
-_limits = []  # that BLAS is under: the same one for everybody in `one_thread`
+_limits = []  # on BLAS: one entry, always the same limit, for each caller that is inside `one_thread`
 
 
 @cache
 def sgemm():
-    """A capsule of BLAS' sgemm; None where SciPy was built with other types for it, such as 64-bit sizes."""
+    """Return a capsule of BLAS' sgemm; None where SciPy was built with other types for it, such as 64-bit sizes."""
     from scipy import LowLevelCallable
     from scipy.linalg import cython_blas
 
@@ -28,7 +28,7 @@ def sgemm():
 
 @contextmanager
 def one_thread():
-    """Keep BLAS to one thread while anybody is in here: how it cuts a product among several changes the last digits.
+    """Limit BLAS to one thread while any caller is inside: splitting a product among several changes the last digits.
 
     OpenBLAS, MKL and BLIS obey; Accelerate has no such setting.
     """
@@ -45,7 +45,7 @@ def one_thread():
 
 @cache
 def _libraries():
-    """All of BLAS that is loaded once SciPy is."""
+    """Return a controller of all BLAS libraries that are loaded once SciPy is."""
     from threadpoolctl import ThreadpoolController
 
     sgemm()

@@ -1,4 +1,4 @@
-"""The fast backend: kernels over parameters laid out so that one touch of memory brings all of a feature."""
+"""The fast backend: kernels over parameters laid out so that one memory access fetches everything of a feature."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from fmcore.optimizers.state import slot_name, updates_in, updates_state
 from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import Block
 
-LANES = 8  # as lanes.h: factors are padded to a multiple of it while training
+LANES = 8  # as in lanes.h: factors are padded to a multiple of it while training
 BUILDS = ("v3", "baseline")  # best first
-FIXED = 0  # as optimizers.h: the number of what moves no weight
-TEAM_WORK = 2000  # multiplications of a mini-batch below which a second thread is not worth a try
+FIXED = 0  # as in optimizers.h: the number that stands for an optimizer that changes no weight
+TEAM_WORK = 2000  # multiplications of a mini-batch; with fewer, a second thread is not worth a trial
 
 
 def choose_build() -> str:
@@ -161,11 +161,11 @@ class CpuTrainer:
 
 
 class Table:
-    """Weights of a model of family fm with their optimizer state behind them.
+    """Weights of a model of family fm, each followed by its optimizer state.
 
     bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
     where width is num_factors rounded up to LANES; the padding starts and stays 0. An optimizer that keeps a slot once
-    for all factors has it in another column of linear, and none in factors. threads: for take and its like.
+    for all factors has it in another column of linear, and none in factors. threads: for take, put, add and less.
     """
 
     def __init__(self, model: Model, threads: int = 1) -> None:
@@ -245,7 +245,7 @@ class Table:
 def settings(hyperparameters: Hyperparameters) -> Callable[[float, int], SimpleNamespace]:
     """Return a function from the learning rates' factor and the updates so far to the settings of the kernels.
 
-    Raises ValueError for what the kernels have no case for; see fmcore.kernels.backend_of.
+    Raises ValueError where the kernels have no case for these hyperparameters; see fmcore.kernels.backend_of.
     """
     h, optimizer, objective = hyperparameters, optimizer_of(hyperparameters), objective_of(hyperparameters).kernel
     if objective is None or optimizer.kernel is None:

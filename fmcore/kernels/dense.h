@@ -1,7 +1,7 @@
 /* Dense blocks: the rows of a mini-batch as a matrix X, its sums and gradients as matrix products through BLAS.
 
-   Every product is of a fixed piece of rows or columns, whose size the number of threads has no part in, and BLAS
-   itself runs in one thread: the same bits come out for any team. X is stored with its columns rounded up to PIECE. */
+   Every product is of a fixed piece of rows or columns, whose size does not depend on the number of threads, and BLAS
+   itself runs in one thread: the bits are the same for any team. X is stored with its columns rounded up to PIECE. */
 #ifndef FMKIT_DENSE_H
 #define FMKIT_DENSE_H
 

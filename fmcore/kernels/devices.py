@@ -1,4 +1,4 @@
-"""Devices by name, and the choice of one where the user leaves it to us; PyTorch is imported for its own alone."""
+"""Devices by name, and the choice of one for "auto"; PyTorch is imported only for the devices that need it."""
 
 import re
 
@@ -8,10 +8,10 @@ EXPECTED = "cpu, cuda, cuda:N, several GPUs as cuda:0,cuda:1, torch:cpu or auto"
 
 
 def parse_device(text):
-    """The name of one device, or of several as names separated by commas; UsageError where it is none.
+    """Return the name of one device, or names of several separated by commas; raise UsageError where it is no name.
 
-    "cpu" are the kernels; "cuda" and "cuda:N" a GPU; "torch:cpu" the processor by the code that is for GPUs, to
-    compare; "auto" is for `AutoBackend`.
+    "cpu" stands for the kernels, "cuda" and "cuda:N" for a GPU, "torch:cpu" for the processor with the code that is
+    for GPUs, to compare, and "auto" for `AutoBackend`.
     """
     name = re.sub(r"\s", "", text)
     if not re.fullmatch(r"auto|cpu|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*|torch:cpu(,torch:cpu)*", name, re.ASCII):
@@ -20,7 +20,7 @@ def parse_device(text):
 
 
 class AutoBackend:
-    """The first GPU where there is one and the rows are dense, else the kernels; its note says which, and why.
+    """The first GPU where one exists and the rows are dense, else the kernels; its note states which, and why.
 
     backend_for: that of fmcore.kernels.
     """
@@ -36,8 +36,8 @@ class AutoBackend:
             self._gpu, self._why = None, str(error).split(";")[0]
 
     def prepare(self, block):
-        """See fmcore.kernels; the first block settles the choice."""
-        return self.settled(len(block.batch), block.batch.feature_dim, len(block.batch.indices)).prepare(block)
+        """Return the block as the chosen backend prepares it; the first block decides. See fmcore.kernels."""
+        return self.choose(len(block.batch), block.batch.feature_dim, len(block.batch.indices)).prepare(block)
 
     def score(self, batch, model):
         """See fmcore.kernels; the batch settles the choice where no block has before."""
@@ -53,7 +53,7 @@ class AutoBackend:
             self._settled = self._chosen(rows, columns, non_zeros)
         return self._settled
 
-    def _chosen(self, rows, columns, non_zeros):
+    def _choice(self, rows, columns, non_zeros):
         why, chosen = self._why, self._gpu
         if chosen is not None:
             why = chosen.refusal(rows, columns, non_zeros)
@@ -63,8 +63,8 @@ class AutoBackend:
         return chosen
 
 
-def settled(backend, dataset):
-    """The backend, or what an AutoBackend has come to, or comes to by the sizes of a loaded Dataset."""
+def resolve(backend, dataset):
+    """Return the backend; for an AutoBackend, the one it has chosen or chooses by the sizes of a loaded Dataset."""
     if isinstance(backend, AutoBackend):
-        return backend.settled(dataset.rows, dataset.feature_dim, dataset.non_zeros)
+        return backend.choose(dataset.rows, dataset.feature_dim, dataset.non_zeros)
     return backend

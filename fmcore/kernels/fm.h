@@ -20,7 +20,7 @@ enum {
 
 /* The model's tensors. For each feature a row that begins with its weight and, elsewhere, one that begins with its k
    factors; state stands behind them, but of an optimizer that keeps one number for all factors as the last of the
-   weight's row, which is prefetched anyway. So one touch of memory brings all of a feature. k is num_factors, while
+   weight's row, which is prefetched anyway. So one access to memory fetches all of a feature. k is num_factors, while
    training rounded up to LANES (the padding stays 0); a model mapped from a file has rows without padding or state. */
 typedef struct {
     float *bias;      /* (1 + slots,) */
@@ -61,13 +61,13 @@ FMKIT_INLINE factor_row factor_row_at(const parameters *p, int64_t feature, floa
     return (factor_row){factors_at(p, feature), linear_at(p, feature) + p->linear_step - 1, gradients, p->k};
 }
 
-/* Prefetch what steps for these features touch and scores do not. */
+/* Prefetch what steps for these features access and scores do not. */
 FMKIT_INLINE void prefetch_state(const parameters *p, const int32_t *indices, int64_t count) {
     int from = lines_of(p->k), to = lines_of(p->factors_step);
     for (int64_t j = 0; j < count && from < to; j++) prefetch_to_write(factors_at(p, indices[j]), from, to);
 }
 
-/* Prefetch all that the step of a feature touches. */
+/* Prefetch all that the step of a feature accesses. */
 FMKIT_INLINE void prefetch_feature(const parameters *p, int64_t feature) {
     prefetch_to_write(linear_at(p, feature), 0, 1);
     prefetch_to_write(factors_at(p, feature), 0, lines_of(p->factors_step));
@@ -78,7 +78,7 @@ FMKIT_INLINE void prefetch_sums(const parameters *p, const float *sums, int64_t 
     prefetch(sums, 0, lines_of(rows * p->k));
 }
 
-/* Prefetch the sums of a row that other threads have read, to write them anew. */
+/* Prefetch the sums of a row that other threads have read, to overwrite them. */
 FMKIT_INLINE void prefetch_sums_to_write(const parameters *p, const float *sums) {
     prefetch_to_write(sums, 0, lines_of(p->k));
 }

@@ -1,28 +1,28 @@
-"""How many threads train soonest, found by trying now and then: any number of them gives the same bits.
+"""How many threads train fastest, found by a trial now and then: any number of them gives the same bits.
 
-More threads than pay cost more than they do: each mini-batch ends twice, and that takes a tenth of a microsecond or a
-whole one, as near or far as the processors are to each other, and milliseconds where other processes want them, too.
-What holds changes while a training runs, on shared machines by the minute.
+Too many threads cost more than they gain: each mini-batch has two barriers. A barrier takes between a tenth of a
+microsecond and a whole one, depending on how far the processors are from each other, and milliseconds where other
+processes use them as well. The best number changes while a training runs, on shared machines by the minute.
 """
 
 from itertools import pairwise
 from time import perf_counter
 
-PART = 16  # one in so many of a slice's mini-batches is trained by the number that is tried, and as many beside them
-BETTER = 1.25  # times as fast as the usual number has to be what takes its place: noise may last for some slices
+PART = 16  # one in so many of a slice's mini-batches is trained with the number on trial, and as many to compare
+BETTER = 1.25  # how many times as fast a number must be to replace the usual one: noise may last for some slices
 LEAST, MOST = 4, 16  # slices that are compared: more than the least where they do not agree
-WAIT, LONGEST_WAIT, PATIENCE = 8, 64, 4  # slices before the first trial, most between two, and how they become more
+WAIT, LONGEST_WAIT, PATIENCE = 8, 64, 4  # slices before the first trial; most between two; factor by which they grow
 
 
 class Pace:
-    """Trains slices of a block by the number of threads that seems best, up to `most`."""
+    """A trainer of a block's slices that uses the number of threads that seems best, up to `most`."""
 
     def __init__(self, most):
         self._most = self._threads = most
         self._begin(WAIT, fewer=True)
 
     def train(self, work, order):
-        """Call work(some of `order`, threads) for all of it, in order and one part after the other."""
+        """Call work(part of `order`, threads) for consecutive parts that make up all of `order`."""
         few = len(order) // PART
         if self._left or not few or self._tried == self._threads:
             self._left -= self._left > 0
@@ -37,7 +37,7 @@ class Pace:
         self._judge()
 
     def _judge(self):
-        """Take what was tried where it is better, and try further that way soon; else turn, and wait longer."""
+        """Use the number on trial where it is better, and soon try further that way; else try the other, and later."""
         better = [BETTER * tried < usual for tried, usual in self._pairs]
         if len(better) < LEAST or (len(set(better)) > 1 and len(better) < MOST):
             return
@@ -50,7 +50,10 @@ class Pace:
             self._begin(min(PATIENCE * self._wait, LONGEST_WAIT), fewer=not fewer)
 
     def _begin(self, wait, *, fewer):
-        """Try half or twice as many threads after so many slices, whichever is wished, or what there is."""
+        """Plan a trial after so many slices: of half as many threads, or twice, or the other where that is no change.
+
+        fewer: whether half is wished.
+        """
         self._wait = self._left = wait
         self._pairs = []
         half, twice = max(1, self._threads // 2), min(self._most, 2 * self._threads)

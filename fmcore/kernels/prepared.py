@@ -1,7 +1,7 @@
 """What the kernels train on: the non-zeros of each mini-batch grouped by feature, or its rows as a matrix.
 
 Which of the two a block becomes depends on its own rows alone, so that rows kept in memory and rows that are streamed,
-in any number of threads, are trained alike to the bit.
+with any number of threads, give the same bits.
 """
 
 from dataclasses import replace
@@ -12,13 +12,13 @@ import numpy as np
 from fmcore.kernels.blas import sgemm
 
 CACHE_LINE = 16  # floats
-PIECE = 32  # as fm_dense.h: the columns of a matrix are rounded up to a multiple of it
-MATRIX = 1.5  # times the bytes of its non-zeros that a matrix may take: a third non-zeros, two where all are 1
-NON_ZEROS = 1 << 22  # of a block; fewer are trained ten times in the time that SciPy takes to import
+PIECE = 32  # as in fm_dense.h: the columns of a matrix are rounded up to a multiple of it
+MATRIX = 1.5  # how many times the bytes of the non-zeros a matrix may take: a third non-zeros, two where all are 1
+NON_ZEROS = 1 << 22  # least of a block: fewer are trained ten times in the time that SciPy takes to import
 
 
 class Groups(NamedTuple):
-    """A sparse block's non-zeros by feature, as `group` of _kernels_baseline.pyx gives them."""
+    """A sparse block's non-zeros by feature, as `group` of _kernels_baseline.pyx returns them."""
 
     shared: np.ndarray
     bounds: np.ndarray
@@ -29,7 +29,7 @@ class Groups(NamedTuple):
 
     @property
     def size(self):
-        """How many numbers each factor is multiplied by in a pass."""
+        """Return how many numbers each factor is multiplied by in a pass."""
         return len(self.rows)
 
 
@@ -47,12 +47,12 @@ class Cells(NamedTuple):
 
     @property
     def size(self):
-        """See Groups."""
+        """Return how many numbers each factor is multiplied by in a pass."""
         return self.values.size
 
 
 def prepared(block, kernels, threads):
-    """The block with its `groups`: Groups, and each row's non-zeros in their order, or Cells in place of non-zeros."""
+    """Return the block with `groups`: Groups, and the non-zeros of its rows in their order; or Cells, without them."""
     batch = block.batch
     if is_dense(batch):
         columns = batch.feature_dim
@@ -75,7 +75,7 @@ def _in_group_order(batch, starts, kernels, threads):
 
 
 def is_dense(batch):
-    """Whether the rows are full enough for a matrix, and many enough, and have no fields, for which it has no place.
+    """Return whether the rows are full enough for a matrix, are many enough, and have no fields, which it cannot hold.
 
     With a third of non-zeros, products of matrices are as fast with BLAS for AVX2 and 1.5 to 2 times as fast with BLAS
     for AVX-512, whatever the number of factors and the mini-batch; the matrix then takes less memory than groups.
@@ -88,18 +88,18 @@ def is_dense(batch):
 
 
 def stride(columns):
-    """Floats from one row of a matrix to the next."""
+    """Return the number of floats from one row of a matrix to the next."""
     return -(-columns // PIECE) * PIECE
 
 
 def without_features(batch):
-    """The batch with what it has of each row alone (labels, weights, groups), without non-zeros and their fields."""
+    """Return the batch with what it has of each row only (labels, weights, groups), without non-zeros and fields."""
     indptr, indices = np.zeros(len(batch) + 1, np.int64), np.empty(0, np.int32)
     return replace(batch, indptr=indptr, indices=indices, values=None, fields=None)
 
 
 def aligned_zeros(rows, columns):
-    """float32 zeros (rows, columns) that begin on a cache line."""
+    """Return float32 zeros (rows, columns) that begin on a cache line."""
     raw = np.zeros(rows * columns + CACHE_LINE, np.float32)
     skip = -(raw.ctypes.data // raw.itemsize) % CACHE_LINE
     return raw[skip : skip + rows * columns].reshape(rows, columns)

@@ -1,4 +1,4 @@
-"""The slow truth: families, losses and optimizers in NumPy and float64, as their formulas have them."""
+"""The slow reference: families, losses and optimizers in NumPy and float64, exactly as in their formulas."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ReferenceTrainer:
         self._weights = {name: array.astype(float) for name, array in model.weights.items()}
         self._optimizer = optimizer_of(self._h)
         table = model.state_table()
-        self._state = {  # of each tensor by the names of slots
+        self._state = {  # of each tensor: name of a slot -> array
             tensor: {slot.name: self._kept(slot_name(slot, tensor), table) for slot in self._optimizer.slots}
             for tensor in self._weights
         }

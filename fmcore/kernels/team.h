@@ -3,7 +3,7 @@
    processor holds up the others only while it has a share, and misses what they do meanwhile; and while all have
    processors, each steps the same features again and again, which stay in its caches. Several smaller shares for each
    member, of which others could take more, cost up to 6 % of an idle machine's speed and gained 4 % beside busy
-   processes. OpenMP's own loops and barriers want every member in every phase, and there either sleep (too slow for
+   processes. OpenMP's own loops and barriers need every member in every phase, and either sleep there (too slow for
    phases of tens of microseconds) or spin (ruinous when another process has the core). */
 #ifndef FMKIT_TEAM_H
 #define FMKIT_TEAM_H

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from fmcore.kernels import backend_of
-from fmcore.kernels.devices import settled
+from fmcore.kernels.devices import resolve
 from fmcore.model import scaling
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
@@ -127,7 +127,7 @@ def _loaded(task: Task, resources: Resources, limits: Budget) -> tuple[object, D
     require_memory(h, max(known or 1, rows.feature_dim(1, h.feature_dim)), limits)
     dataset = _dataset(task, backend, limits)
     dataset.load()
-    backend = settled(backend, dataset)
+    backend = resolve(backend, dataset)
     give_back()
     feature_dim = rows.complete(dataset.feature_dim, h.feature_dim, known)
     require_memory(h, feature_dim, limits)

@@ -1,4 +1,4 @@
-"""One epoch: a pass over the training rows, in slices between which it can be saved, stopped and gone on with."""
+"""One epoch: a pass over the training rows, in slices between which it can be saved, stopped and resumed."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from fmcore.hyper.params import Hyperparameters
 from fmcore.rows.blocks import mini_batch_order
 from fmcore.rows.slices import rows_of, slices
 
-UNITS = ("mini-batches", "rounds", "short rounds")  # what steps of a Progress are; short where rows are streamed
+UNITS = ("mini-batches", "rounds", "short rounds")  # the unit of a Progress' steps; short where rows are streamed
 
 
 class Epoch(NamedTuple):
-    """Which epoch it is.
+    """One epoch of a training.
 
-    number: within this training, from 0. before: how many the model had been trained before this training.
-    lr: what the learning rates are multiplied by.
+    number: within this training, from 0. before: how many epochs the model had been trained before this training.
+    lr: the factor of the learning rates.
     """
 
     number: int
@@ -29,7 +29,7 @@ class Epoch(NamedTuple):
 
 @dataclass
 class Progress:
-    """How far an epoch has come.
+    """The part of an epoch that is trained.
 
     blocks: how many are trained. steps: how many mini-batches of the next one, in the order of this epoch.
     rows: how many are trained in all. loss, weight: sums over these rows, each slice summed by itself, so that a pause
@@ -43,24 +43,24 @@ class Progress:
     weight: float = 0.0
 
     def metrics(self, objective):
-        """Return the one metric that an Objective makes of the mean loss, each row's as before its own mini-batch."""
+        """Return the one metric that an Objective makes of the mean loss; each row's is from before its mini-batch."""
         return objective.epoch_metrics(self.loss / self.weight if self.weight else 0.0)
 
 
 def lr_factor(hyperparameters, epoch):
-    """Return what the learning rates are multiplied by in an epoch (from 0)."""
+    """Return the factor of the learning rates in an epoch (from 0)."""
     return 1 - epoch / hyperparameters.epochs if hyperparameters.lr_schedule == "linear" else 1.0
 
 
 def train_epoch(trainer, dataset, epoch, progress, observer, pause):
-    """Train what is left of an epoch, moving `progress` along; return whether its end was reached.
+    """Train what is left of an epoch and update `progress`; return whether the end of the epoch was reached.
 
-    pause: asked after each slice but the last one of a whole epoch; True ends the sweep there.
+    pause: a function that is called after each slice but the last one of a whole epoch; True ends the sweep.
     Raises DivergedError where a loss is not finite.
     """
     if dataset.complete and progress.rows == dataset.rows:
         return True
-    with dataset.epoch(progress.blocks) as blocks, suppress(StoppedError):  # which ends a wait for further blocks
+    with dataset.epoch(progress.blocks) as blocks, suppress(StoppedError):  # raised to end a wait for further blocks
         for number, block in enumerate(blocks, progress.blocks):
             order = order_of(block, number, epoch)
             for rows in slices_trained(trainer, block, order, epoch, progress, observer):
@@ -95,7 +95,7 @@ def slices_trained(trainer, block, order, epoch, progress, observer):
     """Train what is left of a block, a slice at a time; yield the number of rows of each slice.
 
     order: the block's mini-batches in the order of the epoch; those before progress.steps are trained already.
-    progress is moved along. Raises DivergedError where a loss is not finite.
+    Updates `progress`. Raises DivergedError where a loss is not finite.
     """
     scores, first = np.empty(len(block.batch), np.float32), progress.steps
     for trained, part in slices(order, block.slice_size, first):
@@ -118,12 +118,12 @@ def slices_trained(trainer, block, order, epoch, progress, observer):
 
 
 def _first_bad(block, order, losses):
-    """Which of these mini-batches is the first with a loss that is not finite."""
+    """Return the position of the first of these mini-batches with a loss that is not finite."""
     return next(n for n in range(len(order)) if not np.isfinite(losses[rows_of(block, order[n : n + 1])]).all())
 
 
 def _diverged(block, step, scores, epoch):
-    """The DivergedError of a block's mini-batch; scores: of the rows trained before and of its own."""
+    """Return the DivergedError of a block's mini-batch; scores: of the rows trained before and of its own."""
     largest = np.max(np.abs(scores), initial=0, where=np.isfinite(scores))
     return DivergedError(
         f"the loss is not finite in epoch {epoch.number + 1}, mini-batch {step + 1} of "

@@ -1,4 +1,4 @@
-"""How much memory training takes, told before it is taken."""
+"""Estimates of the memory that training takes, made before it is taken."""
 
 import math
 
@@ -14,11 +14,11 @@ FLOAT = 4  # bytes
 
 
 def parameter_bytes(hyperparameters, feature_dim):
-    """Bytes that the parameters take at the most while they are trained, which is several times the model's own.
+    """Return the most bytes that the parameters take while they are trained, which is several times the model's own.
 
-    There are the model as it begins, the table that is trained, with the optimizer's state and each feature's factors
-    padded to LANES, and the copy of both that becomes the model; early stopping keeps one such copy beside that, and so
-    does going back where training diverges.
+    These are the model as it begins, the table that is trained, with the optimizer's state and each feature's factors
+    padded to LANES, and the copy of both that becomes the model; early stopping keeps one further copy, and so does
+    going back where training diverges.
     """
     h = hyperparameters
     plain, model = _numbers(h)
@@ -27,14 +27,14 @@ def parameter_bytes(hyperparameters, feature_dim):
 
 
 def _numbers(h):
-    """Of a feature: weights, and weights with the optimizer's state. What is of no feature is too small to count."""
+    """Return (weights, weights with the optimizer's state) of a feature; other tensors are too small to count."""
     family = family_of(h)
     plain = numbers_per_feature(family, h)
     return plain, plain + sum(math.prod(spec.shape) for spec in state_table(h, family, 1).values() if spec.per_feature)
 
 
 def table_bytes(hyperparameters, feature_dim):
-    """Bytes of what is trained itself, the optimizer's state and padding included.
+    """Return the bytes of the table that is trained, including the optimizer's state and padding.
 
     Without kernels they are the reference's: all of it in float64, and a gradient as large as the weights beside it.
     """
@@ -48,15 +48,15 @@ def table_bytes(hyperparameters, feature_dim):
 
 
 def require_memory(hyperparameters, feature_dim, budget):
-    """Raise ResourceError where the parameters alone take more than a memory Budget, before they take it."""
+    """Raise ResourceError where the parameters alone need more than a memory Budget; call before they are made."""
     needed = parameter_bytes(hyperparameters, feature_dim)
     if needed > budget.total:
         h = hyperparameters
-        least = ", however small," if budget.rows < budget.total else ""  # where a limit is told
+        least = ", however small," if budget.rows < budget.total else ""  # where a limit is given
         than, more = (
             (f"--memory-limit{least} allows", "give more with --memory-limit")
             if budget.given
-            else ("are free", "say with --memory-limit that there is more")
+            else ("are free", "allow more with --memory-limit")
         )
         raise ResourceError(
             f"training a model of feature_dim {feature_dim:,} and num_factors {h.num_factors} with {h.optimizer} takes "

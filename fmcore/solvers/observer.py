@@ -1,4 +1,4 @@
-"""What training reports while it runs."""
+"""Events that training reports while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Receives what training reports; a command overrides what it wants to show."""
+    """A receiver of training's events; a command overrides the methods of those that it shows."""
 
     def loaded(self, placed: Placed, model: Model, solver: Solver) -> None:
         """Note that the training rows are read and the model has its initial values."""
@@ -23,14 +23,14 @@ class Observer:
         """Note that so many more rows of this epoch are trained."""
 
     def round(self, record: dict[str, Any]) -> None:
-        """Note that several workers trained a round and merged what it moved; record: see fmcore.solvers.team."""
+        """Note that several workers trained a round and merged its changes; record: see fmcore.solvers.team."""
 
     def block(self, epoch: int, block: Block, order: np.ndarray, scores: np.ndarray) -> None:
         """Note that a block is trained.
 
         epoch: from 0. order: int64, the mini-batches trained, in their order; those of an epoch that was resumed
         within the block are missing.
-        scores: raw, float32 (rows,), in the order of the block's rows, each before its own mini-batch moved anything;
+        scores: raw, float32 (rows,), in the order of the block's rows, each from before the step of its own mini-batch;
         those of mini-batches that are not in `order` are arbitrary.
         """
 
@@ -40,14 +40,14 @@ class Observer:
     def lost(self, workers: list[int], why: str) -> None:
         """Note that workers of these numbers (from 0) died and were replaced; what they missed is trained again.
 
-        why: the engine's reason, a line. Without any number a message was lost.
+        why: the engine's reason, a line. No numbers: a message was lost.
         """
 
     def resumed(self, records: list[dict[str, Any]], rows: int) -> None:
         """Note that training resumes after these epochs and so many rows of the next, trained by an earlier run."""
 
-    def anew(self, why: str) -> None:
-        """Note that training starts from the beginning where it was to be resumed; why: a clause."""
+    def restarted(self, why: str) -> None:
+        """Note that training starts from the beginning though it was to be resumed; why: a clause."""
 
     def halved(self, error: DivergedError, epoch: int, factor: float) -> None:
         """Note that epoch (from 1) starts again with learning rates times `factor`; error: what diverged."""

@@ -1,10 +1,10 @@
-"""Metrics while an epoch runs: all of its rows so far, told every so many mini-batches."""
+"""Metrics while an epoch runs: of all of its rows so far, reported every so many mini-batches."""
 
 import numpy as np
 
 
 class BatchMetrics:
-    """Metrics of an epoch, exact, each row as it was scored just before its own mini-batch moved anything.
+    """Metrics of an epoch, exact, each row as it was scored just before the step of its own mini-batch.
 
     metrics: empty ones (see fmcore.objectives.metrics).
     interval: mini-batches from one result to the next; the first is due after the epoch's first mini-batch.
@@ -31,7 +31,7 @@ class BatchMetrics:
         return due
 
     def result(self):
-        """The metrics of all rows so far, name -> float; empty before there is a row of positive weight."""
+        """Return the metrics of all rows so far, name -> float; empty before there is a row of positive weight."""
         return self._metrics.result() if self._weight else {}
 
     def _update(self, block, order, scores):

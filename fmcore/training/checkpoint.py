@@ -1,9 +1,9 @@
-"""Checkpoints: what training needs to go on, kept in a file, for the same model as without a break.
+"""Checkpoints: files from which a training is resumed to the same model as without a break.
 
-The file has the form of a model. Its tensors are the weights as training has them and the optimizer's state, then all
-of the best epoch's, under "state.best.", and of the model that the epoch under way began with, under "state.begun.".
-Its info holds, under "checkpoint", the records of the epochs, how far the next one has come, and what was trained on
-what.
+The file has the form of a model. Its tensors are the weights as in training and the optimizer's state, then all of the
+best epoch's, under "state.best.", and of the model that the epoch under way began with, under "state.begun.". Its info
+holds, under "checkpoint", the records of the epochs, the progress within the next one, and the facts of the training:
+what was trained on which rows.
 """
 
 import json
@@ -29,11 +29,11 @@ KEY, BEST, BEGUN = "checkpoint", "best.", "begun."
 
 @dataclass(frozen=True)
 class Saving:
-    """Where training is saved, and how it is gone on with.
+    """The file in which training is saved, and how it is resumed.
 
-    path: of the file. resume: whether to go on from what is there, else it is refused; None as True, without a word
-    where nothing is there.
-    minutes: how often it is saved within an epoch as well, or None.
+    path: of the file. resume: whether to resume from an existing file, which False refuses; None: as True, without a
+    note where no file exists.
+    minutes: how often training is saved within an epoch as well, or None.
     resumable: whether a stop saves the epoch under way and raises PausedError, instead of ending with the model so far.
     """
 
@@ -44,9 +44,9 @@ class Saving:
 
 
 def control(checkpoint=None, stop=None, *, facts, observer=None, target=None):
-    """The Control of a training that asks `stop`, and saves as `checkpoint`, a path or a Saving, says.
+    """Return the Control of a training; checkpoint: a path or a Saving, None to save nothing. stop: see Control.
 
-    facts: name -> value, what else must be equal for going on, ready for JSON. target: path of the model to come.
+    facts: name -> value, what else must be equal to resume, ready for JSON. target: path of the model to come.
     """
     if checkpoint is None:
         return Control(stop)
@@ -55,10 +55,10 @@ def control(checkpoint=None, stop=None, *, facts, observer=None, target=None):
 
 
 class Checkpoint(Control):
-    """Saves training to a file, and goes on from what is there.
+    """The control of a training that is saved to a file, and resumed from that file where it exists.
 
-    Raises UsageError where the file cannot be written or is there and not to be used, ModelError where it is damaged or
-    no checkpoint.
+    Raises UsageError where the file cannot be written, or exists and must not be used, ModelError where it is damaged
+    or no checkpoint.
     """
 
     def __init__(self, saving, stop, facts, observer, target):
@@ -66,53 +66,55 @@ class Checkpoint(Control):
         self._saving, self._facts, self._observer, self._target = saving, facts, observer, target
         self.resumable, self._within = saving.resumable, False
         publish.prepare(saving.path)
-        there = Path(saving.path).exists()
-        if there and saving.resume is False:
-            raise UsageError(f"{saving.path} is there already; go on from it with --resume, or remove it to begin anew")
-        self._found = load(saving.path) if there else None
-        self._saved = None  # when, of the clock that never goes back
+        exists = Path(saving.path).exists()
+        if exists and saving.resume is False:
+            raise UsageError(
+                f"{saving.path} exists; resume from it with --resume, or remove it to start from the beginning"
+            )
+        self._found = load(saving.path) if exists else None
+        self._saved = None  # time of the last save, of the monotonic clock
 
     def begin(self, model, placed, *, tested):
-        """See Control; UsageError where the file is of another training."""
+        """Return the State in the file, or a new one without a file; raise UsageError for that of another training."""
         facts = {**self._facts, **facts_of(placed), "test rows": "given" if tested else "none"}
-        self._facts = json.loads(json.dumps(facts))  # as a file gives them back
-        self._within, self._saved = placed.complete, monotonic()  # the rows of a pipe do not come again
+        self._facts = json.loads(json.dumps(facts))  # as they are read from a file
+        self._within, self._saved = placed.complete, monotonic()  # the rows of a pipe cannot be read again
         found, self._found = self._found, None
         if found is None:
             if self._saving.resume:
-                self._observer.anew(f"there is no checkpoint {self._saving.path} to go on from")
+                self._observer.restarted(f"there is no checkpoint {self._saving.path} to resume from")
             return super().begin(model, placed, tested=tested)
-        state, there = found
-        different = self._differences(state, there, model.hyperparameters)
+        state, saved_facts = found
+        different = self._differences(state, saved_facts, model.hyperparameters)
         if different and self._is_published(state):
-            self._observer.anew(f"{self._saving.path} is of the training whose model is in {self._target}")
+            self._observer.restarted(f"{self._saving.path} is of the training whose model is in {self._target}")
             return super().begin(model, placed, tested=tested)
         if different:
             raise UsageError(
                 f"{self._saving.path} is a checkpoint of another training: {', '.join(different)}; remove "
-                "it to begin anew, or name another file"
+                "it to start from the beginning, or name another file"
             )
         for kept in filter(None, (state.model, state.begun, state.best and state.best.model)):
             kept.hyperparameters = model.hyperparameters  # which may have another number of epochs
         return state
 
     def save(self, state):
-        """See Control; the file is replaced as a whole."""
+        """Save at the end of an epoch; the file is replaced as a whole. See Control."""
         modelfile.save(encode(state(), self._facts), self._saving.path)
         self._saved = monotonic()
 
     def pass_by(self, state):
-        """See Control; saves where the time has come."""
+        """Save where `minutes` have passed since the last time; see Control."""
         minutes = self._saving.minutes
         if minutes is not None and self._within and monotonic() - self._saved >= 60 * minutes:
             self.save(state)
 
     def kept(self):
-        """See Control."""
+        """Return the path of the checkpoint, None before one is saved; see Control."""
         return self._saving.path if self._saved is not None and Path(self._saving.path).exists() else None
 
     def paused(self, state):
-        """See Control."""
+        """Save the epoch under way and raise PausedError, where that is wanted; see Control."""
         if not self.resumable:
             return
         path, state = self._saving.path, state()
@@ -120,26 +122,29 @@ class Checkpoint(Control):
             self.save(lambda: state)
             where = f"saved to {path}; run the same command with --resume"
         elif state.epochs:
-            where = f"{path} holds the epochs before it, to go on with --resume; within one, a pipe's rows are lost"
+            where = f"{path} holds the epochs before it; resume with --resume; within one, a pipe's rows are lost"
         else:
-            where = "nothing is saved, for within an epoch a pipe's rows are lost"
+            where = "nothing is saved, because within an epoch a pipe's rows are lost"
         raise PausedError(f"interrupted in epoch {state.epoch} after {state.progress.rows:,} rows; {where}")
 
-    def _differences(self, state, there, hyperparameters):
-        """What differs between a checkpoint and this training, in words; the number of epochs where it matters."""
+    def _differences(self, state, facts, hyperparameters):
+        """Return the differences between a checkpoint and this training, as clauses.
+
+        The number of epochs is one only where it changes what was trained so far.
+        """
         was, now = state.model.hyperparameters.as_dict(), hyperparameters.as_dict()
         begun = len(state.epochs) + (state.progress.rows > 0)
         if was["lr_schedule"] == now["lr_schedule"] == "constant" and begun <= now["epochs"]:
             was["epochs"] = now["epochs"]
-        there, here = {**was, **there}, {**now, **self._facts}
+        saved, current = {**was, **facts}, {**now, **self._facts}
         return [
-            f"{name} was {there.get(name)} and is {here.get(name)}"
-            for name in dict.fromkeys([*here, *there])
-            if there.get(name) != here.get(name)
+            f"{name} was {saved.get(name)} and is {current.get(name)}"
+            for name in dict.fromkeys([*current, *saved])
+            if saved.get(name) != current.get(name)
         ]
 
     def _is_published(self, state):
-        """Whether the training has ended and its model is in place: a kill came just before the file was removed."""
+        """Return whether the training ended and published its model, and was killed before it removed the file."""
         if not self.resumable or not state.ended():
             return False
         try:
@@ -150,7 +155,7 @@ class Checkpoint(Control):
 
 
 def remove(path):
-    """Remove a checkpoint that is needed no more; a link to it stays."""
+    """Remove a checkpoint that is no longer needed; a link to it stays."""
     Path(os.path.realpath(path)).unlink(missing_ok=True)
 
 
@@ -166,7 +171,7 @@ def facts_of(placed):
 
 
 def encode(state, facts):
-    """The Model that a checkpoint's file holds."""
+    """Return the Model that a checkpoint's file holds."""
     model, best, kept = state.model, state.best, {}
     if best:
         kept |= _put(BEST, best.model)
@@ -185,7 +190,7 @@ def encode(state, facts):
 
 
 def load(path):
-    """The State in a checkpoint's file, and the facts of its training; ModelError where it holds none."""
+    """Return the State in a checkpoint's file, and the facts of its training; raise ModelError where it holds none."""
     saved = modelfile.load(path, verify=True)
     if KEY not in saved.info:
         raise ModelError(f"{path}: a model, not a checkpoint of training; name another file")
@@ -198,7 +203,7 @@ def load(path):
 
 
 def _require_sound(state, facts):
-    """Raise ModelError or TypeError where training could not go on from what a file says."""
+    """Raise ModelError or TypeError where training could not be resumed from the content of a file."""
     require_records(state.epochs)
     if not isinstance(facts, dict) or not _is_list_of_counts(state.halved):
         raise TypeError
@@ -216,18 +221,18 @@ def _require_sound(state, facts):
 
 
 def _require_progress(progress):
-    """Counts must not be negative, and sums of losses and weights must be numbers."""
+    """Raise TypeError where a count is negative or no count, or a sum of losses or weights is no finite number."""
     counts, sums = (progress.blocks, progress.steps, progress.rows), (progress.loss, progress.weight)
     if not _is_list_of_counts([*counts]) or not all(type(n) in {int, float} and math.isfinite(n) for n in sums):
         raise TypeError
 
 
-def _is_list_of_counts(told):
-    return isinstance(told, list) and all(type(n) is int and 0 <= n < 2**63 for n in told)
+def _is_list_of_counts(value):
+    return isinstance(value, list) and all(type(n) is int and 0 <= n < 2**63 for n in value)
 
 
 def _require_state(model):
-    """Raise ModelError where the state's arrays are not those that a solver keeps, or hold what it never would."""
+    """Raise ModelError where the state's arrays are not those of its solver, or hold values that it never has."""
     table = model.state_table()
     if model.state.keys() != table.keys() or not all(spec.fits(model.state[name]) for name, spec in table.items()):
         raise ModelError("its state is not its optimizer's")
@@ -237,7 +242,7 @@ def _require_state(model):
 
 
 def decode(saved):
-    """The State and the facts that `encode` made a Model of."""
+    """Return the State and the facts of which `encode` made a Model."""
     h, info = saved.hyperparameters, saved.info[KEY]
     own = {name: array for name, array in saved.state.items() if not name.startswith((BEST, BEGUN))}
     state = State(
@@ -247,7 +252,7 @@ def decode(saved):
         begun=_taken(BEGUN, saved),
         halved=info["halved"],
         workers=info.get("workers", 1),
-        unit=info.get("unit", info.get("turns", UNITS[0])),  # as the first version called it
+        unit=info.get("unit", info.get("turns", UNITS[0])),  # "turns" in files of the first version
     )
     if info["best"]:
         epoch, value = info["best"]
@@ -264,14 +269,14 @@ def require_model(model, path):
 
 
 def _put(prefix, model):
-    """All tensors of a model under names with that prefix."""
+    """Return all tensors of a model under names with that prefix."""
     return {prefix + name: array for name, array in model.tensors().items()}
 
 
 def _taken(prefix, saved):
-    """The Model that `_put` put into another one's state, or None."""
+    """Return the Model that `_put` put into another one's state, or None."""
     tensors = {
-        name.removeprefix(prefix): array.copy()  # the model that comes out is unscaled in place
+        name.removeprefix(prefix): array.copy()  # because the model is later unscaled in place
         for name, array in saved.state.items()
         if name.startswith(prefix)
     }

@@ -18,12 +18,12 @@ def train(model, solver, *, test_each_epoch=True, observer=None, control=None):
 
     solver: placed, see fmcore.solvers.Solver. The primary metric of its test rows, if any, decides early stopping;
     without test_each_epoch they are scored after the last epoch alone.
-    control: a Control, asked to stop before each epoch and wherever a sweep can pause.
+    control: a Control, whose `stop` is called before each epoch and wherever a sweep can pause.
     The result's info holds "epochs", one record each without timings, "trained_epochs", those of earlier trainings
-    included, "best_epoch" where test rows chose one, "halved", the epochs in which the learning rates were, and
+    included, "best_epoch" where test rows chose one, "halved", the epochs in which the learning rates were halved, and
     "stopped" (epoch, and rows of it that were trained) where control ended it.
-    Raises DivergedError where a loss or a weight is not finite, StoppedError where control stops it before there is any
-    result.
+    Raises DivergedError where a loss or a weight is not finite, StoppedError where control stops it before any row is
+    trained.
     """
     return Run(model, solver, observer or Observer(), control or Control()).train(each_epoch=test_each_epoch)
 
@@ -64,7 +64,7 @@ class Run:
         return self._result(stopped=stopped)
 
     def _begin(self):
-        """Find out where to begin, and give the solver its parameters."""
+        """Determine where to begin, and give the solver its parameters."""
         solver = self._solver
         self.state = state = self._control.begin(self._model, solver.placed, tested=solver.tested)
         if (state.workers, state.unit) != (solver.workers, solver.unit):
@@ -109,7 +109,7 @@ class Run:
         return self._control.stop()
 
     def _test(self, record):
-        """Put the metrics of the test rows into the record; return False where control stops to resume here later."""
+        """Put the metrics of the test rows into the record; return False where control stops, to resume here later."""
         try:
             record["test"] = evaluated(self._judged(), objective_of(self._hyperparameters))
         except DivergedError as error:
@@ -126,7 +126,10 @@ class Run:
             yield piece
 
     def _go_back(self, error):
-        """Go back to the start of the epoch under way at half the learning rates, where that is wished and may help."""
+        """Go back to the start of the epoch under way with halved learning rates; raise `error` where that is off.
+
+        Raises DivergedError after HALVINGS of them.
+        """
         state = self.state
         if not self._halves:
             raise error
@@ -138,7 +141,7 @@ class Run:
         self._observer.halved(error, state.epoch, self._halving())
 
     def _result(self, *, stopped):
-        """Return the trained model, of raw values, with what there is to know about it in its info."""
+        """Return the trained model, of raw values, with the facts of its training in its info."""
         state, rows, placed = self.state, self.state.progress.rows, self._solver.placed
         if stopped and not rows and not state.epochs:
             raise StoppedError("stopped before the first mini-batch was trained; there is no model to save")

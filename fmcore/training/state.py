@@ -1,4 +1,4 @@
-"""What training has come to: all that is needed to go on, and who asks for it to be saved or to stop."""
+"""The state of a training, by which it can be resumed, and the control that saves it and stops training."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from fmcore.solvers.epoch import UNITS, Progress
 
 @dataclass
 class Best:
-    """The best epoch so far by the primary test metric, and its model as the trainer had it."""
+    """The best epoch so far by the primary test metric, and its model as it was in training."""
 
     epoch: int
     value: float
@@ -18,15 +18,15 @@ class Best:
 
 @dataclass
 class State:
-    """All that training needs to go on, beside its rows.
+    """All that is needed to resume a training, apart from its rows.
 
-    model: weights as training has them, which is of scaled values (see fmcore.rows.scaling), and the optimizer's state.
-    epochs: a record of each whole epoch so far. progress: how far the next one has come.
-    begun: the model as that one began, where training may go back to it, or None.
+    model: weights as in training, which are of scaled values (see fmcore.rows.scaling), and the optimizer's state.
+    epochs: a record of each whole epoch so far. progress: the part of the next one that is trained.
+    begun: the model at the beginning of that one, where training may go back to it, or None.
     halved: the epoch, from 1, at each divergence that halved the learning rates.
     best: what early stopping keeps, or None.
     workers: how many train together, on whose number the optimizer's state depends (see `converted`).
-    unit: what the steps of the progress are, one of UNITS: a team of one counts otherwise than one process alone, and
+    unit: of the steps of the progress, one of UNITS: a team of one counts in another unit than a single process, and
     rounds are short where rows do not fit in memory.
     """
 
@@ -41,11 +41,11 @@ class State:
 
     @property
     def epoch(self):
-        """The number of the epoch under way, from 1."""
+        """Return the number of the epoch under way, from 1."""
         return len(self.epochs) + 1
 
     def add(self, record, snapshot):
-        """Take in an epoch's record, and the model of `snapshot()` where it is the best and early stopping wants it."""
+        """Add an epoch's record, and keep the model `snapshot()` where it is the best and early stopping needs it."""
         self.epochs.append(record)
         self.progress = Progress()
         h = self.model.hyperparameters
@@ -57,13 +57,13 @@ class State:
             self.best = Best(record["epoch"], value, snapshot())
 
     def ended(self):
-        """Whether all epochs are trained, or `early_stopping_patience` of them since the best one."""
+        """Return whether all epochs are trained, or `early_stopping_patience` of them since the best one."""
         h = self.model.hyperparameters
         too_long = self.best is not None and len(self.epochs) - self.best.epoch >= h.early_stopping_patience
         return too_long or len(self.epochs) >= h.epochs
 
     def convert(self, workers):
-        """Make this the State of another number of workers, in place."""
+        """Convert this to the State of another number of workers, in place."""
         models = {id(model): model for model in (self.model, self.begun, self.best and self.best.model) if model}
         for model in models.values():
             converted(model, self.workers, workers)
@@ -71,10 +71,10 @@ class State:
 
 
 def converted(model, was, now):
-    """Return the model of `was` workers' training as one of `now` workers', changed in place.
+    """Return the model of a training by `was` workers as one of a training by `now` workers, changed in place.
 
     Workers merge their states by the mean, so a sum of squares grows by the mean of what each one adds: it is smaller
-    than that of one worker, who adds all of it, by a factor of their number.
+    than that of one worker, which adds all of it, by a factor of their number.
     """
     if was != now:
         for name, spec in model.state_table().items():
@@ -84,28 +84,28 @@ def converted(model, was, now):
 
 
 class Control:
-    """Decides where a training begins, whether it stops, and what is saved. This one only stops.
+    """The control of where a training begins, whether it stops, and what is saved. This one only stops.
 
-    stop: a function that says whether to end with what is trained, or None for never.
+    stop: a function that returns whether to end with what is trained, or None for never.
     """
 
-    resumable = False  # whether a stop, wherever it comes, is raised by `paused`, to be resumed later
+    resumable = False  # whether `paused` raises PausedError at any stop, so that training can be resumed later
 
     def __init__(self, stop=None):
         self.stop = stop or (lambda: False)
 
     def begin(self, model, placed, *, tested):  # noqa: ARG002 - for those that resume
-        """Return the State to start from, given a new model, what is known of its rows, and whether there are tests."""
+        """Return the State to start from, given a new model, its placed rows, and whether there are test rows."""
         return State(model)
 
     def save(self, state):
-        """Save at the end of an epoch; `state` makes the State that it left, which takes a copy of all parameters."""
+        """Save at the end of an epoch; `state` is a function that returns the State, with a copy of all parameters."""
 
     def pass_by(self, state):
-        """Save within an epoch, where it is time to; `state` as for `save`."""
+        """Save within an epoch, where it is time to; state: as for `save`."""
 
     def kept(self):
-        """Return the file that this training can be resumed from, should it break off now; None without one."""
+        """Return the file from which this training could be resumed if it ended now; None without one."""
 
     def paused(self, state):
-        """Note that `stop` ended training within an epoch; `state` as for `save`. May raise PausedError."""
+        """Note that `stop` ended training within an epoch; state: as for `save`. May raise PausedError."""

@@ -1,4 +1,4 @@
-"""Going on from a trained model: what it asks of hyperparameters and options, and its tables grown for new features."""
+"""Warm start from a trained model: which hyperparameters and options match it, and its tables for new features."""
 
 import numpy as np
 
@@ -10,15 +10,15 @@ from fmcore.optimizers.state import Spec
 from fmcore.training.loop import trained_epochs
 
 FIXED = ("predictor_type", "family", "num_factors", "use_bias", "use_linear", "optimizer")
-READ_FIXED = ("index_base", "positive")  # of ReadOptions: what decides which index and label a value has
+READ_FIXED = ("index_base", "positive")  # of ReadOptions: those that decide which index and label a value has
 TABLE_FIXED = ("numeric", "categorical", "hash_bits")
 
 
 def hyperparameters(model, given):
-    """The `Hyperparameters` to go on with: the typed values given, by name, before the model's own.
+    """Return the `Hyperparameters` of a warm start: the typed values given, by name, else the model's own.
 
     The model's learning rates are those that its training ended with, where divergence has halved them; feature_dim is
-    open, for new features. Raises UsageError where a given value does not go with the model.
+    open, for new features. Raises UsageError where a given value does not match the model.
     """
     own = model.hyperparameters.as_dict()
     _require_same([(name, getattr(model.hyperparameters, name), given[name]) for name in FIXED if name in given])
@@ -27,8 +27,8 @@ def hyperparameters(model, given):
     chosen = Hyperparameters(**layered({**own, "feature_dim": None}, given))
     if chosen.feature_dim is not None and chosen.feature_dim < model.feature_dim:
         raise UsageError(
-            f"feature_dim is {chosen.feature_dim}, but the model to go on from has {model.feature_dim} "
-            "features, which may become more and never fewer"
+            f"cannot warm-start: feature_dim is {chosen.feature_dim}, but the model has {model.feature_dim} features, "
+            "which may become more but never fewer"
         )
     return chosen
 
@@ -36,7 +36,7 @@ def hyperparameters(model, given):
 def require_same_reading(model, given):
     """Raise UsageError where read options (a dict, the table's under "table") give values another index or label."""
     kept = model.info.get("input")
-    if kept is None:  # a model that was imported
+    if kept is None:  # the model was imported
         return
     table, of_table = kept.get("table", {}), given.get("table", {})
     pairs = [(name, kept.get(name), given[name]) for name in READ_FIXED if name in given]
@@ -45,7 +45,7 @@ def require_same_reading(model, given):
         for name in TABLE_FIXED
         if name in of_table
     ]
-    if "vocabulary" in of_table and table.get("vocabulary") is None:  # else it may lie elsewhere by now
+    if "vocabulary" in of_table and table.get("vocabulary") is None:  # else the file may have moved since
         pairs.append(("vocabulary", None, of_table["vocabulary"]))
     _require_same(
         [
@@ -56,7 +56,10 @@ def require_same_reading(model, given):
 
 
 def grown(model, hyperparameters):
-    """A copy of a model with hyperparameters.feature_dim features; new ones are as in a new model, without state."""
+    """Return a copy of a model with hyperparameters.feature_dim features; new ones as in a new model, without state.
+
+    Raises ModelError where its state does not have the shapes of its solver.
+    """
     larger = initial(hyperparameters)
     for name, array in larger.weights.items():
         array[: len(model.weights[name])] = model.weights[name]
@@ -72,9 +75,9 @@ def grown(model, hyperparameters):
 
 
 def _extended(kept, name, was, shape, rest):
-    """An array of that shape: the one kept, which must fit the Spec `was`, then `rest`."""
+    """Return an array of that shape: `kept`, which must fit the Spec `was`, then `rest`."""
     if not was.fits(kept):
-        raise ModelError(f"the model to go on from is damaged: its {name} is {kept.dtype} {kept.shape}")
+        raise ModelError(f"cannot warm-start: the model is damaged: its {name} is {kept.dtype} {kept.shape}")
     array = np.full(shape, rest, was.dtype)
     array[: len(kept)] = kept
     return array
@@ -86,8 +89,6 @@ def _plain(value):
 
 def _require_same(pairs):
     """Raise UsageError for those (name, the model's value, the given one) whose values differ."""
-    different = [f"{name} is {now}, and {was} in the model" for name, was, now in pairs if was != now]
+    different = [f"{name} is {now}, but {was} in the model" for name, was, now in pairs if was != now]
     if different:
-        raise UsageError(
-            f"a model cannot be gone on with where {', '.join(different)}; leave it out, or train a new model"
-        )
+        raise UsageError(f"cannot warm-start: {', '.join(different)}; leave it out, or train a new model")

@@ -95,7 +95,8 @@ def test_an_ignored_ctrl_c_stays_ignored(fm, start):
 def test_a_checkpoint_is_removed_on_success_and_kept_on_failure(fm, world):
     job = ("train", world.train, "--predictor-type", "binary_classifier", "--epochs", 2, "-o", "x.fm")
     assert (
-        "training begins anew: there is no checkpoint c to go on from" in fm(*job, "--checkpoint", "c", "--resume").err
+        "training starts from the beginning: there is no checkpoint c to resume from"
+        in fm(*job, "--checkpoint", "c", "--resume").err
     )
     assert fm.files() == ["x.fm"]
     (fm.folder / "c").symlink_to("real")
@@ -114,10 +115,11 @@ def test_an_old_checkpoint_is_refused_without_resume_and_with_other_options(fm, 
     ).hyperparameters
     before = fm.read("c")
     said = fm(*job, code=2).err
-    assert said == "fm: c is there already; go on from it with --resume, or remove it to begin anew\n"
+    assert said == "fm: c exists; resume from it with --resume, or remove it to start from the beginning\n"
     said = fm(*job, "--resume", "--seed", 5, code=2).err
     assert last_line(said) == (
-        "fm: c is a checkpoint of another training: seed was 0 and is 5; remove it to begin anew, or name another file"
+        "fm: c is a checkpoint of another training: seed was 0 and is 5; remove it to start from the beginning, or name "
+        "another file"
     )
     assert (fm.read("c"), h.seed, fm.files()) == (before, 0, ["c", "y.fm"])
     fm.write("c", before[:-5])
@@ -189,7 +191,7 @@ def test_a_pipe_cannot_be_resumed_within_an_epoch(fm, start):
     code, said = stopped(process, signal.SIGTERM)
     done.set()
     assert said == (
-        "fm: interrupted in epoch 3 after 0 rows; c holds the epochs before it, to go on with --resume; "
+        "fm: interrupted in epoch 3 after 0 rows; c holds the epochs before it; resume with --resume; "
         "within one, a pipe's rows are lost"
     )
     assert code == 143

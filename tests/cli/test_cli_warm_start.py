@@ -107,16 +107,16 @@ def test_tables_whose_columns_moved_are_refused(fm):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--predictor-type", "binary_classifier"), "predictor_type is binary_classifier, and regressor in the model"),
-        (("--num-factors", 3), "num_factors is 3, and 8 in the model"),
-        (("-p", "optimizer=adam"), "optimizer is adam, and adagrad in the model"),
-        (("--hash-bits", 4), "hash_bits is 4, and None in the model"),
-        (("--vocabulary", "v.tsv"), "vocabulary is v.tsv, and None in the model"),
-        (("--categorical", "a,b"), "categorical is ['a', 'b'], and [] in the model"),
-        (("--index-base", 1), "index_base is 1, and 0 in the model"),
+        (("--predictor-type", "binary_classifier"), "predictor_type is binary_classifier, but regressor in the model"),
+        (("--num-factors", 3), "num_factors is 3, but 8 in the model"),
+        (("-p", "optimizer=adam"), "optimizer is adam, but adagrad in the model"),
+        (("--hash-bits", 4), "hash_bits is 4, but None in the model"),
+        (("--vocabulary", "v.tsv"), "vocabulary is v.tsv, but None in the model"),
+        (("--categorical", "a,b"), "categorical is ['a', 'b'], but [] in the model"),
+        (("--index-base", 1), "index_base is 1, but 0 in the model"),
         (
             ("--feature-dim", 19),
-            "feature_dim is 19, but the model to go on from has 20 features, which may become more",
+            "feature_dim is 19, but the model has 20 features, which may become more",
         ),
         (
             ("--preset", "native"),

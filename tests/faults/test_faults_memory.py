@@ -79,7 +79,7 @@ def test_without_a_limit_rows_get_half_of_the_free_memory(monkeypatch):
     assert budget().reserved(1 << 29) == 0
     assert budget().reserved(3 << 28) == 1 << 28
     h = resolve(predictor_type="regressor")
-    with pytest.raises(ResourceError, match=r"more than the 1,073,741,824 that are free; .* say with --memory"):
+    with pytest.raises(ResourceError, match=r"more than the 1,073,741,824 that are free; .* allow more with --memory"):
         estimate.require_memory(h, 10**8, budget())
 
 
@@ -92,7 +92,7 @@ def test_a_model_beyond_all_memory_is_refused_before_it_is_allocated(fm, rows):
         r"fm: training a model of feature_dim 2,147,483,64\d and num_factors 64 with adagrad takes "
         r"about 2,791,728,7\d\d,\d{3} bytes of memory, more than the [\d,]+ that are free; "
         + re.escape(ADVICE)
-        + "say with --memory-limit that there is more",
+        + "allow more with --memory-limit",
         last_line(said),
     )
     assert old.unharmed()

@@ -1,6 +1,6 @@
 """A solver that a program may register: descent with momentum over all rows at once, which it holds by column as well.
 
-It has what gradient descent over mini-batches has not: one step a sweep, rows kept in whole, a state of its own, and no
+It differs from gradient descent over mini-batches: one step a sweep, rows kept as a whole, a state of its own, and no
 learning rate per group, feature scaling or mini-batches.
 """
 
@@ -24,7 +24,7 @@ MOMENTUM = 0.9
 
 
 def state(hyperparameters, family, feature_dim):
-    """The table of its state: a velocity for each tensor, and how many sweeps were made."""
+    """Return the table of its state: a velocity for each tensor, and how many sweeps were made."""
     table = {
         f"velocity.{tensor.name}": Spec(
             tensor.shape(hyperparameters, feature_dim), np.float32, per_feature=tensor.per_feature
@@ -35,7 +35,7 @@ def state(hyperparameters, family, feature_dim):
 
 
 class FullBatch:
-    """See fmcore.solvers.Solver."""
+    """Full-batch descent; see fmcore.solvers.Solver."""
 
     name, note, threads, workers, unit = "all rows at once", "one step a sweep", 1, 1, "mini-batches"
 
@@ -112,5 +112,5 @@ class FullBatch:
 
 
 def register():
-    """Make it a choice of the hyperparameter `solver` in this process."""
+    """Make this solver a choice of the hyperparameter `solver` in this process."""
     SOLVERS["full"] = SolverEntry(FullBatch, state)

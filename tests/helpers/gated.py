@@ -10,7 +10,7 @@ from fmcore.families import FAMILIES, Family, Tensor
 
 
 class Gated(Family):
-    """See above; weights start at random (factors, mix), or as linear weights do (gate)."""
+    """The family described above; weights start at random (factors, mix), or as linear weights do (gate)."""
 
     name = "gated"
     kernel = None
@@ -43,7 +43,7 @@ class Gated(Family):
 
 
 def register():
-    """Make it a choice of the hyperparameter `family` in this process."""
+    """Make this family a choice of the hyperparameter `family` in this process."""
     FAMILIES[Gated.name] = Gated()
 
 

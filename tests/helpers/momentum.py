@@ -6,7 +6,7 @@ KEPT = 0.5
 
 
 class Momentum(Optimizer):
-    """v = m v + g; w -= lr v (Polyak 1964, Some methods of speeding up the convergence of iteration methods)."""
+    """Gradient descent with momentum: v = m v + g; w -= lr v (Polyak 1964, Some methods of speeding up the convergence of iteration methods)."""
 
     name = "momentum"
     slots = (Slot("velocity"),)
@@ -21,5 +21,5 @@ class Momentum(Optimizer):
 
 
 def register():
-    """Make it a choice of the hyperparameter `optimizer` in this process."""
+    """Make this optimizer a choice of the hyperparameter `optimizer` in this process."""
     OPTIMIZERS[Momentum.name] = Momentum()

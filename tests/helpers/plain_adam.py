@@ -8,14 +8,14 @@ GROUPS = ("bias", "linear", "factors")
 SLOTS = ("first_moment", "second_moment")
 
 
-def plain_adam(model, batch, size, turns):
-    """Train on mini-batches of `size` rows; turns: (mini-batch, factor of the learning rates) one after the other.
+def plain_adam(model, batch, size, steps):
+    """Train on mini-batches of `size` rows; steps: (mini-batch, factor of the learning rates) one after the other.
 
-    Returns by (group, place...): the weights, and pairs of moments and the number of moves of those that were moved.
+    Returns by (group, place...): the weights, and pairs of moments and the number of steps of the weights that were stepped.
     """
     h = model.hyperparameters
     weights, moments, moves = weights_of(model), {}, {}
-    for t, (m, lr_factor) in enumerate(turns, 1):
+    for t, (m, lr_factor) in enumerate(steps, 1):
         rows = range(m * size, min((m + 1) * size, len(batch)))
         for place, g in gradients(weights, batch, rows, h).items():
             group = place[0]

@@ -10,7 +10,7 @@ from fmcore.objectives.metrics import Metrics, sum_of
 
 
 class Poisson:
-    """The mean of a count is predicted, e^s; the loss is half the deviance."""
+    """Poisson regression: predictions are the mean of a count, e^s; the loss is half the deviance."""
 
     name, noun = "poisson", "counts"
     kernel, outputs, binary, groups, canonical = None, 1, False, False, True
@@ -57,5 +57,5 @@ class Deviance(Metrics):
 
 
 def register():
-    """Make it known in this process."""
+    """Register the objective in this process."""
     OBJECTIVES[Poisson.name] = Poisson()

@@ -13,7 +13,7 @@ class Log(Observer):
 
     def __init__(self):
         self.rounds, self.epochs, self.halvings, self.reasons = [], [], [], []
-        self.trained, self.gone_on, self.data = 0, None, None
+        self.trained, self.resumed_at, self.data = 0, None, None
 
     def loaded(self, dataset, model, backend):
         self.data = dataset
@@ -31,9 +31,9 @@ class Log(Observer):
         self.halvings.append((epoch, factor))
 
     def resumed(self, records, rows):
-        self.gone_on = (len(records), rows)
+        self.resumed_at = (len(records), rows)
 
-    def anew(self, why):
+    def restarted(self, why):
         self.reasons.append(why)
 
 

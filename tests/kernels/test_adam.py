@@ -46,14 +46,14 @@ def trained(backend, model, batch, order, lr_factors=(1.0,)):
         {"num_factors": 8, "factors_wd": 0.0, "linear_wd": 0.0},
     ],
 )
-def test_every_number_follows_the_formula(backend, predictor_type, variant):
+def test_every_number_of_adam_follows_the_formula(backend, predictor_type, variant):
     rows = {name: variant[name] for name in ("weights", "binary") if name in variant}
     given = {**RATES, **{name: value for name, value in variant.items() if name not in rows}}
     batch = random_rows(ROWS, FEATURES, classes=predictor_type == "binary_classifier", **rows)
     model = small_model(predictor_type, FEATURES + 5, optimizer="adam", **given)
     order = np.array([4, 0, 8, 2, 6, 1, 7, 3, 5])
-    turns = [(m, lr_factor) for lr_factor in (1.0, 0.5) for m in order]
-    weights, moments, moves = plain_adam(model, batch, SIZE, turns)
+    steps = [(m, lr_factor) for lr_factor in (1.0, 0.5) for m in order]
+    weights, moments, moves = plain_adam(model, batch, SIZE, steps)
     assert moves["bias", 0] == 18  # the last mini-batch has 4 rows
     assert 0 < min(moves["linear", i] for i in range(FEATURES)) < 12
     after = trained(backend, model, batch, order, (1.0, 0.5))
@@ -62,8 +62,8 @@ def test_every_number_follows_the_formula(backend, predictor_type, variant):
     assert after.state["adam.updates"].dtype == np.int64
 
 
-def test_a_feature_is_neither_decayed_nor_moved_while_it_is_absent(backend):
-    """Even with momentum from an earlier mini-batch: the moments of absent rows stay as well."""
+def test_adam_neither_decays_nor_steps_an_absent_feature(backend):
+    """It has momentum from an earlier mini-batch; its moments stay as well."""
     batch = random_rows(ROWS, FEATURES)
     model = small_model(feature_dim=FEATURES, optimizer="adam", **RATES)
     trainer, block = backend.trainer(model), backend.prepare(block_of(batch, SIZE))
@@ -85,7 +85,7 @@ def test_a_feature_is_neither_decayed_nor_moved_while_it_is_absent(backend):
 
 
 @pytest.mark.parametrize("stop", [1, 4])
-def test_going_on_from_a_models_state_is_as_if_nothing_had_stopped(backend, stop):
+def test_adam_continued_from_a_snapshot_gives_the_same_as_without_a_break(backend, stop):
     batch = random_rows(ROWS, FEATURES, weights=True)
     model = small_model(feature_dim=FEATURES, optimizer="adam", **RATES)
     through = trained(backend, model, batch, np.arange(9))
@@ -100,7 +100,7 @@ def test_going_on_from_a_models_state_is_as_if_nothing_had_stopped(backend, stop
 
 
 @pytest.mark.parametrize("num_factors", [5, 64])
-def test_one_two_or_three_threads_give_the_same_bits(num_factors, monkeypatch):
+def test_adam_gives_the_same_bits_for_one_two_or_three_threads(num_factors, monkeypatch):
     monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     batch = random_rows(500, 90, weights=True)
     model = small_model(feature_dim=90, num_factors=num_factors, optimizer="adam", clip_gradient=0.5, **RATES)
@@ -110,8 +110,8 @@ def test_one_two_or_three_threads_give_the_same_bits(num_factors, monkeypatch):
             np.testing.assert_array_equal(other.tensors()[name], tensor, err_msg=name)
 
 
-def test_the_first_step_is_the_learning_rate_whatever_the_gradients_size(backend):
-    """m / sqrt(v) is 0.1 g / sqrt(0.001 g^2), and the correction sqrt(0.001) / 0.1 takes both away."""
+def test_first_step_of_adam_is_the_learning_rate_for_any_gradient(backend):
+    """m / sqrt(v) is 0.1 g / sqrt(0.001 g^2), and the correction sqrt(0.001) / 0.1 removes both."""
     batch = random_rows(SIZE, FEATURES, classes=False)
     for size in (1e-3, 1.0, 1e3):
         model = small_model(
@@ -121,7 +121,7 @@ def test_the_first_step_is_the_learning_rate_whatever_the_gradients_size(backend
         assert abs(after.bias[0] - model.bias[0]) == pytest.approx(0.25, rel=1e-5)
 
 
-def test_a_long_run_stays_beside_the_reference_and_learns():
+def test_long_run_of_adam_stays_close_to_the_reference_and_learns():
     batch = random_rows(400, 20, seed=3)
     row_of = np.repeat(np.arange(400), np.diff(batch.indptr))
     batch.labels = (np.bincount(row_of, batch.values * np.sin(batch.indices), 400) > 0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Predictions, metrics and converted files: the same for any number of threads, however the input is cut."""
+"""Predictions, metrics and converted files: the same for any number of threads and any cut of the input."""
 
 import io
 import subprocess
@@ -27,7 +27,7 @@ SMALL = 200  # bytes of a piece: a few rows
 
 @pytest.fixture(params=["text", "recordio"])
 def rows(request, tmp_path):
-    """A file of rows; only one of its formats holds ids."""
+    """Provide a file of rows; only one of its formats holds ids."""
     path = tmp_path / "rows"
     path.write_bytes(text.encode_libsvm(ROWS) if request.param == "text" else recordio.encode(ROWS, 40))
     return path
@@ -49,7 +49,7 @@ def data(path, threads, **options):
 
 @pytest.fixture
 def written(monkeypatch):
-    """What is written to any output, also where it ends with an error."""
+    """Provide what is written to any output, even where the command ends with an error."""
     got = io.BytesIO()
 
     @contextmanager
@@ -61,7 +61,7 @@ def written(monkeypatch):
 
 
 @pytest.mark.parametrize("to", WRITERS)
-def test_predictions(rows, to, tmp_path, monkeypatch):
+def test_predictions_are_the_same_for_any_threads(rows, to, tmp_path, monkeypatch):
     whole = tmp_path / "whole"
     assert api.predict(MODEL, data(rows, 1), whole, to=to) == len(ROWS)
     cut_small(monkeypatch)
@@ -74,7 +74,7 @@ def test_predictions(rows, to, tmp_path, monkeypatch):
         }
 
 
-def test_metrics(rows, monkeypatch):
+def test_metrics_are_the_same_for_any_threads(rows, monkeypatch):
     whole = api.evaluate(MODEL, data(rows, 1))
     assert whole["rows"] == len(ROWS)
     cut_small(monkeypatch)
@@ -84,7 +84,7 @@ def test_metrics(rows, monkeypatch):
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("name", ["out.rec", "out.svm"])
 @pytest.mark.usefixtures("small_pieces")
-def test_converted_files(rows, name, shards, tmp_path):
+def test_converted_files_are_the_same_for_any_threads(rows, name, shards, tmp_path):
     outputs, summaries = [], []
     for threads in (1, 2, 5):
         summaries.append(api.convert(data(rows, threads), str(tmp_path / name), shards=shards).as_dict())
@@ -99,13 +99,13 @@ def test_converted_files(rows, name, shards, tmp_path):
 
 
 def decoded(content):
-    """All rows of a file's bytes as one batch."""
+    """Return all rows of a file's bytes as one batch."""
     return (recordio.decode if content.startswith(recordio.MAGIC) else text.decode_libsvm)(content).batch
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.usefixtures("small_pieces")
-def test_an_error_comes_after_the_predictions_before_it(tmp_path, threads, written):
+def test_predictions_before_a_bad_row_are_written_before_the_error(tmp_path, threads, written):
     lines = text.encode_libsvm(ROWS).splitlines(keepends=True)
     (tmp_path / "bad.svm").write_bytes(b"".join([*lines[:300], b"1 x:1\n", *lines[300:], b"y\n"]))
     with pytest.raises(DataError, match=r"bad.svm, line 301, field 2"):
@@ -122,7 +122,7 @@ def test_an_error_comes_after_the_predictions_before_it(tmp_path, threads, writt
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.usefixtures("small_pieces")
-def test_an_unseen_feature_that_is_refused_is_the_first(rows, threads, written):
+def test_refusal_names_the_first_unseen_feature_for_any_threads(rows, threads, written):
     first = int((ROWS.indptr <= (ROWS.indices >= 30).argmax()).sum())
     with pytest.raises(DataError, match=rf"rows, (line|record) {first}: index 3\d is unknown to the model"):
         api.predict(MODEL, data(rows, threads), "-", threads=threads, unseen="error")
@@ -136,11 +136,11 @@ from fmcli.main import exit_code
 code = exit_code(sys.argv[1:])
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1], file=sys.stderr)
 sys.exit(code)
-"""  # a child's ru_maxrss would begin with that of these tests
+"""  # a child's ru_maxrss would start at that of these tests
 
 
 def peak(command, line, count, folder):
-    """Bytes of memory that a command held at most, fed with so many times a line."""
+    """Return the most bytes of memory that a command took for an input of `count` times a line."""
     with subprocess.Popen(
         [sys.executable, "-c", PEAK, *command],
         cwd=folder,
@@ -162,8 +162,8 @@ def peak(command, line, count, folder):
     "command",
     [("predict", "m.fm", "--threads", "2"), ("convert", "-", "-o", "-", "--feature-dim", "30", "--threads", "2")],
 )
-def test_memory_does_not_grow_with_the_rows(tmp_path, command):
+def test_memory_of_streaming_commands_does_not_grow_with_the_rows(tmp_path, command):
     modelfile.save(MODEL, tmp_path / "m.fm")
     line = b"1 " + b" ".join(b"%d:1" % index for index in range(29)) + b"\n"
     few, many = (peak(command, line, count, tmp_path) for count in (150_000, 600_000))  # 20 and 80 MB
-    assert many - few < 30 << 20  # half of what there is more to read; on a busy machine pieces wait for each other
+    assert many - few < 30 << 20  # half of the additional input; on a busy machine pieces wait for each other

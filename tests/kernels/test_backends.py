@@ -59,7 +59,7 @@ def way(request, monkeypatch):
 
 
 def dense_score(model, row):
-    """y(x) by the double sum of the definition, float64."""
+    """Return y(x) by the double sum of the definition, float64."""
     x, v = row.astype(float), model.factors.astype(float)
     pairs = sum(v[i] @ v[j] * x[i] * x[j] for i in range(len(x)) for j in range(i + 1, len(x)))
     return model.bias[0].astype(float) + model.linear.astype(float) @ x + pairs
@@ -74,7 +74,7 @@ def dense(batch, feature_dim):
 
 
 def one_step(backend, model, batch):
-    """The change of each parameter by one mini-batch of all rows."""
+    """Return the change of each parameter by one mini-batch of all rows."""
     trainer = backend.trainer(model)
     trainer.train(backend.prepare(block_of(batch, len(batch))), np.zeros(1, np.int64))
     after = trainer.snapshot()
@@ -83,7 +83,7 @@ def one_step(backend, model, batch):
 
 @pytest.mark.parametrize("num_factors", [1, 7, 8, 9, 16, 20])
 @pytest.mark.parametrize("binary", [True, False])
-def test_scores_are_the_definition(backend, num_factors, binary):
+def test_scores_equal_the_definition(backend, num_factors, binary):
     model = small_model(num_factors=num_factors)
     batch = random_rows(20, binary=binary)
     expected = [dense_score(model, row) for row in dense(batch, 30)]
@@ -93,7 +93,7 @@ def test_scores_are_the_definition(backend, num_factors, binary):
 
 @pytest.mark.parametrize("predictor_type", LOSSES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_gradients_are_finite_differences_of_the_weighted_loss(backend, predictor_type, optimizer):
+def test_gradients_equal_finite_differences_of_the_weighted_loss(backend, predictor_type, optimizer):
     """With sgd and lr 1 the step is the gradient; the others' first step from no state is lr * sign(gradient).
 
     A row-wise one's is the gradient over the root mean square of those of its row.
@@ -154,32 +154,32 @@ def test_kernels_follow_the_reference_over_many_mini_batches(optimizer, predicto
     results = []
     for backend in (backend_for("reference"), backend_for("cpu", 2)):
         trainer, block = backend.trainer(model), backend.prepare(block_of(batch, 13))
-        told = [trainer.train(block, order, lr) for lr in (1.0, 0.5)]
-        results.append((told, trainer.snapshot()))
-    (told, expected), (kernel_told, got) = results
-    np.testing.assert_allclose(np.array(kernel_told), np.array(told), rtol=2e-4, atol=2e-5)
+        outputs = [trainer.train(block, order, lr) for lr in (1.0, 0.5)]
+        results.append((outputs, trainer.snapshot()))
+    (outputs, expected), (kernel_outputs, got) = results
+    np.testing.assert_allclose(np.array(kernel_outputs), np.array(outputs), rtol=2e-4, atol=2e-5)
     for name, tensor in expected.tensors().items():
         np.testing.assert_allclose(got.tensors()[name], tensor, rtol=2e-4, atol=2e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("mini_batch_size", [1, 7, 64, 1000])
-def test_any_number_of_threads_gives_the_same_bits(optimizer, mini_batch_size, monkeypatch):
+def test_training_gives_the_same_bits_for_any_number_of_threads(optimizer, mini_batch_size, monkeypatch):
     monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     batch, model = random_rows(500, 200, weights=True), small_model(feature_dim=200, optimizer=optimizer)
     results = set()
     for threads in (1, 2, 3, 8):
         backend = CpuBackend(threads)
         trainer, block = backend.trainer(model), backend.prepare(block_of(batch, mini_batch_size))
-        told = [trainer.train(block, np.arange(len(block.starts) - 1)) for _ in range(3)]
-        arrays = [*np.array(told).reshape(-1, 500), *trainer.snapshot().tensors().values(), trainer.score(batch)]
+        outputs = [trainer.train(block, np.arange(len(block.starts) - 1)) for _ in range(3)]
+        arrays = [*np.array(outputs).reshape(-1, 500), *trainer.snapshot().tensors().values(), trainer.score(batch)]
         results.add(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays))
     assert len(results) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system gives no process a part of processors")
 @pytest.mark.parametrize("mini_batch_size", [1, 64])
-def test_many_threads_on_one_processor_finish_with_the_same_bits(mini_batch_size):
+def test_many_threads_on_one_processor_give_the_same_bits(mini_batch_size):
     path = os.pathsep.join([str(ROOT / "tests" / "helpers"), environment().get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", CROWDED, str(mini_batch_size)],
@@ -200,7 +200,7 @@ def test_a_feature_that_no_row_holds_stays_untouched_to_the_bit(backend):
     assert steps["linear"][:30].all()
 
 
-def test_training_goes_on_from_the_snapshots_state_as_if_it_had_not_stopped(backend):
+def test_training_continued_from_a_snapshot_gives_the_same_as_without_a_break(backend):
     model, batch = small_model(), random_rows(50)
     block, order = backend.prepare(block_of(batch, 10)), np.arange(5)
     through = backend.trainer(model)
@@ -256,14 +256,14 @@ def test_groups_hold_every_non_zero_once_and_pairs_of_shared_features_by_feature
         np.testing.assert_array_equal(groups.values[pairs], batch.values[at][order])
 
 
-def test_each_row_keeps_its_values_beside_its_indices():
+def test_grouping_keeps_the_values_of_each_row_beside_its_indices():
     batch = random_rows(200, 60)
     placed = backend_for("cpu").prepare(block_of(batch, 16)).batch
     np.testing.assert_array_equal(dense(placed, 60), dense(batch, 60))
 
 
 @pytest.mark.parametrize("largest", [0, 1, 2**11 - 1, 2**11, 2**22 + 5, 2**31 - 2])
-def test_groups_of_any_range_of_indices(largest):
+def test_groups_are_sorted_for_any_range_of_indices(largest):
     indices = np.array([largest, 0, largest // 2, largest, 0], np.int32)
     batch = Batch(np.array([0, 3, 5]), indices, None, np.zeros(2, np.float32))
     groups = backend_for("cpu").prepare(block_of(batch, 2)).groups
@@ -272,14 +272,14 @@ def test_groups_of_any_range_of_indices(largest):
     assert (groups.ends.tolist(), groups.values) == (np.cumsum(counts[counts > 1]).tolist(), None)
 
 
-def test_an_unknown_build_is_refused(monkeypatch):
+def test_an_unknown_build_of_the_kernels_is_refused(monkeypatch):
     monkeypatch.setenv("FMKIT_KERNELS", "v9")
     with pytest.raises(UsageError, match=r"FMKIT_KERNELS is 'v9'; this processor runs .*baseline"):
         CpuBackend()
 
 
 @pytest.mark.usefixtures("way")
-def test_builds_agree_after_training(monkeypatch):
+def test_builds_of_the_kernels_agree_after_training(monkeypatch):
     batch, model = random_rows(400, 100), small_model(feature_dim=100, mini_batch_size=16, epochs=3)
     models = []
     for build in RUNNING:

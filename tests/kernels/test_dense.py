@@ -1,4 +1,4 @@
-"""Dense blocks: which they are, and that matrices train the model that non-zeros do, to rounding, in any team."""
+"""Dense blocks: which blocks are dense, and that matrices give the model of non-zeros within rounding, for any threads."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from fmcore.rows.dataset import Dataset
 
 
 def full_rows(rows, columns, share=1.0, *, seed=0, binary=False):
-    """A Batch whose cells are non-zeros with a probability of `share`; the last column has one, the first row none."""
+    """Return a Batch whose cells are non-zeros with probability `share`; the last column has one, the first row none."""
     rng = np.random.default_rng(seed)
     held = rng.random((rows, columns)) < share
     held[0], held[-1, -1] = False, True
@@ -34,13 +34,13 @@ def full_rows(rows, columns, share=1.0, *, seed=0, binary=False):
 
 
 def trained(batch, model, mini_batch_size, threads=1, kind=Cells):
-    """Scores and losses of two passes, and all tensors after them."""
+    """Return scores and losses of two passes, and all tensors after them."""
     backend = CpuBackend(threads)
     block = backend.prepare(block_of(batch, mini_batch_size))
     assert isinstance(block.groups, kind)
     trainer, order = backend.trainer(model), np.random.default_rng(1).permutation(len(block.starts) - 1)
-    told = [trainer.train(block, order, lr) for lr in (1.0, 0.5)]
-    return [*np.array(told).reshape(4, -1), *trainer.snapshot().tensors().values()]
+    outputs = [trainer.train(block, order, lr) for lr in (1.0, 0.5)]
+    return [*np.array(outputs).reshape(4, -1), *trainer.snapshot().tensors().values()]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_matrix_trains_the_model_that_non_zeros_do(
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("mini_batch_size", [7, 64, 300])
-def test_any_team_gives_the_same_bits(optimizer, mini_batch_size, monkeypatch):
+def test_dense_training_gives_the_same_bits_for_any_number_of_threads(optimizer, mini_batch_size, monkeypatch):
     monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     as_matrix(monkeypatch)
     batch, model = full_rows(300, 200, 0.7), small_model(feature_dim=200, num_factors=10, optimizer=optimizer)
@@ -91,8 +91,8 @@ def test_any_team_gives_the_same_bits(optimizer, mini_batch_size, monkeypatch):
     assert len(results) == 1
 
 
-def test_streamed_and_kept_rows_give_one_model_though_their_blocks_are_of_both_kinds(monkeypatch):
-    """The last block is too small for a matrix, and one in the middle is too empty."""
+def test_streamed_and_kept_rows_of_dense_and_sparse_blocks_give_the_same_model(monkeypatch):
+    """The last block has too few rows for a matrix, and one in the middle too few non-zeros."""
     monkeypatch.setattr("fmcore.rows.blocks.BLOCK_ROWS", 64)
     monkeypatch.setattr(prepared, "NON_ZEROS", 400)
     parts = [full_rows(64, 40), full_rows(64, 40, 0.2), full_rows(30, 10)]
@@ -118,7 +118,7 @@ def test_streamed_and_kept_rows_give_one_model_though_their_blocks_are_of_both_k
     ("share", "binary", "dense"),
     [(0.3, False, False), (0.37, False, True), (0.63, True, False), (0.7, True, True), (1.0, False, True)],
 )
-def test_a_matrix_is_chosen_by_its_memory_beside_that_of_its_non_zeros(share, binary, dense, monkeypatch):
+def test_a_matrix_is_chosen_by_its_memory_compared_with_that_of_its_non_zeros(share, binary, dense, monkeypatch):
     batch = full_rows(300, 128, share, binary=binary)
     assert not prepared.is_dense(batch)  # too few for the import of SciPy
     monkeypatch.setattr(prepared, "NON_ZEROS", len(batch.indices))
@@ -126,10 +126,10 @@ def test_a_matrix_is_chosen_by_its_memory_beside_that_of_its_non_zeros(share, bi
     assert not prepared.is_dense(batch.take(slice(1, None)).take(slice(0, 298)))
 
 
-def test_what_a_matrix_holds(monkeypatch):
+def test_a_matrix_holds_values_and_the_present_features(monkeypatch):
     as_matrix(monkeypatch)
     batch = full_rows(50, 40, 0.1)
-    batch.values[::5] = 0  # a zero that a file spells out is held like any other value
+    batch.values[::5] = 0  # a zero that a file states is stored like any other value
     block = CpuBackend(2).prepare(block_of(batch, 8))
     values, present, columns = block.groups
     assert (values.shape, present.shape, columns) == ((50, 64), (7, 64), 40)
@@ -161,7 +161,7 @@ def test_without_a_fitting_blas_all_rows_stay_non_zeros(monkeypatch):
     assert blas.sgemm() is not None
 
 
-def test_blas_is_kept_to_one_thread_until_the_last_one_leaves():
+def test_blas_has_one_thread_until_the_last_caller_leaves():
     def threads():
         return [library["num_threads"] for library in blas._libraries().info()]
 
@@ -173,7 +173,7 @@ def test_blas_is_kept_to_one_thread_until_the_last_one_leaves():
     assert threads() == before
 
 
-def test_scipy_is_imported_for_dense_rows_alone(fm):
+def test_scipy_is_imported_only_for_dense_rows(fm):
     few = replace(full_rows(40, 20), weights=None)
     rows = np.split(few.indices, few.indptr[1:-1])
     fm.write("few.svm", "".join(f"1 {' '.join(f'{i}:2' for i in row)}\n" for row in rows))
@@ -185,8 +185,8 @@ def test_scipy_is_imported_for_dense_rows_alone(fm):
     assert said.out == "[]\n"
 
 
-def test_the_command_trains_dense_rows_alike_for_any_threads_and_memory(fm):
-    """A label and 100 columns, each of one digit, as CSV: just enough non-zeros for a matrix."""
+def test_fm_train_of_dense_rows_gives_the_same_model_for_any_threads_and_memory(fm):
+    """The rows are CSV of a label and 100 columns of one digit: just enough non-zeros for a matrix."""
     rng, rows = np.random.default_rng(0), -(-prepared.NON_ZEROS // 100)
     text = np.full((rows, 202), ord(","), np.uint8)
     text[:, ::2] = rng.integers(ord("1"), ord("9") + 1, (rows, 101))

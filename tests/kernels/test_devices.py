@@ -1,4 +1,4 @@
-"""Where to train: devices by name, the choice that auto makes and says, and what `fm train --device` leaves."""
+"""Devices by name, the choice that auto makes and reports, and the results of `fm train --device`."""
 
 import json
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from shell import last_line
 
 from fmcore.errors import UsageError
 from fmcore.kernels import backend_for
-from fmcore.kernels.devices import AutoBackend, parse_device, settled
+from fmcore.kernels.devices import AutoBackend, parse_device, resolve
 
 CLASSIFIER = ("--predictor-type", "binary_classifier", "--epochs", 2)
 WITHOUT = """
@@ -27,7 +27,7 @@ finally:
 
 @pytest.fixture(scope="module")
 def dense_rows():
-    """Rows of libsvm text, all columns in each."""
+    """Provide rows of libsvm text, each with all columns."""
     rng = np.random.default_rng(0)
     values, factors = rng.normal(size=(400, 12)), rng.normal(size=(12, 2))
     labels = ((values @ factors) ** 2).sum(1) > (values**2 @ factors**2).sum(1)
@@ -38,7 +38,7 @@ def dense_rows():
 
 
 def python(fm, *arguments, code=0, before=""):
-    """What `fm` says in a process that then prints whether PyTorch is imported."""
+    """Run `fm` in a process that then prints whether PyTorch is imported; return its output."""
     return fm.python(WITHOUT.format(arguments=[str(a) for a in arguments], before=before), code=code)
 
 
@@ -54,7 +54,7 @@ def python(fm, *arguments, code=0, before=""):
         ("torch:cpu,torch:cpu", "torch:cpu,torch:cpu"),
     ],
 )
-def test_names(text, name):
+def test_names_of_devices_are_parsed(text, name):
     assert parse_device(text) == name
 
 
@@ -74,13 +74,13 @@ def test_names(text, name):
         "auto,cpu",
     ],
 )
-def test_what_is_no_name(text):
+def test_a_wrong_name_of_a_device_is_refused(text):
     with pytest.raises(UsageError, match=r"device is .*; expected cpu, cuda, cuda:N, .*auto"):
         parse_device(text)
 
 
 def auto(refusal=None, gpu=True):
-    """An AutoBackend where a GPU is there or not, and has something against the rows or not."""
+    """Return an AutoBackend with or without a GPU, which refuses the rows or not."""
 
     def made(name, threads):
         if name == "cuda" and not gpu:
@@ -103,26 +103,26 @@ def auto(refusal=None, gpu=True):
         ({"refusal": "the rows are"}, "cpu", "device auto: cpu x2, because the rows are (60, 30, {count})"),
     ],
 )
-def test_auto_says_what_it_takes_and_why(given, name, note):
-    """By the first block where it is prepared before training begins, else by the sizes of a loaded data set."""
+def test_auto_notes_the_chosen_device_and_why(given, name, note):
+    """It decides by the first block that it prepares before training, else by the sizes of a loaded Dataset."""
     block = block_of(random_rows(), 10)
     note = note.format(count=len(block.batch.indices))
     sizes = SimpleNamespace(rows=60, feature_dim=30, non_zeros=len(block.batch.indices))
     first, later = auto(**given), auto(**given)
     assert first.prepare(block) == (name, block)
-    chosen = settled(later, sizes)
-    assert [settled(first, sizes).note, chosen.note] == [note, note]
+    chosen = resolve(later, sizes)
+    assert [resolve(first, sizes).note, chosen.note] == [note, note]
     assert later.prepare(block) == (name, block)
-    assert settled(chosen, None) is chosen
+    assert resolve(chosen, None) is chosen
 
 
-def test_a_backend_that_was_named_has_nothing_to_say():
+def test_a_backend_chosen_by_name_has_no_note():
     assert [backend_for(name).note for name in ("cpu", "reference", *DEVICES)] == [None] * (2 + len(DEVICES))
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_command_trains_the_model_that_it_trains_on_the_processor(fm, dense_rows, device):
-    """And scores of it need no PyTorch, nor does training on the processor."""
+def test_fm_train_on_a_device_gives_the_model_of_the_processor(fm, dense_rows, device):
+    """Neither scoring with that model nor training on the processor imports PyTorch."""
     fm.write("rows.svm", dense_rows)
     options = ("train", "rows.svm", "--test", "rows.svm", *CLASSIFIER)
     said = fm(*options, "-o", "device.fm", "--device", device, "--metrics-out", "device.jsonl").err
@@ -140,7 +140,7 @@ def test_the_command_trains_the_model_that_it_trains_on_the_processor(fm, dense_
     assert len(fm.read("device.fm")) == pytest.approx(len(fm.read("cpu.fm")), abs=200)
 
 
-def test_training_goes_on_with_another_device(fm, dense_rows):
+def test_warm_start_on_another_device_gives_the_model_of_one_training(fm, dense_rows):
     fm.write("rows.svm", dense_rows)
     fm("train", "rows.svm", *CLASSIFIER, "-o", "one.fm", "--device", "torch:cpu", "--lr-schedule", "constant")
     fm("train", "rows.svm", "--init-model", "one.fm", "-o", "two.fm", "--epochs", 2)
@@ -149,13 +149,13 @@ def test_training_goes_on_with_another_device(fm, dense_rows):
     assert one["logloss"] == pytest.approx(other["logloss"], rel=1e-5)
 
 
-def test_auto_on_the_command_line_says_what_it_took(fm, dense_rows):
+def test_fm_train_reports_the_device_that_auto_chose(fm, dense_rows):
     fm.write("rows.svm", dense_rows)
     said = fm("train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device", "auto").err
     assert said.startswith("device auto: cuda:0 (" if len(DEVICES) > 1 else "device auto: cpu (")
 
 
-def test_sparse_rows_are_refused_with_the_way_out(fm):
+def test_fm_train_on_a_device_refuses_sparse_rows_and_names_device_cpu(fm):
     fm.write("rows.svm", "".join(f"1 {n}:1 {n + 200}:2\n" for n in range(200)))
     said = fm("train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device", "torch:cpu", code=2).err
     assert "the rows are sparse: 0.50% of 200 rows x 400 columns" in said
@@ -163,12 +163,12 @@ def test_sparse_rows_are_refused_with_the_way_out(fm):
     assert fm.files() == ["rows.svm"]
 
 
-def test_without_pytorch_the_command_says_how_to_get_it(fm, dense_rows):
+def test_fm_train_without_pytorch_says_how_to_install_it(fm, dense_rows):
     fm.write("rows.svm", dense_rows)
     train = ("train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device")
     said = python(fm, *train, "cuda", code=2, before="sys.modules['torch'] = None").err
     assert said == (
-        "fm: PyTorch is not installed; this device takes it: pip install 'fmkit[gpu]', or take --device cpu\n"
+        "fm: PyTorch is not installed, which this device needs: pip install 'fmkit[gpu]', or use --device cpu\n"
     )
     said = python(fm, *train, "auto", before="sys.modules['torch'] = None").err
     assert said.startswith("device auto: cpu (")
@@ -177,18 +177,18 @@ def test_without_pytorch_the_command_says_how_to_get_it(fm, dense_rows):
 
 @pytest.mark.skipif(len(DEVICES) > 1, reason="there is a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "cuda:0,cuda:1"])
-def test_without_a_gpu_it_is_said_before_rows_are_read(device):
-    with pytest.raises(UsageError, match=r"there is no device cuda.*pip install 'fmkit\[gpu\]', or take --device cpu"):
+def test_cuda_without_a_gpu_is_refused_before_rows_are_read(device):
+    with pytest.raises(UsageError, match=r"there is no device cuda.*pip install 'fmkit\[gpu\]', or use --device cpu"):
         backend_for(device)
 
 
 @pytest.mark.skipif(len(DEVICES) == 1, reason="there is no GPU")
-def test_a_gpu_that_is_not_there():
+def test_a_gpu_that_does_not_exist_is_refused():
     with pytest.raises(UsageError, match=r"there is no device cuda:99: PyTorch finds \d GPU"):
         backend_for("cuda:99")
 
 
-def test_several_workers_train_on_the_processor(fm, dense_rows):
+def test_several_workers_with_device_auto_are_refused(fm, dense_rows):
     fm.write("rows.svm", dense_rows)
     said = fm(
         "train",
@@ -207,7 +207,7 @@ def test_several_workers_train_on_the_processor(fm, dense_rows):
     assert last_line(said).startswith("fm: --device auto is not for several workers: those of --distributed local")
 
 
-def test_an_unknown_device_is_a_wrong_usage(fm):
+def test_an_unknown_device_is_a_usage_error(fm):
     assert (
         "Invalid value for '--device': device is 'gpu'; expected"
         in fm("train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device", "gpu", code=2).err

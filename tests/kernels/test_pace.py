@@ -1,4 +1,4 @@
-"""How many threads train: fewer or more, whichever are faster, and every mini-batch once whatever is tried."""
+"""The number of threads that train: fewer or more, whichever are faster, and every mini-batch once in any trial."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SLICE = np.arange(64)
 
 
 class Machine:
-    """A clock, and work that takes so long a mini-batch by so many threads."""
+    """A clock, and work with a given time per mini-batch for each number of threads."""
 
     def __init__(self, monkeypatch, **seconds):
         self.now, self.calls, self.seconds = 0.0, [], {}
@@ -28,7 +28,7 @@ class Machine:
         self.calls.append((threads, list(order)))
 
     def trained(self, chosen, slices):
-        """Mini-batches trained by each number of threads in so many slices."""
+        """Return how many mini-batches each number of threads trained in so many slices."""
         self.calls = []
         for _ in range(slices):
             chosen.train(self.work, SLICE)
@@ -36,7 +36,7 @@ class Machine:
         return {n: sum(len(part) for threads, part in self.calls if threads == n) for n in self.seconds}
 
 
-def test_all_threads_stay_where_they_are_fastest_and_trials_become_rare(monkeypatch):
+def test_pace_keeps_all_threads_where_they_are_fastest_and_tries_rarely(monkeypatch):
     machine, chosen = Machine(monkeypatch, t1=4.0, t2=2.0, t4=1.0), Pace(4)
     first, later = machine.trained(chosen, 100), machine.trained(chosen, 1000)
     assert first[4] > 0.98 * 100 * len(SLICE)
@@ -44,7 +44,7 @@ def test_all_threads_stay_where_they_are_fastest_and_trials_become_rare(monkeypa
     assert later[4] < 1000 * len(SLICE)
 
 
-def test_fewer_are_found_soon_and_more_again_once_they_pay(monkeypatch):
+def test_pace_finds_fewer_threads_soon_and_more_once_they_are_faster(monkeypatch):
     machine, chosen = Machine(monkeypatch, t1=1.0, t2=2.0, t4=3.0, t8=4.0), Pace(8)
     assert machine.trained(chosen, 40)[8] < 13 * len(SLICE)
     assert machine.trained(chosen, 100)[1] > 0.95 * 100 * len(SLICE)
@@ -53,18 +53,18 @@ def test_fewer_are_found_soon_and_more_again_once_they_pay(monkeypatch):
     assert machine.trained(chosen, 100)[8] > 0.95 * 100 * len(SLICE)
 
 
-def test_a_number_in_between_is_kept(monkeypatch):
+def test_pace_keeps_a_number_of_threads_in_between(monkeypatch):
     machine, chosen = Machine(monkeypatch, t1=3.0, t2=1.0, t4=3.0), Pace(4)
     machine.trained(chosen, 40)
     assert machine.trained(chosen, 100)[2] > 0.95 * 100 * len(SLICE)
 
 
-def test_a_difference_within_noise_changes_nothing(monkeypatch):
+def test_pace_ignores_a_difference_within_noise(monkeypatch):
     machine, chosen = Machine(monkeypatch, t1=1.0, t2=1.05), Pace(2)
     assert machine.trained(chosen, 1000)[2] > 0.98 * 1000 * len(SLICE)
 
 
-def test_what_is_faster_as_a_whole_is_kept_though_single_trials_disagree(monkeypatch):
+def test_pace_takes_the_number_that_is_faster_in_sum_though_single_trials_disagree(monkeypatch):
     machine, chosen = Machine(monkeypatch, t1=1.0, t2=1.0), Pace(2)
     steps = iter(range(10**6))
 
@@ -79,7 +79,7 @@ def test_what_is_faster_as_a_whole_is_kept_though_single_trials_disagree(monkeyp
     assert counts[1] > counts[2]
 
 
-def test_one_thread_and_slices_too_short_for_a_trial(monkeypatch):
+def test_pace_tries_nothing_with_one_thread_or_short_slices(monkeypatch):
     machine = Machine(monkeypatch, t1=1.0)
     assert machine.trained(Pace(1), 9) == {1: 9 * len(SLICE)}
     calls = []
@@ -90,7 +90,7 @@ def test_one_thread_and_slices_too_short_for_a_trial(monkeypatch):
 
 
 class Changing:
-    """Trains each part of a slice by another number of threads."""
+    """A pace that trains each part of a slice by another number of threads."""
 
     def train(self, work, order):
         for part, threads in zip(np.array_split(order, 5), (4, 1, 3, 1, 2), strict=True):
@@ -98,7 +98,7 @@ class Changing:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_another_number_of_threads_changes_no_bit(monkeypatch, optimizer):
+def test_a_change_of_the_number_of_threads_while_training_changes_no_bit(monkeypatch, optimizer):
     monkeypatch.setattr(cpu, "TEAM_WORK", 0)
     backend, model = CpuBackend(4), small_model(optimizer=optimizer)
     block = backend.prepare(block_of(random_rows(300), 8))
@@ -106,6 +106,6 @@ def test_another_number_of_threads_changes_no_bit(monkeypatch, optimizer):
     for chosen in (Pace(1), Changing()):
         trainer = backend.trainer(model)
         trainer._pace = chosen
-        told = trainer.train(block, np.arange(len(block.starts) - 1))
-        found.append([array.tobytes() for array in (*told, *trainer.snapshot().tensors().values())])
+        outputs = trainer.train(block, np.arange(len(block.starts) - 1))
+        found.append([array.tobytes() for array in (*outputs, *trainer.snapshot().tensors().values())])
     assert found[0] == found[1]

@@ -1,4 +1,4 @@
-"""Dense rows by PyTorch: the model of the reference within rounding, on each device here, and how rows get there."""
+"""Dense rows by PyTorch: the model of the reference within rounding, on each device found, and how rows reach it."""
 
 import pickle
 from dataclasses import replace
@@ -41,7 +41,7 @@ def device(request):
 
 @pytest.fixture
 def by_graphs(monkeypatch, device):
-    """Have mini-batches trained in the memory that graphs have, and on a processor at once."""
+    """Train mini-batches in the memory of graphs; on a processor, at once instead of by a graph."""
 
     def plain(self, kept, place, factor):
         self._steps(kept.mini_batch(place), factor, kept.scores[place])
@@ -58,11 +58,11 @@ def by_graphs(monkeypatch, device):
 
 
 def passes(backend, model, batch, mini_batch_size=13, number=2):
-    """Scores and losses of some passes, then all tensors."""
+    """Return scores and losses of some passes, then all tensors, then the scores afterwards."""
     trainer, block = backend.trainer(model), backend.prepare(block_of(batch, mini_batch_size))
     order = np.random.default_rng(1).permutation(len(block.starts) - 1)
-    told = [trainer.train(block, order, lr) for lr in np.linspace(1, 0.5, number)]
-    return [*np.array(told).reshape(2 * number, -1), *trainer.snapshot().tensors().values(), trainer.score(batch)]
+    outputs = [trainer.train(block, order, lr) for lr in np.linspace(1, 0.5, number)]
+    return [*np.array(outputs).reshape(2 * number, -1), *trainer.snapshot().tensors().values(), trainer.score(batch)]
 
 
 def require_close(one, other, rtol=2e-4, atol=2e-5):
@@ -93,7 +93,7 @@ def without_first_row(batch):
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_device_follows_the_reference_over_many_mini_batches(device, optimizer, predictor_type, variant, kind):
-    """Rows of 30 columns by a model of 33; "full" ones hold all of them, but for the first, which is taken away."""
+    """Rows of 30 columns train a model of 33; "full" ones hold all columns, once the first row is dropped."""
     batch, binary = KINDS[kind](), variant == {"clip_gradient": 0.01}
     batch = without_first_row(batch) if kind == "full" else replace(batch, values=None if binary else batch.values)
     model = small_model(predictor_type, 33, optimizer=optimizer, **SMALL_STEPS, **variant)
@@ -103,8 +103,8 @@ def test_a_device_follows_the_reference_over_many_mini_batches(device, optimizer
 @pytest.mark.usefixtures("by_graphs")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("share", [1.5, 0.4])
-def test_runs_of_mini_batches_are_the_mini_batches_one_by_one(device, optimizer, share):
-    """101 rows make 33 whole mini-batches, one more than a run has at the most, and a smaller one."""
+def test_runs_of_mini_batches_give_the_same_as_mini_batches_one_by_one(device, optimizer, share):
+    """101 rows make 33 whole mini-batches, one more than the most of a run, and a smaller one."""
     batch, model = full_rows(101, 30, share), small_model(optimizer=optimizer, **SMALL_STEPS)
     batch = without_first_row(batch) if share > 1 else batch
     require_close(passes(backend_for(device), model, batch, 3, 4), passes(backend_for("reference"), model, batch, 3, 4))
@@ -114,7 +114,7 @@ def test_runs_of_mini_batches_are_the_mini_batches_one_by_one(device, optimizer,
     ("order", "expected"),
     [([0, 2, 1], [(0, 3)]), ([3, 0, 2], [(0, 1), (1, 3)]), ([1, 3, 0], [(0, 1), (1, 2), (2, 3)]), ([3], [(0, 1)])],
 )
-def test_the_smaller_mini_batch_stands_alone(order, expected):
+def test_spans_separate_the_smaller_mini_batch(order, expected):
     assert list(spans(np.array(order), 3)) == expected
 
 
@@ -127,7 +127,7 @@ def test_runs_are_short_where_mini_batches_are_large(device):
 
 
 def test_a_model_scores_the_same_on_every_device(device, tmp_path):
-    """Sparse rows, features twice in a row and rows without any are scored as well, though not trained."""
+    """Sparse rows, rows with a feature twice and rows without any are scored as well, though not trained."""
     model = small_model(feature_dim=300, num_factors=9)
     batch = concatenate([random_rows(50, 300), full_rows(20, 300, 0.2), random_rows(5, 300, binary=True)])
     batch.indices[batch.indptr[55]] = batch.indices[batch.indptr[55] + 1]
@@ -158,7 +158,7 @@ def test_streamed_rows_and_rows_that_do_not_stay_on_the_device_train_the_same_mo
             np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
 
 
-def test_the_next_block_is_copied_while_one_is_trained(device, monkeypatch):
+def test_the_next_block_is_prefetched_while_one_is_trained(device, monkeypatch):
     monkeypatch.setattr(rows.Feeder, "_stays", lambda *_: False)
     feeder, copied = rows.feeder(device), []
     copy = feeder._copied
@@ -171,7 +171,7 @@ def test_the_next_block_is_copied_while_one_is_trained(device, monkeypatch):
         assert copied == expected
 
 
-def test_a_pickle_holds_the_rows_alone(device):
+def test_pickle_of_a_prepared_block_restores_its_rows_on_the_device(device):
     block = backend_for(device).prepare(block_of(full_rows(20, 5), 4))
     again = pickle.loads(pickle.dumps(block, protocol=5))
     for name in ("cells", "labels", "weights", "means", "present"):
@@ -180,7 +180,7 @@ def test_a_pickle_holds_the_rows_alone(device):
 
 
 @pytest.mark.parametrize("share", [0.05, 0.08])
-def test_sparse_rows_are_refused(device, share):
+def test_sparse_rows_are_refused_by_a_pytorch_device(device, share):
     batch = full_rows(400, 100, share)
     if share * rows.SPARSE > 1:
         assert backend_for(device).prepare(block_of(batch, 10)).groups.fetch().columns == 101
@@ -189,14 +189,14 @@ def test_sparse_rows_are_refused(device, share):
         backend_for(device).prepare(block_of(batch, 10))
 
 
-def test_an_index_twice_in_a_row_is_refused(device):
+def test_an_index_twice_in_a_row_is_refused_by_a_pytorch_device(device):
     batch = full_rows(20, 5, 0.9)
     batch.indices[batch.indptr[3]] = batch.indices[batch.indptr[3] + 1]
     with pytest.raises(UsageError, match=r"holds an index twice.*--device cpu"):
         backend_for(device).prepare(block_of(batch, 4))
 
 
-def test_memory_that_does_not_suffice_is_said_before_it_is_taken(device, monkeypatch):
+def test_too_little_device_memory_is_refused_before_it_is_taken(device, monkeypatch):
     backend, model = TorchBackend(device), small_model(feature_dim=1000, optimizer="adam")
     needed = table.table_bytes(model.hyperparameters, 1000)
     monkeypatch.setattr(places, "free", lambda _: 10_000)
@@ -212,18 +212,18 @@ def test_memory_that_does_not_suffice_is_said_before_it_is_taken(device, monkeyp
         block.groups.fetch()
 
 
-def test_a_device_that_runs_out_of_memory_says_so(device):
+def test_exhausted_device_memory_raises_a_resource_error(device):
     def train(self, *_):
         raise torch.OutOfMemoryError("tried to allocate 80 GiB\nand more")
 
     backend = TorchBackend(device)
     trainer, block = backend.trainer(small_model()), backend.prepare(block_of(full_rows(20, 30), 10))
     trainer._train_one = trainer._train_runs = train
-    with pytest.raises(ResourceError, match=r"memory of .* is exhausted: tried to allocate 80 GiB; take fewer"):
+    with pytest.raises(ResourceError, match=r"memory of .* is exhausted: tried to allocate 80 GiB; use fewer"):
         trainer.train(block, np.arange(2))
 
 
-def test_products_are_of_full_precision_and_the_setting_is_given_back(device):
+def test_matrix_products_have_full_precision_and_the_setting_is_restored(device):
     seen, before = [], torch.get_float32_matmul_precision()
     trainer = TorchBackend(device).trainer(small_model())
     trainer._table.model = lambda: seen.append(torch.get_float32_matmul_precision()) or small_model()

@@ -1,4 +1,4 @@
-"""Row-wise AdaGrad: number by number against plain loops, one number of state for a feature's factors, and saved so."""
+"""Row-wise AdaGrad: number by number against plain loops, one number of state for a feature's factors, saved as one."""
 
 import math
 
@@ -42,10 +42,10 @@ def trained(backend, model, batch, order, lr_factors=(1.0,)):
     return trainer.snapshot()
 
 
-def plain(model, batch, turns):
-    """The weights by place and the sums by row, (group, feature), after the turns (mini-batch, factor of the rates)."""
+def plain(model, batch, steps):
+    """Return the weights by place and the sums by row, (group, feature), after steps (mini-batch, factor of rates)."""
     h, weights, sums = model.hyperparameters, weights_of(model), {}
-    for m, lr_factor in turns:
+    for m, lr_factor in steps:
         rows = {}
         mini_batch = range(m * SIZE, min((m + 1) * SIZE, len(batch)))
         for place, g in gradients(weights, batch, mini_batch, h).items():
@@ -74,7 +74,7 @@ def plain(model, batch, turns):
         {"num_factors": 70},
     ],
 )
-def test_every_number_follows_the_formula(backend, predictor_type, variant):
+def test_every_number_of_rowwise_adagrad_follows_the_formula(backend, predictor_type, variant):
     rows = {name: variant[name] for name in ("weights", "binary") if name in variant}
     model = model_of(predictor_type=predictor_type, **{n: value for n, value in variant.items() if n not in rows})
     batch = random_rows(ROWS, FEATURES, classes=predictor_type == "binary_classifier", **rows)
@@ -90,7 +90,7 @@ def test_every_number_follows_the_formula(backend, predictor_type, variant):
             np.testing.assert_allclose(after.tensors()[name], expected[name], rtol=5e-4, atol=5e-5 * size, err_msg=name)
 
 
-def test_factors_have_one_number_of_state_a_feature(backend):
+def test_rowwise_adagrad_keeps_one_number_for_the_factors_of_a_feature(backend):
     model = model_of(num_factors=17)
     after = trained(backend, model, random_rows(ROWS, FEATURES), np.arange(9))
     assert {name: array.shape for name, array in after.state.items()} == {
@@ -103,13 +103,13 @@ def test_factors_have_one_number_of_state_a_feature(backend):
 
 
 @pytest.mark.parametrize(("optimizer", "shape"), [("adagrad", (4, 3)), ("adam", (4, 3)), ("rowwise_adagrad", (4, 1))])
-def test_the_shape_of_a_slot(optimizer, shape):
+def test_state_of_factors_has_the_shape_of_the_optimizers_slot(optimizer, shape):
     for slot in OPTIMIZERS[optimizer].slots:
         assert slot_shape(slot, (4, 3)) == shape
         assert slot_shape(slot, (4,)) == (4,)
 
 
-def test_while_training_the_state_lies_beside_the_linear_weight_and_factors_lie_alone():
+def test_table_of_rowwise_adagrad_keeps_the_state_beside_the_linear_weight():
     model = model_of(num_factors=17)
     model.state[f"{SUM}.factors"] = np.arange(35, dtype=np.float32)[:, None]
     table = Table(model)
@@ -119,7 +119,7 @@ def test_while_training_the_state_lies_beside_the_linear_weight_and_factors_lie_
     assert not table.factors[:, 17:].any()
 
 
-def test_of_one_factor_it_is_adagrad(backend):
+def test_rowwise_adagrad_with_one_factor_equals_adagrad(backend):
     batch = random_rows(ROWS, FEATURES, weights=True)
     rowwise, adagrad = (
         trained(backend, model_of(1, optimizer=optimizer), batch, np.arange(9), (1.0, 0.5))
@@ -130,7 +130,7 @@ def test_of_one_factor_it_is_adagrad(backend):
 
 
 @pytest.mark.parametrize("num_factors", [5, 64, 300])
-def test_one_two_or_three_threads_give_the_same_bits(num_factors, monkeypatch):
+def test_rowwise_adagrad_gives_the_same_bits_for_one_two_or_three_threads(num_factors, monkeypatch):
     monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     batch, model = random_rows(500, FEATURES, weights=True), model_of(num_factors, clip_gradient=0.5)
     models = [trained(CpuBackend(threads), model, batch, np.arange(72), (1.0, 0.75)) for threads in (1, 2, 3)]
@@ -140,7 +140,7 @@ def test_one_two_or_three_threads_give_the_same_bits(num_factors, monkeypatch):
 
 
 @pytest.mark.parametrize("stop", [1, 4])
-def test_a_saved_model_is_gone_on_with_as_if_nothing_had_stopped(backend, stop, tmp_path):
+def test_rowwise_adagrad_continued_from_a_saved_model_gives_the_same_as_without_a_break(backend, stop, tmp_path):
     batch, model = random_rows(ROWS, FEATURES, weights=True), model_of()
     through = trained(backend, model, batch, np.arange(9))
     modelfile.save(trained(backend, model, batch, np.arange(stop)), tmp_path / "half.fm")

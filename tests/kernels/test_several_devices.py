@@ -1,4 +1,4 @@
-"""Several devices: the model of one, whatever part of a mini-batch each has, and no wait for one that has died."""
+"""Several devices: the model of one, whatever part of a mini-batch each has, and no wait for a dead one."""
 
 import os
 import pickle
@@ -16,7 +16,7 @@ from test_pytorch import SMALL_STEPS, passes, require_close
 
 from fmcore.errors import FMError, ResourceError, UsageError
 from fmcore.kernels import backend_for
-from fmcore.kernels.pytorch.several import Parts, SeveralBackend, part_of
+from fmcore.kernels.pytorch.several import BlockParts, SeveralBackend, part_of
 from fmcore.optimizers import OPTIMIZERS
 
 TWO = ("torch:cpu", "torch:cpu")
@@ -24,13 +24,13 @@ TWO = ("torch:cpu", "torch:cpu")
 
 @pytest.fixture(scope="module")
 def two():
-    """Two processes that several tests ask."""
+    """Provide two processes for several tests."""
     return SeveralBackend(TWO, 2)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("mini_batch_size", [1, 2, 7, 10, 40])
-def test_parts_are_all_rows_of_each_mini_batch_once(size, mini_batch_size):
+def test_parts_of_a_block_hold_each_row_of_each_mini_batch_once(size, mini_batch_size):
     block = block_of(full_rows(40, 6, 0.5), mini_batch_size)
     parts = [part_of(block, number, size) for number in range(size)]
     for m in range(len(block.starts) - 1):
@@ -43,8 +43,8 @@ def test_parts_are_all_rows_of_each_mini_batch_once(size, mini_batch_size):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_two_devices_train_the_model_of_one(two, optimizer):
-    """Of mini-batches of one row, one of the processes has none; and the last column is in the last row alone."""
+def test_two_devices_train_the_model_of_the_reference(two, optimizer):
+    """One of the processes has no row of mini-batches of one row; only the last row holds the last column."""
     model = small_model(feature_dim=33, optimizer=optimizer, clip_gradient=0.5, **SMALL_STEPS)
     batch = replace(full_rows(41, 30, 0.3), ids=None)
     for mini_batch_size in (1, 8):
@@ -54,60 +54,60 @@ def test_two_devices_train_the_model_of_one(two, optimizer):
     np.testing.assert_allclose(two.score(batch, model), backend_for("cpu").score(batch, model), rtol=1e-5, atol=1e-5)
 
 
-def test_full_rows_by_two_devices(two):
+def test_two_devices_train_full_rows_to_the_model_of_the_reference(two):
     batch, model = full_rows(42, 30, 1.5).take(slice(1, None)), small_model(feature_dim=30, **SMALL_STEPS)
     require_close(passes(two, model, batch), passes(backend_for("reference"), model, batch))
 
 
-def test_blocks_that_are_no_more_are_let_go_of(two):
+def test_processes_drop_a_block_once_it_is_deleted(two):
     model, block = small_model(), block_of(full_rows(20, 30), 10)
     trainer, prepared = two.trainer(model), two.prepare(block)
     again = pickle.loads(pickle.dumps(prepared))
     assert again.groups.key != prepared.groups.key
     one, other = (trainer.train(b, np.arange(2), 0.0) for b in (prepared, again))
     np.testing.assert_array_equal(one, other)
-    assert two._team._forgotten == []
+    assert two._processes._forgotten == []
     key = prepared.groups.key
     del prepared
-    assert two._team._forgotten == [key]
+    assert two._processes._forgotten == [key]
     trainer.train(again, np.arange(2))
     with pytest.raises(FMError, match="KeyError"):
-        SeveralBackend.trainer(two, model)._team.ask_all("train", key, np.arange(2), 1.0)
+        SeveralBackend.trainer(two, model)._processes.ask_all("train", key, np.arange(2), 1.0)
 
 
-def test_what_a_process_refuses_is_raised_here():
-    team = SeveralBackend(TWO)
+def test_error_in_a_device_process_is_raised_in_the_parent():
+    backend = SeveralBackend(TWO)
     batch = full_rows(20, 5, 0.9)
     batch.indices[batch.indptr[3]] = batch.indices[batch.indptr[3] + 1]
-    block, trainer = team.prepare(block_of(batch, 4)), team.trainer(small_model())
+    block, trainer = backend.prepare(block_of(batch, 4)), backend.trainer(small_model())
     with pytest.raises(UsageError, match="holds an index twice"):
         trainer.train(block, np.arange(5))
-    assert [process.is_alive() for process, _ in team._team._members] == [False, False]
+    assert [process.is_alive() for process, _ in backend._processes._members] == [False, False]
     assert issubclass(ResourceError, FMError)
-    assert isinstance(block.groups, Parts)
+    assert isinstance(block.groups, BlockParts)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_dies_is_noticed(rank):
-    """Else the mini-batches of the other would take for ever, as they wait for what it does not send."""
-    team = SeveralBackend(TWO)
-    block, trainer = team.prepare(block_of(full_rows(20, 30), 10)), team.trainer(small_model())
+def test_death_of_a_device_process_raises_and_ends_the_others(rank):
+    """Otherwise the other one would wait for ever for the gradients that the dead one does not send."""
+    backend = SeveralBackend(TWO)
+    block, trainer = backend.prepare(block_of(full_rows(20, 30), 10)), backend.trainer(small_model())
     trainer.train(block, np.arange(2))
-    team._team._members[rank][0].kill()
+    backend._processes._members[rank][0].kill()
     with pytest.raises(FMError, match=r"trains on torch:cpu has ended, killed by SIGKILL; no model .*--resume"):
         trainer.train(block, np.zeros(1 << 20, np.int64))
-    assert [process.is_alive() for process, _ in team._team._members] == [False, False]
+    assert [process.is_alive() for process, _ in backend._processes._members] == [False, False]
 
 
 def workers(process):
-    """Numbers of the processes by which a command trains."""
+    """Return the ids of the processes by which a command trains."""
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return [int(number) for number in listed if b"spawn_main" in Path(f"/proc/{number}/cmdline").read_bytes()]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="this system does not list a process's children")
-def test_the_command_ends_where_a_process_dies_and_goes_on_from_the_checkpoint(fm, dense_rows):  # noqa: F811
-    """On one device, too: the checkpoint is the same for all."""
+def test_fm_train_ends_where_a_device_process_dies_and_resumes_from_the_checkpoint(fm, dense_rows):  # noqa: F811
+    """It resumes on one device, too: a checkpoint does not depend on devices."""
     fm.write("rows.svm", dense_rows)
     options = ("train", "rows.svm", *CLASSIFIER[:2], "--checkpoint", "c", "--checkpoint-every", 1e-4, "-o", "x.fm")
     process = fm.start(*options, "--epochs", 100_000, "--device", ",".join(TWO), env=interruptible())

@@ -1,4 +1,4 @@
-"""What a round has moved, brought together: against dense arrays of all workers' parameters, to the bit."""
+"""Changes of a round, merged: compared with dense arrays of all workers' parameters, to the bit."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ cases = st.fixed_dictionaries(
 
 
 def filled(seed=0, *, optimizer="adagrad", num_factors=5, feature_dim=DIM):
-    """A model with a state of its own in every slot."""
+    """Return a model with different state in every slot."""
     model = small_model(feature_dim=feature_dim, num_factors=num_factors, optimizer=optimizer)
     model = Table(model).model(model)  # which has all slots
     rng = np.random.default_rng(seed)
@@ -45,7 +45,7 @@ def dense(trainer):
 
 
 def trained(state, touched, rng):
-    """Let a round move some features and the bias; (rows, bias) as it leaves them, dense."""
+    """Change some features and the bias as a round does; return (rows, bias) afterwards, dense."""
     features = np.array(sorted(touched), np.int32)
     state.begin(features)
     trainer = state.trainer
@@ -56,38 +56,38 @@ def trained(state, touched, rng):
     return dense(trainer)
 
 
-def brought_together(moved):
-    """What all owners make of all workers' Deltas."""
+def merged_by_owners(moved):
+    """Return the means that all owners compute from all workers' Deltas."""
     return [deltas.mean(parts) for parts in zip(*moved, strict=True)]
 
 
 @settings(max_examples=40)
 @given(cases)
-def test_every_worker_ends_with_the_plain_mean_of_all_dense_states(case):
+def test_exchange_gives_every_worker_the_mean_of_all_dense_states(case):
     count, rng = case["workers"], np.random.default_rng(case["seed"])
     model = filled(case["seed"], optimizer=case["optimizer"], num_factors=case["factors"])
     workers = [Replica(backend_for("cpu"), model, count) for _ in range(count)]
     rows, bias = dense(workers[0].trainer)
     after = [trained(worker, touched, rng) for worker, touched in zip(workers, case["touched"], strict=False)]
-    merged = brought_together([worker.deltas() for worker in workers])
+    merged = merged_by_owners([worker.deltas() for worker in workers])
     sums, bias_sum = np.zeros_like(rows), np.zeros_like(bias)
-    for there, bias_there in after:
-        sums += there - rows
-        bias_sum += bias_there - bias
+    for worker_rows, worker_bias in after:
+        sums += worker_rows - rows
+        bias_sum += worker_bias - bias
     for worker in workers:
         worker.apply(merged)
         found, found_bias = dense(worker.trainer)
         np.testing.assert_array_equal(found, rows + sums / np.float32(count))
         np.testing.assert_array_equal(found_bias, bias + bias_sum / np.float32(count))
         assert worker.trainer.updates == updates_in(OPTIMIZERS["adam"], model.state) + 3
-        np.testing.assert_allclose(found, np.mean([there for there, _ in after], 0), atol=1e-5)
+        np.testing.assert_allclose(found, np.mean([worker_rows for worker_rows, _ in after], 0), atol=1e-5)
         untouched = sorted(set(range(DIM)).difference(*case["touched"][:count]))
         assert found[untouched].tobytes() == rows[untouched].tobytes()
 
 
 @settings(max_examples=30)
 @given(cases)
-def test_shards_come_to_the_bits_of_replicas(case):
+def test_shards_get_the_same_bits_as_replicas(case):
     count, backend = case["workers"], backend_for("cpu")
     model = filled(case["seed"], optimizer=case["optimizer"], num_factors=case["factors"])
     replicas = [Replica(backend, model, count) for _ in range(count)]
@@ -107,7 +107,7 @@ def test_shards_come_to_the_bits_of_replicas(case):
         shard.trainer.put(places, replica.trainer.take(some))
         shard.trainer.bias = replica.trainer.bias
         shard.trainer.updates = replica.trainer.updates
-    merged, owners = (brought_together([state.deltas() for state in states]) for states in (replicas, shards))
+    merged, owners = (merged_by_owners([state.deltas() for state in states]) for states in (replicas, shards))
     for replica in replicas:
         replica.apply(merged)
     for shard, own in zip(shards, owners, strict=True):
@@ -119,7 +119,7 @@ def test_shards_come_to_the_bits_of_replicas(case):
         assert all(array.tobytes() == found.tensors()[name].tobytes() for name, array in joint.tensors().items())
 
 
-def test_empty_deltas_move_nothing_and_count_as_workers():
+def test_empty_deltas_change_nothing_and_count_as_workers():
     nothing = Delta(np.empty(0, np.int32), np.empty((0, 2), np.float32), np.zeros(1, np.float32))
     some = Delta(np.array([4], np.int32), np.array([[8, 4]], np.float32), np.ones(1, np.float32), 5)
     merged = deltas.mean([nothing, some, nothing, nothing])
@@ -131,7 +131,7 @@ def test_empty_deltas_move_nothing_and_count_as_workers():
 
 
 @given(st.sets(st.integers(0, 2**31 - 2)), st.integers(1, 5))
-def test_every_feature_is_with_its_owner(features, owners):
+def test_split_by_owner_sends_every_feature_to_its_owner(features, owners):
     features = np.array(sorted(features), np.int32)
     parts = deltas.by_owner(features, owners)
     assert all((part % owners == owner).all() for owner, part in enumerate(parts))
@@ -142,7 +142,7 @@ def test_every_feature_is_with_its_owner(features, owners):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("num_factors", [3, 8, 10])
-def test_rows_taken_from_a_table_can_be_put_into_another(optimizer, num_factors):
+def test_rows_taken_from_a_table_can_be_put_into_another_table(optimizer, num_factors):
     one, other = (filled(seed, optimizer=optimizer, num_factors=num_factors) for seed in (1, 2))
     source, target = Table(one), Table(other)
     some = np.array([7, 0, 11], np.int32)
@@ -161,7 +161,7 @@ def test_rows_taken_from_a_table_can_be_put_into_another(optimizer, num_factors)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_round_that_is_undone_leaves_no_trace(optimizer):
+def test_a_round_that_is_undone_restores_every_bit(optimizer):
     replica = Replica(backend_for("cpu"), filled(3, optimizer=optimizer), 3)
     table, before = replica.trainer.table, replica.model().tensors()
     bits = table.factors.tobytes()
@@ -177,7 +177,7 @@ def test_a_round_that_is_undone_leaves_no_trace(optimizer):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("workers", [1, 2, 5, DIM + 3])
-def test_what_workers_own_is_the_whole(optimizer, workers):
+def test_shards_of_all_workers_make_up_the_whole_model(optimizer, workers):
     model = replace(filled(4, optimizer=optimizer), info={"trained_epochs": 2})
     parts = [owned(model, number, workers) for number in range(workers)]
     assert sum(part.feature_dim for part in parts) == DIM

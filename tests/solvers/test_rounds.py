@@ -1,4 +1,4 @@
-"""How an epoch is cut into rounds, and what of it a worker trains in each."""
+"""Rounds of an epoch, and the mini-batches that a worker trains in each."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def test_rounds_cover_an_epoch_in_at_least_16_parts(rows, size, first_epoch, in_
     longest = max(size, longest if in_memory else min(rounds.LONGEST, longest))
     assert sizes.max() <= longest
     assert (sizes[:-1] >= size).all()
-    if rows >= rounds.LEAST * max(size, rounds.LEAST):  # with fewer, rounding up takes a round away
+    if rows >= rounds.LEAST * max(size, rounds.LEAST):  # with fewer, rounding up drops a round
         assert len(sizes) >= rounds.LEAST
     full = sizes[:-1]
     if first_epoch and len(full) > 1:
@@ -42,7 +42,7 @@ def test_rounds_cover_an_epoch_in_at_least_16_parts(rows, size, first_epoch, in_
 
 
 @given(st.integers(0, 10**6), numbers_of_rows, st.integers(1, 10**4), st.booleans())
-def test_shares_of_all_rounds_are_all_mini_batches(own, rows, size, first_epoch):
+def test_mini_batches_of_all_rounds_are_those_of_the_epoch(own, rows, size, first_epoch):
     bounds = rounds.bounds(rows, size, first_epoch=first_epoch)
     shares = [rounds.share(own, bound, rows) for bound in bounds]
     assert (shares[0], shares[-1], shares) == (0, own, sorted(shares))
@@ -50,7 +50,7 @@ def test_shares_of_all_rounds_are_all_mini_batches(own, rows, size, first_epoch)
 
 @pytest.fixture(params=[IN_MEMORY, STREAMED], ids=["in memory", "streamed"])
 def dataset(request, monkeypatch):
-    """Several blocks of several mini-batches, numbered from 1000 on."""
+    """Provide several blocks of several mini-batches, numbered from 1000 on."""
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 64)
     batch, h = random_rows(ROWS, DIM), small_model(feature_dim=DIM, mini_batch_size=10, epochs=3).hyperparameters
     found = Dataset(lambda: iter([batch]), h, backend_for("cpu").prepare, request.param)
@@ -64,18 +64,18 @@ def epoch_of(dataset, number):
 
 
 def trained(parts):
-    """The labels and indices of each mini-batch, in the order in which they are trained."""
+    """Return the labels and indices of each mini-batch, in the order in which they are trained."""
     found = []
-    for block, turns, first in parts:
-        for turn in turns[first:]:
-            begin, end = block.starts[turn : turn + 2]
+    for block, order, first in parts:
+        for m in order[first:]:
+            begin, end = block.starts[m : m + 2]
             where = slice(block.batch.indptr[begin], block.batch.indptr[end])
             found.append((block.batch.labels[begin:end].tobytes(), block.batch.indices[where].tobytes()))
     return found
 
 
 def whole_epoch(dataset, number):
-    """What `train_epoch` would train, in its order."""
+    """Return what `train_epoch` would train, in its order."""
     found = []
     with dataset.epoch() as prepared:
         for place, block in enumerate(prepared, dataset.first_block):
@@ -85,7 +85,7 @@ def whole_epoch(dataset, number):
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_stretches_of_an_epoch_are_trained_as_without_a_break(dataset, data):
+def test_feed_in_any_stretches_gives_the_mini_batches_of_an_epoch_without_a_break(dataset, data):
     feed = Feed(dataset)
     cuts = sorted(data.draw(st.sets(st.integers(0, feed.size), max_size=6)) | {0, feed.size})
     for number in (0, 1):
@@ -94,7 +94,7 @@ def test_any_stretches_of_an_epoch_are_trained_as_without_a_break(dataset, data)
     feed.close()
 
 
-def test_a_worker_that_is_sent_back_finds_its_rows_again(dataset):
+def test_feed_sent_back_to_an_earlier_round_gives_the_same_rows(dataset):
     feed, expected = Feed(dataset), whole_epoch(dataset, 0)
     assert feed.size == len(expected) == sum(-(-rows // 10) for rows in dataset.block_rows)
     for first, last in ((0, 9), (9, 20), (9, 20), (3, 4), (0, feed.size), (15, 15), (2, 17)):
@@ -105,7 +105,7 @@ def test_a_worker_that_is_sent_back_finds_its_rows_again(dataset):
 
 
 @pytest.mark.parametrize("matrix", [False, True], ids=["sparse", "dense"])
-def test_touched_features_are_those_of_the_mini_batches(dataset, matrix, monkeypatch):
+def test_touched_features_are_those_of_the_rounds_mini_batches(dataset, matrix, monkeypatch):
     if matrix:
         as_matrix(monkeypatch)
         dataset = Dataset(dataset._read, dataset._hyperparameters, backend_for("cpu").prepare, 1e9).load()
@@ -116,12 +116,12 @@ def test_touched_features_are_those_of_the_mini_batches(dataset, matrix, monkeyp
         assert found.dtype == np.int32
         assert not seen.any()
         held = set()
-        for block, turns, begin in parts:
+        for block, order, begin in parts:
             if isinstance(block.groups, Cells):
                 held |= set(range(block.groups.columns))
                 continue
-            for turn in turns[begin:]:
-                rows = slice(*block.batch.indptr[block.starts[turn : turn + 2]])
+            for m in order[begin:]:
+                rows = slice(*block.batch.indptr[block.starts[m : m + 2]])
                 held |= set(block.batch.indices[rows].tolist())
         assert found.tolist() == sorted(held)
         assert all(isinstance(block.groups, Cells) is matrix for block, *_ in parts)

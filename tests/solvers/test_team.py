@@ -1,4 +1,4 @@
-"""Teams of workers in one process: one model whatever each of them holds, and what it is worth."""
+"""Teams of workers in one process: one model whatever each of them holds, and how good it is."""
 
 import gzip
 import random
@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def weighted(lines):
-    """Rows of libsvm text with weights, one of which is 0."""
+    """Return rows of libsvm text with weights, one of which is 0."""
     rng = random.Random(4)
     return "".join(
         f"{label}:{0 if n == 7 else rng.choice((0.5, 1, 3))} {rest}\n"
@@ -44,14 +44,14 @@ def weighted(lines):
 
 
 def table(rows, scale=1):
-    """Rows of CSV: two numeric columns, the first of large values, and the label."""
+    """Return rows of CSV: two numeric columns, the first of large values, and the label."""
     rng = np.random.default_rng(3)
     numbers = rng.normal(size=(rows, 2)) * (300 * scale, 1)
     return "a,b,y\n" + "".join(f"{a:.3f},{b:.3f},{int(a / 300 + b > 0)}\n" for a, b in numbers)
 
 
 def alike(names=("train.svm",), *, workers=(1, 2, 3, 4), **options):
-    """Whatever each worker holds, the model is the same to the byte; those of the numbers of workers."""
+    """Assert that replica and sharded models are the same to the byte; return one for each number of workers."""
     found = []
     for number in workers:
         models = {trained("x.fm", names, resources=team(number, dist_state=state), **options) for state in STATES}
@@ -63,22 +63,22 @@ def alike(names=("train.svm",), *, workers=(1, 2, 3, 4), **options):
 # ------------------------------------------------------------------------------------------- replica and sharded
 @pytest.mark.parametrize("predictor_type", ["binary_classifier", "regressor"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_model_does_not_depend_on_who_holds_what(optimizer, predictor_type):
+def test_replica_and_sharded_teams_train_the_same_model(optimizer, predictor_type):
     assert len(set(alike(optimizer=optimizer, predictor_type=predictor_type, factors_lr=0.02, linear_lr=0.02))) == 4
 
 
-def test_nor_do_models_of_weighted_rows():
+def test_replica_and_sharded_teams_train_the_same_model_of_weighted_rows():
     Path("weighted.svm").write_text(weighted(libsvm_rows(ROWS, 1)))
     assert set(alike(["weighted.svm"])).isdisjoint(alike())
 
 
-def test_nor_do_models_of_rows_in_the_order_of_the_file():
+def test_replica_and_sharded_teams_train_the_same_model_without_shuffling():
     assert set(alike(shuffle=False)).isdisjoint(alike())
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
-def test_nor_do_models_of_columns_of_large_numbers_that_all_workers_read(optimizer):
-    """CSV cannot be cut; its columns are scaled, by what all workers have seen of them."""
+def test_replica_and_sharded_teams_train_the_same_model_of_scaled_columns(optimizer):
+    """CSV cannot be cut; its columns are scaled by the values that all workers have seen."""
     Path("x.csv").write_text(table(600))
     read = ReadOptions(binary=True, table=TableOptions(label="y"))
     found = alike(["x.csv"], read=read, optimizer=optimizer)
@@ -88,7 +88,7 @@ def test_nor_do_models_of_columns_of_large_numbers_that_all_workers_read(optimiz
     assert scales == {api.load("x.fm").state["feature_scale"].tobytes()}
 
 
-def test_nor_do_models_that_went_on_from_another():
+def test_replica_and_sharded_teams_warm_start_to_the_same_model():
     trained("init.fm", optimizer="adagrad", epochs=2)
     Path("more.svm").write_text(libsvm_rows(ROWS, 3, features=25))
     found = alike(["more.svm"], initial_model=api.load("init.fm"))
@@ -96,17 +96,17 @@ def test_nor_do_models_that_went_on_from_another():
     assert api.load("x.fm").info["trained_epochs"] == 5
 
 
-def test_nor_do_models_of_more_features_than_any_row_has():
+def test_replica_and_sharded_teams_train_the_same_model_of_features_that_no_row_has():
     alike(feature_dim=1000)
     assert api.load("x.fm").feature_dim == 1000
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_nor_do_models_of_many_blocks_some_of_which_are_matrices(optimizer, monkeypatch):
+def test_replica_and_sharded_teams_train_the_same_model_of_dense_and_sparse_blocks(optimizer, monkeypatch):
     monkeypatch.setattr("fmcore.rows.blocks.BLOCK_ROWS", 110)
     alike(workers=(3,), optimizer=optimizer)
     sparse = api.load("x.fm")
-    monkeypatch.setattr("fmcore.kernels.prepared.NON_ZEROS", 440)  # what a full block has, but not the last one
+    monkeypatch.setattr("fmcore.kernels.prepared.NON_ZEROS", 440)  # as in a full block, but not in the last one
     monkeypatch.setattr("fmcore.kernels.prepared.MATRIX", np.inf)
     alike(workers=(3,), optimizer=optimizer)
     dense = api.load("x.fm")
@@ -115,7 +115,7 @@ def test_nor_do_models_of_many_blocks_some_of_which_are_matrices(optimizer, monk
 
 
 @pytest.mark.parametrize("rows", [1, 3, 150])
-def test_a_worker_may_have_no_rows(rows):
+def test_a_team_trains_where_a_worker_has_no_rows(rows):
     Path("few.svm").write_text(libsvm_rows(rows, 1))
     assert Path("few.svm").stat().st_size < SMALLEST
     found = alike(["few.svm"], workers=(2, 4), test="test.svm")
@@ -123,13 +123,13 @@ def test_a_worker_may_have_no_rows(rows):
     assert api.load("x.fm").info["rows"] == rows
 
 
-def test_there_may_be_fewer_features_than_workers():
+def test_a_team_trains_fewer_features_than_workers():
     Path("narrow.svm").write_text("".join(f"{n % 2} 0:{n % 7}\n" for n in range(900)))
     alike(["narrow.svm"], workers=(4,), test="narrow.svm")
 
 
 @pytest.mark.parametrize("names", [["train.svm"], ["x.gz"], ["x.csv"], ["train.svm", "x.gz"]])
-def test_rows_may_be_streamed_and_threads_be_many(names):
+def test_a_team_gives_the_same_model_for_streamed_rows_and_many_threads(names):
     Path("x.gz").write_bytes(gzip.compress(libsvm_rows(700, 8).encode()))
     Path("x.csv").write_text(table(500, 1 / 300))
     read = ReadOptions(binary=True, table=TableOptions(label="y"))
@@ -142,10 +142,10 @@ def test_rows_may_be_streamed_and_threads_be_many(names):
         assert log.data.in_memory is (limit != 1)
 
 
-# --------------------------------------------------------------------------------------------------- what is told
+# --------------------------------------------------------------------------------------------------------- reports
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("predictor_type", ["binary_classifier", "regressor"])
-def test_all_rows_are_trained_once_an_epoch_and_tested_as_by_eval(state, predictor_type):
+def test_a_team_trains_all_rows_once_an_epoch_and_tests_as_evaluate_does(state, predictor_type):
     log, alone = Log(), Log()
     Path("test.svm").write_text(weighted(libsvm_rows(300, 2)))
     h = {"predictor_type": predictor_type, "test": "test.svm"}
@@ -167,7 +167,7 @@ def test_all_rows_are_trained_once_an_epoch_and_tested_as_by_eval(state, predict
     assert log.epochs[-1]["test"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_early_stopping_keeps_the_best_epoch():
+def test_early_stopping_of_a_team_keeps_the_best_epoch():
     h = {"linear_lr": 0.5, "factors_lr": 0.5, "num_factors": 4, "lr_schedule": "constant"}
     found = {
         trained("x.fm", test="test.svm", epochs=40, early_stopping_patience=2, resources=team(3, dist_state=state), **h)
@@ -183,7 +183,7 @@ def test_early_stopping_keeps_the_best_epoch():
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_training_that_diverges_says_who_or_begins_again_with_halved_rates(state):
+def test_divergence_in_a_team_names_the_worker_or_halves_the_rates(state):
     h = {"predictor_type": "regressor", "optimizer": "sgd", "linear_lr": 4.0, "factors_lr": 4.0}
     with pytest.raises(
         DivergedError,
@@ -198,7 +198,7 @@ def test_training_that_diverges_says_who_or_begins_again_with_halved_rates(state
     assert log.epochs[-1]["train"]["rmse"] < 3
 
 
-def test_a_team_of_one_learns_as_one_alone():
+def test_a_team_of_one_learns_as_well_as_a_single_process():
     log, alone = Log(), Log()
     trained("x.fm", test="test.svm", resources=team(1), observer=log)
     trained("y.fm", test="test.svm", observer=alone)
@@ -207,7 +207,7 @@ def test_a_team_of_one_learns_as_one_alone():
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "rowwise_adagrad"])
-def test_sums_of_squares_leave_as_large_as_those_of_one_alone(optimizer):
+def test_sums_of_squares_of_a_teams_model_are_as_large_as_those_of_a_single_process(optimizer):
     trained("x.fm", resources=team(4), optimizer=optimizer, mini_batch_size=16)
     trained("y.fm", optimizer=optimizer, mini_batch_size=16)
     found, alone = api.load("x.fm").state, api.load("y.fm").state
@@ -216,8 +216,8 @@ def test_sums_of_squares_leave_as_large_as_those_of_one_alone(optimizer):
 
 
 @pytest.mark.parametrize("workers", [(1, 4), (4, 1), (3, 2)])
-def test_a_model_is_gone_on_with_by_another_number(workers):
-    """The second training begins about where the first has ended, whoever does which."""
+def test_warm_start_by_another_number_of_workers(workers):
+    """The second training begins with about the loss with which the first ended, for any numbers of workers."""
     first, second = (api.Resources() if number == 1 else team(number) for number in workers)
     log, more = Log(), Log()
     trained("x.fm", epochs=4, test="test.svm", resources=first, observer=log)
@@ -226,8 +226,8 @@ def test_a_model_is_gone_on_with_by_another_number(workers):
     assert more.epochs[0]["test"]["logloss"] < 1.02 * log.epochs[-1]["test"]["logloss"]
 
 
-# --------------------------------------------------------------------------------------------------- what is refused
-def test_what_is_wrong_with_the_rows_is_said():
+# --------------------------------------------------------------------------------------------------------- refusals
+def test_errors_in_the_rows_of_a_team_are_reported():
     for content in ("", "\n# nothing\n"):
         Path("none.svm").write_text(content)
         with pytest.raises(DataError, match="no rows to train on"):
@@ -248,19 +248,19 @@ def test_what_is_wrong_with_the_rows_is_said():
     assert not Path("x.fm").exists()
 
 
-def test_parameters_that_do_not_fit_are_refused():
+def test_parameters_that_do_not_fit_into_a_worker_are_refused():
     with pytest.raises(ResourceError, match=r"in each of 2 workers, .* that one may take; give --dist-state sharded"):
         trained("x.fm", feature_dim=10**7, resources=team(2, dist_state="replica", memory_limit=1 << 24))
 
 
-def test_a_vocabulary_is_there_before_workers_read():
+def test_a_team_needs_a_vocabulary_before_workers_read():
     Path("x.csv").write_text("a,y\nu,1\nv,0\n")
     table_options = TableOptions(label="y", categorical=("a",), vocabulary="v.tsv")
     with pytest.raises(UsageError, match=r"the vocabulary v\.tsv does not exist, .*; let fm convert build it"):
         trained("x.fm", ["x.csv"], read=ReadOptions(binary=True, table=table_options), resources=team(2))
 
 
-def test_workers_shuffle_in_ways_of_their_own():
+def test_workers_shuffle_their_rows_in_different_orders():
     """Two of them that read the same file train its rows, and its mini-batches, in different orders."""
     options, h = ReadOptions(binary=True), resolve(predictor_type="binary_classifier", feature_dim=20)
     files = find(["train.svm"])

@@ -1,4 +1,4 @@
-"""Teams stopped between two rounds and gone on with: by as many workers to the same byte, by another number as well."""
+"""Teams stopped between two rounds and resumed: by as many workers to the same byte, by another number as well."""
 
 import random
 from dataclasses import replace
@@ -33,7 +33,7 @@ ALONE = api.Resources()
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fmcore.rows.slices.ROWS", 100)  # alone, so that it can be stopped within an epoch
+    monkeypatch.setattr("fmcore.rows.slices.ROWS", 100)  # for one process, so that it can be stopped within an epoch
     Path("train.svm").write_text(libsvm_rows(ROWS, 1))
     Path("test.svm").write_text(libsvm_rows(200, 2))
 
@@ -43,14 +43,14 @@ def saving(**options):
 
 
 def paused(resources, polls, **options):
-    """Train until it is stopped at so many polls; the State that is saved."""
+    """Train until a stop at so many polls; return the State that is saved."""
     with pytest.raises(PausedError):
         trained("x.fm", test="test.svm", resources=resources, saving=saving(), stop=After(polls), **options)
     return checkpoint.load("c")[0]
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_any_number_of_stops_changes_nothing(settings):
+def test_a_team_resumed_after_any_number_of_stops_gives_the_same_bytes(settings):
     log = Log()
     whole = trained("whole.fm", test="test.svm", resources=team(3), observer=log, **settings)
     assert bool(log.halvings) is (settings is SETTINGS["halved"])
@@ -81,10 +81,10 @@ def test_any_number_of_stops_changes_nothing(settings):
         assert between or Path("c").exists()
 
 
-def test_a_stop_between_epochs_and_one_before_testing_change_nothing():
+def test_a_team_resumed_after_a_stop_between_epochs_or_before_a_test_gives_the_same_bytes():
     log = Log()
     whole = trained("whole.fm", test="test.svm", resources=team(3), observer=log)
-    # asked before each epoch, after each round but the last, and at each piece of test rows, of which a worker has one
+    # polled before each epoch, after each round but the last, and at each piece of test rows, of which a worker has one
     rounds = log.rounds[0]["rounds"]
     for polls, rows in ((rounds, ROWS), (rounds + 3, 0)):
         Path("c").unlink(missing_ok=True)
@@ -94,16 +94,16 @@ def test_a_stop_between_epochs_and_one_before_testing_change_nothing():
 
 @pytest.mark.parametrize("polls", [9, 23, 40])
 @pytest.mark.parametrize(("was", "now"), [(8, 4), (8, 1), (8, None), (None, 4), (2, 3), (1, None), (None, 1)])
-def test_another_number_of_workers_goes_on_to_about_the_same_model(was, now, polls):
-    """Whatever is trained, it is every epoch, and to as good a model as by the first number without a break."""
+def test_resume_by_another_number_of_workers_gives_about_the_same_model(was, now, polls):
+    """All epochs are trained, to as good a model as by the first number of workers without a break."""
     one, other = (ALONE if number is None else team(number) for number in (was, now))
     whole, log = Log(), Log()
     trained("whole.fm", test="test.svm", resources=one, observer=whole, mini_batch_size=8)
     state = paused(one, polls, mini_batch_size=8)
     assert state.workers == (was or 1)
     trained("x.fm", test="test.svm", resources=other, saving=saving(), observer=log, mini_batch_size=8)
-    assert log.gone_on[0] == len(state.epochs)
-    assert abs(log.gone_on[1] - state.progress.rows) < 8  # alone, at the nearest mini-batch
+    assert log.resumed_at[0] == len(state.epochs)
+    assert abs(log.resumed_at[1] - state.progress.rows) < 8  # one process resumes at the nearest mini-batch
     left = 3 * ROWS - ROWS * len(state.epochs) - state.progress.rows
     assert abs(log.trained - left) < ROWS / 16 + 8 * (was or 1)  # a round's rows, or the rounding of each worker's
     expected, found = (each.epochs[-1]["test"]["logloss"] for each in (whole, log))
@@ -113,7 +113,7 @@ def test_another_number_of_workers_goes_on_to_about_the_same_model(was, now, pol
 
 
 @pytest.mark.parametrize("settings", ["adagrad", "rowwise_adagrad", "adam", "best epoch"])
-def test_sums_of_squares_are_those_of_as_many_workers_as_there_are(settings):
+def test_resume_by_another_number_of_workers_converts_sums_of_squares(settings):
     state = paused(team(8), 45, **SETTINGS[settings])
     models = [state.model, *([state.best.model] if state.best else [])]
     before = [{name: array.copy() for name, array in model.tensors().items()} for model in models]
@@ -129,7 +129,7 @@ def test_sums_of_squares_are_those_of_as_many_workers_as_there_are(settings):
     assert twice.model is state.model
 
 
-def test_another_number_of_workers_begins_where_the_rows_say():
+def test_resume_by_another_number_of_workers_begins_at_the_same_row():
     whole = Log()
     trained("x.fm", resources=team(4), observer=whole)
     state = paused(team(8), 25)
@@ -146,7 +146,7 @@ def test_another_number_of_workers_begins_where_the_rows_say():
 
 
 @pytest.mark.parametrize("halved", [False, True])
-def test_another_number_of_workers_may_still_halve_the_rates(halved):
+def test_resume_by_another_number_of_workers_may_still_halve_the_rates(halved):
     settings = {**SETTINGS["halved"], "linear_lr": 4.0 if halved else 0.01, "factors_lr": 4.0 if halved else 0.01}
     state = paused(team(4), 60 if halved else 30, **settings)
     assert bool(state.halved) is halved
@@ -155,7 +155,7 @@ def test_another_number_of_workers_may_still_halve_the_rates(halved):
     assert len(api.load("x.fm").info["epochs"]) == 3
 
 
-def test_a_stop_without_a_checkpoint_leaves_the_model_so_far():
+def test_a_stopped_team_without_a_checkpoint_returns_the_model_so_far():
     trained("x.fm", test="test.svm", resources=team(3, dist_state="sharded"), stop=After(20))
     model = api.load("x.fm")
     assert model.info["stopped"]["epoch"] == len(model.info["epochs"]) + 1

@@ -1,4 +1,4 @@
-"""How a team goes on that has lost workers, by an engine that loses them where a test wants it."""
+"""Recovery of a team that has lost workers, by an engine that loses them where a test chooses."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from fmcore.solvers.team.worker import Worker
 
 
 class Losing(InProcess):
-    """Loses worker 1 before its `call`-th call (from 1) of a method, once the others have had theirs; or each time."""
+    """An engine that loses worker 1 at its `call`-th call (from 1) of a method, after the others' calls; or each time."""
 
     def __init__(self, workers, threads, method, call, *, again=False):
         super().__init__(workers, threads)
@@ -61,7 +61,7 @@ class Losses(Log):
 
 @pytest.fixture
 def losing(tmp_path, monkeypatch):
-    """Lets teams lose a worker from here on; how: as for Losing."""
+    """Make teams lose a worker from here on; how: as for Losing."""
     monkeypatch.chdir(tmp_path)
     Path("train.svm").write_text(libsvm_rows(1500, 1))
     Path("test.svm").write_text(libsvm_rows(300, 2))
@@ -93,7 +93,7 @@ def losing(tmp_path, monkeypatch):
         ("judge", 1),
     ],
 )
-def test_the_model_is_the_same(losing, method, call):
+def test_a_team_that_loses_a_worker_trains_the_same_model(losing, method, call):
     expected = trained("a.fm", test="test.svm", resources=team(3))
     losing(method, call)
     log = Losses()
@@ -102,14 +102,14 @@ def test_the_model_is_the_same(losing, method, call):
 
 
 @pytest.mark.parametrize("method", ["train", "apply"])
-def test_parameters_that_nobody_else_holds_are_the_end(losing, method):
+def test_loss_of_a_shard_that_no_other_worker_holds_ends_training(losing, method):
     losing(method, 9)
     with pytest.raises(DiedError, match="no other holds: it is gone"):
         trained("b.fm", resources=team(3, dist_state="sharded"))
     assert not Path("b.fm").exists()
 
 
-def test_losses_without_an_end_are_given_up(losing):
+def test_training_ends_after_ten_losses_without_a_round(losing):
     losing("train", 5, again=True)
     log = Losses()
     with pytest.raises(DiedError, match=f"lost {TRIES} times"):

@@ -1,4 +1,4 @@
-"""What a team has to tell of its rows: as one who reads them alone, whoever of the workers has read what."""
+"""Reports of a team on its rows: those of a single reader, whichever worker has read which rows."""
 
 import gzip
 import random
@@ -28,15 +28,15 @@ def folder(tmp_path, monkeypatch):
 
 
 def damaged(rows, seed, wrong):
-    """libsvm text with wrong lines, of several kinds, strewn among the others."""
+    """Return libsvm text with wrong lines, of several kinds, at random places."""
     lines, rng = libsvm_rows(rows, seed).splitlines(keepends=True), random.Random(seed)
     for number in range(wrong):
         lines.insert(rng.randrange(len(lines)), ("1 3:x\n", "7 1:1\n", "y 1:1\n", "# nothing\n")[number % 4])
     return "".join(lines)
 
 
-def told(names, tests, read, resources, **hyperparameters):
-    """The Reports of training and test rows."""
+def reports_of(names, tests, read, resources, **hyperparameters):
+    """Return the Reports of training and test rows."""
     data, test = api.Data(names, read), api.Data(tests, read)
     h = resolve(predictor_type="binary_classifier", epochs=1, **hyperparameters)
     api.train(data, h, "x.fm", test=test, resources=resources)
@@ -44,17 +44,17 @@ def told(names, tests, read, resources, **hyperparameters):
 
 
 def in_order(report, names):
-    """Errors of an endless list, as text in the order of the files, the first five."""
+    """Return the errors of a report with an unlimited list, as text, in the order of the files."""
     return [str(error) for error in sorted(report.errors, key=lambda error: (names.index(error.source), error.number))]
 
 
 def require_alike(names, tests, read=SKIP, **hyperparameters):
-    """A team has as much to say as one alone, of whom all errors are asked for."""
+    """Assert that teams report as much as a single process, whose list of errors is unlimited; return its reports."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fmcore.io.options.SHOWN", 10**6)
-        alone = told(names, tests, read, None, **hyperparameters)
+        alone = reports_of(names, tests, read, None, **hyperparameters)
     for workers, limit in ((1, None), (3, None), (4, 1)):
-        found = told(names, tests, read, team(workers, memory_limit=limit), **hyperparameters)
+        found = reports_of(names, tests, read, team(workers, memory_limit=limit), **hyperparameters)
         for one, other, files in zip(found, alone, (names, tests), strict=True):
             assert one.counts == other.counts
             assert [str(error) for error in one.errors] == in_order(other, files)[:5]
@@ -63,7 +63,7 @@ def require_alike(names, tests, read=SKIP, **hyperparameters):
     return alone
 
 
-def test_rows_that_are_left_out_are_counted_and_named_by_their_places_in_whole_files():
+def test_rows_that_workers_skip_are_counted_and_named_by_their_places_in_whole_files():
     Path("a.svm").write_text(damaged(900, 1, 40))
     Path("b.svm").write_text(damaged(1500, 2, 9))
     Path("test.svm").write_text(damaged(800, 3, 30))
@@ -72,13 +72,13 @@ def test_rows_that_are_left_out_are_counted_and_named_by_their_places_in_whole_f
     assert test.counts["rows skipped"] == 23
 
 
-def test_so_are_those_beyond_the_stated_features():
+def test_rows_beyond_the_stated_features_are_counted_and_named_by_their_places_in_whole_files():
     Path("a.svm").write_text(libsvm_rows(1500, 1))
     train, _ = require_alike(["a.svm"], ["good.svm"], feature_dim=19)
     assert train.counts["rows skipped"] > 100
 
 
-def test_records_are_named_with_the_byte_at_which_they_begin():
+def test_bad_records_of_workers_are_named_with_the_byte_at_which_they_begin():
     batch = random_rows(2000, 20, seed=4)
     batch.labels[[3, 700, 1400, 1401, 1900]] = 5
     Path("a.rec").write_bytes(recordio.encode(batch, 20))
@@ -87,7 +87,7 @@ def test_records_are_named_with_the_byte_at_which_they_begin():
     assert [error.number for error in train.errors] == [4, 701, 1401, 1402, 1901]
 
 
-def test_files_that_all_workers_read_are_told_of_once():
+def test_files_that_all_workers_read_are_reported_once():
     Path("a.gz").write_bytes(gzip.compress(damaged(600, 1, 20).encode()))
     Path("a.svm").write_text(damaged(900, 2, 20))
     require_alike(["a.gz", "a.svm"], ["a.gz"])
@@ -97,32 +97,34 @@ def test_files_that_all_workers_read_are_told_of_once():
     assert train.counts == {"rows skipped": 6}
 
 
-def test_notes_are_those_of_all_rows():
+def test_notes_of_a_team_are_those_of_all_rows():
     Path("one.svm").write_text("".join(f"{n % 2} {1 + n % 6}:1 {7 + n % 3}:1\n" for n in range(2000)))
     train, test = require_alike(["one.svm"], ["one.svm"])
     assert "lowest index is 1 in one.svm" in train.notes[0]
     assert "lowest index is 1 in one.svm" in test.notes[0]
 
 
-def test_values_that_the_model_does_not_know_are_counted():
+def test_values_unknown_to_the_model_are_counted_over_all_workers():
     Path("narrow.svm").write_text("".join(f"{n % 2} {n % 6}:1\n" for n in range(2000)))
     _, test = require_alike(["narrow.svm"], ["good.svm"])
     assert test.counts["non-zeros of features unknown to the model ignored"] > 100
 
 
-def test_negative_labels_of_two_kinds_are_refused_whatever_is_done_about_errors():
-    """With one kind for each worker there is no first one by which the other could be told to be wrong."""
-    Path("zero.svm").write_text("".join(f"{n % 2} 1:1\n" for n in range(600)))  # a piece each, and so for a worker
+def test_labels_0_and_minus_1_in_different_workers_are_refused_even_where_errors_are_skipped():
+    """Each worker sees one kind, so neither kind can be called wrong because the other came first."""
+    Path("zero.svm").write_text(
+        "".join(f"{n % 2} 1:1\n" for n in range(600))
+    )  # a piece each, and so one for each worker
     Path("minus.svm").write_text("".join(f"{n % 2 * 2 - 1} 1:1\n" for n in range(600)))
     names, said = ["zero.svm", "minus.svm"], "labels 0 in some places and -1 in others; expected 0 and 1, or -1 and 1"
     for on_error in ("skip", "fail"):
         read = replace(SKIP, on_error=on_error)
         with pytest.raises(DataError, match=rf"^{title(api.Data(names).sources)}: {said}"):
-            told(names, ["good.svm"], read, team(2), shuffle=False)
+            reports_of(names, ["good.svm"], read, team(2), shuffle=False)
         with pytest.raises(DataError, match=r"^(zero\.svm and|minus\.svm, line 1: label -1 in a classification)"):
-            told(["good.svm"], names, read, team(2))
+            reports_of(["good.svm"], names, read, team(2))
     with pytest.raises(DataError, match=r"^minus\.svm, line 1: label -1 in a classification; expected 0 and 1"):
-        told(names, ["good.svm"], replace(SKIP, on_error="fail"), team(1), shuffle=False)
+        reports_of(names, ["good.svm"], replace(SKIP, on_error="fail"), team(1), shuffle=False)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_negative_labels_of_two_kinds_are_refused_whatever_is_done_about_errors(
         ([1000, 1000, 4000], ["one worker has 4,000 rows where the mean is 2,000"]),
     ],
 )
-def test_uneven_rows_are_noted(rows, said):
+def test_uneven_numbers_of_rows_of_workers_are_noted(rows, said):
     report = Report()
     note_skew(report, rows)
     assert [note[: len(start)] for note, start in zip(report.notes, said, strict=True)] == said

@@ -1,4 +1,4 @@
-"""Checkpoints: training that is killed or stopped and begun again gives the model of one that was not, to the byte."""
+"""Checkpoints: training that is killed or stopped and resumed gives the model of one without a break, to the byte."""
 
 import os
 import random
@@ -26,7 +26,7 @@ SETTINGS = {
 }
 EPOCHS, BLOCK, ROWS = 8, 100, 350
 
-# What a process of the tests runs: settings, paths and memory limit are filled in.
+# The script of a process of the tests, without its settings, paths and memory limit.
 SCRIPT = """
 from pathlib import Path
 from fmcore import api
@@ -48,7 +48,7 @@ api.train(api.Data(["train.svm"]), h, "{model}", test={test}, observer=Log(), ch
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Trains on small blocks in an empty folder, with rows that stand there; the model's path."""
+    """Provide a function that trains on small blocks in a folder of files of rows, and returns the model's path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(blocks, "BLOCK_ROWS", BLOCK)
     (tmp_path / "train.svm").write_text(libsvm_rows(ROWS, 1))
@@ -65,7 +65,7 @@ def run(tmp_path, monkeypatch):
 
 
 class Stop:
-    """Says stop when it is asked for the n-th time, and ever after."""
+    """A stop that is true from its n-th call on."""
 
     def __init__(self, number):
         self.left = number
@@ -76,10 +76,10 @@ class Stop:
 
 
 class Counter(Observer):
-    """What training tells."""
+    """An observer that counts rows, and notes a resume."""
 
     def __init__(self):
-        self.trained, self.epochs, self.gone_on_after = 0, [], None
+        self.trained, self.epochs, self.resumed_after = 0, [], None
 
     def rows(self, count):
         self.trained += count
@@ -88,17 +88,17 @@ class Counter(Observer):
         self.epochs.append(record["epoch"])
 
     def resumed(self, records, rows):
-        self.gone_on_after = len(records)
+        self.resumed_after = len(records)
 
 
 # ---------------------------------------------------------------------------------------------------------- resuming
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("limit", [1, 1 << 30], ids=["streamed", "in memory"])
-def test_any_number_of_stops_at_any_moment_change_nothing(run, tmp_path, settings, limit):
+def test_resume_after_any_number_of_stops_at_any_moment_gives_the_same_bytes(run, tmp_path, settings, limit):
     whole = run("whole.fm", settings, limit=limit)
     first = Counter()
     assert run("saved.fm", settings, limit=limit, checkpoint="c", observer=first).read_bytes() == whole.read_bytes()
-    assert first.gone_on_after is None
+    assert first.resumed_after is None
     (tmp_path / "c").unlink()
     rng = random.Random(3)
     for _ in range(50):
@@ -111,12 +111,12 @@ def test_any_number_of_stops_at_any_moment_change_nothing(run, tmp_path, setting
         if "stopped" not in modelfile.load(model).info:
             break
     assert model.read_bytes() == whole.read_bytes()
-    assert log.gone_on_after is not None
-    assert log.epochs == list(range(log.gone_on_after + 1, len(first.epochs) + 1))
+    assert log.resumed_after is not None
+    assert log.epochs == list(range(log.resumed_after + 1, len(first.epochs) + 1))
 
 
 @pytest.mark.parametrize(("settings", "limit"), [("adagrad", 1 << 30), ("sgd", 1), ("best epoch", 1 << 30)])
-def test_killed_at_random_moments(tmp_path, settings, limit):
+def test_resume_after_kills_at_random_moments_gives_the_same_bytes(tmp_path, settings, limit):
     (tmp_path / "train.svm").write_text(libsvm_rows(800, 1, features=200))
     (tmp_path / "test.svm").write_text(libsvm_rows(80, 2, features=200))
     names = {
@@ -149,14 +149,14 @@ def test_killed_at_random_moments(tmp_path, settings, limit):
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_a_finished_checkpoint_gives_the_model_at_once(run, settings):
+def test_resume_from_a_finished_checkpoint_returns_the_model_without_training(run, settings):
     whole, log = run("whole.fm", settings, checkpoint="c"), Counter()
     assert run("again.fm", settings, checkpoint="c", observer=log).read_bytes() == whole.read_bytes()
     assert log.trained == 0
-    assert log.gone_on_after == len(modelfile.load(whole).info["epochs"])
+    assert log.resumed_after == len(modelfile.load(whole).info["epochs"])
 
 
-def test_other_threads_and_memory_may_go_on(run):
+def test_resume_with_other_threads_and_memory_gives_the_same_model(run):
     whole = run("whole.fm").read_bytes()
     run("part.fm", checkpoint="c", stop=Stop(9))
     run("part.fm", checkpoint="c", stop=Stop(9), threads=2)
@@ -164,9 +164,9 @@ def test_other_threads_and_memory_may_go_on(run):
 
 
 # ---------------------------------------------------------------------------------------------------------- stopping
-def test_a_stop_within_an_epoch_publishes_what_is_there_and_leaves_the_checkpoint(run, tmp_path):
-    asked_an_epoch = -(-ROWS // BLOCK)  # once before it, and after each block but the last
-    run("two.fm", checkpoint="c", stop=Stop(2 * asked_an_epoch + 1))
+def test_a_stop_within_an_epoch_publishes_the_model_so_far_and_leaves_the_checkpoint(run, tmp_path):
+    polls_an_epoch = -(-ROWS // BLOCK)  # once before it, and after each block but the last
+    run("two.fm", checkpoint="c", stop=Stop(2 * polls_an_epoch + 1))
     assert modelfile.load(tmp_path / "two.fm").info["stopped"] == {"epoch": 3, "rows": 0}
     after_two = (tmp_path / "c").read_bytes()
     log = Counter()
@@ -179,13 +179,13 @@ def test_a_stop_within_an_epoch_publishes_what_is_there_and_leaves_the_checkpoin
     assert two.linear.tolist() != stopped.linear.tolist()
 
 
-def test_a_stop_without_a_checkpoint_leaves_the_model_so_far(run):
+def test_a_stop_without_a_checkpoint_returns_the_model_so_far(run):
     model = modelfile.load(run("x.fm", stop=Stop(2)), verify=True)
     assert (model.info["stopped"], model.info["epochs"]) == ({"epoch": 1, "rows": BLOCK}, [])
     assert "stopped" not in modelfile.load(run("y.fm", stop=lambda: False)).info
 
 
-def test_a_stop_with_early_stopping_keeps_the_best_epoch_so_far(run):
+def test_a_stop_with_early_stopping_returns_the_best_epoch_so_far(run):
     model = modelfile.load(run("x.fm", SETTINGS["best epoch"], stop=Stop(6)))
     assert (model.info["stopped"]["epoch"], model.info["best_epoch"]) == (2, 1)
     shorter = modelfile.load(run("y.fm", {**SETTINGS["best epoch"], "lr_schedule": "linear"}, stop=Stop(5)))
@@ -223,7 +223,7 @@ def test_a_checkpoint_of_another_training_is_refused(run, tmp_path, change, said
     assert not (tmp_path / "y.fm").exists()
 
 
-def test_models_and_checkpoints_are_not_taken_for_each_other(run):
+def test_models_and_checkpoints_are_refused_in_place_of_each_other(run):
     run("x.fm", checkpoint="c")
     with pytest.raises(ModelError, match=r"x\.fm: a model, not a checkpoint"):
         run("y.fm", checkpoint="x.fm")
@@ -231,7 +231,7 @@ def test_models_and_checkpoints_are_not_taken_for_each_other(run):
         api.load("c")
 
 
-def test_damage_is_found_and_named(run, tmp_path):
+def test_a_damaged_checkpoint_is_refused_by_name(run, tmp_path):
     run("x.fm", SETTINGS["best epoch"], checkpoint="c", stop=Stop(9))
     whole = (tmp_path / "c").read_bytes()
     assert any(name.startswith("state.best.state.") for name in modelfile.load("c").tensors())
@@ -259,7 +259,7 @@ def test_damage_is_found_and_named(run, tmp_path):
         ("", "the name of an output is empty"),
     ],
 )
-def test_paths_that_cannot_be_written_are_refused_before_any_work(run, tmp_path, path, said):
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_any_work(run, tmp_path, path, said):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "train.svm").write_text("no rows")
     with pytest.raises(UsageError, match=said):

@@ -1,4 +1,4 @@
-"""Training that leaves the finite numbers: said with its place and never published, or tried again at lower rates."""
+"""Training that leaves the finite numbers: reported with its place and never published, or repeated at lower rates."""
 
 import numpy as np
 import pytest
@@ -20,10 +20,10 @@ HALVE = ("--on-divergence", "halve-lr")
 
 class Halvings(Observer):
     def __init__(self):
-        self.told = []
+        self.halvings = []
 
     def halved(self, error, epoch, factor):
-        self.told.append((epoch, factor))
+        self.halvings.append((epoch, factor))
         assert "not finite" in error.what or "finite numbers only" in error.what
 
 
@@ -38,7 +38,7 @@ def trained(rows=None, *, test=None, observer=None, **hyperparameters):
 # ----------------------------------------------------------------------------------------------------------- to fail
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("limit", [(), ("--memory-limit", 1)])
-def test_a_loss_says_its_place_and_publishes_nothing(fm, threads, limit):
+def test_an_infinite_loss_is_reported_with_its_place_and_nothing_is_published(fm, threads, limit):
     fm.write("x.svm", libsvm_rows(2000, 1, classes=False))
     fm.write("x.fm", "old")
     said = fm("train", "x.svm", *WILD, "-o", "x.fm", "--checkpoint", "c", "--threads", threads, *limit, code=5).err
@@ -48,8 +48,8 @@ def test_a_loss_says_its_place_and_publishes_nothing(fm, threads, limit):
     assert (fm.files(), fm.read("x.fm")) == (["x.fm", "x.svm"], b"old")
 
 
-def test_the_first_bad_mini_batch_is_named_in_any_slice(monkeypatch):
-    """A row of a huge value turns up in one mini-batch; the order is that of the rows."""
+def test_divergence_names_the_first_bad_mini_batch_of_any_slice(monkeypatch):
+    """One mini-batch has a row of a huge value; the order is that of the rows."""
     monkeypatch.setattr("fmcore.rows.slices.ROWS", 15)
     rows = random_rows(50, classes=False)
     rows.values[rows.indptr[33] : rows.indptr[34]] = 3e30
@@ -58,8 +58,8 @@ def test_the_first_bad_mini_batch_is_named_in_any_slice(monkeypatch):
         trained(rows, shuffle=False, feature_scaling="none", linear_lr=1e-3, factors_lr=1e-3)
 
 
-def test_a_weight_that_no_later_score_shows(fm):
-    """The only mini-batch scores well, and its step goes beyond float32."""
+def test_an_infinite_weight_that_no_later_score_shows_ends_training(fm):
+    """The scores of the only mini-batch are finite, and its step goes beyond float32."""
     fm.write("x.svm", "1 0:1 3:1\n" * 4)
     options = (
         *REGRESSOR,
@@ -83,7 +83,7 @@ def test_a_weight_that_no_later_score_shows(fm):
     assert fm.files() == ["x.svm"]
 
 
-def test_test_rows_that_no_training_row_resembles():
+def test_an_infinite_score_of_a_test_row_ends_training():
     test = random_rows(5, classes=False)
     test.values[:] = 3e38
     with pytest.raises(DivergedError, match=r"^in epoch 1, the score of row \d is "):
@@ -91,8 +91,8 @@ def test_test_rows_that_no_training_row_resembles():
 
 
 # ---------------------------------------------------------------------------------------------------------- to halve
-def test_what_comes_out_is_training_with_the_halved_rates(fm):
-    """Where the first epoch alone diverges, it is as if the rates had been those from the start."""
+def test_training_with_halved_rates_gives_the_model_of_those_rates(fm):
+    """Only the first epoch diverges, so the model is that of a training with those rates from the start."""
     fm.write("x.svm", libsvm_rows(300, 1, classes=False))
     said = fm("train", "x.svm", *WILD, *HALVE, "--epochs", 3, "-o", "a.fm").err
     model = modelfile.load(fm.folder / "a.fm", verify=True)
@@ -127,15 +127,15 @@ def test_what_comes_out_is_training_with_the_halved_rates(fm):
 
 
 @pytest.mark.parametrize("log_format", ["table", "jsonl", "sagemaker"])
-def test_every_log_tells(fm, log_format):
+def test_every_log_format_reports_halved_rates(fm, log_format):
     fm.write("x.svm", libsvm_rows(300, 1, classes=False))
     said = fm("train", "x.svm", *WILD, *HALVE, "--epochs", 2, "-o", "x.fm", "--log-format", log_format).err
     assert "epoch 1 begins again, with learning rates of 0.5 times those given" in said
     assert fm("train", "x.svm", *WILD, *HALVE, "--epochs", 2, "-o", "x.fm", "--quiet").err == ""
 
 
-def test_a_later_epoch_goes_back_to_the_one_before():
-    """The rows are harmless until a step of the second epoch goes too far, as a spy on the trainer makes it."""
+def test_divergence_in_a_later_epoch_goes_back_to_the_model_before_it():
+    """A spy on the trainer makes a loss of the second epoch infinite; the rows themselves do not diverge."""
     backend, watch, calls = backend_for("cpu"), Halvings(), []
     rows = random_rows(50)
     model = small_model(epochs=3, mini_batch_size=5, on_divergence="halve-lr", lr_schedule="constant")
@@ -144,11 +144,11 @@ def test_a_later_epoch_goes_back_to_the_one_before():
 
     def spied(given):
         trainer = trainer_of(given)
-        moved = trainer.train
+        original = trainer.train
 
-        def once_bad(block, turns, lr):
+        def once_bad(block, order, lr):
             calls.append(lr)
-            scores, losses = moved(block, turns, lr)
+            scores, losses = original(block, order, lr)
             return scores, losses * np.float32(np.nan if len(calls) == 2 else 1)
 
         trainer.train = once_bad
@@ -156,14 +156,14 @@ def test_a_later_epoch_goes_back_to_the_one_before():
 
     backend.trainer = spied
     found = train(model, data, backend, observer=watch)
-    assert (calls, watch.told, found.info["halved"]) == ([1, 1, 0.5, 0.5], [(2, 0.5)], [2])
+    assert (calls, watch.halvings, found.info["halved"]) == ([1, 1, 0.5, 0.5], [(2, 0.5)], [2])
     assert len(found.info["epochs"]) == 3
     backend.trainer = trainer_of
     first = train(small_model(epochs=1, mini_batch_size=5, lr_schedule="constant"), data, backend)
     assert found.info["epochs"][0] == first.info["epochs"][0]
 
 
-def test_a_weight_that_no_later_score_shows_is_found_at_the_epochs_end(fm):
+def test_an_infinite_weight_that_no_later_score_shows_is_found_at_the_epochs_end(fm):
     fm.write("x.svm", "1 0:1 3:1\n" * 4)
     fm(
         "train",
@@ -190,15 +190,15 @@ def test_a_weight_that_no_later_score_shows_is_found_at_the_epochs_end(fm):
     assert np.abs(model.linear).max() > 1e38
 
 
-def test_ten_halvings_are_enough():
+def test_training_ends_after_ten_halvings():
     rows, watch = random_rows(50, classes=False), Halvings()
     rows.labels[3] = np.float32(3e38)
     with pytest.raises(DivergedError, match=f"; the learning rates were halved {HALVINGS} times before$"):
         trained(rows, on_divergence="halve-lr", observer=watch)
-    assert watch.told == [(1, 0.5**n) for n in range(1, HALVINGS + 1)]
+    assert watch.halvings == [(1, 0.5**n) for n in range(1, HALVINGS + 1)]
 
 
-def test_pipes_are_read_once(fm):
+def test_halving_is_refused_for_rows_from_a_pipe(fm):
     said = fm("train", "--input-mode", "pipe", "--train", "x", *REGRESSOR, *HALVE, "-o", "x.fm", code=2).err
     assert said == (
         "fm: on_divergence is halve-lr, which trains an epoch again, but the rows of a pipe come once; "

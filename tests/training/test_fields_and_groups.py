@@ -1,4 +1,4 @@
-"""Rows that carry fields and groups are trained like any others, wherever they pass, until something asks for these."""
+"""Rows with fields and groups: trained like any others on every path, where no family or metric needs these."""
 
 import itertools
 import random
@@ -29,7 +29,7 @@ KEPT = ReadOptions(binary=True, fields=True, groups=True)
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A folder with rows whose fields follow from their indices, of two for each group."""
+    """Provide a folder of rows whose fields follow from their indices, two rows for each group."""
     monkeypatch.chdir(tmp_path)
     rng = random.Random(1)
     rows = [[(i % 7, i, rng.random()) for i in rng.sample(range(40), 4)] for _ in range(1200)]
@@ -71,7 +71,7 @@ def test_fields_and_groups_reach_the_backend_and_change_no_bit_of_the_model(monk
             np.testing.assert_array_equal(tensors(f"{number + 1}.fm")[name], tensor)
 
 
-def test_a_model_keeps_fields_and_groups_only_where_they_were_read():
+def test_a_model_states_fields_and_groups_only_where_they_were_read():
     for name, read in (("a.fm", PLAIN), ("b.fm", KEPT)):
         trained(name, ["train.ffm"], read=read)
     plain, kept = (api.load(name).info["input"] for name in ("a.fm", "b.fm"))

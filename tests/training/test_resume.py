@@ -1,4 +1,4 @@
-"""Training stopped between any two slices, within epochs and tests, and gone on with: the same model to the byte."""
+"""Training stopped between any two slices, within epochs and tests, and resumed: the same model to the byte."""
 
 import random
 from pathlib import Path
@@ -37,7 +37,7 @@ SETTINGS = {
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Trains in an empty folder on rows that stand there, in small blocks and slices, and can be stopped; its path."""
+    """Provide a function that trains in a folder of files of rows, in small blocks and slices; it returns the path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(blocks, "BLOCK_ROWS", BLOCK)
     monkeypatch.setattr(slices, "ROWS", SLICE)
@@ -63,18 +63,18 @@ def run(tmp_path, monkeypatch):
 
 class Log(Observer):
     def __init__(self):
-        self.trained, self.gone_on, self.reasons, self.halvings, self.blocks = 0, None, [], [], []
+        self.trained, self.resumed_at, self.reasons, self.halvings, self.blocks = 0, None, [], [], []
 
     def rows(self, count):
         self.trained += count
 
-    def block(self, epoch, block, turns, scores):
-        self.blocks.append((epoch, len(rows_of(block, turns)), bool(np.isfinite(scores[rows_of(block, turns)]).all())))
+    def block(self, epoch, block, order, scores):
+        self.blocks.append((epoch, len(rows_of(block, order)), bool(np.isfinite(scores[rows_of(block, order)]).all())))
 
     def resumed(self, records, rows):
-        self.gone_on = (len(records), rows)
+        self.resumed_at = (len(records), rows)
 
-    def anew(self, why):
+    def restarted(self, why):
         self.reasons.append(why)
 
     def halved(self, error, epoch, factor):
@@ -97,18 +97,18 @@ def test_a_slice_is_bounded_in_rows_and_in_work(rows, non_zeros, size, factors, 
 
 
 def test_the_rows_of_slices_are_those_of_their_mini_batches():
-    block, turns = block_of(random_rows(53), 10), np.array([4, 0, 5, 2, 1, 3])
-    parts = list(slices.slices(turns, 4))
+    block, order = block_of(random_rows(53), 10), np.array([4, 0, 5, 2, 1, 3])
+    parts = list(slices.slices(order, 4))
     assert [(trained, part.tolist()) for trained, part in parts] == [(4, [4, 0, 5, 2]), (6, [1, 3])]
     assert rows_of(block, parts[0][1]).tolist() == [*range(40, 50), *range(10), *range(50, 53), *range(20, 30)]
-    assert [part.tolist() for _, part in slices.slices(turns, 4, 4)] == [[1, 3]]
+    assert [part.tolist() for _, part in slices.slices(order, 4, 4)] == [[1, 3]]
 
 
 # ---------------------------------------------------------------------------------------------------------- resuming
 @pytest.mark.parametrize("minutes", [None, 0.0], ids=["saved when stopped", "saved after each slice"])
 @pytest.mark.parametrize("limit", [1, 1 << 30], ids=["streamed", "in memory"])
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_any_number_of_stops_between_slices_changes_nothing(run, settings, limit, minutes):
+def test_resume_after_any_number_of_stops_between_slices_gives_the_same_bytes(run, settings, limit, minutes):
     log = Log()
     whole = run("whole.fm", settings, limit=limit, observer=log).read_bytes()
     assert bool(log.halvings) is (settings is SETTINGS["halved"])
@@ -134,8 +134,8 @@ def test_any_number_of_stops_between_slices_changes_nothing(run, settings, limit
     assert all(finite for _, _, finite in log.blocks)
 
 
-def test_killed_between_two_saves_it_goes_on_from_the_last_one(run):
-    class Killed(Exception):  # noqa: N818 - it is not an error
+def test_resume_after_kill_between_two_saves_begins_at_the_last_one(run):
+    class Killed(Exception):  # noqa: N818 - not an error
         pass
 
     def kill():
@@ -156,7 +156,7 @@ def test_killed_between_two_saves_it_goes_on_from_the_last_one(run):
     assert Path("parts.fm").read_bytes() == whole
 
 
-def test_nothing_is_trained_twice(run):
+def test_resume_trains_no_row_twice(run):
     before, trained = Log(), 0
     run(observer=before)
     for polls in (9, 14):
@@ -167,11 +167,11 @@ def test_nothing_is_trained_twice(run):
     log = Log()
     run(saving={}, observer=log)
     assert trained + log.trained == before.trained == 5 * ROWS
-    assert log.gone_on[1] % ROWS
+    assert log.resumed_at[1] % ROWS
 
 
-def test_a_stop_while_testing_trains_no_row_again(run):
-    """Asked before each epoch, after each slice but the last, and before each batch of test rows."""
+def test_resume_after_a_stop_while_testing_trains_no_row_again(run):
+    """The stop is polled before each epoch, after each slice but the last, and before each batch of test rows."""
     slices_an_epoch = 3 * 4 + 2
     with pytest.raises(
         PausedError,
@@ -182,22 +182,22 @@ def test_a_stop_while_testing_trains_no_row_again(run):
     assert checkpoint.load("c")[0].progress.rows == ROWS
     log = Log()
     run("parts.fm", saving={}, observer=log)
-    assert (log.gone_on, log.trained) == ((0, ROWS), 4 * ROWS)
+    assert (log.resumed_at, log.trained) == ((0, ROWS), 4 * ROWS)
     assert Path("parts.fm").read_bytes() == run("whole.fm").read_bytes()
 
 
 # ----------------------------------------------------------------------------------------------------- where it begins
-def test_whether_there_is_a_checkpoint_and_may_be(run):
+def test_resume_option_decides_whether_a_checkpoint_may_or_must_exist(run):
     log = Log()
     run(saving={"resume": False}, observer=log)
-    assert (log.reasons, log.gone_on) == ([], None)
+    assert (log.reasons, log.resumed_at) == ([], None)
     saved = Path("c").read_bytes()
-    with pytest.raises(UsageError, match=r"^c is there already; go on from it with --resume, or remove it to begin"):
+    with pytest.raises(UsageError, match=r"^c exists; resume from it with --resume, or remove it to start"):
         run(saving={"resume": False})
     assert Path("c").read_bytes() == saved
     Path("c").unlink()
     run(saving={"resume": True}, observer=log)
-    assert log.reasons == ["there is no checkpoint c to go on from"]
+    assert log.reasons == ["there is no checkpoint c to resume from"]
 
 
 @pytest.mark.parametrize(
@@ -210,33 +210,35 @@ def test_whether_there_is_a_checkpoint_and_may_be(run):
     ],
 )
 @pytest.mark.parametrize("settings", ["best epoch", "adagrad"])
-def test_other_epochs_where_no_learning_rate_depends_on_their_number(run, settings, schedule, epochs, refused):
+def test_resume_with_another_number_of_epochs_only_where_no_learning_rate_depends_on_it(
+    run, settings, schedule, epochs, refused
+):
     given = {**SETTINGS[settings], "lr_schedule": schedule}
     with pytest.raises(PausedError, match=r"in epoch 3 after 18\d rows"):
         run("parts.fm", given, saving={}, stop=After(2 * (3 * 4 + 3) + 7))
     other = {**given, "epochs": epochs}
     if refused:
-        with pytest.raises(UsageError, match=f"{refused}; remove it to begin anew"):
+        with pytest.raises(UsageError, match=f"{refused}; remove it to start from the beginning"):
             run("parts.fm", other, saving={})
     else:
         assert run("parts.fm", other, saving={}).read_bytes() == run("whole.fm", other).read_bytes()
 
 
-def test_a_finished_checkpoint_whose_model_is_in_place_hinders_nobody(run):
-    """A kill came after the model was published and before the checkpoint was removed; then the next day comes."""
+def test_a_finished_checkpoint_whose_model_is_in_place_allows_a_new_training(run):
+    """The first was killed between the publication of its model and the removal of the checkpoint."""
     run("x.fm", saving={})
     log = Log()
     again = run("x.fm", saving={"resume": True}, observer=log)
     assert (log.trained, log.reasons) == (0, [])
     other = {**SETTINGS["adam"], "seed": 2}
     with pytest.raises(UsageError, match="checkpoint of another training"):
-        run("y.fm", other, saving={"resume": True})  # here there is no model of it
+        run("y.fm", other, saving={"resume": True})  # which has no model of it
     assert run("x.fm", other, saving={"resume": True}, observer=log).read_bytes() == run("z.fm", other).read_bytes()
     assert log.reasons == ["c is of the training whose model is in x.fm"]
     assert again.exists()
 
 
-def test_any_damage_is_found(run):
+def test_any_damage_of_a_checkpoint_is_found(run):
     with pytest.raises(PausedError):
         run("x.fm", SETTINGS["best epoch"], saving={}, stop=After(40))
     whole, rng = Path("c").read_bytes(), random.Random(7)
@@ -249,7 +251,7 @@ def test_any_damage_is_found(run):
     assert not Path("x.fm").exists()
 
 
-def test_what_is_kept_of_the_epoch_under_way(run):
+def test_checkpoint_holds_the_model_that_the_epoch_began_with_only_where_needed(run):
     with pytest.raises(PausedError):
         run("x.fm", SETTINGS["halved"], saving={}, stop=After(65))
     kept = modelfile.load("c")

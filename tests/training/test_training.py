@@ -1,4 +1,4 @@
-"""Blocks, the data set, the loop over epochs."""
+"""Blocks, datasets, the loop over epochs."""
 
 import itertools
 import threading
@@ -28,7 +28,7 @@ def small_blocks(monkeypatch):
 
 
 def pieces(batch, sizes):
-    """The batch cut into pieces of the given sizes, over and over."""
+    """Return the batch cut into pieces of the given sizes, repeated."""
     first = 0
     for size in itertools.cycle(sizes):
         if first >= len(batch):
@@ -47,7 +47,7 @@ def same(one, other):
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("sizes", [[1], [64], [63, 1, 65], [1000]])
-def test_blocks_depend_on_the_rows_alone(sizes):
+def test_blocks_depend_only_on_the_rows(sizes):
     batch = random_rows(500, 50)
     cut = list(blocks.cut(pieces(batch, sizes)))
     expected = list(blocks.cut([batch]))
@@ -62,7 +62,7 @@ def test_blocks_depend_on_the_rows_alone(sizes):
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_streaming_gives_the_model_of_training_in_memory():
+def test_streamed_rows_give_the_model_of_rows_in_memory():
     batch, model = random_rows(500, 50), small_model(feature_dim=50, epochs=3, mini_batch_size=10)
     backend = backend_for("cpu", 2)
     kept, streamed = (load(batch, model.hyperparameters, backend, limit) for limit in (1e9, 2000))
@@ -79,7 +79,7 @@ def test_a_pipe_beyond_the_memory_limit_is_refused():
         load(random_rows(500), model.hyperparameters, backend_for("cpu"), 2000, rereadable=False)
 
 
-def test_shuffling_follows_the_seed_and_can_be_left_out():
+def test_shuffling_depends_on_the_seed_and_can_be_disabled():
     batch, backend = random_rows(200), backend_for("cpu")
     models = {}
     for seed, shuffle in ((0, True), (0, True), (1, True), (0, False)):
@@ -97,12 +97,12 @@ def test_shuffling_follows_the_seed_and_can_be_left_out():
 
 
 @pytest.mark.parametrize(("rows", "size"), [(10, 16), (60_000, 30), (2**17 - 1, 65), (2**17, 256)])
-def test_the_auto_mini_batch_size(rows, size):
+def test_auto_mini_batch_size_by_rows_and_non_zeros(rows, size):
     assert blocks.auto_mini_batch_size(rows, rows) == size
 
 
 def test_a_row_of_weight_two_counts_as_two_rows_and_of_weight_zero_as_none():
-    """With rescale_grad given, so that the mini-batch's number of rows does not matter."""
+    """rescale_grad is given, so that the mini-batch's number of rows does not matter."""
     batch = random_rows(40)
     batch.weights = np.random.default_rng(0).integers(0, 3, 40).astype(np.float32)
     repeated = batch.take(np.repeat(np.arange(40), batch.weights.astype(int)))
@@ -114,7 +114,7 @@ def test_a_row_of_weight_two_counts_as_two_rows_and_of_weight_zero_as_none():
     assert one.info["epochs"][0]["train"]["logloss"] == pytest.approx(other.info["epochs"][0]["train"]["logloss"])
 
 
-def test_early_stopping_restores_the_best_epoch():
+def test_early_stopping_returns_the_model_of_the_best_epoch():
     batch, backend = random_rows(200, 100), backend_for("cpu")
     h = {"feature_dim": 100, "epochs": 40, "mini_batch_size": 8, "linear_lr": 0.5, "factors_lr": 0.5}
     model = small_model(**h, early_stopping_patience=3)
@@ -137,7 +137,7 @@ def test_divergence_names_epoch_and_mini_batch():
         train(model, data, backend)
 
 
-def test_observers_hear_of_every_row_and_epoch():
+def test_observers_are_given_every_row_and_epoch():
     class Listener(Observer):
         def __init__(self):
             self.count, self.records = 0, []
@@ -160,7 +160,7 @@ def test_observers_hear_of_every_row_and_epoch():
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_a_control_stops_training_between_blocks_but_lets_an_epoch_end():
+def test_a_control_stops_training_between_blocks_but_not_before_the_end_of_an_epoch():
     model, backend = small_model(epochs=2, mini_batch_size=10), backend_for("cpu")
     data = load(random_rows(150), model.hyperparameters, backend)
     sizes = [len(block.batch) for block in data._kept]
@@ -182,7 +182,7 @@ def test_a_control_stops_training_between_blocks_but_lets_an_epoch_end():
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_training_goes_on_from_any_saved_state_to_the_same_model(optimizer):
+def test_training_resumed_from_any_saved_state_gives_the_same_model(optimizer):
     class Saving(Control):
         def __init__(self, begin=None):
             super().__init__()
@@ -207,12 +207,12 @@ def test_training_goes_on_from_any_saved_state_to_the_same_model(optimizer):
         assert whole.info == again.info
 
 
-def test_no_rows_is_an_error():
+def test_training_without_rows_is_an_error():
     with pytest.raises(DataError, match="no rows to train on"):
         Dataset(lambda: iter(()), small_model().hyperparameters, lambda b: b, 1).load()
 
 
-def test_ahead_keeps_order_passes_errors_on_and_ends_its_thread():
+def test_prefetch_keeps_order_passes_errors_on_and_ends_its_thread():
     closed = []
 
     def numbers():
@@ -233,7 +233,7 @@ def test_ahead_keeps_order_passes_errors_on_and_ends_its_thread():
         assert list(items) == []
 
 
-def test_ahead_wakes_up_what_may_wait_for_ever():
+def test_prefetch_wakes_up_what_may_wait_for_ever():
     woken = threading.Event()
 
     def waiting():
@@ -245,7 +245,7 @@ def test_ahead_wakes_up_what_may_wait_for_ever():
     assert woken.is_set()
 
 
-def test_data_set_streams_ahead(monkeypatch):
+def test_dataset_prefetches_streamed_blocks(monkeypatch):
     used = []
     monkeypatch.setattr(dataset, "ahead", lambda items: used.append(True) or ahead(items))
     model, backend = small_model(epochs=1), backend_for("cpu")

@@ -1,4 +1,4 @@
-"""Going on from a trained model: n epochs, then m more, are n + m; tables grow; what does not fit is refused."""
+"""Warm start: n epochs, then m more, are n + m; tables grow; what does not match the model is refused."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 def wild_rows(rows, seed):
-    """Rows of libsvm text whose features are of very different size."""
+    """Return rows of libsvm text whose features are of very different size."""
     lines = []
     for line in libsvm_rows(rows, seed, classes=False).splitlines():
         label, *features = line.split()
@@ -41,7 +41,7 @@ def wild_rows(rows, seed):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Trains in an empty folder, on rows that stand there unless others are named; the verified model."""
+    """Provide a function that trains in a folder of files of rows, and returns the verified model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 100)
     (tmp_path / "train.svm").write_text(wild_rows(350, 1))
@@ -60,14 +60,14 @@ def run(tmp_path, monkeypatch):
 
 
 def same(one, other):
-    """Whether two models have equal parameters and states, to the bit."""
+    """Return whether two models have equal parameters and states, to the bit."""
     pair = one.tensors(), other.tensors()
     return pair[0].keys() == pair[1].keys() and all(np.array_equal(pair[0][n], pair[1][n]) for n in pair[0])
 
 
 @pytest.mark.parametrize("limit", [1, 1 << 30], ids=["streamed", "in memory"])
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_epochs_add_up(run, settings, limit):
+def test_n_epochs_and_a_warm_start_of_m_give_the_model_of_n_plus_m(run, settings, limit):
     whole = run("whole.fm", {**settings, "epochs": 6}, limit=limit)
     assert ("feature_scale" in whole.state) is (settings is not SETTINGS["unscaled"])
     run("parts.fm", {**settings, "epochs": 2}, limit=limit)
@@ -75,11 +75,11 @@ def test_epochs_add_up(run, settings, limit):
     parts = run("parts.fm", {"epochs": 3}, "parts.fm", limit=limit)
     assert same(whole, parts)
     assert parts.info["trained_epochs"] == whole.info["trained_epochs"] == 6
-    tell = [[record["train"] for record in model.info["epochs"]] for model in (whole, parts)]
-    assert tell[0][3:] == tell[1]
+    trained = [[record["train"] for record in model.info["epochs"]] for model in (whole, parts)]
+    assert trained[0][3:] == trained[1]
 
 
-def test_a_warm_start_is_resumed_as_any_training(run):
+def test_resume_of_a_warm_start_gives_the_same_bytes(run):
     class After:
         left = 7
 
@@ -102,7 +102,7 @@ def test_a_warm_start_is_resumed_as_any_training(run):
         run("parts.fm", {"epochs": 3}, "start.fm", checkpoint=saving)
 
 
-def test_new_features_grow_the_tables_as_a_new_model_would_have_them(run):
+def test_warm_start_with_new_features_initializes_them_as_a_new_model_does(run):
     Path("more.svm").write_text("1 0:1 29:1\n2 3:1 25:3\n")
     old = run("a.fm", {"epochs": 2})
     new = run("b.fm", {"epochs": 1, "linear_lr": 0.0, "factors_lr": 0.0, "bias_lr": 0.0}, "a.fm", rows="more.svm")
@@ -123,7 +123,7 @@ def table_of(model):
     return state_table(h, family_of(h), model.feature_dim)
 
 
-def test_the_state_of_grown_tables():
+def test_state_of_new_features_is_zero_in_grown_tables():
     for optimizer in OPTIMIZERS:
         model = small_model(feature_dim=5, optimizer=optimizer)
         model.state = {name: np.full(spec.shape, 3, spec.dtype) for name, spec in table_of(model).items()}
@@ -141,8 +141,8 @@ def test_the_state_of_grown_tables():
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_state_follows_its_features_to_another_scale(optimizer):
-    """What a step does to a weight of raw values depends on no scale but by the learning rate: gradients g / s."""
+def test_optimizer_state_is_converted_to_another_feature_scale(optimizer):
+    """A step changes a weight of raw values by the learning rate, whatever the scale is: gradients are g / s."""
     rng = np.random.default_rng(0)
     before, after = (np.exp2(rng.integers(0, 9, 6)).astype(np.float32) for _ in range(2))
     model = small_model(feature_dim=6, optimizer=optimizer)
@@ -159,7 +159,7 @@ def test_a_state_follows_its_features_to_another_scale(optimizer):
     assert unscaled(model, after).linear.tolist() == raw.tolist()
 
 
-def test_a_scale_never_shrinks_and_may_be_given_up(run):
+def test_warm_start_never_lowers_a_feature_scale_and_may_drop_it(run):
     scale = run("a.fm", {"epochs": 1}).state["feature_scale"]
     Path("small.svm").write_text("1 0:0.5 19:1\n2 3:1000\n")
     later = run("b.fm", {"epochs": 1}, "a.fm", rows="small.svm").state["feature_scale"]
@@ -174,7 +174,7 @@ def test_a_scale_never_shrinks_and_may_be_given_up(run):
 
 
 # -------------------------------------------------------------------------------------------- what is kept and refused
-def test_hyperparameters_are_the_models_but_for_those_given(run):
+def test_warm_start_keeps_the_models_hyperparameters_except_those_given(run):
     run("a.fm", {"epochs": 2, "linear_lr": 0.25, "factors_init_method": "uniform", "seed": 3})
     h, _ = api.continued(api.load("a.fm"), {"epochs": 1, "factors_init_method": "constant", "linear_wd": 0.5}, {})
     assert (h.epochs, h.linear_lr, h.linear_wd, h.seed) == (1, 0.25, 0.5, 3)
@@ -182,7 +182,7 @@ def test_hyperparameters_are_the_models_but_for_those_given(run):
     assert (h.factors_init_method, h.factors_init_scale, h.factors_init_value) == ("constant", None, 0.02)
 
 
-def test_learning_rates_go_on_as_divergence_left_them(run):
+def test_warm_start_keeps_the_learning_rates_that_divergence_halved(run):
     model = run("a.fm", {"epochs": 2, "optimizer": "sgd", "linear_lr": 99.0, "on_divergence": "halve-lr"})
     halvings = len(model.info["halved"])
     assert halvings
@@ -192,30 +192,30 @@ def test_learning_rates_go_on_as_divergence_left_them(run):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"num_factors": 4}, "num_factors is 4, and 8 in the model"),
+        ({"num_factors": 4}, "num_factors is 4, but 8 in the model"),
         (
             {"optimizer": "adam", "predictor_type": "binary_classifier"},
-            "predictor_type is binary_classifier, and regressor in the model, optimizer is adam, and adagrad in the model",
+            "predictor_type is binary_classifier, but regressor in the model, optimizer is adam, but adagrad in the model",
         ),
-        ({"use_linear": False}, "use_linear is False, and True in the model"),
-        ({"feature_dim": 19}, "feature_dim is 19, but the model to go on from has 20 features"),
+        ({"use_linear": False}, "use_linear is False, but True in the model"),
+        ({"feature_dim": 19}, "cannot warm-start: feature_dim is 19, but the model has 20 features"),
     ],
 )
-def test_other_hyperparameters_are_refused(run, given, said):
+def test_warm_start_refuses_hyperparameters_that_do_not_match_the_model(run, given, said):
     model = run("a.fm", {"epochs": 1})
     assert api.continued(model, {"num_factors": 8, "optimizer": "adagrad", "use_linear": True, "feature_dim": 20}, {})
     with pytest.raises(UsageError, match=said):
         api.continued(model, given, {})
 
 
-def test_a_model_without_state_starts_with_none(run):
+def test_warm_start_from_a_model_without_state_begins_with_empty_state(run):
     model = run("a.fm", {"epochs": 1})
     model.state.clear()
     modelfile.save(model, "b.fm")
     assert run("c.fm", {"epochs": 1}, "b.fm").state["sum_of_squares.linear"].max() > 0
 
 
-def test_the_best_epoch_is_one_of_the_new_ones(run):
+def test_best_epoch_of_a_warm_start_is_one_of_its_own(run):
     (Path.cwd() / "test.svm").write_text(wild_rows(80, 2))
     first = run("a.fm", {"epochs": 4, "early_stopping_patience": 2}, test=api.Data(["test.svm"]))
     second = run("b.fm", {"linear_lr": 0.01}, "a.fm", test=api.Data(["test.svm"]))

@@ -1,1 +1,1 @@
-"""Dense rows on a device of PyTorch's: a GPU, several of them, or the processor to compare."""
+"""Training of dense rows on PyTorch's devices: a GPU, several of them, or the processor to compare."""

@@ -11,14 +11,14 @@ from fmcore.kernels.pytorch import graphs, places
 from fmcore.kernels.pytorch.library import full_precision, out_of_memory, torch
 from fmcore.kernels.pytorch.rows import Fed, host_rows, require_dense, sparse
 from fmcore.kernels.pytorch.steps import Steps, corrections, raw_scores
-from fmcore.kernels.pytorch.table import FLOAT, Table, require_memory, width
+from fmcore.kernels.pytorch.table import FLOAT, DeviceTable, require_memory, width
 from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
 from fmcore.optimizers.state import updates_in, updates_state
 
 
 class TorchBackend:
-    """Trains on one device, and scores there; equal to the other backends within the rounding of float32."""
+    """Training and scoring on one device; equal to the other backends within the rounding of float32."""
 
     note: str | None = None
 
@@ -29,77 +29,80 @@ class TorchBackend:
             torch.set_num_threads(threads)
 
     def refusal(self, rows, columns, non_zeros):
-        """Why such rows are not for it, as a clause; None where they are."""
+        """Return why it does not train such rows, as a clause; None where it does."""
         return sparse(rows, columns, non_zeros)
 
-    def prepare(self, block, share=None):
-        """See fmcore.kernels; share: the Share that the block is of a larger one, if it is."""
-        if share is None:
+    def prepare(self, block, whole_block=None):
+        """Return the block with its rows ready for the device; see fmcore.kernels.
+
+        whole_block: the WholeBlock where the block is a part of a larger one.
+        """
+        if whole_block is None:
             require_dense(block.batch, self._name)
-        fed = Fed(self._name, host_rows(block, share))
+        fed = Fed(self._name, host_rows(block, whole_block))
         whole = len(block.starts) - 1 if self.device.type == "cuda" else block.slice_size
         return replace(block, batch=without_features(block.batch), groups=fed, slice_size=whole)
 
     def score(self, batch, model):
-        """See fmcore.kernels."""
+        """Return raw scores; see fmcore.kernels."""
         return TorchTrainer(self, model).score(batch)
 
     def trainer(self, model):
-        """A trainer that starts from a copy of the model."""
+        """Return a trainer that starts from a copy of the model."""
         return TorchTrainer(self, model)
 
 
 class TorchTrainer:
-    """Parameters being trained. team: with whom, see fmcore.kernels.pytorch.worker; None for one alone."""
+    """Parameters in training. peers: the DeviceProcess that reaches the others that train them; None for one alone."""
 
-    def __init__(self, backend, model, team=None):
-        self._device, self._h, self._team = backend.device, model.hyperparameters, team
+    def __init__(self, backend, model, peers=None):
+        self._device, self._h, self._peers = backend.device, model.hyperparameters, peers
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
         require_fm(self._h, "devices of PyTorch")
         require_memory(model, self._device)
         with self._at_work():
-            self._table = Table(model, self._device)
-            self._steps = Steps(self._table, self._h, team and team.add)
-            self._graphs = graphs.Graphs(self._steps) if self._stream and team is None else None
+            self._table = DeviceTable(model, self._device)
+            self._steps = Steps(self._table, self._h, peers and peers.add)
+            self._graphs = graphs.Graphs(self._steps) if self._stream and peers is None else None
         self._updates, self._fit = updates_in(optimizer_of(self._h), model.state), set()
 
     def train(self, block, order, lr=1.0):
-        """See fmcore.kernels; the device is waited for once, at the end."""
+        """Train on a block's mini-batches once; see fmcore.kernels. Waits for the device once, at the end."""
         with self._at_work():
             matrix = block.groups.fetch()
             self._require_room(matrix)
-            if self._team is not None:
-                self._team.complete(matrix)
-            elif matrix.columns < self._table.rows:  # some of those beyond may be of features that others hold
+            if self._peers is not None:
+                self._peers.complete(matrix)
+            elif matrix.columns < self._table.rows:  # the padding columns may be features that other blocks hold
                 matrix.mark()
             objective = objective_of(self._h)
             by_row = matrix.by_row(self._h.rescale_grad, canonical=objective.canonical)
-            told = torch.zeros(2, len(matrix.labels), device=self._device)
+            outputs = torch.zeros(2, len(matrix.labels), device=self._device)  # raw scores, weighted losses
             factors = corrections(self._updates, len(order)) if self._h.optimizer == "adam" else None
             self._table.scale_rates(lr)
             if self._graphs is not None and graphs.most(matrix):
-                self._train_runs(matrix, by_row, order, factors, told[0])
+                self._train_runs(matrix, by_row, order, factors, outputs[0])
             else:
-                for place in range(len(order)):
-                    self._train_one(matrix, by_row, order, factors, told[0], place)
+                for step in range(len(order)):
+                    self._train_one(matrix, by_row, order, factors, outputs[0], step)
             self._updates += len(order)
-            told[1] = objective.loss(torch, told[0], matrix.labels).mul_(matrix.weights)
-            return tuple(told.cpu().numpy())
+            outputs[1] = objective.loss(torch, outputs[0], matrix.labels).mul_(matrix.weights)
+            return tuple(outputs.cpu().numpy())
 
     def score(self, batch):
-        """See fmcore.kernels."""
+        """Return raw scores; see fmcore.kernels."""
         with self._at_work():
             return raw_scores(self._table, batch, self._device).cpu().numpy()
 
     def snapshot(self):
-        """See fmcore.kernels."""
+        """Return a copy of the model as it is, on the host; see fmcore.kernels."""
         with self._at_work():
             model = self._table.model()
         model.state.update(updates_state(optimizer_of(self._h), self._updates))
         return model
 
     def _require_room(self, matrix):
-        """Raise ResourceError where mini-batches of a new shape would not fit on the device beside all else."""
+        """Raise ResourceError where mini-batches of a new shape do not fit on the device beside everything else."""
         rows, columns = shape = matrix.size, matrix.cells.shape[1]
         if shape not in self._fit:
             kept = 2 * graphs.most(matrix) if self._graphs is not None else 0
@@ -112,20 +115,20 @@ class TorchTrainer:
             )
             self._fit.add(shape)
 
-    def _train_one(self, matrix, by_row, order, factors, scores, place):
-        mini_batch, rows = matrix.mini_batch(int(order[place]), by_row)
-        self._steps(mini_batch, None if factors is None else float(factors[place]), scores[rows])
+    def _train_one(self, matrix, by_row, order, factors, scores, step):
+        mini_batch, rows = matrix.mini_batch(int(order[step]), by_row)
+        self._steps(mini_batch, None if factors is None else float(factors[step]), scores[rows])
 
     def _train_runs(self, matrix, by_row, order, factors, scores):
-        """The mini-batches of one size by graphs; the one that is smaller, where it is among them, by itself."""
-        turns = torch.tensor(order, device=self._device)
-        there = None if factors is None else torch.tensor(factors, device=self._device)
+        """Train the mini-batches of full size by graphs; the smaller one, where it is among them, by itself."""
+        device_order = torch.tensor(order, device=self._device)
+        device_factors = None if factors is None else torch.tensor(factors, device=self._device)
         for begin, end in spans(order, matrix.full):
             if order[begin] >= matrix.full:
                 self._train_one(matrix, by_row, order, factors, scores, begin)
             else:
-                by = None if there is None else there[begin:end]
-                self._graphs.train(matrix, by_row, turns[begin:end], by, scores)
+                part = None if device_factors is None else device_factors[begin:end]
+                self._graphs.train(matrix, by_row, device_order[begin:end], part, scores)
 
     @contextmanager
     def _at_work(self):
@@ -135,7 +138,10 @@ class TorchTrainer:
 
 
 def spans(order, full):
-    """(begin, end) of the parts of `order` between and beside those of its numbers that are `full` or more."""
+    """Return the (begin, end) of pieces that make up `order`: each number that is `full` or more is a piece by itself.
+
+    Others are together where they stand side by side.
+    """
     cuts = np.flatnonzero(order >= full)
     edges = np.unique(np.concatenate([[0], cuts, cuts + 1, [len(order)]]))
     return zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""PyTorch: the one file that imports it, and is itself imported only where a device asks for it."""
+"""PyTorch: the one file that imports it; imported itself only where a device needs it."""
 
 from contextlib import contextmanager
 
@@ -9,16 +9,16 @@ INSTALL = "pip install 'fmkit[gpu]'"
 try:
     import torch
 except ModuleNotFoundError as error:
-    raise UsageError(f"PyTorch is not installed; this device takes it: {INSTALL}, or take --device cpu") from error
+    raise UsageError(f"PyTorch is not installed, which this device needs: {INSTALL}, or use --device cpu") from error
 except (ImportError, OSError) as error:
     raise UsageError(
-        f"PyTorch cannot be loaded ({error}); this device takes it, install it anew: {INSTALL}, or take --device cpu"
+        f"PyTorch, which this device needs, cannot be loaded ({error}); reinstall it: {INSTALL}, or use --device cpu"
     ) from error
 
 
 @contextmanager
 def full_precision():
-    """Have products of float32 matrices summed in float32: TF32 keeps 10 bits, too few to equal other backends."""
+    """Sum products of float32 matrices in float32: TF32 keeps 10 bits, too few to equal other backends."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -29,11 +29,11 @@ def full_precision():
 
 @contextmanager
 def out_of_memory(device):
-    """Let a device whose memory is exhausted say so as the library does."""
+    """Raise ResourceError in place of PyTorch's own error where the memory of a device is exhausted."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise ResourceError(
-            f"the memory of {device} is exhausted: {str(error).splitlines()[0]}; take fewer factors "
+            f"the memory of {device} is exhausted: {str(error).splitlines()[0]}; use fewer factors "
             "(--num-factors), a smaller --mini-batch-size, or --device cpu"
         ) from error

@@ -1,4 +1,4 @@
-"""A block's rows as a matrix on a device, and how they get there: from pinned memory, ahead of training."""
+"""A block's rows as a matrix on a device, and how they get onto it: from pinned memory, prefetched while training."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,16 +13,16 @@ from fmcore.kernels.pytorch.library import out_of_memory, torch
 from fmcore.kernels.pytorch.steps import MiniBatch
 from fmcore.kernels.pytorch.table import padded
 
-SPARE = 0.25  # of a device's memory, which blocks that stay there leave free
-SPARSE = 16  # of so many cells at least one has to be a non-zero
-ADVICE = "take fewer columns, or --device cpu"
+SPARE = 0.25  # share of a device's memory that blocks that stay on it leave free
+SPARSE = 16  # at least one of so many cells must be a non-zero
+ADVICE = "use fewer columns, or --device cpu"
 
 
 class Host(NamedTuple):
-    """A block's rows in the memory of the host, as the device is given them: NumPy arrays, pinned where there is a GPU.
+    """A block's rows in the memory of the host, as they are copied to the device: NumPy arrays, pinned for a GPU.
 
     lengths: int64 (rows,), non-zeros of each. indices: int32 (non-zeros,), or None where each row holds all columns in
-    their order. values, labels, weights: as a Batch. means: float32 (rows,), one over the rows of the row's mini-batch.
+    their order. values, labels, weights: as in a Batch. means: float32 (rows,), one over the rows of the mini-batch.
     starts: int64 (mini-batches + 1,); all mini-batches but the last are of one size.
     """
 
@@ -37,7 +37,7 @@ class Host(NamedTuple):
 
     @property
     def device_bytes(self):
-        """What the Matrix takes on a device while it is made."""
+        """Return how many bytes the Matrix takes on a device while it is made."""
         cells = len(self.labels) * padded(1 + self.columns)
         return 4 * cells + 16 * len(self.labels) + (0 if self.indices is None else cells + 24 * len(self.indices))
 
@@ -46,11 +46,11 @@ class Host(NamedTuple):
 class Matrix:
     """A block's rows on a device.
 
-    cells: float32 (rows, stride), the first column 1 for the bias, then the columns, then zeros. columns: the first and
-    they. labels, weights, means: float32 (rows,). present: float32 (mini-batches, stride), 1 where a mini-batch holds
-    what a column stands for, else 0; None where all hold all columns.
-    ready: the event after which all of it is there, None where it is already. starts: as Host. complete: whether
-    `present` is of whole mini-batches, where the rows are parts of them.
+    cells: float32 (rows, stride), the first column 1 for the bias, then the columns, then zeros. columns: how many
+    these are, the first one included. labels, weights, means: float32 (rows,). present: float32 (mini-batches, stride),
+    1 where a mini-batch holds what a column stands for, else 0; None where all hold all columns.
+    ready: the event after which all of it is on the device, None where it is already. starts: as in Host. complete:
+    whether `present` is of whole mini-batches, where the rows are parts of them.
     """
 
     cells: torch.Tensor
@@ -65,35 +65,35 @@ class Matrix:
 
     @property
     def size(self):
-        """Rows of each mini-batch but the last, which may have fewer."""
+        """Return the number of rows of each mini-batch but the last, which may have fewer."""
         return int(self.starts[1])
 
     @property
     def full(self):
-        """How many of the first mini-batches have `size` rows."""
+        """Return how many of the first mini-batches have `size` rows."""
         count = len(self.starts) - 1
         return count - (int(self.starts[-1] - self.starts[-2]) != self.size)
 
     def by_row(self, rescale_grad, *, canonical):
-        """Return targets and shares, as a MiniBatch has them, of all rows; canonical: whether the objective is."""
+        """Return targets and shares, as in MiniBatch, of all rows; canonical: whether the objective is."""
         shares = self.weights * (rescale_grad or self.means)
         return -shares * self.labels if canonical else self.labels, shares
 
     def mark(self):
-        """Have `present` say what it leaves unsaid where all mini-batches hold all columns."""
+        """Write out `present` where it is None because all mini-batches hold all columns."""
         if self.present is None:
             self.present = torch.zeros(len(self.starts) - 1, self.cells.shape[1], device=self.cells.device)
             self.present[:, : self.columns] = 1
 
     def mini_batch(self, number, by_row):
-        """A MiniBatch and its rows, given `by_row`."""
+        """Return a MiniBatch and its rows (a slice), given `by_row`."""
         rows = slice(int(self.starts[number]), int(self.starts[number + 1]))
         cells, present = self.cells[rows], None if self.present is None else self.present[number][:, None]
         return MiniBatch(cells, cells.square(), *(array[rows] for array in by_row), present), rows
 
 
 def sparse(rows, columns, non_zeros):
-    """A clause that says so where there are so few non-zeros that a matrix is a waste; None where there are enough."""
+    """Return a clause to report that rows have too few non-zeros for a matrix; None where they have enough."""
     if SPARSE * non_zeros >= rows * columns:
         return None
     return (
@@ -105,34 +105,34 @@ def sparse(rows, columns, non_zeros):
 def require_dense(batch, name):
     """Raise UsageError where a Batch is sparse."""
     if why := sparse(len(batch), batch.feature_dim, len(batch.indices)):
-        raise UsageError(f"device {name} cannot be used, for {why}; train them with --device cpu")
+        raise UsageError(f"device {name} cannot be used, because {why}; train them with --device cpu")
 
 
-class Share(NamedTuple):
-    """What a part of a block's rows belongs to: sizes of the mini-batches, int64, and the columns of all rows."""
+class WholeBlock(NamedTuple):
+    """The block that some rows are a part of: sizes of its mini-batches, int64, and the columns of all its rows."""
 
     sizes: np.ndarray
     columns: int
 
 
-def host_rows(block, share=None):
-    """A block's rows as Host; share: the Share where they are a part of a larger block's."""
+def host_rows(block, whole_block=None):
+    """Return a block's rows as Host; whole_block: the WholeBlock where they are a part of a larger one."""
     batch, starts = block.batch, block.starts
-    here = np.diff(starts)
-    sizes, columns = share or (here, batch.feature_dim)
-    means = np.repeat((1 / np.maximum(sizes, 1)).astype(np.float32), here)
+    own_sizes = np.diff(starts)
+    sizes, columns = whole_block or (own_sizes, batch.feature_dim)
+    means = np.repeat((1 / np.maximum(sizes, 1)).astype(np.float32), own_sizes)
     full = 0 < len(batch) * columns == len(batch.indices) and bool(
         (batch.indices.reshape(len(batch), columns) == np.arange(columns, dtype=np.int32)).all()
     )
     arrays = (None if full else batch.indices, batch.values, batch.labels, batch.weights)
-    own = (None if array is None else np.require(array, requirements="CW") for array in arrays)  # as PyTorch wants it
+    own = (None if array is None else np.require(array, requirements="CW") for array in arrays)  # PyTorch requires it
     return Host(np.diff(batch.indptr), *own, means, starts, columns)
 
 
 class Fed:
     """A prepared block's `groups`: its rows on the host, and on the device once they are fetched or where they stay.
 
-    A pickle of it holds the rows alone; they go to the device again where it is loaded.
+    A pickle of it holds the rows alone; they are copied to the device again where it is loaded.
     """
 
     def __init__(self, name, host):
@@ -144,7 +144,7 @@ class Fed:
         return Fed, (self._name, self.host)
 
     def fetch(self):
-        """The Matrix; what was begun ahead is waited for by the device, not by the caller."""
+        """Return the Matrix; the device, not the caller, waits for a copy that was prefetched."""
         matrix = self.matrix or self._feeder.fetch(self)
         if matrix.ready is not None:
             torch.cuda.current_stream(matrix.cells.device).wait_event(matrix.ready)
@@ -152,10 +152,10 @@ class Fed:
 
 
 class Feeder:
-    """Brings rows to a device, in a stream of copies of its own, from whatever thread.
+    """A copier of rows to a device, in a stream of its own, usable from any thread.
 
-    A block that leaves SPARE of the device's memory stays there. Those beyond come each time they are trained, the next
-    one while one is trained.
+    A block that leaves SPARE of the device's memory free stays on the device. Further blocks are copied each time they
+    are trained, the next one while one is trained.
     """
 
     def __init__(self, device):
@@ -164,7 +164,7 @@ class Feeder:
         self._beyond, self._here = [], WeakKeyDictionary()
 
     def pinned(self, host):
-        """The same rows in memory that a GPU copies from while the processor goes on."""
+        """Return the same rows in memory that a GPU copies from while the processor continues."""
         if self._stream is None:
             return host
         return host._replace(
@@ -176,14 +176,14 @@ class Feeder:
         )
 
     def admit(self, fed):
-        """Take in a block that is new: begin to copy it where it may stay, else note that it comes later."""
+        """Admit a new block: begin to copy it where it may stay on the device, else note that it is copied later."""
         if self._stays(fed.host):
             fed.matrix = self._copied(fed.host)
         else:
             self._beyond = [*(kept for kept in self._beyond if kept() is not None), ref(fed)]
 
     def fetch(self, fed):
-        """The Matrix of a block that does not stay; the copy of the one after it is begun."""
+        """Return the Matrix of a block that does not stay, and begin to copy the one after it."""
         blocks = [kept() for kept in self._beyond]
         following = blocks[(blocks.index(fed) + 1) % len(blocks)] or fed
         self._here = WeakKeyDictionary({block: self._here[block] for block in (fed, following) if block in self._here})
@@ -208,40 +208,44 @@ class Feeder:
 
 @cache
 def feeder(name):
-    """The one Feeder of a device."""
+    """Return the one Feeder of a device."""
     return Feeder(places.found(name))
 
 
 def matrix_of(host, device):
-    """The Matrix of a block; UsageError where a row holds an index twice, which a matrix cannot tell apart."""
+    """Return the Matrix of a block.
 
-    def there(array):
+    Raises UsageError where a row holds an index twice, which a matrix cannot keep apart.
+    """
+
+    def on_device(array):
         return torch.from_numpy(array).to(device, non_blocking=True)
 
     rows, columns = len(host.labels), 1 + host.columns
     cells, present = torch.zeros(rows, padded(columns), device=device), None
     if host.indices is None:
-        cells[:, 1:columns] = 1 if host.values is None else there(host.values).view(rows, host.columns)
+        cells[:, 1:columns] = 1 if host.values is None else on_device(host.values).view(rows, host.columns)
     else:
         first = torch.arange(rows, device=device) * cells.shape[1] + 1
-        at = torch.repeat_interleave(first, there(host.lengths), output_size=len(host.indices)) + there(host.indices)
-        cells.view(-1)[at] = 1.0 if host.values is None else there(host.values)
+        at = torch.repeat_interleave(first, on_device(host.lengths), output_size=len(host.indices))
+        at = at + on_device(host.indices)
+        cells.view(-1)[at] = 1.0 if host.values is None else on_device(host.values)
         held = torch.zeros(cells.shape, dtype=torch.bool, device=device)
         held.view(-1)[at] = True
         if int(held.sum()) != len(host.indices):
             raise UsageError(
-                "a row holds an index twice, which a matrix on a device cannot tell apart; train such "
+                "a row holds an index twice, which a matrix on a device cannot keep apart; train such "
                 "rows with --device cpu"
             )
         held[:, 0] = True
         present = _present(held, host.starts)
     cells[:, 0] = 1
-    weights = torch.ones(rows, device=device) if host.weights is None else there(host.weights)
-    return Matrix(cells, columns, there(host.labels), weights, there(host.means), present, host.starts)
+    weights = torch.ones(rows, device=device) if host.weights is None else on_device(host.weights)
+    return Matrix(cells, columns, on_device(host.labels), weights, on_device(host.means), present, host.starts)
 
 
 def _present(held, starts):
-    """Which columns each mini-batch holds, float32 (mini-batches, stride), given those of each row."""
+    """Return which columns each mini-batch holds, float32 (mini-batches, stride), given those of each row."""
     size, count = int(starts[1]), len(starts) - 1
     whole = held[: size * (count - 1)].view(count - 1, size, held.shape[1]).any(1)
     return torch.cat([whole, held[size * (count - 1) :].any(0, keepdim=True)]).float()

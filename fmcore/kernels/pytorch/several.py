@@ -1,8 +1,8 @@
-"""Several devices: a process for each, which this one tells what to do and never waits for in vain.
+"""Several devices: a process for each, to which this one sends requests without ever waiting for a dead one.
 
 Each process holds all parameters and a part of the rows of each mini-batch. They sum their gradients and take the same
-step, so the model is that of one device within rounding. This process trains nothing itself: it hears at once where
-one of them has died, and ends the others, in whatever wait for each other they are.
+step, so the model is that of one device within rounding. This process trains nothing itself: it notices at once where
+one of them has died, and ends the others, even while they wait for each other.
 """
 
 import itertools
@@ -20,11 +20,11 @@ import numpy as np
 from fmcore.errors import FMError
 from fmcore.kernels.prepared import without_features
 from fmcore.kernels.pytorch import places, worker
-from fmcore.kernels.pytorch.rows import Share, require_dense
+from fmcore.kernels.pytorch.rows import WholeBlock, require_dense
 from fmcore.rows.slices import rows_of
 
-ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # are for this process, which ends the others
-NOTICE = 2.0  # seconds in which the end of a process shows, after others have met with it
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # which this process handles, and ends the others
+NOTICE = 2.0  # seconds within which the end of a process is seen, after others have failed because of it
 
 
 class SeveralBackend:
@@ -36,48 +36,47 @@ class SeveralBackend:
         for name in names:
             places.found(name)
         self._names, self.threads = names, threads
-        self._team = Processes(names, max(1, threads // len(names)))
-        self.name = " + ".join(self._team.titles)
+        self._processes = Processes(names, max(1, threads // len(names)))
+        self.name = " + ".join(self._processes.titles)
 
     def prepare(self, block):
-        """See fmcore.kernels: the block's mini-batches in as many parts as there are devices."""
+        """Return the block with its mini-batches in as many parts as there are devices; see fmcore.kernels."""
         require_dense(block.batch, self._names[0])
         parts = [part_of(block, number, len(self._names)) for number in range(len(self._names))]
-        share = Share(np.diff(block.starts), block.batch.feature_dim)
-        return replace(
-            block, batch=without_features(block.batch), groups=Parts(parts, share), slice_size=len(block.starts) - 1
-        )
+        groups = BlockParts(parts, WholeBlock(np.diff(block.starts), block.batch.feature_dim))
+        return replace(block, batch=without_features(block.batch), groups=groups, slice_size=len(block.starts) - 1)
 
     def score(self, batch, model):
-        """See fmcore.kernels."""
+        """Return raw scores; see fmcore.kernels."""
         return self.trainer(model).score(batch)
 
     def trainer(self, model):
-        """A trainer that starts from a copy of the model; one at a time."""
-        return SeveralTrainer(self._team, model)
+        """Return a trainer that starts from a copy of the model; only one may be in use at a time."""
+        return SeveralTrainer(self._processes, model)
 
 
 class SeveralTrainer:
-    """Parameters being trained, the same in each process."""
+    """Parameters in training, the same in each process."""
 
-    def __init__(self, team, model):
-        self._team = team
-        team.ask_all("model", replace(model, origin=None))
+    def __init__(self, processes, model):
+        self._processes = processes
+        processes.ask_all("model", replace(model, origin=None))
 
     def train(self, block, order, lr=1.0):
-        """See fmcore.kernels."""
-        parts, told = block.groups, np.zeros((2, len(block.batch)), np.float32)
-        self._team.take(parts)
-        for (rows, _), here in zip(parts.parts, self._team.ask_all("train", parts.key, order, lr), strict=True):
-            told[:, rows] = here
-        return tuple(told)
+        """Train on a block's mini-batches once; see fmcore.kernels."""
+        parts, outputs = block.groups, np.zeros((2, len(block.batch)), np.float32)  # raw scores, weighted losses
+        self._processes.send(parts)
+        replies = self._processes.ask_all("train", parts.key, order, lr)
+        for (rows, _), reply in zip(parts.parts, replies, strict=True):
+            outputs[:, rows] = reply
+        return tuple(outputs)
 
     def score(self, batch):
-        """See fmcore.kernels: each process scores some of the rows."""
-        size = len(self._team.titles)
+        """Return raw scores; each process scores some of the rows. See fmcore.kernels."""
+        size = len(self._processes.titles)
         cuts = [len(batch) * number // size for number in range(size + 1)]
         return np.concatenate(
-            self._team.ask(
+            self._processes.ask(
                 [
                     ("score", replace(batch.take(slice(begin, end)), origin=None))
                     for begin, end in itertools.pairwise(cuts)
@@ -86,24 +85,24 @@ class SeveralTrainer:
         )
 
     def snapshot(self):
-        """See fmcore.kernels."""
-        return self._team.ask([("snapshot",)])[0]
+        """Return a copy of the model as it is; see fmcore.kernels."""
+        return self._processes.ask([("snapshot",)])[0]
 
 
-class Parts:
-    """A prepared block's `groups`: for each process (int64 rows of the block, a Block of them), and their Share."""
+class BlockParts:
+    """A prepared block's `groups`: for each process (int64 rows of the block, a Block of them), and the WholeBlock."""
 
     _keys = itertools.count()
 
-    def __init__(self, parts, share):
-        self.parts, self.share, self.key = parts, share, next(self._keys)
+    def __init__(self, parts, whole_block):
+        self.parts, self.whole_block, self.key = parts, whole_block, next(self._keys)
 
     def __reduce__(self):
-        return Parts, (self.parts, self.share)
+        return BlockParts, (self.parts, self.whole_block)
 
 
 def part_of(block, number, size):
-    """(rows, Block) of part `number` of `size`: as many rows of each mini-batch as go to it."""
+    """Return (rows, Block) of part `number` of `size`: about the same number of rows of each mini-batch for each."""
     lengths = np.diff(block.starts)
     begins, ends = (block.starts[:-1] + lengths * n // size for n in (number, number + 1))
     edges = np.ravel(np.column_stack([begins, ends]))
@@ -117,15 +116,15 @@ def part_of(block, number, size):
 
 
 class Processes:
-    """The processes, by their connections. titles: what each says that its device is."""
+    """The processes, by their connections. titles: of their devices, as each reports it."""
 
     def __init__(self, names, threads):
         self._names, self._known, self._forgotten = names, set(), []
         folder = tempfile.TemporaryDirectory(prefix="fmkit-devices-")  # where the processes meet
         context, self._members = multiprocessing.get_context("spawn"), []
         self._end = Finalize(self, _end, (self._members, folder), exitpriority=10)
-        resource_tracker.ensure_running()  # which lets signals through again when it starts
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # what is started inherits that
+        resource_tracker.ensure_running()  # which unblocks signals when it starts
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # child processes inherit that
         try:
             for rank in range(len(names)):
                 mine, its = context.Pipe()
@@ -138,21 +137,21 @@ class Processes:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.titles = self._replies(len(names))
 
-    def take(self, parts):
-        """Send the Parts of a block, where they have not been sent; and say which are no more."""
+    def send(self, parts):
+        """Send the BlockParts of a block where they have not been sent, and have those dropped that are gone."""
         while self._forgotten:
             self.ask_all("forget", self._forgotten.pop())
         if parts.key not in self._known:
             self._known.add(parts.key)
             finalize(parts, self._forgotten.append, parts.key)
-            self.ask([("block", parts.key, block, parts.share) for _, block in parts.parts])
+            self.ask([("block", parts.key, block, parts.whole_block) for _, block in parts.parts])
 
     def ask_all(self, *request):
-        """The replies to one request to all."""
+        """Send one request to all processes; return their replies."""
         return self.ask([request] * len(self._members))
 
     def ask(self, requests):
-        """The replies to a request each to the first so many processes."""
+        """Send a request each to the first so many processes; return their replies."""
         try:
             for (_, connection), request in zip(self._members, requests, strict=False):
                 connection.send(request)
@@ -161,7 +160,8 @@ class Processes:
         return self._replies(len(requests))
 
     def _replies(self, count):
-        waiting, told = {connection: rank for rank, (_, connection) in enumerate(self._members[:count])}, [None] * count
+        waiting = {connection: rank for rank, (_, connection) in enumerate(self._members[:count])}
+        replies = [None] * count
         while waiting:
             for ready in wait([*waiting, *(process.sentinel for process, _ in self._members)]):
                 try:
@@ -172,11 +172,11 @@ class Processes:
                     raise self._dead()
                 if kind == worker.FAILED:
                     raise self._failed(waiting[ready], value)
-                told[waiting.pop(ready)] = value
-        return told
+                replies[waiting.pop(ready)] = value
+        return replies
 
     def _dead(self):
-        """The error that a process which has ended is; all others are ended."""
+        """Return the error to raise where a process has ended; end all others."""
         gone = wait([process.sentinel for process, _ in self._members], NOTICE)
         for process, _ in self._members:
             if process.sentinel in gone:
@@ -191,11 +191,11 @@ class Processes:
         how = f", killed by {signal.Signals(-code).name}" if code and code < 0 else ""
         return FMError(
             f"the process that trains on {name} has ended{how}; no model was written. With --checkpoint "
-            "FILE the same command with --resume goes on from what was last saved"
+            "FILE the same command with --resume continues from what was last saved"
         )
 
     def _failed(self, rank, error):
-        """The error that a process has met with, which may be that another one has ended."""
+        """Return the error to raise where a process has failed, which may be because another one has ended."""
         if isinstance(error, FMError):
             self._end()
             return error
@@ -206,7 +206,7 @@ class Processes:
 
 
 def _end(members, folder):
-    """End processes, in the midst of what they do, and remove the folder where they met."""
+    """End processes, whatever they are doing, and remove the folder where they met."""
     for process, _ in members:
         process.kill()
     for process, connection in members:

@@ -1,4 +1,4 @@
-"""What a mini-batch does: scores, gradients and a step of the weights that it holds, as products of matrices.
+"""Training of a mini-batch: scores, gradients and a step of the weights that it holds, as products of matrices.
 
 With the table W = [V | w] of fmcore.kernels.pytorch.table and a mini-batch X, whose first column is 1:
 
@@ -19,7 +19,7 @@ from fmcore.optimizers.adam import BETA1, BETA2
 
 
 class MiniBatch(NamedTuple):
-    """Rows that are trained at once.
+    """Rows that are trained together.
 
     cells, squares: X and its squares, float32 (rows, columns), 0 in columns beyond those of the block.
     shares: float32 (rows,), what the derivative of a row's loss is multiplied by. targets: float32 (rows,), the labels;
@@ -36,13 +36,16 @@ class MiniBatch(NamedTuple):
 
 
 def corrections(updates, count):
-    """What adam multiplies learning rates by in `count` mini-batches after the first `updates`, float32 (count,)."""
+    """Return adam's factors of the learning rates in `count` mini-batches after the first `updates`, float32."""
     t = updates + 1 + np.arange(count, dtype=np.float64)
     return (np.sqrt(1 - BETA2**t) / (1 - BETA1**t)).astype(np.float32)
 
 
 class Steps:
-    """Trains mini-batches of a Table. add: sums a gradient over all who train it, in place; None for one alone."""
+    """Steps of a DeviceTable, one for each mini-batch.
+
+    add: sums a gradient in place over all processes that train the same weights; None for one alone.
+    """
 
     def __init__(self, table, hyperparameters, add=None):
         self._table, self._h, self._add = table, hyperparameters, add
@@ -57,7 +60,7 @@ class Steps:
         weights, rates = table.weights[:columns], table.rates[:columns]
         rates = rates if factor is None else rates * factor
         gradient = self._gradient(mini_batch, weights, score)
-        self._settle(gradient, weights, mini_batch.present)
+        self._finish(gradient, weights, mini_batch.present)
         slots = tuple(slot[:columns] for slot in table.slots.values())
         self._rule(Step(weights, gradient, slots, rates, self._h.eps, mini_batch.present, table.num_factors))
 
@@ -69,7 +72,7 @@ class Steps:
         torch.addmv(products[:, k], squares, weights[:, :k].square().sum(1), alpha=-0.5, out=score)
         size = torch.linalg.vector_norm(products[:, :k], dim=1)
         score.addcmul_(size, size, value=0.5)
-        if self._objective.canonical:  # one fused step takes the label off the prediction
+        if self._objective.canonical:  # one fused operation subtracts the label from the prediction
             outer = torch.addcmul(targets, self._objective.gradient(torch, score, 0), shares)
         else:
             outer = self._objective.gradient(torch, score, targets).mul_(shares)
@@ -78,8 +81,8 @@ class Steps:
         gradient[:, :k].addcmul_(weights[:, :k], torch.mv(squares.T, outer)[:, None], value=-1)
         return gradient
 
-    def _settle(self, gradient, weights, present):
-        """Make of a loss' gradient what the optimizer is given, in place."""
+    def _finish(self, gradient, weights, present):
+        """Turn a loss' gradient into the gradient for the optimizer, in place: summed, with decay, clipped."""
         if self._add is not None:
             self._add(gradient)
         if self._table.decayed:
@@ -91,7 +94,7 @@ class Steps:
 
 
 def raw_scores(table, batch, device):
-    """float32 (rows,) of a Batch, dense or sparse, in one pass over its non-zeros."""
+    """Return the raw scores, float32 (rows,), of a Batch, dense or sparse, in one pass over its non-zeros."""
     k, weights = table.num_factors, table.weights
     indices = torch.tensor(batch.indices, device=device).long() + 1
     offsets = torch.tensor(batch.indptr[:-1], device=device)

@@ -12,16 +12,16 @@ from fmcore.optimizers.state import slot_name
 FLOAT, LANE, LINE = 4, 4, 8  # bytes; floats that columns and rows are padded to, for faster products of matrices
 
 
-class Table:
+class DeviceTable:
     """Bias, linear weights and factors in one matrix: the bias is the weight of a feature that every row holds as 1.
 
     weights: float32 (padded(1 + feature_dim), width). Row 0 is the bias, row 1 + i feature i, further rows are 0; of
     each row the first num_factors numbers are the factors, the next one the linear weight, the others 0. The bias has
     no factors.
-    slots: the optimizer's state, float32 as the weights; of 2 columns where it keeps one number for all factors of a
-    feature, before that of the linear weight.
-    rates, decays: float32 as the weights, what multiplies each one's gradient, and the weight within it.
-    learning_rates: what the rates are before `scale_rates` multiplies them.
+    slots: the optimizer's state, float32 in the shape of the weights; of 2 columns where it keeps one number for all
+    factors of a feature, before that of the linear weight.
+    rates, decays: float32 in the shape of the weights, factors of each one's gradient, and of the weight within it.
+    learning_rates: the rates before `scale_rates` multiplies them.
     """
 
     def __init__(self, model, device):
@@ -48,11 +48,11 @@ class Table:
                     self._slot(slot, group).copy_(torch.tensor(kept))
 
     def scale_rates(self, lr):
-        """Multiply all learning rates by a number; where they lie in memory does not change."""
+        """Multiply all learning rates by a number, without a change of their place in memory."""
         torch.mul(self.learning_rates, lr, out=self.rates)
 
     def model(self):
-        """A Model with copies of all of it on the host; what a group that is not used might have kept is none."""
+        """Return a Model with copies of all of it on the host; the state of a group that is not used is 0."""
         h, state = self._like.hyperparameters, {}
         for group in GROUPS:
             for slot in self._kept:
@@ -65,7 +65,7 @@ class Table:
         return self._group(self.slots[slot.name], group, 1 if slot.per_row else self.num_factors)
 
     def _group(self, array, group, factors=None):
-        """The view of a matrix that belongs to a group of weights; factors: how many columns are theirs."""
+        """Return the view of a matrix that belongs to a group of weights; factors: how many columns they have."""
         factors = self.num_factors if factors is None else factors
         features = slice(1, self.rows)
         return {"bias": array[:1, factors], "linear": array[features, factors], "factors": array[features, :factors]}[
@@ -74,29 +74,29 @@ class Table:
 
 
 def width(num_factors):
-    """Columns of a table."""
+    """Return the number of columns of a DeviceTable."""
     return -(-(1 + num_factors) // LANE) * LANE
 
 
 def padded(rows):
-    """Rows of a table of so many, and columns of a matrix that it is multiplied by."""
+    """Return a number of rows, padded: of a DeviceTable, and of columns of a matrix that it is multiplied by."""
     return -(-rows // LINE) * LINE
 
 
 def table_bytes(hyperparameters, feature_dim):
-    """Bytes of a device that a Table takes, with the gradient and the sums that a step needs beside it."""
+    """Return how many bytes of a device a DeviceTable takes, with the gradient and the sums that a step needs."""
     slots = sum(not slot.per_row for slot in optimizer_of(hyperparameters).slots)
     return FLOAT * padded(1 + feature_dim) * ((4 + slots + 3) * width(hyperparameters.num_factors) + 4)
 
 
 def require_memory(model, device):
-    """Raise ResourceError where a model's Table does not fit on the device."""
+    """Raise ResourceError where a model's DeviceTable does not fit on the device."""
     h = model.hyperparameters
     places.require(
         device,
         table_bytes(h, model.feature_dim),
         f"training a model of feature_dim {model.feature_dim:,} and num_factors {h.num_factors} with {h.optimizer}",
-        "take fewer factors (--num-factors), or --device cpu",
+        "use fewer factors (--num-factors), or --device cpu",
     )
 
 

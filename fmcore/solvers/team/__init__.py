@@ -1,12 +1,12 @@
-"""Training by several workers, each on rows of its own, that bring their parameters together after every round.
+"""Training by several workers, each on rows of its own, that merge their parameters after every round.
 
     rounds.py     how an epoch is cut into rounds
-    deltas.py     what a round moved: split by owners, brought together, pure functions
+    deltas.py     the changes of a round: split by owners, merged, pure functions
     states.py     the parameters of a worker: all of them (replica) or those that it owns (sharded)
     feed.py       a worker's mini-batches in the order of an epoch
     worker.py     what one worker does; it knows nothing of engines
-    reports.py    what their readers have to tell, as one reader would
-    team.py       what the leader asks of all workers, and how a team goes on when it has lost one
+    reports.py    reports of all readers, merged into those of a single reader
+    team.py       the leader's requests to all workers, and the recovery of a team that has lost one
     run.py        the loop over epochs, led from one place
     machines.py   the door: which engine, how many workers, which state
     inprocess.py, on_mpi.py, on_ray.py
@@ -18,16 +18,16 @@ An engine has
     all(name, *args) -> list                  every worker's method of that name, results in worker order
     one(worker, name, *args)                  one worker's
     exchange(split, merge, apply, alike) -> list
-                                              three methods of every worker w: split() gives a part for each owner;
-                                              merge(parts of all workers) gives an answer for each worker, or one for
-                                              all where alike; apply(answers of all owners); what apply returns
-    close()                                   let all workers go
+                                              calls three methods of every worker: split() returns a part for each
+                                              owner; merge(parts of all workers) an answer for each worker, or one for
+                                              all where alike; then apply(answers of all owners); returns its results
+    close()                                   release all workers
 
-and, where workers can go and training with the others, raises `lost.Lost` and has
+and, where training can continue after the loss of a worker, raises `lost.Lost` and has
 
-    replace() -> list                         put new workers, which know nothing yet, in the places of those that have
-                                              gone, and give their numbers; `lost.DiedError` where that cannot be
+    replace() -> list                         put new workers, which have no data yet, in the places of those that are
+                                              lost, and return their numbers; raises `lost.DiedError` where it cannot
 """
 
 ENGINES = ("ray", "mpi", "local")
-STATES = ("auto", "replica", "sharded")  # what a worker holds; auto is by size
+STATES = ("auto", "replica", "sharded")  # which parameters a worker holds; auto decides by size

@@ -1,11 +1,11 @@
-"""The engine of one process: its workers take turns."""
+"""The engine of one process, in which workers run one after the other."""
 
 from fmcore.solvers.team.worker import Worker
 from fmcore.system.threads import default_threads
 
 
 class InProcess:
-    """See fmcore.solvers.team. threads: None for all that there are."""
+    """The engine of one process; see fmcore.solvers.team. threads: None for all processors."""
 
     name = "in one process"
 
@@ -14,15 +14,15 @@ class InProcess:
         self._workers = [Worker(number) for number in range(workers)]
 
     def all(self, name, *args):
-        """See fmcore.solvers.team."""
+        """Call a method of every worker; see fmcore.solvers.team."""
         return [getattr(worker, name)(*args) for worker in self._workers]
 
     def one(self, worker, name, *args):
-        """See fmcore.solvers.team."""
+        """Call a method of one worker; see fmcore.solvers.team."""
         return getattr(self._workers[worker], name)(*args)
 
     def exchange(self, split, merge, apply, *, alike=False):
-        """See fmcore.solvers.team."""
+        """Split, merge and apply; see fmcore.solvers.team."""
         parts = zip(*self.all(split), strict=True)
         answers = [getattr(worker, merge)(list(own)) for worker, own in zip(self._workers, parts, strict=True)]
         return [
@@ -31,5 +31,5 @@ class InProcess:
         ]
 
     def close(self):
-        """See fmcore.solvers.team."""
+        """Release all workers; see fmcore.solvers.team."""
         self._workers = []

@@ -1,14 +1,14 @@
-"""Workers that are gone."""
+"""Exceptions for lost workers."""
 
 from fmcore.errors import FMError
 
-LONGEST = 200  # characters of what an engine says
+LONGEST = 200  # characters of an engine's message
 
 
-class Lost(Exception):  # noqa: N818 - a state of affairs, which the team deals with
-    """Workers have gone, or a message of theirs; all others have ended what they were asked for.
+class Lost(Exception):  # noqa: N818 - not an error: the team handles it
+    """A loss of workers, or of a message of theirs; all others have finished their call.
 
-    why: what the engine says, a line.
+    why: the engine's message, a line.
     """
 
     def __init__(self, why):
@@ -17,20 +17,20 @@ class Lost(Exception):  # noqa: N818 - a state of affairs, which the team deals 
 
 
 class DiedError(FMError):
-    """Workers have gone for good, and training with them.
+    """A loss of workers that ends training.
 
-    After a checkpoint it can be gone on with by the same command, which `resumable` turns the exit code into saying.
+    After a checkpoint the same command can resume it, which `resumable` expresses by the exit code.
     """
 
     RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h
 
     def resumable(self, path):
-        """The same, where the file `path` holds a checkpoint of this training."""
+        """Return the error for the case that the file `path` holds a checkpoint of this training."""
         error = DiedError(f"{self}; {path} holds what was trained before: run the same command again with --resume")
         error.exit_code = self.RESUMABLE
         return error
 
 
 def first_line(error):
-    """What an engine's exception says first, which may go on for pages; its name where it says nothing."""
+    """Return the first line of an engine's message, which may have pages; the exception's name where it is empty."""
     return (str(error).strip() or type(error).__name__).split("\n", 1)[0][:LONGEST]

@@ -1,7 +1,7 @@
 """The engine of MPI: each rank a worker, and rank 0 the leader as well.
 
-All ranks do what rank 0 says, call after call, so that an error of one reaches rank 0 and none waits for another. A
-rank that dies takes the whole job down with it, as MPI does; a checkpoint is there to go on from.
+All ranks execute rank 0's calls one after the other, so that an error of one reaches rank 0 and none waits for another.
+A rank that dies ends the whole job, as MPI does; training can then be resumed from a checkpoint.
 """
 
 import atexit
@@ -20,16 +20,16 @@ INSTALL = (
     "training on MPI needs the package mpi4py and an MPI, on every machine: pip install 'fmkit[mpi]', and where "
     "the machine has none, pip install mpich"
 )
-STARTED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")  # where those who start ranks say how many
+STARTED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")  # in which launchers state the number of ranks
 NEXT = 7  # tag of the message that wakes a rank
-NAPS = 0.0001, 0.005  # seconds that a rank sleeps before it looks again for something to do: first, longest
-IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by all ranks but the first, which decides what they mean
+NAPS = 0.0001, 0.005  # seconds that a rank sleeps before it looks again for a call: first, longest
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by all ranks but the first, which handles them
 _engine = []  # of this process, between `led` and its end
 
 
 @contextmanager
 def led():
-    """A block for rank 0, given True; other ranks are given False, once they have done all that rank 0 wanted of them.
+    """Yield True at once on rank 0, and False on other ranks once they have executed all of rank 0's calls.
 
     Raises UsageError without mpi4py or an MPI.
     """
@@ -42,7 +42,7 @@ def led():
     try:
         yield True
     except BaseException as error:
-        if engine.busy:  # ranks wait for each other, and nobody can call them back
+        if engine.busy:  # ranks wait for each other, and cannot be interrupted
             atexit.register(engine.abort, getattr(error, "exit_code", 1))
         raise
     finally:
@@ -52,7 +52,10 @@ def led():
 
 
 def leader(threads=None):
-    """The engine of rank 0 within `led`; threads: of each rank, None for what there is for each."""
+    """Return the engine of rank 0 within `led`; threads: of each rank, None for a fair share of the processors.
+
+    Raises UsageError outside `led`.
+    """
     if not _engine:
         raise UsageError("training on MPI is led by rank 0, within fmcore.solvers.team.on_mpi.led")
     engine = _engine[0]
@@ -61,7 +64,7 @@ def leader(threads=None):
 
 
 class Ranks:
-    """See fmcore.solvers.team, for rank 0. busy: whether all ranks are under way with something."""
+    """The engine of MPI, for rank 0; see fmcore.solvers.team. busy: whether a call is under way on the ranks."""
 
     name = "mpi"
 
@@ -77,28 +80,28 @@ class Ranks:
         started = max(int(os.environ.get(name, "1")) for name in STARTED)
         if self.workers < started:
             raise UsageError(
-                f"{started} processes were started, but the MPI of mpi4py sees {self.workers}: take "
-                "the mpirun that goes with it, or with srun --mpi=pmix or --mpi=pmi2"
+                f"{started} processes were started, but the MPI of mpi4py sees {self.workers}: use "
+                "the mpirun that belongs to it, or with srun --mpi=pmix or --mpi=pmi2"
             )
         self._worker = Worker(self.rank)
 
     def all(self, name, *args):
-        """See fmcore.solvers.team."""
+        """Call a method of every worker; see fmcore.solvers.team."""
         return self._lead(_each, name, args)
 
     def one(self, worker, name, *args):
-        """See fmcore.solvers.team."""
+        """Call a method of one worker; see fmcore.solvers.team."""
         return self._lead(_only, worker, name, args)[worker]
 
     def exchange(self, split, merge, apply, *, alike=False):
-        """See fmcore.solvers.team."""
+        """Split, merge and apply; see fmcore.solvers.team."""
         return self._lead(_exchange, split, merge, apply, alike)
 
     def close(self):
-        """See fmcore.solvers.team: ranks stay until `led` ends."""
+        """Do nothing: ranks stay until `led` ends. See fmcore.solvers.team."""
 
     def dismiss(self):
-        """Let the other ranks go."""
+        """End `follow` on the other ranks."""
         self._call(None)
 
     def abort(self, code):
@@ -107,7 +110,7 @@ class Ranks:
         self._comm.Abort(code)
 
     def follow(self):
-        """As another rank: do what rank 0 says until it says no more."""
+        """Execute rank 0's calls, as another rank, until it dismisses this one."""
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         try:
@@ -131,7 +134,7 @@ class Ranks:
         return [result for result, _ in done]
 
     def _call(self, task):
-        """Wake the other ranks and tell them what to do."""
+        """Wake the other ranks and send them a task."""
         for rank in range(1, self.workers):
             self._comm.send(None, rank, NEXT)
         self._comm.bcast(task)
@@ -145,7 +148,7 @@ class Ranks:
         return self._comm.bcast(None)
 
     def _do(self, work, *args):
-        """Do a share of a task; (result, error) of each rank, for rank 0."""
+        """Do this rank's part of a task; return (result, error) of each rank on rank 0, None elsewhere."""
         return self._comm.gather(work(self._comm, self._worker, *args))
 
 
@@ -158,7 +161,7 @@ def _only(comm, worker, rank, name, args):
 
 
 def _exchange(comm, worker, split, merge, apply, alike):
-    """Each step once all ranks have come through the one before."""
+    """Split, merge and apply, each once all ranks have done the one before without an error."""
     done = _tried(worker, split)
     for name, give in ((merge, comm.alltoall), (apply, comm.allgather if alike else comm.alltoall)):
         if any(comm.allgather(done[1] is not None)):
@@ -168,7 +171,7 @@ def _exchange(comm, worker, split, merge, apply, alike):
 
 
 def _tried(worker, name, *args):
-    """(the result of a worker's method, None), or (None, the exception that it raised)."""
+    """Return (the result of a worker's method, None), or (None, the exception that it raised)."""
     try:
         return getattr(worker, name)(*args), None
     except Exception as error:  # noqa: BLE001 - rank 0 raises it

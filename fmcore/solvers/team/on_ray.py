@@ -1,6 +1,6 @@
-"""The engine of Ray: each worker an actor, which another one replaces where it dies.
+"""The engine of Ray: each worker an actor, which is replaced by a new one where it dies.
 
-The leader is Ray's driver. What workers exchange goes from one's machine to another's, and the leader holds references.
+The leader is Ray's driver. What workers exchange goes directly between their machines; the leader holds references.
 """
 
 import os
@@ -16,35 +16,35 @@ from fmcore.solvers.team.worker import Worker
 from fmcore.system.threads import default_threads
 
 LOCAL = "local"
-PLACED = 300  # seconds in which workers must find processors, an autoscaler's start of machines among them
+PLACED = 300  # seconds in which workers must find processors, including an autoscaler's start of machines
 REPLACED = 60  # seconds in which a worker that died must be replaced
 REACHED = 10  # seconds in which the head of a cluster must answer
-SMALL = (int, float, str, tuple)  # goes with each call, where others are kept once for all workers
-PAUSE = 0.5  # seconds between two looks at who is there
+SMALL = (int, float, str, tuple)  # sent with each call; other arguments are stored once for all workers
+PAUSE = 0.5  # seconds between two checks of which workers answer
 INSTALL = "training on Ray needs the package ray, on every machine: pip install 'fmkit[ray]'"
 
 
 class Post(Worker):
-    """A worker as an actor, whose arguments come and results go one by one."""
+    """A worker as an actor, whose arguments and results are passed one by one."""
 
     def call(self, name, *args):
-        """The result of a method."""
+        """Return the result of a method."""
         return getattr(self, name)(*args)
 
     def spread(self, name, *parts):
-        """Likewise, of parts from all workers or from none; one result for each worker."""
+        """Return the results of a method, one for each worker, given parts from all workers or from none."""
         results = getattr(self, name)(*[list(parts)] if parts else ())
         return results if len(results) > 1 else results[0]
 
     def gather(self, name, *parts):
-        """Likewise, of parts from all workers."""
+        """Return the result of a method, given parts from all workers."""
         return getattr(self, name)(list(parts))
 
 
 class Ray:
-    """See fmcore.solvers.team.
+    """The engine of Ray; see fmcore.solvers.team.
 
-    threads: of each worker, which are as many of a cluster's CPUs; None for what there is for each.
+    threads: of each worker, which takes as many of a cluster's CPUs; None for a fair share of them.
     address: "auto" for the cluster that this machine is part of, "host:port" of another one's head, "local" for one on
     this machine that ends with this process.
     Raises UsageError where there is no such cluster, ResourceError where it has no room for the workers.
@@ -67,20 +67,20 @@ class Ray:
             self.close()
             raise ResourceError(
                 f"{missing} of {workers} workers found no place on the cluster in {PLACED} seconds, "
-                f"where each takes {threads} CPUs; take fewer with --workers or --threads"
+                f"where each takes {threads} CPUs; use fewer with --workers or --threads"
             )
 
     def all(self, name, *args):
-        """See fmcore.solvers.team."""
+        """Call a method of every worker; see fmcore.solvers.team."""
         kept = [arg if isinstance(arg, SMALL) else self._ray.put(arg) for arg in args]
         return self._results([actor.call.remote(name, *kept) for actor in self._actors])
 
     def one(self, worker, name, *args):
-        """See fmcore.solvers.team."""
+        """Call a method of one worker; see fmcore.solvers.team."""
         return self._results([self._actors[worker].call.remote(name, *args)])[0]
 
     def exchange(self, split, merge, apply, *, alike=False):
-        """See fmcore.solvers.team."""
+        """Split, merge and apply; see fmcore.solvers.team."""
         parts = [self._spread(actor, split) for actor in self._actors]
         to_owner = zip(*parts, strict=True)
         if alike:
@@ -94,7 +94,7 @@ class Ray:
         )
 
     def replace(self):
-        """See fmcore.solvers.team."""
+        """Replace lost workers, return their numbers; see fmcore.solvers.team."""
         before = list(self._actors)
         if missing := self._place(REPLACED):
             raise DiedError(
@@ -104,7 +104,7 @@ class Ray:
         return [worker for worker, actor in enumerate(self._actors) if actor is not before[worker]]
 
     def close(self):
-        """See fmcore.solvers.team."""
+        """Release all workers; see fmcore.solvers.team."""
         for actor in self._actors:
             with suppress(Exception):
                 self._ray.kill(actor)
@@ -115,7 +115,7 @@ class Ray:
         return refs if self.workers > 1 else [refs]
 
     def _results(self, refs):
-        """What all calls gave; raises the first worker's error, or Lost, once none is under way any more."""
+        """Return the results of all calls; raise the first worker's error, or Lost, once all calls have ended."""
         errors, results = [], []
         for ref in refs:
             found, error = self._result(ref)
@@ -128,7 +128,7 @@ class Ray:
         return results
 
     def _result(self, ref):
-        """(what a call gave, None) or (None, its error: of the worker's own, else a RayError)."""
+        """Return (the result of a call, None) or (None, its error: the worker's own, else a RayError)."""
         try:
             return self._ray.get(ref), None
         except self._ray.exceptions.RayTaskError as error:
@@ -137,9 +137,9 @@ class Ray:
             return None, error
 
     def _place(self, seconds):
-        """Wait until all workers answer, and put new ones in the places of those that are gone; how many still miss.
+        """Wait until all workers answer, replacing those that are lost; return how many are still missing.
 
-        One that has just been placed may be gone again: for a while, the scheduler chooses machines that are no more.
+        One that has just been placed may be lost again: for a while, the scheduler chooses machines that have died.
         """
         end = time.monotonic() + seconds
         asked = {self._actors[worker].call.remote("where"): worker for worker in range(self.workers)}
@@ -155,12 +155,12 @@ class Ray:
 
 @contextmanager
 def _handlers_kept():
-    """Let signals mean what they did, where a block installs handlers of its own below Python's."""
+    """Restore signal handlers after a block that installs handlers of its own below Python's."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        with suppress(ValueError):  # of a thread that is not the main one, which has no say in it
+        with suppress(ValueError):  # raised in a thread other than the main one, which cannot set handlers
             for number, handler in handlers.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
@@ -186,7 +186,7 @@ def _connect(ray, address, processors):
         where = "on this machine, or at RAY_ADDRESS," if address == "auto" else f"at {address}"
         raise UsageError(
             f"there is no Ray {where} that can be connected to ({first_line(error)}); start one with ray "
-            "start --head, or take --ray-address local for one that ends with this command"
+            "start --head, or use --ray-address local for one that ends with this command"
         ) from error
 
 
@@ -198,7 +198,7 @@ def _require_somebody(address):
 
 
 def _keep_off_standard_output():
-    """Let Ray not print there what it has to tell of machines that die: standard output is for data."""
+    """Keep Ray from printing reports of machines that die to standard output, which is for data."""
     from ray._private import worker
 
     if hasattr(worker, "print_to_stdstream"):  # which has no switch
@@ -206,6 +206,6 @@ def _keep_off_standard_output():
 
 
 def _fair_threads(ray, workers):
-    """CPUs of the cluster for each worker, as many as its smallest machine has at the most."""
+    """Return the CPUs of the cluster for each worker, at most as many as its smallest machine has."""
     machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     return max(1, min([sum(machines) // workers, *(cpus for cpus in machines if cpus)]))

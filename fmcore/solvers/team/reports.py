@@ -1,4 +1,4 @@
-"""What workers' readers have to tell, brought to what one reader of all sources would have told."""
+"""Reports of workers' readers, merged into the report that one reader of all sources would make."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from fmcore.io.sources.source import Source
 
 
 class Parts(NamedTuple):
-    """Who reads what. sources: a list for each worker. places: path -> number, the order of the files."""
+    """The sources that each worker reads. sources: a list for each. places: path -> number, the order of the files."""
 
     sources: list
     options: ReadOptions
@@ -24,12 +24,12 @@ class Parts(NamedTuple):
 
     @classmethod
     def of(cls, sources, files, options):
-        """The same, given all files in order."""
+        """Return Parts, given all files in order."""
         paths = dict.fromkeys(file.path for file in files)
         return cls(sources, options, {path: place for place, path in enumerate(paths)})
 
     def data(self, worker, otherwise, encoder):
-        """Data of one worker's rows; otherwise: a source for one that has none."""
+        """Return a reader of one worker's rows; otherwise: a source for a worker that has none."""
         sources = self.sources[worker]
         return Data(sources or [otherwise], self.options, PartReport(sources, self.places)).reader(encoder)
 
@@ -45,14 +45,14 @@ class PartReport(Report):
         self._begins = {source.name: _begin(source, places) for source in sources}
 
     def skip(self, error):
-        """See Report."""
+        """Count a skipped row, and keep its error where it is one of the first; see Report."""
         self.count("rows skipped")
         insort(self.errors, error, key=lambda each: (self._begins[each.source], each.number or 0))
         del self.errors[SHOWN:]
 
 
 def take_in(report, others, parts, files):
-    """Put the Reports of workers into the one of all their Parts; errors are placed in whole files, as the user's."""
+    """Merge the Reports of workers into the one of all their Parts; errors name places in whole files, as users do."""
     sources = {source.name: source for part in parts.sources for source in part}
     for other in others:
         report.take_in(other)
@@ -65,15 +65,16 @@ def take_in(report, others, parts, files):
 
 
 def as_named(files):
-    """What the user calls the files that workers read: absolute name -> name."""
+    """Return the user's names of the files that workers read: absolute name -> name."""
     return {os.path.abspath(file.path): file.path for file in files}  # noqa: PTH100 - Path.resolve follows links
 
 
 @contextmanager
 def placed(data, **demands):
-    """Let an error about a row of a range say where in the whole file that is.
+    """Correct the place in a DataError about a row of a range to the place in the whole file.
 
-    data: Data of ByteRanges. demands: those of fmcore.rows.checks.checked that its rows have to meet.
+    data: Data of ByteRanges. demands: arguments of fmcore.rows.checks.checked that its rows have to meet.
+    Raises DataError where this machine does not have the file.
     """
     try:
         yield
@@ -89,11 +90,11 @@ def placed(data, **demands):
         if isinstance(source, ByteRange):
             whole = Data([Source(source.path, Path(source.path).stat().st_size)], data.options)
             for _ in whole.reader(data.encoder).checked(**demands)[0]:
-                pass  # until the same row is met again, or a worse one
+                pass  # until the same row raises again, or an earlier one
             before = ByteRange(source.path, start=0, stop=source.start, format=source.format)
             skipping = Data([before], replace(data.options, on_error="skip")).reader(None)
             for _ in skipping.batches()[0]:
-                pass  # to count them: by itself the file is as it should be, and what is wrong are others beside it
+                pass  # to count them: this file has no error of its own, only together with others
             _moved(error, source, skipping.report.units[before.name])
         raise
 
@@ -103,7 +104,7 @@ def _begin(source, places):
 
 
 def _in_whole(error, sources, units):
-    """An error of a ByteRange as one of its whole file; units: see Report."""
+    """Return an error of a ByteRange as one of its whole file; units: see Report."""
     source = sources[error.source]
     if not isinstance(source, ByteRange):
         return error
@@ -116,6 +117,6 @@ def _in_whole(error, sources, units):
 
 
 def _moved(error, source, before):
-    """Likewise, of a ByteRange that so many units stand before."""
+    """Return an error of a ByteRange, which so many units precede, as one of its whole file."""
     with Path(source.path).open("rb") as file:
         return error.moved(source.path, before, boundary(file, source.start, source.format))

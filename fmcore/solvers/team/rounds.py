@@ -1,16 +1,16 @@
-"""How an epoch is cut into rounds, between which workers bring their parameters together."""
+"""Division of an epoch into rounds, between which workers merge their parameters."""
 
 import numpy as np
 
-FIRST = 128  # rows of each worker in the first round of all, from which they double: at first all move alike, and far
+FIRST = 128  # rows of each worker in the very first round; then they double: first steps are large and similar in all
 LEAST = 16  # rounds an epoch
-LONGEST = 1 << 17  # rows of each worker, where they are not kept in memory: all of a round's blocks are there at once
+LONGEST = 1 << 17  # rows of each worker where they are not kept in memory: a round's blocks are all in memory at once
 
 
 def bounds(rows, mini_batch_size, *, first_epoch, in_memory=True):
-    """Where the rounds of an epoch begin and end, int64 (rounds + 1,) from 0 to `rows`: those of one worker on average.
+    """Return where rounds of an epoch begin and end, int64 (rounds + 1,) from 0 to `rows`, the mean of all workers.
 
-    They have a mini-batch at the least. first_epoch: whether the model is new, and its first rounds are short.
+    Each has at least a mini-batch. first_epoch: whether the model is new, so that its first rounds are short.
     in_memory: whether the rows are.
     """
     longest = -(-rows // LEAST)
@@ -23,5 +23,5 @@ def bounds(rows, mini_batch_size, *, first_epoch, in_memory=True):
 
 
 def share(own, bound, rows):
-    """How many of its own mini-batches a worker has trained at a bound of `bounds(rows)`."""
+    """Return how many of its own mini-batches a worker has trained at a bound of `bounds(rows)`."""
     return own * int(bound) // rows

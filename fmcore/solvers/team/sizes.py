@@ -1,21 +1,21 @@
-"""Which state a worker holds, and the memory that it takes."""
+"""Choice of the parameters that a worker holds, and the memory that they take."""
 
 from fmcore.errors import ResourceError
 from fmcore.solvers.estimate import parameter_bytes, table_bytes
 
-REPLICA = 0.4  # of a worker's memory, in which all parameters must fit twice for it to hold them all
-LOOKUP = 5  # bytes a feature, by which a worker of shards finds those of a round
+REPLICA = 0.4  # share of a worker's memory in which all parameters must fit twice for it to hold them all
+LOOKUP = 5  # bytes a feature: the table by which a worker of shards finds the features of a round
 
 
 def is_sharded(dist_state, hyperparameters, feature_dim, total):
-    """Whether each worker holds its own features alone; total: bytes that the worker with the least may take."""
+    """Return whether each worker holds only its own features; total: bytes that the worker with the least may take."""
     if dist_state != "auto":
         return dist_state == "sharded"
     return 2 * table_bytes(hyperparameters, feature_dim) > REPLICA * total
 
 
 def worker_bytes(hyperparameters, feature_dim, workers, *, sharded):
-    """Bytes that the parameters of a worker take at the most."""
+    """Return the most bytes that the parameters of a worker take."""
     held = parameter_bytes(hyperparameters, feature_dim)
     return held // workers + LOOKUP * feature_dim if sharded else held + feature_dim
 

@@ -57,7 +57,7 @@ class TeamDescent:
             _require_known_values(task.rows)
         known = task.initial_model.feature_dim if task.initial_model else 1
         feature_dim = task.hyperparameters.feature_dim or max(known, self._team.data.feature_dim)
-        self._team.settle(feature_dim, task.test)
+        self._team.place(feature_dim, task.test)
         self.placed, self.workers = self._team.data, self._team.workers
         self.name, self.threads, self.tested = self._team.name, self._team.threads, task.test is not None
         self.unit = UNITS[1 if self.placed.in_memory else 2]

@@ -1,4 +1,4 @@
-"""What the leader asks of all workers, and how a team goes on when it has lost some."""
+"""The leader's requests to all workers, and the recovery of a team that has lost some."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from fmcore.solvers.team.lost import DiedError, Lost
 from fmcore.solvers.team.states import own, owned, whole
 from fmcore.solvers.team.worker import Settled
 
-TRIES = 10  # to go on after losses, before a round is done
-SKEW = 1.5  # times the mean number of rows, from which on a worker's is worth a word
+TRIES = 10  # to recover from losses, before a round is done
+SKEW = 1.5  # times the mean number of rows, from which on a worker's is worth a note
 
 
 @dataclass
 class TeamData:
-    """What all workers' rows are together; see fmcore.rows.dataset.Dataset for the names. rows_each: of each worker."""
+    """The rows of all workers together; see fmcore.rows.dataset.Dataset for the names. rows_each: of each worker."""
 
     rows: int
     non_zeros: int
@@ -41,8 +41,8 @@ class TeamData:
 class Team:
     """Workers that an engine reaches, as the backend of a training (see fmcore.kernels): trainer and snapshot.
 
-    observer: told of workers that are lost.
-    After `load`: data, a TeamData. sharded: whether each worker holds its own features alone.
+    observer: an Observer, notified of workers that are lost.
+    After `load`: data, a TeamData. After `place`: sharded, whether each worker holds only its own features.
     """
 
     note = None
@@ -51,12 +51,15 @@ class Team:
         self._engine, self._orders, self._observer = engine, orders, observer
         self.workers, self.threads = engine.workers, orders.threads
         self.name = f"{engine.workers} worker{'s' * (engine.workers > 1)} ({engine.name})"
-        self._rounds = 0  # that the parameters have come through
-        self._tries = 0  # to go on since the last of them
+        self._rounds = 0  # that are applied to the parameters
+        self._tries = 0  # to recover, since the last of them
         self._settled = self._model = None
 
     def load(self, data):
-        """Let all workers read; what they have learned of the Data is put together, in its report as well."""
+        """Have all workers read their rows; return the TeamData, and merge their reports into that of the Data.
+
+        Raises DataError where there are no rows, and where workers' rows contradict each other.
+        """
         learned = self._steady(self._engine.all, "read", self._orders)
         self._report(data, [each.report for each in learned], self._orders.parts)
         h, weighted = self._orders.hyperparameters, np.sum([each.weighted for each in learned], 0)
@@ -78,9 +81,10 @@ class Team:
         self._steady(self._learn_scale)
         return self.data
 
-    def _report(self, data, told, parts):
+    def _report(self, data, found, parts):
+        """Merge the Reports `found` by workers into that of the Data; raise DataError where rows do not match."""
         report = data.report
-        reports.take_in(report, told, parts, data.sources)
+        reports.take_in(report, found, parts, data.sources)
         note_indices(report, data.options, data.sources)
         if {"label 0", "label -1"} <= report.facts.keys():
             raise DataError(f"labels 0 in some places and -1 in others; {EXPECTED}", source=title(data.sources))
@@ -90,8 +94,11 @@ class Team:
     def _learn_scale(self):
         self._engine.exchange("split_scale", "merge_scale", "apply_scale", alike=True)
 
-    def settle(self, feature_dim, test=None):
-        """Let all workers make their blocks, now that it is known how many features there are, and read test Data."""
+    def place(self, feature_dim, test=None):
+        """Have all workers make their blocks for the now known number of features, and read test Data.
+
+        Raises ResourceError where the parameters do not fit into a worker, DataError where test has no rows.
+        """
         h, budget, data = self._orders.hyperparameters, self._orders.budget, self.data
         self.sharded = sizes.is_sharded(self._orders.dist_state, h, feature_dim, budget.total)
         needed = sizes.worker_bytes(h, feature_dim, self.workers, sharded=self.sharded)
@@ -107,14 +114,14 @@ class Team:
 
     # ------------------------------------------------------------------------------------------------ parameters
     def trainer(self, model):
-        """Let these be the parameters that all workers go on from; gives what has `snapshot`."""
+        """Give all workers these parameters to continue from; return an object that has `snapshot`."""
         self._model = model
         self._steady(self._give, model)
         self._rounds = 0
         return self
 
     def snapshot(self):
-        """A Model of the parameters, the caller's own."""
+        """Return a Model of the parameters, which the caller owns."""
         if self.sharded:
             return whole(self._steady(self._engine.all, "model"), self.data.feature_dim)
         return own(self._steady(self._engine.one, 0, "model"))
@@ -130,10 +137,10 @@ class Team:
     def round(self, epoch, first, last, rows):
         """Train the round from bound `first` to `last` of an Epoch of so many rows a worker; see rounds.bounds.
 
-        Gives (list of Trained, bytes sent by all workers). Raises DivergedError where a loss is not finite.
+        Returns (list of Trained, bytes sent by all workers). Raises DivergedError where a loss is not finite.
         """
         before, sent = self._rounds, 0
-        while self._rounds == before:  # which recovering can change as well, once owners' answers have reached somebody
+        while self._rounds == before:  # recovery can change it as well, once a worker has the owners' answers
             with self._recovering():
                 self._engine.all("plan", epoch, first, last, rows)
                 if self.sharded:
@@ -145,7 +152,7 @@ class Team:
         return trained, sent
 
     def test(self):
-        """(raw scores, labels, weights or None) of all test rows, in order."""
+        """Return pieces (raw scores, labels, weights or None) of all test rows, in order."""
         return self._steady(self._test)
 
     def _test(self):
@@ -159,14 +166,17 @@ class Team:
 
     # ------------------------------------------------------------------------------------------------- recovery
     def _steady(self, call, *args):
-        """The result of a call that can be made again where workers were lost on the way."""
+        """Return the result of a call, made again where workers are lost meanwhile."""
         while True:
             with self._recovering():
                 return call(*args)
 
     @contextmanager
     def _recovering(self):
-        """Where workers are lost within, bring all of them to where the most advanced is that has its parameters."""
+        """Recover where workers are lost within: bring all to the round of the most advanced one with parameters.
+
+        Raises DiedError where that cannot be done, or was tried TRIES times without a round.
+        """
         try:
             yield
         except Lost as lost:
@@ -179,7 +189,7 @@ class Team:
                 lost = self._failed_to_catch_up(lost.why)
 
     def _failed_to_catch_up(self, why):
-        """Replace who is gone, and catch up; Lost, where further workers were lost on the way."""
+        """Replace lost workers, and catch up; return a Lost where further workers were lost meanwhile, else None."""
         try:
             self._observer.lost(self._engine.replace(), why)
             self._catch_up()
@@ -212,12 +222,12 @@ class Team:
 
 
 def note_skew(report, rows_each):
-    """Note where some workers have many more rows than others, which wait for them in each round."""
+    """Note in the report that some workers have many more rows than others, which wait for them in each round."""
     mean, idle = sum(rows_each) / len(rows_each), rows_each.count(0)
     if idle:
         report.note(
             f"{idle} of {len(rows_each)} workers have no rows: the data are too small, or in too few files; "
-            "take fewer workers"
+            "use fewer workers"
         )
     elif max(rows_each) > SKEW * mean:
         report.note(
@@ -227,5 +237,8 @@ def note_skew(report, rows_each):
 
 
 def worker_mini_batch_size(rows, non_zeros, workers):
-    """The auto mini_batch_size of S workers: that of one by sqrt(S), between as many steps and as large batches."""
+    """Return the automatic mini_batch_size of S workers: that of one divided by sqrt(S).
+
+    This is between as many steps and as large batches as those of one.
+    """
     return max(1, round(auto_mini_batch_size(rows, non_zeros) / workers**0.5))

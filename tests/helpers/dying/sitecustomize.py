@@ -1,7 +1,7 @@
-"""On the path of a process under test: a worker that dies, or fails, where the file FMKIT_TEST_DEATH says it should.
+"""On the path of a process under test: a worker that dies, or fails, as the file FMKIT_TEST_DEATH states.
 
 The file holds "METHOD WORKER CALL HOW": in its CALL-th call (from 1) of METHOD, worker number WORKER gets the signal
-HOW, or raises an exception where that is "raise". It is removed before, so that whoever takes the place lives.
+HOW, or raises an exception where that is "raise". The file is removed before, so that its replacement lives.
 """
 
 import importlib.abc
@@ -15,7 +15,7 @@ TARGET = "fmcore.solvers.team.worker"
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Finds the module of workers, and lets those that it makes be mortal."""
+    """A finder of the module of workers that makes its workers mortal."""
 
     def find_spec(self, name, path, target=None):
         if name != TARGET:
@@ -34,7 +34,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
 
 def mortal(function, name):
-    """The method, at whose beginning a worker may die."""
+    """Return the method such that a worker may die at its beginning."""
     calls, death = Counter(), Path(os.environ["FMKIT_TEST_DEATH"])
 
     def wrapper(self, *args):
