@@ -1,6 +1,7 @@
 """The presets: sets of defaults, which may depend on the objective, and how options go before them."""
 
 from dataclasses import replace
+from typing import Any
 
 from fmcore.errors import UsageError
 from fmcore.hyper.params import PARAMETERS, Hyperparameters, layered, require_known
@@ -37,8 +38,8 @@ PRESETS = {
 }
 
 
-def resolve(preset="native", /, **given):
-    """`Hyperparameters` from what was given, then the preset, then the defaults of the table.
+def resolve(preset: str = "native", /, **given: Any) -> Hyperparameters:
+    """Return `Hyperparameters` from what was given, then the preset, then the defaults of the table.
 
     given: typed values by name. None is a value ("auto"), so leave out what was not given.
     The preset "sagemaker" makes rescale_grad 1 / mini_batch_size where it is not given.
@@ -46,7 +47,7 @@ def resolve(preset="native", /, **given):
     require_known(given)
     if preset not in PRESETS:
         raise UsageError(f"preset is {preset!r}; expected {' or '.join(PRESETS)}")
-    objective = objective_of(PARAMETERS["predictor_type"].check(given["predictor_type"]))
+    objective = objective_of(str(PARAMETERS["predictor_type"].check(given["predictor_type"])))
     chosen = Hyperparameters(**layered(PRESETS[preset](objective), given))
     if preset == "sagemaker" and "rescale_grad" not in given and chosen.mini_batch_size is not None:
         chosen = replace(chosen, rescale_grad=1 / chosen.mini_batch_size)

@@ -27,8 +27,8 @@ class Trainer(Protocol):
         """Train one pass over mini-batches of a prepared block; return its rows' raw scores and weighted losses.
 
         order: int64, the numbers of the mini-batches in their order. lr: what all learning rates are multiplied by.
-        Both results are float32 (rows,) and as they were before the row's own mini-batch moved anything; those of rows
-        whose mini-batch is not in `order` are arbitrary. A loss that is not finite raises nothing here.
+        Both results are float32 (rows,) and as they were before the row's own mini-batch changed anything; those of
+        rows whose mini-batch is not in `order` are arbitrary. A loss that is not finite raises nothing here.
         """
         ...
 
@@ -42,7 +42,7 @@ class Trainer(Protocol):
 
 
 class Backend(Protocol):
-    """Computes scores and steps.
+    """Code that computes scores and steps, on some device.
 
     name: a word or two for people. note: a sentence on how it came to be chosen, or None.
     """
@@ -75,7 +75,7 @@ class Backend(Protocol):
 
 
 class SharedTrainer(Trainer, Protocol):
-    """A Trainer whose parameters can be read and moved between two passes, feature by feature.
+    """A Trainer whose parameters can be read and changed between two passes, feature by feature.
 
     What belongs to a feature, weights and optimizer state, is a float32 row; in which order it stands there is the
     trainer's, the same in all trainers of one backend for models of one family, optimizer and num_factors.

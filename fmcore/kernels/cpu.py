@@ -165,7 +165,7 @@ class Table:
 
     bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
     where width is num_factors rounded up to LANES; the padding starts and stays 0. An optimizer that keeps a slot once
-    for all factors has it in another column of linear, and none in factors. threads: for take, put, add and less.
+    for all factors has it in another column of linear, and none in factors. threads: for take, put, add and difference.
     """
 
     def __init__(self, model: Model, threads: int = 1) -> None:
@@ -215,7 +215,9 @@ class Table:
 
     def model(self, like: Model) -> Model:
         """Return a Model with copies of what is here, otherwise like the given one."""
-        state = {name: np.empty(spec.shape, spec.dtype) for name, spec in like.state_table().items()}
+        state: dict[str, np.ndarray] = {
+            name: np.empty(spec.shape, spec.dtype) for name, spec in like.state_table().items()
+        }
         weights = {name: np.empty_like(array) for name, array in like.weights.items()}
         model = Model(like.hyperparameters, weights, state, dict(like.info))
         self._exchange(model, lambda mine, theirs: np.copyto(theirs, mine))

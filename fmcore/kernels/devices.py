@@ -29,7 +29,7 @@ class AutoBackend:
     note: str | None = None
 
     def __init__(self, backend_for, threads):
-        self._backend_for, self.threads, self._settled = backend_for, threads, None
+        self._backend_for, self.threads, self._chosen = backend_for, threads, None
         try:
             self._gpu, self._why = backend_for("cuda", threads), None
         except UsageError as error:
@@ -40,18 +40,18 @@ class AutoBackend:
         return self.choose(len(block.batch), block.batch.feature_dim, len(block.batch.indices)).prepare(block)
 
     def score(self, batch, model):
-        """See fmcore.kernels; the batch settles the choice where no block has before."""
-        return self.settled(len(batch), batch.feature_dim, len(batch.indices)).score(batch, model)
+        """Return the scores of the chosen backend; the batch decides where no block has before. See fmcore.kernels."""
+        return self.choose(len(batch), batch.feature_dim, len(batch.indices)).score(batch, model)
 
     def trainer(self, model):
-        """See fmcore.kernels; where neither `prepare` nor `score` was called, on the first GPU that there is."""
-        return self.settled(0, 0, 0).trainer(model)
+        """Return a trainer of the chosen backend; where no rows have decided, of the first GPU that there is."""
+        return self.choose(0, 0, 0).trainer(model)
 
-    def settled(self, rows, columns, non_zeros):
-        """The backend chosen, by these sizes where it has not been before."""
-        if self._settled is None:
-            self._settled = self._chosen(rows, columns, non_zeros)
-        return self._settled
+    def choose(self, rows, columns, non_zeros):
+        """Return the chosen backend; the first call chooses by these sizes."""
+        if self._chosen is None:
+            self._chosen = self._choice(rows, columns, non_zeros)
+        return self._chosen
 
     def _choice(self, rows, columns, non_zeros):
         why, chosen = self._why, self._gpu

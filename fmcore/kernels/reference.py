@@ -87,7 +87,9 @@ class ReferenceTrainer:
 
     def snapshot(self) -> Model:
         """See Trainer."""
-        weights = {tensor.name: self._weights[tensor.name].astype(tensor.dtype) for tensor in self._family.tensors}
+        weights: dict[str, np.ndarray] = {
+            tensor.name: self._weights[tensor.name].astype(tensor.dtype) for tensor in self._family.tensors
+        }
         state: dict[str, np.ndarray] = {
             slot_name(slot, tensor): slots[slot.name].astype(slot.dtype)
             for slot in self._optimizer.slots

@@ -10,6 +10,7 @@ from fmcore.families.contract import numbers_per_feature, per_feature
 from fmcore.hyper.params import Hyperparameters
 from fmcore.hyper.solvers import SOLVERS
 from fmcore.objectives import objective_of
+from fmcore.optimizers.state import Spec
 
 BLOCK = 1 << 16  # numbers looked at together, so that a check never holds a copy of a whole tensor
 
@@ -30,13 +31,13 @@ class Model:
     """
 
     hyperparameters: Hyperparameters
-    weights: dict
-    state: dict = field(default_factory=dict)
+    weights: dict[str, np.ndarray]
+    state: dict[str, np.ndarray] = field(default_factory=dict)
     info: dict = field(default_factory=dict)
     origin: object = field(default=None, repr=False)
     feature_dim: int = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         family = self.family
         if self.weights.keys() != {tensor.name for tensor in family.tensors}:
             raise ValueError(f"weights are {', '.join(self.weights)}; a model of family {family.name} has others")
@@ -49,50 +50,50 @@ class Model:
 
     @property
     def family(self) -> Family:
-        """What the score is made of."""
+        """Return the Family: what the score is made of."""
         return family_of(self.hyperparameters)
 
     @property
     def bias(self) -> np.ndarray:
-        """The tensor of that name, of family fm."""
+        """Return the tensor of that name, of family fm."""
         return self.weights["bias"]
 
     @property
     def linear(self) -> np.ndarray:
-        """The tensor of that name, of family fm."""
+        """Return the tensor of that name, of family fm."""
         return self.weights["linear"]
 
     @property
     def factors(self) -> np.ndarray:
-        """The tensor of that name, of family fm."""
+        """Return the tensor of that name, of family fm."""
         return self.weights["factors"]
 
     @property
     def num_factors(self) -> int:
-        """Length of each feature's factor vector."""
+        """Return the length of each feature's factor vector."""
         return self.hyperparameters.num_factors
 
-    def state_table(self) -> dict:
+    def state_table(self) -> dict[str, Spec]:
         """Return name -> fmcore.optimizers.state.Spec of what its solver keeps, whether this model holds it or not."""
         return SOLVERS[self.hyperparameters.solver].state(self.hyperparameters, self.family, self.feature_dim)
 
-    def tensors(self) -> dict:
-        """All arrays by the name they have in a model file: those of the family, then "state." + name, sorted."""
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return all arrays by their names in a model file: those of the family, then "state." + name, sorted."""
         named = {tensor.name: self.weights[tensor.name] for tensor in self.family.tensors}
         return named | {f"state.{name}": self.state[name] for name in sorted(self.state)}
 
-    def check_finite(self):
+    def check_finite(self) -> None:
         """Raise DivergedError, naming tensor and place, where any number is NaN or infinite."""
         if found := self.not_finite():
             raise DivergedError(found, DivergedError.LOWER)
 
-    def require_finite(self):
+    def require_finite(self) -> None:
         """Raise ModelError likewise, for a model that comes from a file."""
         if found := self.not_finite():
             raise ModelError(found)
 
-    def not_finite(self):
-        """A text with tensor and place of the first number that is NaN or infinite, None where all are finite."""
+    def not_finite(self) -> str | None:
+        """Return a text with tensor and place of the first number that is NaN or infinite, None without any."""
         for name, array in self.tensors().items():
             flat = array.reshape(-1)
             for start in range(0, flat.size, BLOCK):
@@ -102,8 +103,8 @@ class Model:
         return None
 
 
-def initial(hyperparameters, mean_label=0.0):
-    """A new model as the init methods and the seed say; mean_label is for the bias method "mean".
+def initial(hyperparameters: Hyperparameters, mean_label: float = 0.0) -> Model:
+    """Return a new model as the init methods and the seed say; mean_label is for the bias method "mean".
 
     Each tensor draws from a stream of its own, PCG64(SeedSequence(seed, spawn_key=(n,))) with n its place in the family
     (of fm: 0 for the bias, 1 for linear, 2 for factors), in float32 and row by row: the first rows stay the same where
@@ -114,7 +115,7 @@ def initial(hyperparameters, mean_label=0.0):
     if h.feature_dim is None:
         raise UsageError("feature_dim is not known; give it, or rows to take it from")
     try:
-        weights = {t.name: np.empty(t.shape(h, h.feature_dim), t.dtype) for t in family.tensors}
+        weights: dict[str, np.ndarray] = {t.name: np.empty(t.shape(h, h.feature_dim), t.dtype) for t in family.tensors}
     except MemoryError:
         raise ResourceError(
             f"a model of feature_dim {h.feature_dim} and num_factors {h.num_factors} needs "
@@ -132,7 +133,7 @@ def initial(hyperparameters, mean_label=0.0):
     return Model(h, weights)
 
 
-def _fill(array, hyperparameters, group, stream):
+def _fill(array: np.ndarray, hyperparameters: Hyperparameters, group: str, stream: int) -> None:
     method, number = hyperparameters.init(group)
     if method == "constant":
         array.fill(number)
@@ -148,7 +149,7 @@ def _fill(array, hyperparameters, group, stream):
     array *= np.float32(number)
 
 
-def _not_finite(name, array, flat_index):
+def _not_finite(name: str, array: np.ndarray, flat_index: int) -> str:
     place = ", ".join(str(i) for i in np.unravel_index(flat_index, array.shape))
     value = array.reshape(-1)[flat_index]
     return f"{name}[{place}] is {value}, and a model holds finite numbers only"

@@ -82,7 +82,7 @@ class Classification(Metrics):
         super().__init__()
         self._ranking = Ranking() if auc else None
 
-    def _sums(self, scores, labels, weights):
+    def _sums(self, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
         z, predicted, actual = scores.astype(np.float64), scores >= 0, labels > 0.5
         # -log sigmoid(z) = softplus(-z), here for both labels at once without a rounded probability in between
         losses = np.maximum(z, 0) - z * actual + np.log1p(np.exp(-np.abs(z)))
@@ -102,13 +102,14 @@ class Classification(Metrics):
         metrics = super().result()
         return metrics if self._ranking is None else {**metrics, "auc": self._ranking.auc(self._rest())}
 
-    def _metrics(self, weight, loss, correct, both, predicted, actual):
+    def _metrics(self, *totals: float) -> dict[str, float | None]:
+        weight, loss, correct, both, predicted, actual = totals
         return {
             "logloss": loss / weight,
             "accuracy": correct / weight,
             "f1": 2 * both / (predicted + actual) if predicted + actual else 0.0,
         }
 
-    def _keep(self, scores, labels, weights):
+    def _keep(self, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
         if self._ranking is not None:
             self._ranking.add(scores, labels, weights)

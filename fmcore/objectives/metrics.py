@@ -9,6 +9,7 @@ import numpy as np
 
 from fmcore.errors import DataError, DivergedError
 
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # scores, labels and weights, float32 (rows,)
 BLOCK = 1 << 13  # rows; a block's arrays stay in the processor's cache
 
 
@@ -24,7 +25,7 @@ class Metrics:
         self._scores = np.empty(BLOCK, np.float32)
         self._labels = np.empty(BLOCK, np.float32)
         self._weights = np.empty(BLOCK, np.float32)
-        self._totals = 0.0
+        self._totals: np.ndarray | float = 0.0
 
     def update(self, raw_scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
         """Take in rows: raw_scores, labels and weights (None: all 1), each float32 (rows,).
@@ -55,23 +56,23 @@ class Metrics:
             raise DataError("all rows have weight 0; metrics need a positive one")
         return self._metrics(*totals.tolist())
 
-    def _rest(self):
-        """The rows since the last full block."""
+    def _rest(self) -> Rows:
+        """Return the rows since the last full block."""
         return self._block(self.rows % BLOCK)
 
-    def _block(self, rows):
+    def _block(self, rows: int) -> Rows:
         return self._scores[:rows], self._labels[:rows], self._weights[:rows]
 
-    def _sums(self, scores, labels, weights):
+    def _sums(self, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def _metrics(self, *totals):
+    def _metrics(self, *totals: float) -> dict[str, float | None]:
         raise NotImplementedError
 
-    def _keep(self, scores, labels, weights):
+    def _keep(self, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
         """Hold on to what a metric needs of each row; most need nothing."""
 
-    def _check(self, scores, labels, weights):
+    def _check(self, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
         row = _first_bad(np.isfinite(scores))
         if row is not None:
             raise DivergedError(
@@ -81,26 +82,28 @@ class Metrics:
         row = _first_bad(np.isfinite(labels))
         if row is not None:
             raise self._refusal(row, "has no label" if np.isnan(labels[row]) else f"has label {labels[row]}")
-        row = None if weights is None else _first_bad(np.isfinite(weights) & (weights >= 0))
-        if row is not None:
+        if weights is not None and (row := _first_bad(np.isfinite(weights) & (weights >= 0))) is not None:
             raise self._refusal(row, f"has weight {weights[row]}; expected a finite one of at least 0")
 
-    def _refusal(self, row, problem):
+    def _refusal(self, row: int, problem: str) -> DataError:
         return DataError(f"{problem}; metrics compare scores with labels", unit="row", number=self.rows + row + 1)
 
 
 class Ranking:
     """Area under the ROC curve: how often a row labelled 1 scores above one labelled 0, a tie counting half."""
 
-    def __init__(self):
-        self._blocks = {True: [], False: []}  # label is 1 -> [(scores, weights or None where all are 1)]
+    def __init__(self) -> None:
+        self._blocks: dict[bool, list[tuple[np.ndarray, np.ndarray | None]]] = {
+            True: [],
+            False: [],
+        }  # label is 1 -> [(scores, weights or None where all are 1)]
 
-    def add(self, scores, labels, weights):
+    def add(self, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
         """Keep a block of rows; arrays as in `Metrics.update`, weights always given."""
         for label, blocks in self._blocks.items():
             blocks.append(_of_label(label, scores, labels, weights))
 
-    def auc(self, rest):
+    def auc(self, rest: Rows) -> float | None:
         """The area with the rows of one more block, which is not kept; None where a class is missing."""
         ones, ones_weights = self._all(True, rest)
         zeros, zeros_weights = self._all(False, rest)
@@ -113,14 +116,16 @@ class Ranking:
         lower, upper = (below[np.searchsorted(zeros, ones, side)] for side in ("left", "right"))
         return float(np.sum(ones_weights * (lower + upper)) / (2 * total))
 
-    def _all(self, label, rest):
+    def _all(self, label: bool, rest: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Scores and weights, each float32, of all rows with that label."""
         blocks = [*self._blocks[label], _of_label(label, *rest)]
         weights = [np.ones(len(scores), np.float32) if w is None else w for scores, w in blocks]
         return np.concatenate([scores for scores, _ in blocks]), np.concatenate(weights)
 
 
-def _of_label(label, scores, labels, weights):
+def _of_label(
+    label: bool, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
     mine = (labels > 0.5) == label
     weights = weights[mine]
     return scores[mine], None if (weights == 1).all() else weights
@@ -131,6 +136,6 @@ def sum_of(numbers: np.ndarray) -> np.float64:
     return np.sum(numbers, dtype=np.float64)
 
 
-def _first_bad(good):
+def _first_bad(good: np.ndarray) -> int | None:
     """Index of the first False in a bool array, or None."""
     return None if good.all() else int(good.argmin())

@@ -55,9 +55,10 @@ class Squared:
 class Regression(Metrics):
     """rmse, mse and mae: root mean squared, mean squared and mean absolute error."""
 
-    def _sums(self, scores, labels, weights):
+    def _sums(self, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
         errors = scores.astype(np.float64) - labels
         return np.array([sum_of(weights), np.sum(weights * errors**2), np.sum(weights * np.abs(errors))])
 
-    def _metrics(self, weight, squared, absolute):
+    def _metrics(self, *totals: float) -> dict[str, float | None]:
+        weight, squared, absolute = totals
         return {"rmse": math.sqrt(squared / weight), "mse": squared / weight, "mae": absolute / weight}

@@ -1,5 +1,7 @@
 """AdaGrad: steps by the root of the sum of all squared gradients so far."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fmcore.optimizers.contract import Optimizer, Slot
@@ -15,7 +17,15 @@ class AdaGrad(Optimizer):
     eps = 2e-3
     slots = (Slot("sum_of_squares", least=0.0, degree=2, combine="sum"),)
 
-    def step(self, weight, gradient, state, lr, eps, t):  # noqa: ARG002 - all are called alike
+    def step(
+        self,
+        weight: np.ndarray,
+        gradient: np.ndarray,
+        state: Mapping[str, np.ndarray],
+        lr: float,
+        eps: float,
+        t: int,
+    ) -> None:
         """See `Optimizer`."""
         state["sum_of_squares"] += gradient**2
         weight -= lr * gradient / (np.sqrt(state["sum_of_squares"]) + eps)

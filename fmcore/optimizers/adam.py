@@ -1,5 +1,7 @@
 """Adam: steps by running means of the gradient and of its square."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fmcore.optimizers.contract import Optimizer, Slot
@@ -20,7 +22,15 @@ class Adam(Optimizer):
     slots = (Slot("first_moment"), Slot("second_moment", least=0.0, degree=2))
     counts = True
 
-    def step(self, weight, gradient, state, lr, eps, t):
+    def step(
+        self,
+        weight: np.ndarray,
+        gradient: np.ndarray,
+        state: Mapping[str, np.ndarray],
+        lr: float,
+        eps: float,
+        t: int,
+    ) -> None:
         """See `Optimizer`."""
         m, v = state["first_moment"], state["second_moment"]
         m += (1 - BETA1) * (gradient - m)

@@ -1,5 +1,7 @@
 """Row-wise AdaGrad: one sum of squares for all factors of a feature."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fmcore.optimizers.contract import Optimizer, Slot
@@ -18,7 +20,15 @@ class RowwiseAdaGrad(Optimizer):
     eps = 2e-3  # as AdaGrad's
     slots = (Slot("sum_of_squares", per_row=True, least=0.0, degree=2, combine="sum"),)
 
-    def step(self, weight, gradient, state, lr, eps, t):  # noqa: ARG002 - all are called alike
+    def step(
+        self,
+        weight: np.ndarray,
+        gradient: np.ndarray,
+        state: Mapping[str, np.ndarray],
+        lr: float,
+        eps: float,
+        t: int,
+    ) -> None:
         """See `Optimizer`."""
         squares = gradient**2
         state["sum_of_squares"] += squares.mean(tuple(range(1, squares.ndim)), keepdims=True)

@@ -1,5 +1,9 @@
 """Plain gradient descent."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from fmcore.optimizers.contract import Optimizer
 
 
@@ -9,6 +13,14 @@ class Sgd(Optimizer):
     name = "sgd"
     kernel = 1
 
-    def step(self, weight, gradient, state, lr, eps, t):  # noqa: ARG002 - all are called alike
+    def step(
+        self,
+        weight: np.ndarray,
+        gradient: np.ndarray,
+        state: Mapping[str, np.ndarray],
+        lr: float,
+        eps: float,
+        t: int,
+    ) -> None:
         """See `Optimizer`."""
         weight -= lr * gradient

@@ -1,18 +1,46 @@
 """Training rows as blocks: kept in memory where they fit, else decoded and kept in a file, with the same result."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from fmcore.errors import DataError, ResourceError
-from fmcore.rows.blocks import auto_mini_batch_size, cut, make_block
+from fmcore.rows.batch import Batch
+from fmcore.rows.blocks import Block, Ordered, auto_mini_batch_size, cut, make_block
 from fmcore.rows.fingerprint import FirstPass
 from fmcore.rows.prefetch import ahead
 from fmcore.rows.scaling import FeatureScale, scaled
 from fmcore.rows.spill import Spill
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 AT_ONCE = 3  # blocks: one is trained, one waits, one is being decoded
 PREPARED = 2.5  # how many times its bytes a block takes once a backend has added its groups
+
+
+class Prepared(Ordered, Protocol):
+    """The hyperparameters by which rows are prepared."""
+
+    @property
+    def mini_batch_size(self) -> int | None:
+        """Return the rows of a mini-batch; None to choose by the number of rows."""
+
+    @property
+    def feature_dim(self) -> int | None:
+        """Return how many features there are; None for as many as the rows show."""
+
+    @property
+    def feature_scaling(self) -> str:
+        """Return "rms" where values are divided by the scale of their feature."""
+
+    @property
+    def epochs(self) -> int:
+        """Return how many epochs are trained."""
 
 
 class Dataset:
@@ -29,37 +57,56 @@ class Dataset:
     that size is allocated, so it may raise.
     least_scale: float32, below which the scale of the first features may not be (see fmcore.rows.scaling), or None.
 
-    After `load`, which is `read` and `settle`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size,
+    After `load`, which is `read` and `finish`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size,
     in_memory, mean_label (weighted), scale (float32 (feature_dim,) or None), block_rows (rows of each block). complete:
     whether these are of all rows.
     """
 
-    complete = True
+    complete: bool = True
+
+    rows: int
+    non_zeros: int
+    feature_dim: int
+    mean_label: float
+    mini_batch_size: int  # 0 until a row is read, where it is not given
+    in_memory: bool
+    scale: np.ndarray | None
 
     def __init__(
-        self, read, hyperparameters, prepare, memory_limit, *, rereadable=True, reserved=lambda _: 0, least_scale=None
-    ):
+        self,
+        read: Callable[..., Iterable[Batch]],
+        hyperparameters: Prepared,
+        prepare: Callable[[Block], Block],
+        memory_limit: float,
+        *,
+        rereadable: bool = True,
+        reserved: Callable[[int], float] = lambda _: 0,
+        least_scale: np.ndarray | None = None,
+    ) -> None:
         self._read, self._rereadable, self._reserved = read, rereadable, reserved
         self._hyperparameters, self._prepare, self._memory_limit = hyperparameters, prepare, memory_limit
-        self._raw, self._kept, self._first_pass, self._spill = [], [], FirstPass(), Spill()
-        self.first_block, self.block_rows = 0, []
+        self._raw: list[Batch] = []
+        self._kept: list[Block] = []
+        self._first_pass, self._spill = FirstPass(), Spill()
+        self.first_block = 0
+        self.block_rows: list[int] = []
         self.weighted = np.zeros(2)  # sum of the labels, and of the weights
         self.learned_scale = FeatureScale(least_scale)
         self._bytes = self._largest = 0  # of all blocks, and of one
         self.rows = self.non_zeros = 0
         self.feature_dim = hyperparameters.feature_dim or 1
-        self.mini_batch_size = hyperparameters.mini_batch_size
+        self.mini_batch_size = hyperparameters.mini_batch_size or 0
         self.mean_label = 0.0
         self.in_memory = True
         self.scale = None
 
-    def load(self):
+    def load(self) -> Self:
         """Read everything once: keep the blocks if they fit, and learn the sizes either way."""
         self.read()
-        return self._settle_alone()
+        return self._finish_alone()
 
-    def read(self):
-        """The first half of `load`: learn from all rows; weighted and learned_scale are what can be summed over more.
+    def read(self) -> None:
+        """Learn from all rows, the first half of `load`; weighted and learned_scale can be summed over more rows.
 
         weighted: float64 (2,), sums of the labels and of the weights. learned_scale: a FeatureScale.
         """
@@ -71,76 +118,76 @@ class Dataset:
             while self._raw and not self.in_memory:
                 self._first_pass.add(self._raw.pop(0))
 
-    def settle(self, mean_label, scale, mini_batch_size=None, first_block=0):
-        """The other half: the blocks of what was read, now that all is known.
+    def finish(
+        self, mean_label: float, scale: np.ndarray | None, mini_batch_size: int | None = None, first_block: int = 0
+    ) -> Self:
+        """Make the blocks of what was read, the other half of `load`; return the Dataset.
 
         mini_batch_size: where another holds than these rows suggest. first_block: the number of the first one, which
         decides with the seed how its rows are shuffled.
         """
         self.mean_label, self.scale, self.first_block = mean_label, scale, first_block
         self.mini_batch_size = mini_batch_size or self.mini_batch_size
-        for number in range(len(self._raw)):
-            self._kept.append(self._block(self._raw[number], number))
-            self._raw[number] = None  # its memory is free before the next one is prepared
-        self._raw = []
+        while self._raw:  # the memory of each is free before the next one is prepared
+            self._kept.append(self._block(self._raw.pop(0), len(self._kept)))
         return self
 
-    def _settle_alone(self):
-        """Settle by what these rows have told, which are all that there are."""
+    def _finish_alone(self) -> Self:
+        """Finish by the sums and the scale of these rows, which are all that there are."""
         if not self.rows:
             raise DataError("no rows to train on")
-        return self.settle(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
+        return self.finish(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
 
     @property
-    def memory(self):
-        """Bytes that the blocks take: all where they are kept, else those that are under way at once."""
+    def memory(self) -> int:
+        """Return the bytes that the blocks take: all where they are kept, else those that are under way at once."""
         return self._bytes if self.in_memory else AT_ONCE * self._largest
 
-    def widen(self, feature_dim):
+    def widen(self, feature_dim: int) -> None:
         """State that the data has more features than its rows show."""
         if self.scale is not None:
             self.scale = np.append(self.scale, np.ones(feature_dim - len(self.scale), np.float32))
         self.feature_dim = feature_dim
 
     @contextmanager
-    def epoch(self, first=0):
-        """An iterator over the prepared blocks, in order, from number `first` on."""
+    def epoch(self, first: int = 0) -> Iterator[Iterator[Block]]:
+        """Yield an iterator over the prepared blocks, in order, from number `first` on."""
         blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else ahead(self._streamed(first))
         with blocks as iterator:
             yield iterator
 
-    def _streamed(self, first):
+    def _streamed(self, first: int) -> Iterator[Block]:
         if self._spill.complete:
             return self._spill.blocks(first)
         decoded = self._decoded(first)
         return decoded if first or self._hyperparameters.epochs == 1 else self._spill.filled(decoded)
 
-    def _decoded(self, first):
+    def _decoded(self, first: int) -> Generator[Block, None, None]:
         for number, batch in enumerate(self._first_pass.again(cut(self._read()))):
             if number >= first:
                 yield self._block(batch, number)
 
-    def _learn(self, batch):
+    def _learn(self, batch: Batch) -> None:
         taken = int(batch.nbytes * PREPARED)
         self._bytes, self._largest = self._bytes + taken, max(self._largest, taken)
         self.rows += len(batch)
         self.non_zeros += len(batch.indices)
         self.feature_dim = max(self.feature_dim, batch.feature_dim)
         self._room = self._memory_limit - self._reserved(self.feature_dim)
-        if self.mini_batch_size is None:
+        if not self.mini_batch_size:
             self.mini_batch_size = auto_mini_batch_size(len(batch), len(batch.indices))
         self.block_rows.append(len(batch))
         self.weighted += weighted_sums(batch)
         if self._hyperparameters.feature_scaling == "rms":
             self.learned_scale.add(batch)
 
-    def _block(self, batch, number):
+    def _block(self, batch: Batch, number: int) -> Block:
         block = make_block(
             scaled(batch, self.scale), self.first_block + number, self.mini_batch_size, self._hyperparameters
         )
         return self._prepare(block)
 
-    def _stream(self):
+    def _stream(self) -> None:
         if not self._rereadable:
             raise ResourceError(
                 f"the training rows do not fit in {self._memory_limit:,} bytes of memory, and a pipe cannot be read "
@@ -149,14 +196,14 @@ class Dataset:
         self.in_memory = False
 
 
-def mean_label(weighted):
-    """The weighted mean of labels, given the sums of both; 0 without any weight."""
+def mean_label(weighted: np.ndarray) -> float:
+    """Return the weighted mean of labels, given the sums of both; 0 without any weight."""
     labels, weights = weighted
     return float(labels / weights) if weights else 0.0
 
 
-def weighted_sums(batch):
-    """Of the labels and of the weights, float64."""
+def weighted_sums(batch: Batch) -> np.ndarray:
+    """Return the sums of the labels and of the weights, float64."""
     if batch.weights is None:
         return np.array([np.sum(batch.labels, dtype=np.float64), len(batch)])
     weights = batch.weights.astype(np.float64)

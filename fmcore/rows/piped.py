@@ -1,12 +1,22 @@
 """Training rows of which every epoch has a pipe of its own; what must be known before shows in the first block."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from fmcore.errors import DataError
-from fmcore.rows.blocks import cut
-from fmcore.rows.dataset import Dataset
+from fmcore.rows.batch import Batch
+from fmcore.rows.blocks import Block, cut
+from fmcore.rows.dataset import Dataset, Prepared
 from fmcore.rows.prefetch import ahead
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Limit = Callable[[], int | None]
 
 
 class PipedDataset(Dataset):
@@ -22,43 +32,50 @@ class PipedDataset(Dataset):
 
     complete = False
 
-    def __init__(self, read, hyperparameters, prepare, cancel, **options):
+    def __init__(
+        self,
+        read: Callable[[Limit], Iterable[Batch]],
+        hyperparameters: Prepared,
+        prepare: Callable[[Block], Block],
+        cancel: Callable[[], None],
+        **options: Any,
+    ) -> None:
         super().__init__(read, hyperparameters, prepare, 0, rereadable=False, **options)
         self._cancel = cancel
         self._limit = hyperparameters.feature_dim
-        self._begun = None  # the raw blocks of the pass that `load` began
+        self._begun: Iterator[Batch] | None = None  # the raw blocks of the pass that `load` began
         self.in_memory = False
 
-    def load(self):
+    def load(self) -> Self:
         """Read the first block of the first pass, and no further; the first epoch begins with it."""
         blocks = self._next_pass()
         for first in itertools.islice(blocks, 1):
             self._learn(first)
             self._begun = itertools.chain([first], blocks)
-        return self._settle_alone()
+        return self._finish_alone()
 
-    def widen(self, feature_dim):
+    def widen(self, feature_dim: int) -> None:
         """State how many features there are; a row with more is refused from here on."""
         super().widen(feature_dim)
         self._limit = feature_dim
 
     @contextmanager
-    def epoch(self, first=0):  # noqa: ARG002 - a pass always begins with the first one
-        """An iterator over the prepared blocks, in order; its pipe is opened here and not before."""
+    def epoch(self, first: int = 0) -> Iterator[Iterator[Block]]:  # noqa: ARG002 - a pass always begins with the first one
+        """Yield an iterator over the prepared blocks, in order; its pipe is opened here and not before."""
         blocks, self._begun = self._begun or self._next_pass(), None
         with ahead(self._prepared(blocks), cancel=self._cancel) as prepared:
             yield prepared
 
-    def _next_pass(self):
+    def _next_pass(self) -> Iterator[Batch]:
         return cut(self._watched(self._read(lambda: self._limit)))
 
-    def _watched(self, batches):
-        """The batches; the first block's last one may reach beyond it, and is not held to a limit learned from it."""
+    def _watched(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield the batches; the first block's last one may reach beyond it, which no limit learned from it forbids."""
         for batch in batches:
             self.feature_dim = max(self.feature_dim, batch.feature_dim)
             yield batch
 
-    def _prepared(self, blocks):
+    def _prepared(self, blocks: Iterator[Batch]) -> Iterator[Block]:
         rows = non_zeros = 0
         for number, batch in enumerate(blocks):
             rows += len(batch)

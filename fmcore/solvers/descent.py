@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from fmcore.kernels import backend_of
+from fmcore.kernels import Backend, Trainer, backend_of
 from fmcore.kernels.devices import resolve
 from fmcore.model import scaling
 from fmcore.model.model import Model
@@ -18,17 +19,18 @@ from fmcore.rows.dataset import Dataset
 from fmcore.rows.held import HeldRows
 from fmcore.rows.piped import PipedDataset
 from fmcore.rows.scaling import scaled
-from fmcore.solvers import Judged, Resources, Task
+from fmcore.solvers import Judged, Resources, Solver, Task
 from fmcore.solvers.epoch import Epoch, Progress, position, train_epoch
 from fmcore.solvers.estimate import parameter_bytes, require_memory
 from fmcore.solvers.observer import Observer
 from fmcore.system.memory import Budget, budget, give_back
+from fmcore.system.threads import default_threads
 
 # what rows are prepared by, checked for, and whether the kernels train
 PREPARED_BY = ("mini_batch_size", "shuffle", "seed", "feature_scaling", "feature_dim", "predictor_type")
 
 
-class GradientDescent:
+class GradientDescent(Solver):
     """See fmcore.solvers.Solver.
 
     backend: see fmcore.kernels. placed: a loaded Dataset. test: HeldRows, or None. task: what was placed.
@@ -39,7 +41,7 @@ class GradientDescent:
 
     def __init__(
         self,
-        backend: object,
+        backend: Backend,
         placed: Dataset,
         test: HeldRows | None = None,
         observer: Observer | None = None,
@@ -47,8 +49,8 @@ class GradientDescent:
     ) -> None:
         self.backend, self.placed, self.test, self._task = backend, placed, test, task
         self._observer = observer or Observer()
-        self._trainer = None
-        self.name, self.note, self.threads = backend.name, backend.note, getattr(backend, "threads", 1)
+        self._trainer: Trainer | None = None
+        self.name, self.note, self.threads = backend.name, backend.note, backend.threads
         self.tested = test is not None
 
     @classmethod
@@ -59,12 +61,12 @@ class GradientDescent:
         resources: Resources,
         observer: Observer,
         *,
-        previous: GradientDescent | None = None,
+        previous: Solver | None = None,
         checkpoint: Callable[[], str | None] = lambda: None,  # noqa: ARG003 - for those that can lose workers
     ) -> Iterator[GradientDescent]:
         """See fmcore.solvers.Solver."""
         with task.rows.named():
-            if previous is not None and previous.fits(task):
+            if isinstance(previous, GradientDescent) and previous.fits(task):
                 yield cls(previous.backend, previous.placed, previous.test, observer, task)
                 return
             limits = budget(resources.memory_limit)
@@ -97,19 +99,27 @@ class GradientDescent:
 
     def sweep(self, epoch: Epoch, progress: Progress, pause: Callable[[], bool]) -> bool:
         """See fmcore.solvers.Solver; it may pause after each slice of a block."""
-        return train_epoch(self._trainer, self.placed, epoch, progress, self._observer, pause)
+        return train_epoch(self._begun, self.placed, epoch, progress, self._observer, pause)
 
     def score(self, batch: Batch) -> np.ndarray:
         """See fmcore.solvers.Solver."""
-        return self._trainer.score(scaled(batch, self.placed.scale))
+        return self._begun.score(scaled(batch, self.placed.scale))
 
     def judge(self) -> Iterator[Judged]:
         """See fmcore.solvers.Solver."""
-        return ((self.score(batch), batch.labels, batch.weights) for batch in self.test.batches())
+        batches = () if self.test is None else self.test.batches()
+        return ((self.score(batch), batch.labels, batch.weights) for batch in batches)
 
     def snapshot(self) -> Model:
         """See fmcore.solvers.Solver."""
-        return self._trainer.snapshot()
+        return self._begun.snapshot()
+
+    @property
+    def _begun(self) -> Trainer:
+        """Return the trainer that `begin` made."""
+        if self._trainer is None:
+            raise ValueError("nothing to train yet: begin comes first")
+        return self._trainer
 
 
 def least_scale(task: Task) -> np.ndarray | None:
@@ -119,11 +129,11 @@ def least_scale(task: Task) -> np.ndarray | None:
     return task.initial_model.state.get(scaling.NAME)
 
 
-def _loaded(task: Task, resources: Resources, limits: Budget) -> tuple[object, Dataset]:
+def _loaded(task: Task, resources: Resources, limits: Budget) -> tuple[Backend, Dataset]:
     """Return the backend and the loaded Dataset of a task."""
     rows, h, _, initial_model = task
     known = initial_model.feature_dim if initial_model else None
-    backend = backend_of(h, resources.device, resources.threads)
+    backend = backend_of(h, resources.device, resources.threads or default_threads())
     require_memory(h, max(known or 1, rows.feature_dim(1, h.feature_dim)), limits)
     dataset = _dataset(task, backend, limits)
     dataset.load()
@@ -135,7 +145,7 @@ def _loaded(task: Task, resources: Resources, limits: Budget) -> tuple[object, D
     return backend, dataset
 
 
-def _dataset(task: Task, backend: object, limits: Budget) -> Dataset:
+def _dataset(task: Task, backend: Backend, limits: Budget) -> Dataset:
     rows, h = task.rows, task.hyperparameters
     objective = objective_of(h)
 
@@ -144,7 +154,7 @@ def _dataset(task: Task, backend: object, limits: Budget) -> Dataset:
         require_memory(h, feature_dim, limits)
         return limits.reserved(parameter_bytes(h, feature_dim))
 
-    options = {"reserved": reserved, "least_scale": least_scale(task)}
+    options: dict[str, Any] = {"reserved": reserved, "least_scale": least_scale(task)}
     if rows.streaming:
         return PipedDataset(partial(rows.read, objective), h, backend.prepare, rows.cancel, **options)
     return Dataset(

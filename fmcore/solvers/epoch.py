@@ -1,5 +1,8 @@
 """One epoch: a pass over the training rows, in slices between which it can be saved, stopped and resumed."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,8 +11,12 @@ import numpy as np
 
 from fmcore.errors import DivergedError, StoppedError
 from fmcore.hyper.params import Hyperparameters
-from fmcore.rows.blocks import mini_batch_order
+from fmcore.kernels import Trainer
+from fmcore.objectives import Objective
+from fmcore.rows.blocks import Block, mini_batch_order
+from fmcore.rows.dataset import Dataset
 from fmcore.rows.slices import rows_of, slices
+from fmcore.solvers.observer import Observer
 
 UNITS = ("mini-batches", "rounds", "short rounds")  # the unit of a Progress' steps; short where rows are streamed
 
@@ -42,17 +49,24 @@ class Progress:
     loss: float = 0.0
     weight: float = 0.0
 
-    def metrics(self, objective):
+    def metrics(self, objective: Objective) -> dict[str, float]:
         """Return the one metric that an Objective makes of the mean loss; each row's is from before its mini-batch."""
         return objective.epoch_metrics(self.loss / self.weight if self.weight else 0.0)
 
 
-def lr_factor(hyperparameters, epoch):
+def lr_factor(hyperparameters: Hyperparameters, epoch: int) -> float:
     """Return the factor of the learning rates in an epoch (from 0)."""
     return 1 - epoch / hyperparameters.epochs if hyperparameters.lr_schedule == "linear" else 1.0
 
 
-def train_epoch(trainer, dataset, epoch, progress, observer, pause):
+def train_epoch(
+    trainer: Trainer,
+    dataset: Dataset,
+    epoch: Epoch,
+    progress: Progress,
+    observer: Observer,
+    pause: Callable[[], bool],
+) -> bool:
     """Train what is left of an epoch and update `progress`; return whether the end of the epoch was reached.
 
     pause: a function that is called after each slice but the last one of a whole epoch; True ends the sweep.
@@ -71,12 +85,12 @@ def train_epoch(trainer, dataset, epoch, progress, observer, pause):
     return False
 
 
-def order_of(block, number, epoch):
+def order_of(block: Block, number: int, epoch: Epoch) -> np.ndarray:
     """Return the order of the mini-batches of block `number` (from 0) in an epoch, int64."""
     return mini_batch_order(block, number, epoch.before + epoch.number, epoch.hyperparameters)
 
 
-def position(rows, block_rows, mini_batch_size):
+def position(rows: int, block_rows: Iterable[int], mini_batch_size: int) -> Progress:
     """Return the Progress, without sums, of the last mini-batch that begins after at most so many rows of an epoch.
 
     block_rows: of each block.
@@ -91,7 +105,9 @@ def position(rows, block_rows, mini_batch_size):
     return reached
 
 
-def slices_trained(trainer, block, order, epoch, progress, observer):
+def slices_trained(
+    trainer: Trainer, block: Block, order: np.ndarray, epoch: Epoch, progress: Progress, observer: Observer
+) -> Iterator[int]:
     """Train what is left of a block, a slice at a time; yield the number of rows of each slice.
 
     order: the block's mini-batches in the order of the epoch; those before progress.steps are trained already.
@@ -117,12 +133,12 @@ def slices_trained(trainer, block, order, epoch, progress, observer):
         yield len(rows)
 
 
-def _first_bad(block, order, losses):
+def _first_bad(block: Block, order: np.ndarray, losses: np.ndarray) -> int:
     """Return the position of the first of these mini-batches with a loss that is not finite."""
     return next(n for n in range(len(order)) if not np.isfinite(losses[rows_of(block, order[n : n + 1])]).all())
 
 
-def _diverged(block, step, scores, epoch):
+def _diverged(block: Block, step: int, scores: np.ndarray, epoch: Epoch) -> DivergedError:
     """Return the DivergedError of a block's mini-batch; scores: of the rows trained before and of its own."""
     largest = np.max(np.abs(scores), initial=0, where=np.isfinite(scores))
     return DivergedError(

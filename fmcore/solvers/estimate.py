@@ -5,15 +5,17 @@ import math
 from fmcore.errors import ResourceError
 from fmcore.families import family_of
 from fmcore.families.contract import numbers_per_feature
+from fmcore.hyper.params import Hyperparameters
 from fmcore.kernels import has_kernels
 from fmcore.kernels.cpu import LANES
 from fmcore.optimizers import optimizer_of
 from fmcore.optimizers.state import state_table
+from fmcore.system.memory import Budget
 
 FLOAT = 4  # bytes
 
 
-def parameter_bytes(hyperparameters, feature_dim):
+def parameter_bytes(hyperparameters: Hyperparameters, feature_dim: int) -> int:
     """Return the most bytes that the parameters take while they are trained, which is several times the model's own.
 
     These are the model as it begins, the table that is trained, with the optimizer's state and each feature's factors
@@ -26,14 +28,14 @@ def parameter_bytes(hyperparameters, feature_dim):
     return FLOAT * feature_dim * (plain + copies * model) + table_bytes(h, feature_dim)
 
 
-def _numbers(h):
+def _numbers(h: Hyperparameters) -> tuple[int, int]:
     """Return (weights, weights with the optimizer's state) of a feature; other tensors are too small to count."""
     family = family_of(h)
     plain = numbers_per_feature(family, h)
     return plain, plain + sum(math.prod(spec.shape) for spec in state_table(h, family, 1).values() if spec.per_feature)
 
 
-def table_bytes(hyperparameters, feature_dim):
+def table_bytes(hyperparameters: Hyperparameters, feature_dim: int) -> int:
     """Return the bytes of the table that is trained, including the optimizer's state and padding.
 
     Without kernels they are the reference's: all of it in float64, and a gradient as large as the weights beside it.
@@ -47,7 +49,7 @@ def table_bytes(hyperparameters, feature_dim):
     return FLOAT * feature_dim * (1 + padded + sum(2 if slot.per_row else 1 + padded for slot in slots))
 
 
-def require_memory(hyperparameters, feature_dim, budget):
+def require_memory(hyperparameters: Hyperparameters, feature_dim: int, budget: Budget) -> None:
     """Raise ResourceError where the parameters alone need more than a memory Budget; call before they are made."""
     needed = parameter_bytes(hyperparameters, feature_dim)
     if needed > budget.total:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Interruption(TypedDict, total=False):
-    """How a training is saved and stopped.
+    """Arguments that say how a training is saved and stopped.
 
     checkpoint: a path; training is saved there after each epoch, and resumed from it where it exists. Or a Saving, for
     more to choose.

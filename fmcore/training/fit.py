@@ -83,7 +83,7 @@ def require_testable(task: Task) -> None:
 
 
 def _each_epoch(task: Task) -> bool:
-    """Whether the test rows, if any, are scored after each epoch; a stream of them is read once where nobody asks."""
+    """Return whether test rows are scored after each epoch; a stream of them is read once where nothing goes by it."""
     return task.test is None or not task.test.streaming or task.hyperparameters.early_stopping_patience is not None
 
 

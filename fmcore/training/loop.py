@@ -1,19 +1,35 @@
 """The loop over epochs, the same for every solver: sweep, test, report, save and stop early. It never sees a file."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from time import perf_counter
+from typing import Any
+
+import numpy as np
 
 from fmcore.errors import DivergedError, StoppedError
+from fmcore.model.model import Model
 from fmcore.model.scaling import unscaled
-from fmcore.objectives import objective_of
+from fmcore.objectives import Objective, objective_of
+from fmcore.rows.batch import Batch
+from fmcore.solvers import Judged, Solver
 from fmcore.solvers.epoch import Epoch, Progress, lr_factor
 from fmcore.solvers.observer import Observer
-from fmcore.training.state import Control, converted
+from fmcore.training.state import Control, State, converted
 
 HALVINGS = 10  # of the learning rates, after which a training that diverges is given up
 
 
-def train(model, solver, *, test_each_epoch=True, observer=None, control=None):
+def train(
+    model: Model,
+    solver: Solver,
+    *,
+    test_each_epoch: bool = True,
+    observer: Observer | None = None,
+    control: Control | None = None,
+) -> Model:
     """Train a copy of `model` for the epochs of its hyperparameters and return it.
 
     solver: placed, see fmcore.solvers.Solver. The primary metric of its test rows, if any, decides early stopping;
@@ -28,12 +44,14 @@ def train(model, solver, *, test_each_epoch=True, observer=None, control=None):
     return Run(model, solver, observer or Observer(), control or Control()).train(each_epoch=test_each_epoch)
 
 
-def evaluate(score, batches, objective):
+def evaluate(
+    score: Callable[[Batch], np.ndarray], batches: Iterable[Batch], objective: Objective
+) -> dict[str, float | None]:
     """Return all metrics of an Objective for the rows of `batches`, given a function from a Batch to raw scores."""
     return evaluated(((score(batch), batch.labels, batch.weights) for batch in batches), objective)
 
 
-def evaluated(judged, objective):
+def evaluated(judged: Iterable[Judged], objective: Objective) -> dict[str, float | None]:
     """Return all metrics of an Objective for rows as (raw scores, labels, weights or None), piece after piece."""
     metrics = objective.metrics()
     for scores, labels, weights in judged:
@@ -44,12 +62,12 @@ def evaluated(judged, objective):
 class Run:
     """A training under way."""
 
-    def __init__(self, model, solver, observer, control):
+    def __init__(self, model: Model, solver: Solver, observer: Observer, control: Control) -> None:
         self._model, self._solver, self._observer, self._control = model, solver, observer, control
         self._hyperparameters = model.hyperparameters
         self._halves = model.hyperparameters.on_divergence == "halve-lr"
 
-    def train(self, *, each_epoch=True):
+    def train(self, *, each_epoch: bool = True) -> Model:
         """Return the trained model; see `train` above."""
         self._begin()
         stopped = False
@@ -63,7 +81,7 @@ class Run:
             self._control.paused(self._now)
         return self._result(stopped=stopped)
 
-    def _begin(self):
+    def _begin(self) -> None:
         """Determine where to begin, and give the solver its parameters."""
         solver = self._solver
         self.state = state = self._control.begin(self._model, solver.placed, tested=solver.tested)
@@ -78,17 +96,17 @@ class Run:
             state.begun = state.model
         solver.begin(state.model)
 
-    def _at(self):
+    def _at(self) -> Epoch:
         """Return the Epoch under way."""
         number = len(self.state.epochs)
         lr = lr_factor(self._hyperparameters, number) * self._halving()
         return Epoch(number, trained_epochs(self._model), lr, self._hyperparameters)
 
-    def _now(self):
+    def _now(self) -> State:
         """Return the State as it is, with a copy of the model."""
         return replace(self.state, model=self._snapshot(), progress=replace(self.state.progress))
 
-    def _epoch(self, *, test):
+    def _epoch(self, *, test: bool) -> bool:
         """Train the epoch under way to its end, and test it; return False where control stopped it."""
         state, h, started, before = self.state, self._hyperparameters, perf_counter(), self.state.progress.rows
         if self._control.stop() or not self._solver.sweep(self._at(), state.progress, self._pause):
@@ -104,11 +122,11 @@ class Run:
         self._control.save(self._now)
         return True
 
-    def _pause(self):
+    def _pause(self) -> bool:
         self._control.pass_by(self._now)
         return self._control.stop()
 
-    def _test(self, record):
+    def _test(self, record: dict[str, Any]) -> bool:
         """Put the metrics of the test rows into the record; return False where control stops, to resume here later."""
         try:
             record["test"] = evaluated(self._judged(), objective_of(self._hyperparameters))
@@ -118,20 +136,20 @@ class Run:
             return not self._control.resumable
         return True
 
-    def _judged(self):
+    def _judged(self) -> Iterator[Judged]:
         """Return what the solver judges, with a chance to stop at each piece."""
         for piece in self._solver.judge():
             if self._control.resumable and self._control.stop():
                 raise StoppedError
             yield piece
 
-    def _go_back(self, error):
+    def _go_back(self, error: DivergedError) -> None:
         """Go back to the start of the epoch under way with halved learning rates; raise `error` where that is off.
 
         Raises DivergedError after HALVINGS of them.
         """
         state = self.state
-        if not self._halves:
+        if state.begun is None:  # which it is where on_divergence is "fail"
             raise error
         if len(state.halved) == HALVINGS:
             raise DivergedError(f"{error.what}; the learning rates were halved {HALVINGS} times before") from error
@@ -140,7 +158,7 @@ class Run:
         self._solver.begin(state.begun)
         self._observer.halved(error, state.epoch, self._halving())
 
-    def _result(self, *, stopped):
+    def _result(self, *, stopped: bool) -> Model:
         """Return the trained model, of raw values, with the facts of its training in its info."""
         state, rows, placed = self.state, self.state.progress.rows, self._solver.placed
         if stopped and not rows and not state.epochs:
@@ -162,10 +180,10 @@ class Run:
             model.info["stopped"] = {"epoch": state.epoch, "rows": rows}
         return model
 
-    def _halving(self):
+    def _halving(self) -> float:
         return 0.5 ** len(self.state.halved)
 
-    def _snapshot(self):
+    def _snapshot(self) -> Model:
         """Return a copy of the model as it is, which holds finite numbers only."""
         model, state = self._solver.snapshot(), self.state
         try:
@@ -175,6 +193,6 @@ class Run:
         return model
 
 
-def trained_epochs(model):
+def trained_epochs(model: Model) -> int:
     """Return how many epochs a model was trained, in all trainings that it comes from."""
     return model.info.get("trained_epochs", 0)

@@ -1,9 +1,14 @@
 """The state of a training, by which it can be resumed, and the control that saves it and stops training."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
+from fmcore.solvers import Placed
 from fmcore.solvers.epoch import UNITS, Progress
 
 
@@ -31,7 +36,7 @@ class State:
     """
 
     model: Model
-    epochs: list = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
     begun: Model | None = None
     halved: list = field(default_factory=list)
@@ -40,11 +45,11 @@ class State:
     unit: str = UNITS[0]
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         """Return the number of the epoch under way, from 1."""
         return len(self.epochs) + 1
 
-    def add(self, record, snapshot):
+    def add(self, record: dict[str, Any], snapshot: Callable[[], Model]) -> None:
         """Add an epoch's record, and keep the model `snapshot()` where it is the best and early stopping needs it."""
         self.epochs.append(record)
         self.progress = Progress()
@@ -56,13 +61,13 @@ class State:
         if self.best is None or (value < self.best.value if direction == "minimize" else value > self.best.value):
             self.best = Best(record["epoch"], value, snapshot())
 
-    def ended(self):
+    def ended(self) -> bool:
         """Return whether all epochs are trained, or `early_stopping_patience` of them since the best one."""
-        h = self.model.hyperparameters
-        too_long = self.best is not None and len(self.epochs) - self.best.epoch >= h.early_stopping_patience
+        h, patience = self.model.hyperparameters, self.model.hyperparameters.early_stopping_patience
+        too_long = self.best is not None and patience is not None and len(self.epochs) - self.best.epoch >= patience
         return too_long or len(self.epochs) >= h.epochs
 
-    def convert(self, workers):
+    def convert(self, workers: int) -> None:
         """Convert this to the State of another number of workers, in place."""
         models = {id(model): model for model in (self.model, self.begun, self.best and self.best.model) if model}
         for model in models.values():
@@ -70,7 +75,7 @@ class State:
         self.workers = workers
 
 
-def converted(model, was, now):
+def converted(model: Model, was: int, now: int) -> Model:
     """Return the model of a training by `was` workers as one of a training by `now` workers, changed in place.
 
     Workers merge their states by the mean, so a sum of squares grows by the mean of what each one adds: it is smaller
@@ -91,21 +96,21 @@ class Control:
 
     resumable = False  # whether `paused` raises PausedError at any stop, so that training can be resumed later
 
-    def __init__(self, stop=None):
+    def __init__(self, stop: Callable[[], bool] | None = None) -> None:
         self.stop = stop or (lambda: False)
 
-    def begin(self, model, placed, *, tested):  # noqa: ARG002 - for those that resume
+    def begin(self, model: Model, placed: Placed, *, tested: bool) -> State:  # noqa: ARG002 - for those that resume
         """Return the State to start from, given a new model, its placed rows, and whether there are test rows."""
         return State(model)
 
-    def save(self, state):
+    def save(self, state: Callable[[], State]) -> None:
         """Save at the end of an epoch; `state` is a function that returns the State, with a copy of all parameters."""
 
-    def pass_by(self, state):
+    def pass_by(self, state: Callable[[], State]) -> None:
         """Save within an epoch, where it is time to; state: as for `save`."""
 
-    def kept(self):
+    def kept(self) -> str | None:
         """Return the file from which this training could be resumed if it ended now; None without one."""
 
-    def paused(self, state):
+    def paused(self, state: Callable[[], State]) -> None:
         """Note that `stop` ended training within an epoch; state: as for `save`. May raise PausedError."""

@@ -50,7 +50,7 @@ class Stopped(Exception):  # noqa: N818 - it is not an error
 def work(job, connection):
     """Serve trials until the connection closes; the process's main function."""
     Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-    trainer = Trainer(job, connection)
+    trainer = TrialTrainer(job, connection)
     with suppress(EOFError, OSError):  # nobody listens any more
         while True:
             connection.send(trainer.run(connection.recv()))
@@ -62,7 +62,7 @@ def _end_with(parent):
     os._exit(1)
 
 
-class Trainer:
+class TrialTrainer:
     """Trains trials one after the other; rows prepared for the last one are used again where they fit the next."""
 
     def __init__(self, job, connection):

@@ -18,8 +18,9 @@ from fmcore.io.sources.source import find
 from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.optimizers import OPTIMIZERS
 from fmcore.solvers.epoch import Epoch
+from fmcore.solvers.team.messages import Orders, Sizes
 from fmcore.solvers.team.reports import Parts
-from fmcore.solvers.team.worker import Orders, Settled, Worker
+from fmcore.solvers.team.worker import Worker
 from fmcore.system.memory import Budget
 
 ROWS = 1500
@@ -279,7 +280,7 @@ def test_workers_shuffle_their_rows_in_different_orders():
     for worker in (Worker(0), Worker(1)):
         assert worker.read(orders).rows == ROWS
         worker.apply_scale([worker.merge_scale([part]) for part in worker.split_scale()])
-        worker.settle(Settled(20, 0.5, 16, sharded=False))
+        worker.place(Sizes(20, 0.5, 16, sharded=False))
         worker.plan(Epoch(0, 0, 1.0, h), 0, ROWS, ROWS)
         blocks.append(worker._stretches[0])
     assert sorted(blocks[0].block.batch.labels) == sorted(blocks[1].block.batch.labels)

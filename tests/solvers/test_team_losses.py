@@ -80,7 +80,7 @@ def losing(tmp_path, monkeypatch):
     [
         ("read", 1),
         ("split_scale", 1),
-        ("settle", 1),
+        ("place", 1),
         ("begin", 1),
         ("plan", 1),
         ("train", 1),

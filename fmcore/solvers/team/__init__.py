@@ -1,33 +1,61 @@
 """Training by several workers, each on rows of its own, that merge their parameters after every round.
 
-    rounds.py     how an epoch is cut into rounds
-    deltas.py     the changes of a round: split by owners, merged, pure functions
-    states.py     the parameters of a worker: all of them (replica) or those that it owns (sharded)
-    feed.py       a worker's mini-batches in the order of an epoch
-    worker.py     what one worker does; it knows nothing of engines
-    reports.py    reports of all readers, merged into those of a single reader
-    team.py       the leader's requests to all workers, and the recovery of a team that has lost one
-    run.py        the loop over epochs, led from one place
-    machines.py   the door: which engine, how many workers, which state
-    inprocess.py, on_mpi.py, on_ray.py
-                  the engines: one place, MPI's ranks, Ray's actors
-
-An engine has
-
-    workers, threads                          their number, and the threads of each
-    all(name, *args) -> list                  every worker's method of that name, results in worker order
-    one(worker, name, *args)                  one worker's
-    exchange(split, merge, apply, alike) -> list
-                                              calls three methods of every worker: split() returns a part for each
-                                              owner; merge(parts of all workers) an answer for each worker, or one for
-                                              all where alike; then apply(answers of all owners); returns its results
-    close()                                   release all workers
-
-and, where training can continue after the loss of a worker, raises `lost.Lost` and has
-
-    replace() -> list                         put new workers, which have no data yet, in the places of those that are
-                                              lost, and return their numbers; raises `lost.DiedError` where it cannot
+rounds.py     how an epoch is cut into rounds
+deltas.py     the changes of a round: split by owners, merged, pure functions
+states.py     the parameters of a worker: all of them (replica) or those that it owns (sharded)
+feed.py       a worker's mini-batches in the order of an epoch
+worker.py     what one worker does; it knows nothing of engines
+reports.py    reports of all readers, merged into those of a single reader
+team.py       the leader's requests to all workers, and the recovery of a team that has lost one
+solver.py     the solver: what each worker may use, and one epoch, led from one place
+inprocess.py, on_mpi.py, on_ray.py
+the engines: one place, MPI's ranks, Ray's actors
 """
+
+from typing import Any, Protocol
 
 ENGINES = ("ray", "mpi", "local")
 STATES = ("auto", "replica", "sharded")  # which parameters a worker holds; auto decides by size
+
+
+class Engine(Protocol):
+    """Reaches workers, whose methods it calls by name.
+
+    name: for people. workers: their number. threads: of each.
+    One whose workers can be lost raises `lost.Lost` from any call, and is a ReplacingEngine.
+    """
+
+    name: str
+    workers: int
+    threads: int
+
+    def all(self, name: str, *args: Any) -> list:
+        """Call that method of every worker; return the results in worker order."""
+        ...
+
+    def one(self, worker: int, name: str, *args: Any) -> Any:
+        """Call that method of one worker, and return its result."""
+        ...
+
+    def exchange(self, split: str, merge: str, apply: str, *, alike: bool = False) -> list:
+        """Call three methods of every worker; return the results of the last in worker order.
+
+        split() returns a part for each owner; merge(parts of all workers) an answer for each worker, or one for all
+        where alike; apply(answers of all owners) what is returned.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release all workers."""
+        ...
+
+
+class ReplacingEngine(Engine, Protocol):
+    """An Engine with which training can continue after the loss of workers."""
+
+    def replace(self) -> list[int]:
+        """Put new workers, which have no data yet, in the places of those that are lost; return their numbers.
+
+        Raises `lost.DiedError` where it cannot.
+        """
+        ...

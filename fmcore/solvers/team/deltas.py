@@ -1,4 +1,4 @@
-"""What a round has moved, as it travels: split by owner, and merged by the mean over all workers.
+"""The changes of a round, as they are sent: split by owner, and merged by the mean over all workers.
 
 Every number of every array, weights and what the optimizer keeps of them alike, becomes the mean over the workers; one
 that has not touched a feature counts with a change of 0. Feature i belongs to worker i mod workers, its owner.
@@ -13,7 +13,7 @@ from fmcore.kernels import add_rows
 
 
 class Delta(NamedTuple):
-    """How parameters differ from what they were.
+    """The change of some parameters.
 
     features: int32 (n,), rising. rows: float32 (n, size), as fmcore.kernels.SharedTrainer has them. bias: float32 (m,),
     likewise. updates: mini-batches trained.

@@ -1,5 +1,7 @@
 """The engine of one process, in which workers run one after the other."""
 
+from typing import Any
+
 from fmcore.solvers.team.worker import Worker
 from fmcore.system.threads import default_threads
 
@@ -9,19 +11,19 @@ class InProcess:
 
     name = "in one process"
 
-    def __init__(self, workers, threads):
+    def __init__(self, workers: int, threads: int | None) -> None:
         self.workers, self.threads = workers, threads or default_threads()
         self._workers = [Worker(number) for number in range(workers)]
 
-    def all(self, name, *args):
+    def all(self, name: str, *args: Any) -> list:
         """Call a method of every worker; see fmcore.solvers.team."""
         return [getattr(worker, name)(*args) for worker in self._workers]
 
-    def one(self, worker, name, *args):
+    def one(self, worker: int, name: str, *args: Any) -> Any:
         """Call a method of one worker; see fmcore.solvers.team."""
         return getattr(self._workers[worker], name)(*args)
 
-    def exchange(self, split, merge, apply, *, alike=False):
+    def exchange(self, split: str, merge: str, apply: str, *, alike: bool = False) -> list:
         """Split, merge and apply; see fmcore.solvers.team."""
         parts = zip(*self.all(split), strict=True)
         answers = [getattr(worker, merge)(list(own)) for worker, own in zip(self._workers, parts, strict=True)]
@@ -30,6 +32,6 @@ class InProcess:
             for number, worker in enumerate(self._workers)
         ]
 
-    def close(self):
+    def close(self) -> None:
         """Release all workers; see fmcore.solvers.team."""
         self._workers = []

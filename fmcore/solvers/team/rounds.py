@@ -7,7 +7,7 @@ LEAST = 16  # rounds an epoch
 LONGEST = 1 << 17  # rows of each worker where they are not kept in memory: a round's blocks are all in memory at once
 
 
-def bounds(rows, mini_batch_size, *, first_epoch, in_memory=True):
+def bounds(rows: int, mini_batch_size: int, *, first_epoch: bool, in_memory: bool = True) -> np.ndarray:
     """Return where rounds of an epoch begin and end, int64 (rounds + 1,) from 0 to `rows`, the mean of all workers.
 
     Each has at least a mini-batch. first_epoch: whether the model is new, so that its first rounds are short.
@@ -22,6 +22,6 @@ def bounds(rows, mini_batch_size, *, first_epoch, in_memory=True):
     return np.array(ends, np.int64)
 
 
-def share(own, bound, rows):
+def share(own: int, bound: int, rows: int) -> int:
     """Return how many of its own mini-batches a worker has trained at a bound of `bounds(rows)`."""
     return own * int(bound) // rows

@@ -22,20 +22,20 @@ from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import generator
 from fmcore.rows.scaling import scaled
-from fmcore.solvers import Judged, Resources, Task
+from fmcore.solvers import Judged, Resources, Solver, Task, TeamOptions
 from fmcore.solvers.descent import least_scale
 from fmcore.solvers.epoch import UNITS, Epoch, Progress
 from fmcore.solvers.estimate import parameter_bytes
 from fmcore.solvers.observer import Observer
-from fmcore.solvers.team import rounds
+from fmcore.solvers.team import Engine, rounds
 from fmcore.solvers.team.lost import DiedError
+from fmcore.solvers.team.messages import Orders, Trained
 from fmcore.solvers.team.reports import Parts, as_named
 from fmcore.solvers.team.team import Team
-from fmcore.solvers.team.worker import Orders
 from fmcore.system.memory import LEAST, Budget, budget
 
 
-class TeamDescent:
+class TeamDescent(Solver):
     """See fmcore.solvers.Solver.
 
     The mean of what S workers do moves a weight as far as one of them, and AdaGrad's sums of squares grow S times more
@@ -49,15 +49,16 @@ class TeamDescent:
     note = None
     memory = staticmethod(parameter_bytes)
 
-    def __init__(self, engine: object, task: Task, resources: Resources, observer: Observer) -> None:
+    def __init__(self, engine: Engine, task: Task, resources: Resources, observer: Observer) -> None:
         self._observer = observer
+        rows, test = _require_files(task)
         self._team = Team(engine, _orders(engine, task, resources), observer)
-        self._team.load(task.rows)
+        self._team.load(rows)
         if task.initial_model is not None:
-            _require_known_values(task.rows)
+            _require_known_values(rows)
         known = task.initial_model.feature_dim if task.initial_model else 1
         feature_dim = task.hyperparameters.feature_dim or max(known, self._team.data.feature_dim)
-        self._team.place(feature_dim, task.test)
+        self._team.place(feature_dim, test)
         self.placed, self.workers = self._team.data, self._team.workers
         self.name, self.threads, self.tested = self._team.name, self._team.threads, task.test is not None
         self.unit = UNITS[1 if self.placed.in_memory else 2]
@@ -71,17 +72,17 @@ class TeamDescent:
         resources: Resources,
         observer: Observer,
         *,
-        previous: TeamDescent | None = None,  # noqa: ARG003 - workers read again
+        previous: Solver | None = None,  # noqa: ARG003 - workers read again
         checkpoint: Callable[[], str | None] = lambda: None,
     ) -> Iterator[TeamDescent]:
         """See fmcore.solvers.Solver; workers that died for good raise DiedError, which names the checkpoint if any."""
-        _require_files(task)
+        files = _require_files(task)
         try:
             with closing(_engine(resources)) as engine, task.rows.named():
                 yield cls(engine, task, resources, observer)
         except DataError as error:
-            files = [source for rows in (task.rows, task.test) if rows for source in rows.sources]
-            error.source = as_named(files).get(error.source, error.source)
+            names = as_named(source for rows in files if rows is not None for source in rows.sources)
+            error.source = names.get(str(error.source), error.source)
             raise
         except DiedError as error:
             if path := checkpoint():
@@ -94,7 +95,7 @@ class TeamDescent:
 
     def begin(self, model: Model) -> None:
         """See fmcore.solvers.Solver."""
-        self._team.trainer(model)
+        self._team.begin(model)
 
     def position(self, epoch: Epoch, rows: int) -> Progress:
         """See fmcore.solvers.Solver."""
@@ -143,7 +144,7 @@ class TeamDescent:
         return rounds.bounds(self._rows, self.placed.mini_batch_size, first_epoch=new, in_memory=self.placed.in_memory)
 
 
-def _added(progress: Progress, trained: list) -> Progress:
+def _added(progress: Progress, trained: list[Trained]) -> Progress:
     """Move the progress by the Trained of all workers, in worker order; return a Progress of them alone."""
     here = Progress()
     for each in trained:
@@ -154,9 +155,9 @@ def _added(progress: Progress, trained: list) -> Progress:
     return here
 
 
-def _engine(resources: Resources) -> object:
+def _engine(resources: Resources) -> Engine:
     """Return the engine that is asked for; see fmcore.solvers.team."""
-    team = resources.team
+    team = resources.team or TeamOptions()
     if team.engine == "ray":
         from fmcore.solvers.team.on_ray import Ray
 
@@ -170,23 +171,23 @@ def _engine(resources: Resources) -> object:
     return InProcess(team.workers, resources.threads)
 
 
-def _require_files(task: Task) -> None:
-    for rows in filter(None, (task.rows, task.test)):
-        if not isinstance(rows, Reader):
-            raise UsageError(
-                "each worker reads rows of its own, and these are in the memory of one process; name files"
-            )
+def _require_files(task: Task) -> tuple[Reader, Reader | None]:
+    """Return the rows to train and to test on; raise UsageError where workers cannot each read and train some."""
+    rows, test = task.rows, task.test
+    if not isinstance(rows, Reader) or not (test is None or isinstance(test, Reader)):
+        raise UsageError("each worker reads rows of its own, and these are in the memory of one process; name files")
     require_kernels(task.hyperparameters)
-    if task.rows.streaming:
+    if rows.streaming:
         raise UsageError(
             "pipes are read by one process, and here each worker reads rows of its own; name files "
             "that all of them can read"
         )
-    if task.rows.encoder.is_new and task.initial_model is None:
+    if rows.encoder.is_new and task.initial_model is None:
         raise UsageError(
-            f"the vocabulary {task.rows.options.table.vocabulary} does not exist, and workers that read at "
+            f"the vocabulary {rows.options.table.vocabulary} does not exist, and workers that read at "
             "the same time cannot build one; let fm convert build it from the same files"
         )
+    return rows, test
 
 
 def _require_known_values(rows: Reader) -> None:
@@ -200,38 +201,40 @@ def _require_known_values(rows: Reader) -> None:
         )
 
 
-def _orders(engine: object, task: Task, resources: Resources) -> Orders:
-    rows, h, test, initial_model = task
+def _orders(engine: Engine, task: Task, resources: Resources) -> Orders:
+    """Return what every worker has to know; the rows' report notes how they are dealt out."""
+    (rows, test), h, initial_model = _require_files(task), task.hyperparameters, task.initial_model
     order = generator(h.seed, "pieces") if h.shuffle else None
     dealt = dealing.deal(rows.sources, rows.options, engine.workers, order)
     for sentence in dealt.notes:
         rows.report.note(sentence)
-    tests = [[]] * engine.workers
+    tests: list[list[Source]] = [[]] * engine.workers
     if test:
         tests = dealing.in_order(test.sources, test.options, engine.workers)
     rows.encoder.freeze()
-    parts = [
+    parts, test_parts = (
         Parts.of(
             [absolute(own) for own in sources],
             absolute(part.sources),
             replace(part.options, threads=engine.threads),
         )
         for sources, part in ((dealt.parts, rows), (tests, test or rows))
-    ]
+    )
     return Orders(
         engine.workers,
-        *parts,
+        parts,
+        test_parts,
         rows.encoder,
         h,
         engine.threads,
         _budget(engine, resources),
-        resources.team.dist_state,
+        (resources.team or TeamOptions()).dist_state,
         initial_model.feature_dim if initial_model else None,
         least_scale(task),
     )
 
 
-def _budget(engine: object, resources: Resources) -> Budget:
+def _budget(engine: Engine, resources: Resources) -> Budget:
     """Return the Budget of each worker: as given, else its machine's free memory divided by the workers on it."""
     if resources.memory_limit is not None:
         return budget(resources.memory_limit)

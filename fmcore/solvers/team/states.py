@@ -21,7 +21,7 @@ BETWEEN = "no round is under way"
 
 
 class Parameters(Protocol):
-    """What a worker holds: between `begin` and `apply`, `trainer` trains a round."""
+    """The parameters of a worker; between `begin` and `apply`, `trainer` trains a round of them."""
 
     @property
     def trainer(self) -> SharedTrainer:
@@ -29,11 +29,11 @@ class Parameters(Protocol):
         ...
 
     def begin(self, features: np.ndarray) -> None:
-        """Begin a round that moves no other features (int32, rising) than these."""
+        """Begin a round that changes no other features (int32, rising) than these."""
         ...
 
     def deltas(self) -> list[Delta]:
-        """Return what the round has moved so far, a Delta of each owner's features."""
+        """Return what the round has changed so far, a Delta of each owner's features."""
         ...
 
     def rewind(self) -> None:
@@ -41,11 +41,11 @@ class Parameters(Protocol):
         ...
 
     def merge(self, merged: Delta) -> None:
-        """Move, as an owner, what is owned by what all workers moved of it."""
+        """Change, as an owner, what is owned by the mean of what all workers changed of it."""
         ...
 
     def apply(self, merged: Sequence[Delta | None]) -> None:
-        """End the round by what each owner has merged; None from one that has moved its features itself."""
+        """End the round by what each owner has merged; None from one that has changed its features itself."""
         ...
 
     def batch(self, batch: Batch) -> Batch:
@@ -62,7 +62,7 @@ class Parameters(Protocol):
 
 
 class Replica:
-    """All parameters, and those that the round under way may move as they were before; see Parameters.
+    """All parameters, and those that the round under way may change as they were before; see Parameters.
 
     workers: how many there are, who own the features in turn.
     """
@@ -99,7 +99,7 @@ class Replica:
         """Do nothing, for all workers apply what is merged."""
 
     def apply(self, merged: Sequence[Delta | None]) -> None:
-        """Move all features by what the owners have merged, in place of what was trained."""
+        """Change all features by what the owners have merged, in place of what was trained."""
         self.rewind()
         found = [delta for delta in merged if delta is not None]
         for delta in found:
@@ -177,7 +177,7 @@ class Shard:
         ]
 
     def rewind(self) -> None:
-        """Do nothing: what is owned moves at a round's end alone."""
+        """Do nothing: what is owned changes at a round's end alone."""
 
     def merge(self, merged: Delta) -> None:
         """See Parameters."""

@@ -1,22 +1,33 @@
 """The leader's requests to all workers, and the recovery of a team that has lost some."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.io import grouping
+from fmcore.io.data import Reader
 from fmcore.io.labels import EXPECTED
+from fmcore.io.options import Report
 from fmcore.io.readers import note_indices
 from fmcore.io.sources.source import title
+from fmcore.model.model import Model
 from fmcore.rows.blocks import auto_mini_batch_size
 from fmcore.rows.dataset import mean_label
 from fmcore.rows.held import no_rows
-from fmcore.solvers.team import reports, sizes
+from fmcore.solvers import Judged
+from fmcore.solvers.epoch import Epoch
+from fmcore.solvers.observer import Observer
+from fmcore.solvers.team import Engine, ReplacingEngine, reports, sizes
 from fmcore.solvers.team.lost import DiedError, Lost
+from fmcore.solvers.team.messages import Orders, Sizes, Trained
+from fmcore.solvers.team.reports import Parts
 from fmcore.solvers.team.states import own, owned, whole
-from fmcore.solvers.team.worker import Settled
 
 TRIES = 10  # to recover from losses, before a round is done
 SKEW = 1.5  # times the mean number of rows, from which on a worker's is worth a note
@@ -33,36 +44,35 @@ class TeamData:
     mini_batch_size: int
     in_memory: bool
     memory: int
-    rows_each: list
+    rows_each: list[int]
     scale: np.ndarray | None = None
-    complete = True
+    complete: bool = True
 
 
 class Team:
-    """Workers that an engine reaches, as the backend of a training (see fmcore.kernels): trainer and snapshot.
+    """Workers that an engine reaches, as one trainer of their rows.
 
     observer: an Observer, notified of workers that are lost.
     After `load`: data, a TeamData. After `place`: sharded, whether each worker holds only its own features.
     """
 
-    note = None
-
-    def __init__(self, engine, orders, observer):
+    def __init__(self, engine: Engine, orders: Orders, observer: Observer) -> None:
         self._engine, self._orders, self._observer = engine, orders, observer
         self.workers, self.threads = engine.workers, orders.threads
         self.name = f"{engine.workers} worker{'s' * (engine.workers > 1)} ({engine.name})"
         self._rounds = 0  # that are applied to the parameters
         self._tries = 0  # to recover, since the last of them
-        self._settled = self._model = None
+        self._sizes: Sizes | None = None
+        self._model: Model | None = None
 
-    def load(self, data):
+    def load(self, data: Reader) -> TeamData:
         """Have all workers read their rows; return the TeamData, and merge their reports into that of the Data.
 
         Raises DataError where there are no rows, and where workers' rows contradict each other.
         """
         learned = self._steady(self._engine.all, "read", self._orders)
         self._report(data, [each.report for each in learned], self._orders.parts)
-        h, weighted = self._orders.hyperparameters, np.sum([each.weighted for each in learned], 0)
+        h, weighted = self._orders.hyperparameters, np.sum([each.weighted for each in learned], axis=0)
         rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)
         if not rows:
             raise DataError("no rows to train on")
@@ -81,7 +91,7 @@ class Team:
         self._steady(self._learn_scale)
         return self.data
 
-    def _report(self, data, found, parts):
+    def _report(self, data: Reader, found: list[Report], parts: Parts) -> None:
         """Merge the Reports `found` by workers into that of the Data; raise DataError where rows do not match."""
         report = data.report
         reports.take_in(report, found, parts, data.sources)
@@ -91,10 +101,10 @@ class Team:
         if {"qid", "no qid"} <= report.facts.keys():
             raise DataError(f"some rows have a qid: and others none; {grouping.EXPECTED}", source=title(data.sources))
 
-    def _learn_scale(self):
+    def _learn_scale(self) -> None:
         self._engine.exchange("split_scale", "merge_scale", "apply_scale", alike=True)
 
-    def place(self, feature_dim, test=None):
+    def place(self, feature_dim: int, test: Reader | None = None) -> None:
         """Have all workers make their blocks for the now known number of features, and read test Data.
 
         Raises ResourceError where the parameters do not fit into a worker, DataError where test has no rows.
@@ -104,8 +114,8 @@ class Team:
         needed = sizes.worker_bytes(h, feature_dim, self.workers, sharded=self.sharded)
         sizes.require_memory(needed, budget, self.workers, sharded=self.sharded)
         data.feature_dim = feature_dim
-        self._settled = Settled(feature_dim, data.mean_label, data.mini_batch_size, self.sharded)
-        ready = self._steady(self._engine.all, "settle", self._settled)
+        self._sizes = Sizes(feature_dim, data.mean_label, data.mini_batch_size, self.sharded)
+        ready = self._steady(self._engine.all, "place", self._sizes)
         data.scale = ready[0].scale
         if test is not None:
             self._report(test, [each.test_report for each in ready], self._orders.tests)
@@ -113,20 +123,19 @@ class Team:
                 raise no_rows(test)
 
     # ------------------------------------------------------------------------------------------------ parameters
-    def trainer(self, model):
-        """Give all workers these parameters to continue from; return an object that has `snapshot`."""
+    def begin(self, model: Model) -> None:
+        """Give all workers these parameters to continue from."""
         self._model = model
         self._steady(self._give, model)
         self._rounds = 0
-        return self
 
-    def snapshot(self):
+    def snapshot(self) -> Model:
         """Return a Model of the parameters, which the caller owns."""
         if self.sharded:
             return whole(self._steady(self._engine.all, "model"), self.data.feature_dim)
         return own(self._steady(self._engine.one, 0, "model"))
 
-    def _give(self, model, age=0):
+    def _give(self, model: Model, age: int = 0) -> None:
         if self.sharded:
             for worker in range(self.workers):
                 self._engine.one(worker, "begin", owned(model, worker, self.workers), age)
@@ -134,12 +143,13 @@ class Team:
             self._engine.all("begin", model, age)
 
     # ------------------------------------------------------------------------------------------------- training
-    def round(self, epoch, first, last, rows):
+    def round(self, epoch: Epoch, first: int, last: int, rows: int) -> tuple[list[Trained], int]:
         """Train the round from bound `first` to `last` of an Epoch of so many rows a worker; see rounds.bounds.
 
         Returns (list of Trained, bytes sent by all workers). Raises DivergedError where a loss is not finite.
         """
         before, sent = self._rounds, 0
+        trained: list[Trained] = []
         while self._rounds == before:  # recovery can change it as well, once a worker has the owners' answers
             with self._recovering():
                 self._engine.all("plan", epoch, first, last, rows)
@@ -151,11 +161,11 @@ class Team:
         self._tries = 0
         return trained, sent
 
-    def test(self):
+    def test(self) -> list[Judged]:
         """Return pieces (raw scores, labels, weights or None) of all test rows, in order."""
         return self._steady(self._test)
 
-    def _test(self):
+    def _test(self) -> list[Judged]:
         self._engine.all("begin_test")
         judged = []
         while any(self._engine.all("next_test")):
@@ -165,21 +175,22 @@ class Team:
         return [piece for pieces in zip(*judged, strict=True) for piece in pieces if piece is not None]
 
     # ------------------------------------------------------------------------------------------------- recovery
-    def _steady(self, call, *args):
+    def _steady(self, call: Callable, *args: Any) -> Any:
         """Return the result of a call, made again where workers are lost meanwhile."""
         while True:
             with self._recovering():
                 return call(*args)
 
     @contextmanager
-    def _recovering(self):
+    def _recovering(self) -> Iterator[None]:
         """Recover where workers are lost within: bring all to the round of the most advanced one with parameters.
 
         Raises DiedError where that cannot be done, or was tried TRIES times without a round.
         """
         try:
             yield
-        except Lost as lost:
+        except Lost as first:
+            lost: Lost | None = first
             while lost:
                 self._tries += 1
                 if self._tries > TRIES:
@@ -188,22 +199,22 @@ class Team:
                     raise DiedError(f"a worker died, and parameters with it that no other holds: {lost.why}") from None
                 lost = self._failed_to_catch_up(lost.why)
 
-    def _failed_to_catch_up(self, why):
+    def _failed_to_catch_up(self, why: str) -> Lost | None:
         """Replace lost workers, and catch up; return a Lost where further workers were lost meanwhile, else None."""
         try:
-            self._observer.lost(self._engine.replace(), why)
+            self._observer.lost(cast("ReplacingEngine", self._engine).replace(), why)
             self._catch_up()
         except Lost as lost:
             return lost
         return None
 
-    def _catch_up(self):
+    def _catch_up(self) -> None:
         engine = self._engine
         engine.all("read", self._orders)
-        if self._settled is None:
+        if self._sizes is None:
             return
         self._learn_scale()
-        engine.all("settle", self._settled)
+        engine.all("place", self._sizes)
         ages = engine.all("rewind")
         oldest = max(ages)
         if self._model is None:
@@ -221,7 +232,7 @@ class Team:
         self._rounds = max(oldest, 0)
 
 
-def note_skew(report, rows_each):
+def note_skew(report: Report, rows_each: list[int]) -> None:
     """Note in the report that some workers have many more rows than others, which wait for them in each round."""
     mean, idle = sum(rows_each) / len(rows_each), rows_each.count(0)
     if idle:
@@ -236,7 +247,7 @@ def note_skew(report, rows_each):
         )
 
 
-def worker_mini_batch_size(rows, non_zeros, workers):
+def worker_mini_batch_size(rows: int, non_zeros: int, workers: int) -> int:
     """Return the automatic mini_batch_size of S workers: that of one divided by sqrt(S).
 
     This is between as many steps and as large batches as those of one.

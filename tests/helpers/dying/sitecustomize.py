@@ -26,7 +26,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             load(module)
-            for method in ("read", "settle", "begin", "plan", "train", "split", "merge", "apply", "judge"):
+            for method in ("read", "place", "begin", "plan", "train", "split", "merge", "apply", "judge"):
                 setattr(module.Worker, method, mortal(getattr(module.Worker, method), method))
 
         spec.loader.exec_module = exec_module
