@@ -1,6 +1,6 @@
 """Solvers: each is a way to train the parameters of a model on rows, sweep after sweep.
 
-A solver is one file (or a folder) here with a class as `Solver` below describes; its name stands in SOLVERS of
+A solver is one file (or a folder) here with a class that implements `Solver` below; its name stands in SOLVERS of
 fmcore.hyper.solvers, with the table of its state. The loop over epochs, with tests, early stopping, checkpoints and
 resuming (fmcore.training.loop), is the same for all of them.
 
@@ -43,7 +43,7 @@ class TeamOptions:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a training may use.
+    """The resources that a training may use.
 
     threads: of this process, or of each worker of a team, where None is as many as each has.
     memory_limit: bytes, as fmcore.system.memory.budget takes it; of each worker of a team.
@@ -57,7 +57,10 @@ class Resources:
 
 
 class Task(NamedTuple):
-    """What to train. test: rows to test on, or None. initial_model: a trained Model to start from, or None."""
+    """A training.
+
+    rows: to train on. test: rows to test on, or None. initial_model: a trained Model to start from, or None.
+    """
 
     rows: Rows
     hyperparameters: Hyperparameters
@@ -66,10 +69,10 @@ class Task(NamedTuple):
 
 
 class Placed(Protocol):
-    """What is known of the training rows once a solver has read them.
+    """Facts about the training rows, known once a solver has read them.
 
-    rows, non_zeros, feature_dim: of all of them, or of the first block where `complete` is False (pipes).
-    mean_label: weighted. mini_batch_size: rows of a step, where there are such.
+    rows, non_zeros, feature_dim: of all of them, or, until an epoch has ended, of the first block where `complete` is
+    False (pipes). mean_label: weighted. mini_batch_size: rows of a step, where there are such.
     scale: float32 (feature_dim,), what values are divided by while training (fmcore.rows.scaling), or None.
     in_memory: whether the rows are kept in memory. memory: bytes that they take.
     """
@@ -93,10 +96,15 @@ Judged = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 class Solver(Protocol):
-    """Trains parameters on rows that were placed where it needs them.
+    """A way to train the parameters of a model on rows that are placed where it needs them.
 
-    name: for people, with what it computes on. note: a sentence on how that was chosen, or None. threads: of a process.
-    placed: what is known of the rows. tested: whether there are test rows.
+    A training calls `place`, then `begin`, then in each epoch `sweep` until its end is reached, `judge` where there are
+    test rows, and `snapshot`; `position` where it resumes in the middle of an epoch that was saved by another number of
+    workers or in another unit. What it keeps beside the weights stands in fmcore.hyper.solvers.
+
+    name: for people, of what it computes on. note: a sentence on how that was chosen, or None.
+    threads: of each process. placed: what is known of the training rows.
+    tested: whether there are test rows.
     workers: how many train together; a saved state of another number is converted (see fmcore.training.state).
     unit: what the steps of its Progress count, one of fmcore.solvers.epoch.UNITS.
     """
@@ -119,20 +127,21 @@ class Solver(Protocol):
         previous: Solver | None = None,
         checkpoint: Callable[[], str | None] = lambda: None,
     ) -> AbstractContextManager[Solver]:
-        """Read the rows of a Task and return a block that holds a solver ready to begin.
+        """Read the rows of a Task, and return a block that is given a solver, for which `begin` comes next.
 
+        observer: an Observer, which the solver reports to from then on.
         previous: one that was placed before, whose prepared rows may be used again where it `fits` the task.
-        checkpoint: asked for the path to resume from where workers die.
+        checkpoint: called where workers die, for the path of a checkpoint to resume from, or None.
         Raises DataError for bad rows, UsageError for what does not fit together, ResourceError beyond the memory.
         """
         ...
 
     def fits(self, task: Task) -> bool:
-        """Whether the rows of a Task are those placed here, prepared as its hyperparameters want them."""
+        """Return whether the rows of a Task are those placed here, prepared as its hyperparameters want them."""
         ...
 
     def begin(self, model: Model) -> None:
-        """Start from a copy of the model's parameters and state, of scaled values; what was trained before is dropped.
+        """Start from a copy of the model's parameters and state, of scaled values; drop what was trained before.
 
         Called once before the first sweep, and again where training goes back to the start of an epoch.
         """
@@ -164,7 +173,7 @@ class Solver(Protocol):
 
     @staticmethod
     def memory(hyperparameters: Hyperparameters, feature_dim: int) -> int:
-        """Return the bytes that parameters and state take at most while they are trained."""
+        """Return the bytes that parameters and state take at most while they are trained, rows aside."""
         ...
 
 
