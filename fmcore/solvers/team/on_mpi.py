@@ -4,18 +4,23 @@ All ranks execute rank 0's calls one after the other, so that an error of one re
 A rank that dies ends the whole job, as MPI does; training can then be resumed from a checkpoint.
 """
 
+from __future__ import annotations
+
 import atexit
 import os
 import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from fmcore.errors import UsageError
 from fmcore.solvers.team.lost import DiedError, first_line
 from fmcore.solvers.team.worker import Worker
 
+Tried = tuple[Any, Exception | None]  # the result of a worker's method, or the exception that it raised
 INSTALL = (
     "training on MPI needs the package mpi4py and an MPI, on every machine: pip install 'fmkit[mpi]', and where "
     "the machine has none, pip install mpich"
@@ -24,11 +29,11 @@ STARTED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")  # in whi
 NEXT = 7  # tag of the message that wakes a rank
 NAPS = 0.0001, 0.005  # seconds that a rank sleeps before it looks again for a call: first, longest
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by all ranks but the first, which handles them
-_engine = []  # of this process, between `led` and its end
+_engine: list[Ranks] = []  # of this process, between `led` and its end
 
 
 @contextmanager
-def led():
+def led() -> Iterator[bool]:
     """Yield True at once on rank 0, and False on other ranks once they have executed all of rank 0's calls.
 
     Raises UsageError without mpi4py or an MPI.
@@ -51,7 +56,7 @@ def led():
             engine.dismiss()
 
 
-def leader(threads=None):
+def leader(threads: int | None = None) -> Ranks:
     """Return the engine of rank 0 within `led`; threads: of each rank, None for a fair share of the processors.
 
     Raises UsageError outside `led`.
@@ -67,8 +72,9 @@ class Ranks:
     """The engine of MPI, for rank 0; see fmcore.solvers.team. busy: whether a call is under way on the ranks."""
 
     name = "mpi"
+    threads: int
 
-    def __init__(self):
+    def __init__(self) -> None:
         try:
             from mpi4py import MPI
             from mpi4py.util import pkl5
@@ -85,31 +91,31 @@ class Ranks:
             )
         self._worker = Worker(self.rank)
 
-    def all(self, name, *args):
+    def all(self, name: str, *args: Any) -> list:
         """Call a method of every worker; see fmcore.solvers.team."""
         return self._lead(_each, name, args)
 
-    def one(self, worker, name, *args):
+    def one(self, worker: int, name: str, *args: Any) -> Any:
         """Call a method of one worker; see fmcore.solvers.team."""
         return self._lead(_only, worker, name, args)[worker]
 
-    def exchange(self, split, merge, apply, *, alike=False):
+    def exchange(self, split: str, merge: str, apply: str, *, alike: bool = False) -> list:
         """Split, merge and apply; see fmcore.solvers.team."""
         return self._lead(_exchange, split, merge, apply, alike)
 
-    def close(self):
+    def close(self) -> None:
         """Do nothing: ranks stay until `led` ends. See fmcore.solvers.team."""
 
-    def dismiss(self):
+    def dismiss(self) -> None:
         """End `follow` on the other ranks."""
         self._call(None)
 
-    def abort(self, code):
+    def abort(self, code: int) -> None:
         """End all ranks at once."""
         sys.stderr.flush()
         self._comm.Abort(code)
 
-    def follow(self):
+    def follow(self) -> None:
         """Execute rank 0's calls, as another rank, until it dismisses this one."""
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
@@ -120,7 +126,7 @@ class Ranks:
             sys.stderr.write(f"fm: rank {self.rank} ends: {first_line(error)}\n")
             self.abort(1)
 
-    def _lead(self, *task):
+    def _lead(self, *task: Any) -> list:
         self.busy = True
         try:
             self._call(task)
@@ -128,18 +134,18 @@ class Ranks:
         except self._failure as error:
             raise DiedError(f"a rank is gone ({first_line(error)})") from error
         self.busy = False
-        for _, error in done:
-            if error is not None:
-                raise error
+        for _, problem in done:
+            if problem is not None:
+                raise problem
         return [result for result, _ in done]
 
-    def _call(self, task):
+    def _call(self, task: tuple | None) -> None:
         """Wake the other ranks and send them a task."""
         for rank in range(1, self.workers):
             self._comm.send(None, rank, NEXT)
         self._comm.bcast(task)
 
-    def _await(self):
+    def _await(self) -> tuple | None:
         nap, longest = NAPS
         while not self._comm.iprobe(0, NEXT):
             time.sleep(nap)
@@ -147,20 +153,20 @@ class Ranks:
         self._comm.recv(source=0, tag=NEXT)
         return self._comm.bcast(None)
 
-    def _do(self, work, *args):
+    def _do(self, work: Callable[..., Tried], *args: Any) -> Any:
         """Do this rank's part of a task; return (result, error) of each rank on rank 0, None elsewhere."""
         return self._comm.gather(work(self._comm, self._worker, *args))
 
 
-def _each(_comm, worker, name, args):
+def _each(_comm: Any, worker: Worker, name: str, args: tuple) -> Tried:
     return _tried(worker, name, *args)
 
 
-def _only(comm, worker, rank, name, args):
+def _only(comm: Any, worker: Worker, rank: int, name: str, args: tuple) -> Tried:
     return _tried(worker, name, *args) if comm.Get_rank() == rank else (None, None)
 
 
-def _exchange(comm, worker, split, merge, apply, alike):
+def _exchange(comm: Any, worker: Worker, split: str, merge: str, apply: str, alike: bool) -> Tried:
     """Split, merge and apply, each once all ranks have done the one before without an error."""
     done = _tried(worker, split)
     for name, give in ((merge, comm.alltoall), (apply, comm.allgather if alike else comm.alltoall)):
@@ -170,7 +176,7 @@ def _exchange(comm, worker, split, merge, apply, alike):
     return done
 
 
-def _tried(worker, name, *args):
+def _tried(worker: Worker, name: str, *args: Any) -> Tried:
     """Return (the result of a worker's method, None), or (None, the exception that it raised)."""
     try:
         return getattr(worker, name)(*args), None

@@ -3,12 +3,16 @@
 The leader is Ray's driver. What workers exchange goes directly between their machines; the leader holds references.
 """
 
+from __future__ import annotations
+
 import os
 import secrets
 import signal
 import socket
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from fmcore.errors import ResourceError, UsageError
 from fmcore.solvers.team.lost import DiedError, Lost, first_line
@@ -27,16 +31,16 @@ INSTALL = "training on Ray needs the package ray, on every machine: pip install 
 class Post(Worker):
     """A worker as an actor, whose arguments and results are passed one by one."""
 
-    def call(self, name, *args):
+    def call(self, name: str, *args: Any) -> Any:
         """Return the result of a method."""
         return getattr(self, name)(*args)
 
-    def spread(self, name, *parts):
+    def spread(self, name: str, *parts: Any) -> Any:
         """Return the results of a method, one for each worker, given parts from all workers or from none."""
         results = getattr(self, name)(*[list(parts)] if parts else ())
         return results if len(results) > 1 else results[0]
 
-    def gather(self, name, *parts):
+    def gather(self, name: str, *parts: Any) -> Any:
         """Return the result of a method, given parts from all workers."""
         return getattr(self, name)(list(parts))
 
@@ -52,37 +56,39 @@ class Ray:
 
     name = "ray"
 
-    def __init__(self, workers, threads, address):
+    def __init__(self, workers: int, threads: int | None, address: str | None) -> None:
         try:
             import ray
         except ImportError:
             raise UsageError(INSTALL) from None
-        self._ray, self.workers = ray, workers
+        self._ray: Any = ray
+        self.workers = workers
         with _handlers_kept():
-            _connect(ray, address, workers * (threads or max(1, default_threads() // workers)))
-        self.threads = threads = threads or _fair_threads(ray, workers)
-        self._actor = ray.remote(Post).options(num_cpus=threads, max_restarts=0, scheduling_strategy="SPREAD")
-        self._actors = [self._actor.remote(number) for number in range(workers)]
+            _connect(ray, address or "auto", workers * (threads or max(1, default_threads() // workers)))
+        self.threads: int = threads or _fair_threads(ray, workers)
+        self._actor: Any = ray.remote(Post).options(num_cpus=self.threads, max_restarts=0, scheduling_strategy="SPREAD")
+        self._actors: list[Any] = [self._actor.remote(number) for number in range(workers)]
         if missing := self._place(PLACED):
             self.close()
             raise ResourceError(
                 f"{missing} of {workers} workers found no place on the cluster in {PLACED} seconds, "
-                f"where each takes {threads} CPUs; use fewer with --workers or --threads"
+                f"where each takes {self.threads} CPUs; use fewer with --workers or --threads"
             )
 
-    def all(self, name, *args):
+    def all(self, name: str, *args: Any) -> list:
         """Call a method of every worker; see fmcore.solvers.team."""
         kept = [arg if isinstance(arg, SMALL) else self._ray.put(arg) for arg in args]
         return self._results([actor.call.remote(name, *kept) for actor in self._actors])
 
-    def one(self, worker, name, *args):
+    def one(self, worker: int, name: str, *args: Any) -> Any:
         """Call a method of one worker; see fmcore.solvers.team."""
         return self._results([self._actors[worker].call.remote(name, *args)])[0]
 
-    def exchange(self, split, merge, apply, *, alike=False):
+    def exchange(self, split: str, merge: str, apply: str, *, alike: bool = False) -> list:
         """Split, merge and apply; see fmcore.solvers.team."""
         parts = [self._spread(actor, split) for actor in self._actors]
         to_owner = zip(*parts, strict=True)
+        to_worker: Iterable
         if alike:
             answers = [actor.gather.remote(merge, *own) for actor, own in zip(self._actors, to_owner, strict=True)]
             to_worker = [answers] * self.workers
@@ -93,7 +99,7 @@ class Ray:
             [actor.gather.remote(apply, *own) for actor, own in zip(self._actors, to_worker, strict=True)]
         )
 
-    def replace(self):
+    def replace(self) -> list[int]:
         """Replace lost workers, return their numbers; see fmcore.solvers.team."""
         before = list(self._actors)
         if missing := self._place(REPLACED):
@@ -103,18 +109,18 @@ class Ray:
             )
         return [worker for worker, actor in enumerate(self._actors) if actor is not before[worker]]
 
-    def close(self):
+    def close(self) -> None:
         """Release all workers; see fmcore.solvers.team."""
         for actor in self._actors:
             with suppress(Exception):
                 self._ray.kill(actor)
         self._ray.shutdown()
 
-    def _spread(self, actor, name, *parts):
+    def _spread(self, actor: Any, name: str, *parts: Any) -> list:
         refs = actor.spread.options(num_returns=self.workers).remote(name, *parts)
         return refs if self.workers > 1 else [refs]
 
-    def _results(self, refs):
+    def _results(self, refs: list) -> list:
         """Return the results of all calls; raise the first worker's error, or Lost, once all calls have ended."""
         errors, results = [], []
         for ref in refs:
@@ -127,7 +133,7 @@ class Ray:
             raise errors[0]
         return results
 
-    def _result(self, ref):
+    def _result(self, ref: Any) -> tuple[Any, Exception | None]:
         """Return (the result of a call, None) or (None, its error: the worker's own, else a RayError)."""
         try:
             return self._ray.get(ref), None
@@ -136,7 +142,7 @@ class Ray:
         except self._ray.exceptions.RayError as error:
             return None, error
 
-    def _place(self, seconds):
+    def _place(self, seconds: float) -> int:
         """Wait until all workers answer, replacing those that are lost; return how many are still missing.
 
         One that has just been placed may be lost again: for a while, the scheduler chooses machines that have died.
@@ -154,7 +160,7 @@ class Ray:
 
 
 @contextmanager
-def _handlers_kept():
+def _handlers_kept() -> Iterator[None]:
     """Restore signal handlers after a block that installs handlers of its own below Python's."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -165,7 +171,7 @@ def _handlers_kept():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _connect(ray, address, processors):
+def _connect(ray: Any, address: str, processors: int) -> None:
     """Connect to a cluster, or start one with so many processors on this machine."""
     _keep_off_standard_output()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -190,14 +196,14 @@ def _connect(ray, address, processors):
         ) from error
 
 
-def _require_somebody(address):
+def _require_somebody(address: str) -> None:
     """Raise OSError where nobody listens at "host:port", which Ray takes a minute to notice."""
     host, colon, port = address.rpartition(":")
     if colon:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED).close()
 
 
-def _keep_off_standard_output():
+def _keep_off_standard_output() -> None:
     """Keep Ray from printing reports of machines that die to standard output, which is for data."""
     from ray._private import worker
 
@@ -205,7 +211,7 @@ def _keep_off_standard_output():
         worker.print_to_stdstream = lambda *_args, **_options: None
 
 
-def _fair_threads(ray, workers):
+def _fair_threads(ray: Any, workers: int) -> int:
     """Return the CPUs of the cluster for each worker, at most as many as its smallest machine has."""
     machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     return max(1, min([sum(machines) // workers, *(cpus for cpus in machines if cpus)]))
