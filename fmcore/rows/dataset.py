@@ -29,7 +29,7 @@ class Dataset:
     that size is allocated, so it may raise.
     least_scale: float32, below which the scale of the first features may not be (see fmcore.rows.scaling), or None.
 
-    After `load`, which is `read` and `settle`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size,
+    After `load`, which is `read` and `finish`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size,
     in_memory, mean_label (weighted), scale (float32 (feature_dim,) or None), block_rows (rows of each block). complete:
     whether these are of all rows.
     """
@@ -56,7 +56,7 @@ class Dataset:
     def load(self):
         """Read everything once: keep the blocks if they fit, and learn the sizes either way."""
         self.read()
-        return self._settle_alone()
+        return self._finish_alone()
 
     def read(self):
         """The first half of `load`: learn from all rows; weighted and learned_scale are what can be summed over more.
@@ -71,8 +71,8 @@ class Dataset:
             while self._raw and not self.in_memory:
                 self._first_pass.add(self._raw.pop(0))
 
-    def settle(self, mean_label, scale, mini_batch_size=None, first_block=0):
-        """The other half: the blocks of what was read, now that all is known.
+    def finish(self, mean_label, scale, mini_batch_size=None, first_block=0):
+        """Make the blocks of what was read, the other half of `load`; return the Dataset.
 
         mini_batch_size: where another holds than these rows suggest. first_block: the number of the first one, which
         decides with the seed how its rows are shuffled.
@@ -85,11 +85,11 @@ class Dataset:
         self._raw = []
         return self
 
-    def _settle_alone(self):
-        """Settle by what these rows have told, which are all that there are."""
+    def _finish_alone(self):
+        """Finish by the sums and the scale of these rows, which are all that there are."""
         if not self.rows:
             raise DataError("no rows to train on")
-        return self.settle(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
+        return self.finish(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
 
     @property
     def memory(self):

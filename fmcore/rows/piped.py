@@ -35,7 +35,7 @@ class PipedDataset(Dataset):
         for first in itertools.islice(blocks, 1):
             self._learn(first)
             self._begun = itertools.chain([first], blocks)
-        return self._settle_alone()
+        return self._finish_alone()
 
     def widen(self, feature_dim):
         """State how many features there are; a row with more is refused from here on."""

@@ -121,4 +121,4 @@ def test_fm_train_ends_where_a_device_process_dies_and_resumes_from_the_checkpoi
     line = resumed.stderr.readline() + resumed.stderr.readline()
     resumed.kill()
     resumed.communicate()
-    assert b"going on " in line, line
+    assert b"resuming " in line, line

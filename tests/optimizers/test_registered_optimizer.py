@@ -142,6 +142,6 @@ def test_the_command_line_trains_with_it(tmp_path):
 def test_a_device_of_pytorch_refuses_what_it_has_no_formula_for(run):
     pytest.importorskip("torch")
     with pytest.raises(
-        UsageError, match=r"^optimizer momentum has no formula for devices of PyTorch; take --device cpu$"
+        UsageError, match=r"^optimizer momentum has no formula for devices of PyTorch; use --device cpu$"
     ):
         backend_for("torch:cpu").trainer(small_model(optimizer="momentum"))
