@@ -1,4 +1,4 @@
-"""Training rows as blocks: kept in memory where they fit, else decoded and kept in a file, with the same result."""
+"""Training rows as blocks: in memory where they fit, else decoded and kept in a file, with the same result."""
 
 from contextlib import contextmanager, nullcontext
 
@@ -7,7 +7,7 @@ import numpy as np
 from fmcore.errors import DataError, ResourceError
 from fmcore.rows.blocks import auto_mini_batch_size, cut, make_block
 from fmcore.rows.fingerprint import FirstPass
-from fmcore.rows.prefetch import ahead
+from fmcore.rows.prefetch import prefetch
 from fmcore.rows.scaling import FeatureScale, scaled
 from fmcore.rows.spill import Spill
 
@@ -24,12 +24,12 @@ class Dataset:
     rereadable: whether it may be called again (a pipe may not).
     prepare: turns a Block into what the backend trains on.
     memory_limit: bytes that the blocks may take before they are streamed instead; then every epoch that decodes must
-    find the same rows again, else DataError. They are kept in a file from the first whole epoch on (see spill.py).
+    find the same rows again, else raises DataError. They are kept in a file from the first whole epoch on (see spill.py).
     reserved: a function from feature_dim to those bytes of the limit that are not for blocks; asked before anything of
     that size is allocated, so it may raise.
     least_scale: float32, below which the scale of the first features may not be (see fmcore.rows.scaling), or None.
 
-    After `load`, which is `read` and `settle`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size,
+    After `load`, which is `read` and `finish`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size,
     in_memory, mean_label (weighted), scale (float32 (feature_dim,) or None), block_rows (rows of each block). complete:
     whether these are of all rows.
     """
@@ -56,10 +56,10 @@ class Dataset:
     def load(self):
         """Read everything once: keep the blocks if they fit, and learn the sizes either way."""
         self.read()
-        return self._settle_alone()
+        return self._finish_alone()
 
     def read(self):
-        """The first half of `load`: learn from all rows; weighted and learned_scale are what can be summed over more.
+        """Learn from all rows, the first half of `load`; weighted and learned_scale can be summed over more data sets.
 
         weighted: float64 (2,), sums of the labels and of the weights. learned_scale: a FeatureScale.
         """
@@ -71,11 +71,11 @@ class Dataset:
             while self._raw and not self.in_memory:
                 self._first_pass.add(self._raw.pop(0))
 
-    def settle(self, mean_label, scale, mini_batch_size=None, first_block=0):
-        """The other half: the blocks of what was read, now that all is known.
+    def finish(self, mean_label, scale, mini_batch_size=None, first_block=0):
+        """Make the blocks of what was read, the other half of `load`, now that all is known.
 
-        mini_batch_size: where another holds than these rows suggest. first_block: the number of the first one, which
-        decides with the seed how its rows are shuffled.
+        mini_batch_size: the one to use in place of the one that these rows suggest. first_block: the number of the
+        first block, which decides with the seed how its rows are shuffled.
         """
         self.mean_label, self.scale, self.first_block = mean_label, scale, first_block
         self.mini_batch_size = mini_batch_size or self.mini_batch_size
@@ -85,15 +85,15 @@ class Dataset:
         self._raw = []
         return self
 
-    def _settle_alone(self):
-        """Settle by what these rows have told, which are all that there are."""
+    def _finish_alone(self):
+        """Finish loading by what was learned from these rows, which are all that there are."""
         if not self.rows:
             raise DataError("no rows to train on")
-        return self.settle(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
+        return self.finish(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
 
     @property
     def memory(self):
-        """Bytes that the blocks take: all where they are kept, else those that are under way at once."""
+        """Return the bytes that the blocks take: all where they are kept, else those that are under way at once."""
         return self._bytes if self.in_memory else AT_ONCE * self._largest
 
     def widen(self, feature_dim):
@@ -104,8 +104,8 @@ class Dataset:
 
     @contextmanager
     def epoch(self, first=0):
-        """An iterator over the prepared blocks, in order, from number `first` on."""
-        blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else ahead(self._streamed(first))
+        """Provide an iterator over the prepared blocks, in order, from number `first` on."""
+        blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else prefetch(self._streamed(first))
         with blocks as iterator:
             yield iterator
 
@@ -150,13 +150,13 @@ class Dataset:
 
 
 def mean_label(weighted):
-    """The weighted mean of labels, given the sums of both; 0 without any weight."""
+    """Return the weighted mean of labels, given the sums of both; 0 without any weight."""
     labels, weights = weighted
     return float(labels / weights) if weights else 0.0
 
 
 def weighted_sums(batch):
-    """Of the labels and of the weights, float64."""
+    """Return the sums of the labels and of the weights, float64 (2,)."""
     if batch.weights is None:
         return np.array([np.sum(batch.labels, dtype=np.float64), len(batch)])
     weights = batch.weights.astype(np.float64)

@@ -11,11 +11,11 @@ from fmcore.rows.source import Labels, Rows
 class HeldRows:
     """Test rows without the features that a model does not know, pass after pass.
 
-    Rows of a stream are left alone until the first pass, and kept where `again` says that there will be another.
+    Rows of a stream are left alone until the first pass, and kept where `again` states that there will be another.
 
     rows: the source. labels: which they must have, see Rows. feature_dim: of the model.
     limit: bytes that may be held; what cannot be read again is held whatever it takes.
-    Raises DataError where there are no rows; with required=False `empty` says so instead.
+    Raises DataError where there are no rows; with required=False `empty` states it instead.
     """
 
     def __init__(

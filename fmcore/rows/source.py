@@ -22,7 +22,7 @@ class Labels(Protocol):
     expected: str
 
     def accepts(self, labels: np.ndarray) -> np.ndarray:
-        """Return which of the labels may stand."""
+        """Return which of the labels are valid."""
         ...
 
 

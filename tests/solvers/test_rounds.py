@@ -56,7 +56,7 @@ def dataset(request, monkeypatch):
     found = Dataset(lambda: iter([batch]), h, backend_for("cpu").prepare, request.param)
     found.read()
     assert found.in_memory is (request.param == IN_MEMORY)
-    return found.settle(0.5, None, None, 1000)
+    return found.finish(0.5, None, None, 1000)
 
 
 def epoch_of(dataset, number):

@@ -173,7 +173,7 @@ class Worker:
         if self._settled is None:
             self._scale = full_scale(*self._found, settled.feature_dim, self._orders.least_scale)
             self._dataset.widen(settled.feature_dim)
-            self._dataset.settle(settled.mean_label, self._scale, settled.mini_batch_size, self._number * SHUFFLES)
+            self._dataset.finish(settled.mean_label, self._scale, settled.mini_batch_size, self._number * SHUFFLES)
             self._feed = Feed(self._dataset)
             self._seen = np.zeros(settled.feature_dim, np.uint8)
             self._test, self._test_rows = self._place_test(settled.feature_dim)
