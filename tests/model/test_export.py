@@ -190,7 +190,7 @@ def test_what_is_no_range(text):
             "which features are users? Give either a range of indices, with --range A:B, or the",
         ),
         (Selection("items", (0, 2), "city"), ENTRIES, "which features are items? Give either"),
-        (Selection("items", column="city"), None, "which features column 'city' has stands in the vocabulary; name"),
+        (Selection("items", column="city"), None, "the features of column 'city' are listed in the vocabulary; name"),
         (
             Selection("items", column="town"),
             ENTRIES,
@@ -259,7 +259,7 @@ def test_vectors_of_a_column_by_the_vocabulary_that_the_model_was_trained_with(f
             "fm: range 5:99 is empty or leaves the model, whose features are 0:20",
         ),
         (("--vectors", "items", "--range", "5"), "Error: Invalid value for '--range': range '5' is not understood"),
-        (("--vectors", "items", "--column", "city"), "fm: which features column 'city' has stands in the vocabulary"),
+        (("--vectors", "items", "--column", "city"), "fm: the features of column 'city' are listed in the vocabulary"),
         (("--vectors", "movies", "--range", ":"), "Error: Invalid value for '--vectors': 'movies' is not one of"),
         (
             ("--vectors", "items", "--range", ":", "--to", "json"),
