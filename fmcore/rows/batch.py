@@ -32,8 +32,8 @@ class Batch:
     labels: float32 (rows,), NaN where a row has none.
     weights: float32 (rows,), or None where every weight is 1.
     ids: list of str or None, one a row, or None where no row has an id.
-    fields: int32 (non-zeros,), the field of each non-zero, 0 or more; None where the data has none or they are not wanted.
-    groups: int64 (rows,), the group (query) of each row, 0 or more; None where the data has none or they are not wanted.
+    fields: int32 (non-zeros,), the field of each non-zero, 0 or more; None without them.
+    groups: int64 (rows,), the group (query) of each row, 0 or more; None without them.
     """
 
     indptr: np.ndarray

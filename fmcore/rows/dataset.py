@@ -24,7 +24,7 @@ class Dataset:
     rereadable: whether it may be called again (a pipe may not).
     prepare: turns a Block into what the backend trains on.
     memory_limit: bytes that the blocks may take before they are streamed instead; then every epoch that decodes must
-    find the same rows again, else raises DataError. They are kept in a file from the first whole epoch on (see spill.py).
+    find the same rows again, else it raises DataError. They are kept in a file after the first whole epoch (spill.py).
     reserved: a function from feature_dim to those bytes of the limit that are not for blocks; asked before anything of
     that size is allocated, so it may raise.
     least_scale: float32, below which the scale of the first features may not be (see fmcore.rows.scaling), or None.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fmcore.errors import DataError
 from fmcore.rows.batch import Batch
 from fmcore.rows.fingerprint import FirstPass
-from fmcore.rows.source import Labels, Rows
+from fmcore.rows.source import LabelRule, Rows
 
 
 class HeldRows:
@@ -19,7 +19,7 @@ class HeldRows:
     """
 
     def __init__(
-        self, rows: Rows, labels: Labels, feature_dim: int, limit: int, *, again: bool = True, required: bool = True
+        self, rows: Rows, labels: LabelRule, feature_dim: int, limit: int, *, again: bool = True, required: bool = True
     ) -> None:
         self._rows, self._again, self._known = rows, again, (labels, feature_dim)
         self._held: list[Batch] | None = []

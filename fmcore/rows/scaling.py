@@ -5,8 +5,8 @@ therefore sees x_i / s_i, where s_i is the power of two nearest to the root mean
 apart, rows by their weight) if that is above 1, else 1; rows of ones are left as they are. The model that comes out is
 one of the raw values again: w_i = w'_i / s_i and v_i = v'_i / s_i give the same scores.
 
-By a power of two nothing is rounded, so that training which begins from a model of raw values continues as if that model
-had never been scaled back.
+By a power of two nothing is rounded, so training that continues from a model of raw values gives the same numbers as if
+the model had never been scaled back.
 """
 
 from collections.abc import Iterable
