@@ -99,7 +99,7 @@ def test_tables_whose_columns_moved_are_refused(fm):
         columns = 2 + (8 if hashed else 0)
         assert last_line(said) == (
             f"fm: these tables have {columns + 1} features, but the model to go on from has {columns}, and columns are "
-            "told apart by their order; give the same ones, with --ignore for any other"
+            "identified by their order; give the same ones, with --ignore for any other"
         )
         fm("train", "more.csv", "--init-model", "a.fm", "--ignore", "c", "-o", "b.fm")
 

@@ -138,7 +138,7 @@ def test_libsvm_rows_are_read_through_a_pipe(rows, world):
     with fed(rows, f"cat {world.train} > train_0"):
         said = trained(rows, code=2, name="x.fm")
     assert said == (
-        "fm: train_0: these rows do not say how many features there are, and those that are still to come "
+        "fm: train_0: these rows do not show how many features there are, and rows still to come "
         "may hold more; give their number with --feature-dim\n"
     )
     with fed(rows, f"cat {world.train} > train_0"):

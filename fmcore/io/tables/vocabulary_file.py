@@ -24,7 +24,7 @@ def write(handle, entries):
 
 
 def read(path):
-    """(numeric: column -> index, values: column -> {value -> index}, number of indices) of that file.
+    """Return (numeric: column -> index, values: column -> {value -> index}, number of indices) of that file.
 
     Raises DataError with the line for a wrong header, index, duplicate, escape or encoding.
     """

@@ -1,6 +1,6 @@
 """libsvm and libffm text: lines to CSR arrays, without the GIL.
 
-The grammar is told in text.py. A chunk is a `bytes` object, which Python ends with a NUL that is not counted; no
+The grammar is described in codec.py. A chunk is a `bytes` object, which Python ends with a NUL that is not counted; no
 scanner goes past a NUL, so none needs to compare with the end at every byte.
 """
 import numpy as np
