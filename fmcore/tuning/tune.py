@@ -104,8 +104,8 @@ def tune(data, test, space, target, plan, *, resources=None, observer=None):
 def _require_searchable(data, test, space, plan):
     if test is None and not plan.folds:
         raise UsageError(
-            "a search needs rows to judge by; name some with --test, or take parts of the training rows "
-            "in turn with --cv 5"
+            "a search needs rows to judge by; name some with --test, or test on parts of the training rows, "
+            "one after the other, with --cv 5"
         )
     if test is not None and plan.folds:
         raise UsageError("--test and --cv are two ways to judge; leave one of them out")
@@ -129,7 +129,7 @@ def _limit(resources):
 
 @contextmanager
 def _fits(folder):
-    """Let a lack of room in the folder of temporary files say what to do."""
+    """Raise an error that states what to do where the folder of temporary files has no room."""
     try:
         yield
     except OSError as error:
@@ -168,7 +168,7 @@ def _require_rows(job):
 
 
 def _settings(space, job):
-    """What all runs of a study must have in common, by what to call it."""
+    """Return what all runs of a study must have in common, by what to call it."""
     return {
         "objective": job.goal.name,
         "preset": space.preset,
@@ -193,7 +193,7 @@ def _searched(study, space, job, plan, observer):
 
 
 def _complete(study):
-    """Trials with a value, the best first."""
+    """Return the trials with a value, the best first."""
     return [tried for tried in study.tried() if tried.value is not None]
 
 
