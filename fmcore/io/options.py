@@ -12,7 +12,7 @@ KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained w
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Which columns of a CSV or Parquet file mean what; a column is named, or numbered from 0.
+    """The meaning of the columns of a CSV or Parquet file; a column is named, or numbered from 0.
 
     header: True, False, or None to find out (a first line whose every field is text while the second's is not).
     label, weight, row_id: a column, or None.

@@ -15,7 +15,7 @@ DTYPES = {"fields": np.int32, "groups": np.int64}
 
 
 class RowOrigin(NamedTuple):
-    """Where the rows of a batch come from, so that a later check can name a row's place."""
+    """The origin of a batch's rows, so that a later check can name a row's place."""
 
     source: str
     unit: str  # "line", "record" or "row"

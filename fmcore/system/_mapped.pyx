@@ -58,6 +58,6 @@ cdef class Mapping:
 
 
 def guard():
-    """Let pages of mappings that cannot be read become zeros in this process, instead of ending it; see `lost`."""
+    """Replace pages of mappings that cannot be read by zeros in this process, instead of ending it; see `lost`."""
     if catch_bus_errors() < 0:
         PyErr_SetFromErrno(OSError)

@@ -25,7 +25,7 @@ from fmcore.tuning.worker import TrialContext
 
 @dataclass(frozen=True)
 class Plan:
-    """How to search.
+    """The plan of a search.
 
     objective: a name of goals.goal_names, or None for the first of the objective. strategy: one of STRATEGIES.
     trials: how many may end, over all runs of a study. timeout: seconds, or None. jobs: processes that train.
@@ -43,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What a search found. best: the Tried whose model is published. interrupted: whether Ctrl-C ended it."""
+    """The result of a search. best: the Tried whose model is published. interrupted: whether Ctrl-C ended it."""
 
     model: object
     best: object

@@ -27,7 +27,7 @@ REPORT, DONE, PRUNED, FAILED, ERROR = "report", "done", "pruned", "failed", "err
 
 @dataclass(frozen=True)
 class TrialContext:
-    """What all trials have in common.
+    """The rows, goal and resources that all trials have in common.
 
     feature_dim: of the rows and of what encodes them.
     train, test: Shared; without test rows, `folds` parts of the training rows serve as such one after the other.
@@ -63,7 +63,7 @@ def _end_with(parent):
 
 
 class Trainer:
-    """Trains trials one after the other; rows prepared for the last one are used again where they fit the next."""
+    """A trainer of trials, one after the other; rows prepared for the last are used again where they fit the next."""
 
     def __init__(self, job, connection):
         self._job, self._connection = job, connection
@@ -121,7 +121,7 @@ class Trainer:
 
 
 class Watch(Observer):
-    """Tells the objective at the end of each part of a trial's way, where long and short trials can be compared."""
+    """A reporter of the objective at the end of each part of a trial, where long and short trials can be compared."""
 
     def __init__(self, goal, epochs, report):
         self._goal, self._epochs, self._report = goal, epochs, report

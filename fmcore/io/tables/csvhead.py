@@ -12,7 +12,10 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Head(NamedTuple):
-    """names: list of str, one a column; rows: bytes that are read already and no header, empty where no more follow."""
+    """The first lines of a CSV file.
+
+    names: list of str, one a column. rows: bytes that are read already and no header, empty where no more follow.
+    """
 
     names: list
     rows: bytes

@@ -19,7 +19,7 @@ class Texts(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What is wrong with one field. row: from 0 within the block; position: of the column."""
+    """A problem with one field. row: from 0 within the block; position: of the column."""
 
     row: int
     position: int
