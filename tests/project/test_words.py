@@ -108,7 +108,7 @@ def test_class_names_are_unique():
     assert {class_name: files for class_name, files in places.items() if len(files) > 1} == {}
 
 
-def test_sources_are_looked_at():
+def test_sources_and_their_classes_are_found():
     assert {"fmcore/rows/batch.py", "fmcore/io/_format.pyx", "fmcli/main.py"} <= set(CLEAN)
     assert classes_of("fmcore/rows/batch.py") == ["RowOrigin", "Batch"]
 
