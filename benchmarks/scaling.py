@@ -1,6 +1,7 @@
 """CPU seconds and bytes of the rounds of several workers, what engines add, and on paper what machines make of it.
 
-No network is measured: workers run one after the other in this process, or meet over loopback. --quick leaves out Ray and more.
+No network is measured: workers run one after the other in this process, or meet over loopback. --quick leaves out Ray
+and more.
 """
 
 import importlib.util
