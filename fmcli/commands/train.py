@@ -149,7 +149,7 @@ def train(
     reporting: Reporting,
     placement: Placement,
 ) -> None:
-    """Train, save and report as the command line says."""
+    """Train, save and report as the command line states."""
     resources, saving, stop, quiet = placement.resources(), start.saving(), Stop(), reporting.quiet
     if saving:
         stop.listen()

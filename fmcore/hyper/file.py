@@ -35,7 +35,7 @@ def typed(given: Mapping[str, object], path: Path | str) -> tuple[dict[str, Valu
 def read_object(path: Path | str, expected: str) -> dict[str, Any]:
     """Return the JSON object in a file, its numbers left as the texts that they are written as.
 
-    expected: says what the object is, in a DataError where there is none, or a name stands in it twice.
+    expected: states what the object is, in a DataError where there is none, or a name stands in it twice.
     """
     try:
         with Path(path).open("rb") as handle:

@@ -22,7 +22,7 @@ class Dataset:
 
     read: called without arguments for an iterator of Batches over all rows, in the same order each time.
     rereadable: whether it may be called again (a pipe may not).
-    prepare: turns a Block into what the backend trains on.
+    prepare: a function from a Block to what the backend trains on.
     memory_limit: bytes that the blocks may take before they are streamed instead; then every epoch that decodes must
     find the same rows again, else it raises DataError. They are kept in a file after the first whole epoch (spill.py).
     reserved: a function from feature_dim to those bytes of the limit that are not for blocks; asked before anything of

@@ -48,7 +48,7 @@ cdef class Mapping:
         PyBuffer_FillInfo(buffer, self, self.start, self.size, 1, flags)
 
     def fileno(self):
-        """Its descriptor of the file, which stays open as long as the mapping."""
+        """Return its descriptor of the file, which stays open as long as the mapping."""
         return self.descriptor
 
     @property

@@ -133,7 +133,7 @@ def test_wrong_usage_of_commands_is_refused_with_2(fm, arguments, message):
         ("x.svm.gz", "1 0:1\n", "x.svm.gz: its name ends with .gz, but it holds no gzip data"),
         ("x.svm.gz", b"\x1f\x8b\x08\x00", "x.svm.gz: the gzip data ends too early: the file is cut off"),
         ("x.csv", "y,a\n1,2\n1,2,3\n", "x.csv, row 2: 3 fields, expected 2 as in the first line"),
-        ("x.rec", bytes.fromhex("0a23d7ce10000000"), "x.rec, record 1, byte 0: truncated: the header says 16 bytes"),
+        ("x.rec", bytes.fromhex("0a23d7ce10000000"), "x.rec, record 1, byte 0: truncated: the header states 16 bytes"),
         (
             "x.json",
             '{"instances": [{"feature": [1]}]}',

@@ -40,9 +40,9 @@ def test_a_signal_while_training_publishes_nothing(fm, number, code, word, limit
     fm.write("x.svm", "1 0:1\n2 1:1\n" * 50)
     fm.write("old.fm", "old")
     process = start(fm, "train", "x.svm", *FOREVER, "-o", "old.fm", "--metrics-out", "new.jsonl", *limit)
-    told = b"".join(process.stderr.readline() for _ in range(3))  # what is trained, the table's head, the first epoch
+    shown = b"".join(process.stderr.readline() for _ in range(3))  # what is trained, the table's head, the first epoch
     assert fm.left_over()
-    found, printed = stopped(fm, process, number, told)
+    found, printed = stopped(fm, process, number, shown)
     assert (found, last_line(printed)) == (code, f"fm: {word}; no file was written or replaced")
     assert (fm.files(), fm.read("old.fm")) == (["old.fm", "x.svm"], b"old")
 

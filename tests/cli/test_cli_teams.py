@@ -65,7 +65,7 @@ def skipped(printed):
     return [line for line in printed.splitlines() if line.startswith(("skipped: ", "rows skipped: "))]
 
 
-# ---------------------------------------------------------------------------------------------------- what is told
+# ---------------------------------------------------------------------------------------------------- what is printed
 def test_rounds_and_epochs_are_shown_and_written(shell):
     printed = shell(*JOB, "--test", "t.svm", *LOCAL, "--metrics-out", "m.jsonl").err
     assert "3 workers (in one process)" in printed

@@ -89,11 +89,11 @@ def test_rows_of_a_pipe_beyond_the_memory_limit_are_refused(fm, world):
 def test_metrics_out_holds_the_epochs_that_are_printed(world):
     first, *_ = world.printed.splitlines()
     assert first.startswith("400 rows, 1,601 non-zeros, feature_dim 20, in memory; mini-batches of 16; model of ")
-    told = table(world.printed)
-    assert list(told[0]) == COLUMNS
+    shown = table(world.printed)
+    assert list(shown[0]) == COLUMNS
     records = [json.loads(line) for line in world.lines.read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3]
-    for record, line in zip(records, told, strict=True):
+    for record, line in zip(records, shown, strict=True):
         assert record.keys() == {"epoch", "train", "test", "seconds", "rows_per_second"}
         assert record["train"].keys() == {"logloss"}
         assert record["test"].keys() == {"logloss", "accuracy", "f1", "auc"}

@@ -266,7 +266,7 @@ def test_vectors_of_a_column_by_the_vocabulary_that_the_model_was_trained_with(f
             "fm: format of vectors is 'json'; expected one of csv, ",
         ),
         (("--to", "recordio"), "fm: format of weights is 'recordio'; expected one of json, csv"),
-        (("--range", ":3"), "Error: --range and --column choose whose vectors are written; say which with --vectors"),
+        (("--range", ":3"), "Error: --range and --column choose whose vectors are written; give --vectors as well"),
         (("--column", "city"), "Error: --range and --column choose whose vectors are written"),
     ],
 )

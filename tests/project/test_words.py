@@ -30,6 +30,7 @@ THIRD_PERSON = """
     Asks Builds Calls Checks Computes Counts Decides Does Gives Has Holds Is Joins Keeps Learns Lets Makes Maps Prints
     Reads Regroups Reports Runs Saves Says Takes Tells Trains Turns Writes
 """
+CYTHON = r'^[ ]*(?:cp?def|def) (?!enum|class)(?:[^\n"#]|\n(?=\s+\S))*?:\s*\n\s+"""(.+)'  # of a function's docstring
 LEFT_BEHIND = re.compile(
     r"(?<![a-z])told(?![a-z])|(?<![a-z])settl(?:e|es|ed|ing)(?![a-z])|\b(?:go|goes|gone|going|went) on (?:with|from)\b"
     r"|\bto go on\b|\"\"\"Let |# Let |will not have\b",
@@ -66,6 +67,12 @@ def without_a_verb(tree):
     return found
 
 
+def of_cython_without_a_verb(text):
+    """Return the first lines of docstrings of Cython functions that begin with no verb."""
+    found = re.findall(CYTHON, text, re.MULTILINE)
+    return [line for line in found if not begins_with_a_verb(line) and not line.startswith("Whether ")]
+
+
 def without_a_noun(tree):
     """Return line and first words of each docstring of a class that begins with a question or a verb."""
     wrong = (*QUESTIONS, *THIRD_PERSON.split())
@@ -88,6 +95,11 @@ def left_behind(text):
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings_of_functions_begin_with_a_verb(name):
     assert without_a_verb(ast.parse((ROOT / name).read_text())) == []
+
+
+@pytest.mark.parametrize("name", [name for name in CLEAN if name.endswith((".pyx", ".pxd", ".pxi"))])
+def test_docstrings_of_cython_functions_begin_with_a_verb(name):
+    assert of_cython_without_a_verb((ROOT / name).read_text()) == []
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -139,6 +151,8 @@ def test_faults_are_found():
     assert without_a_verb(ast.parse('def f():\n    """The rows."""')) == ["line 1: The rows."]
     assert without_a_verb(ast.parse('@property\ndef f(self):\n    """Whether rows are there."""')) == []
     assert without_a_verb(ast.parse('def f(self):\n    """Whether rows are there."""')) != []
+    assert of_cython_without_a_verb('cdef int f(int a,\n      int b) nogil:\n    """The rows."""') == ['The rows."""']
+    assert of_cython_without_a_verb('def f():\n    """Return rows."""') == []
     assert without_a_noun(ast.parse('class F:\n    """Where rows are."""')) == ["line 1: Where rows are."]
     assert without_a_noun(ast.parse('class F:\n    """Rows of a file."""')) == []
 

@@ -182,7 +182,7 @@ def test_tables_are_read_through_a_pipe(fm, options):
 # -------------------------------------------------------------------------------------------------- what may fail
 FAULTS = {
     "empty": (lambda data: b"", "train_{}: no rows to train on"),
-    "cut off": (lambda data: data[:-5], "train_{}, record 400, byte {last}: truncated: the header says "),
+    "cut off": (lambda data: data[:-5], "train_{}, record 400, byte {last}: truncated: the header states "),
     "cut off in a header": (
         lambda data: data[: made.record_ends(data)[1] + 4],
         "train_{}, record 2, byte {first}: truncated: 4 bytes of a frame's",

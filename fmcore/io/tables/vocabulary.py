@@ -16,7 +16,7 @@ def open_encoder(table, *, build=True, grow=False):
     """Return the encoder that a `TableOptions` asks for; use one for all files of a run: they share their indices.
 
     A vocabulary whose file exists is read and fixed. One whose file does not exist grows while tables are read
-    (`is_new`), and whoever reads writes it when the reading is done; with build=False the file must exist. With grow
+    (`is_new`), and the caller writes it when the reading is done; with build=False the file must exist. With grow
     it is read and grows from there.
     Raises UsageError where the options do not fit together, DataError where the vocabulary's file is damaged.
     """

@@ -70,7 +70,7 @@ def _add(line, index, numeric, values):
         duplicate, clash = column in numeric, column in values
         numeric[column] = index
     if duplicate:
-        raise DataError(f"column {column!r} with the value {value!r} stands here a second time", number=number)
+        raise DataError(f"column {column!r} with the value {value!r} is listed a second time", number=number)
     if clash:
         raise DataError(f"column {column!r} is both numeric (no value) and categorical", number=number)
 
