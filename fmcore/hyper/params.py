@@ -111,7 +111,7 @@ class Hyperparameters:
             "Rows per step; auto: chosen by the size of the data.", "training", unset="auto", low=1, high=2**31 - 1
         ),
     )
-    shuffle: bool = field(default=True, metadata=about("Shuffle the rows anew for each epoch.", "training"))
+    shuffle: bool = field(default=True, metadata=about("Train on the rows in a new order each epoch.", "training"))
     seed: int = field(
         default=0,
         metadata=about("Seed of the initial values and of the order of rows.", "training", low=0, high=MAX_SEED),
@@ -220,7 +220,7 @@ class Hyperparameters:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Hyperparameters":
-        """Return what `as_dict` described; names that are missing take their default, unknown ones raise UsageError."""
+        """Return Hyperparameters from such a dict; missing names take their default, unknown ones raise UsageError."""
         require_known(values)
         return cls(**values)
 

@@ -112,7 +112,7 @@ def _require_searchable(data, test, space, plan):
     patience = "early_stopping_patience"
     if plan.folds and (patience in space.dimensions or space.defaults[patience] is not None):
         raise UsageError(
-            f"{patience} goes by test rows, which the last training after --cv has none of; leave it out, "
+            f"{patience} needs test rows, which the last training after --cv does not have; leave it out, "
             "or name test rows with --test"
         )
     for part in (data, test):
