@@ -14,7 +14,7 @@ TABLE_NAMES = tuple(field.name for field in fields(TableOptions))
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read rows, as a command line gives it: None, or (), where an option is not given.
+    """The way to read rows, as a command line gives it: None, or (), where an option is not given.
 
     The fields are those of ReadOptions and of TableOptions that a user may choose; of COLUMN_LISTS as they were typed.
     """

@@ -21,7 +21,7 @@ TAKEN: dict[str | None, tuple[str, ...]] = {  # engine -> those of these options
 
 @dataclass(frozen=True)
 class Placement:
-    """Where to train and with how much, as the command line gives it: None where an option is not given.
+    """The machines and resources to train with, as the command line gives it: None where an option is not given.
 
     device: as of fmcore.kernels.devices.parse_device. memory_limit: bytes. threads: of each worker where there are
     several. distributed: one of ENGINES. workers: how many. ray_address: of the cluster. dist_state: one of STATES.

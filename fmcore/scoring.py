@@ -20,9 +20,9 @@ from fmcore.rows.batch import Batch
 
 
 class Scorer:
-    """Scores by one model; may be used from several threads at once.
+    """Scoring by one model; may be used from several threads at once.
 
-    A score that is not finite is never returned: where the model's numbers are at fault it is a ModelError, else a
+    A score that is not finite is never returned: where the model's numbers are at fault a ModelError is raised, else a
     DataError with the row, whose values are too large.
     """
 
@@ -43,7 +43,7 @@ class Scorer:
         return raw
 
     def answer(self, body: bytes, content_type: str | None, accept: str | None = None) -> tuple[str, bytes]:
-        """Return (media type, bytes) that answer a request, given its body and headers (None where absent).
+        """Return (media type, bytes) that answer a request; the arguments are its body and headers (None where absent).
 
         Raises the errors of fmcore.io.requests.media for headers, and DataError for a malformed body.
         """
@@ -67,12 +67,12 @@ class Scorer:
 
     @cached_property
     def _decoders(self) -> dict[str, Callable[[bytes], Any]]:
-        """Return format -> what decodes a body; made when first asked for, as the commands that read files never do."""
+        """Return format -> decoder of a body; made at first use, as the commands that read files never need it."""
         return {name: CODECS[name](ReadOptions()).decode for name in set(TYPES.values())}
 
     @cached_property
     def _defect(self) -> str | None:
-        """Return what is not finite in the model, looked for once; None where all is."""
+        """Return what is not finite in the model, computed once; None where all of it is finite."""
         return self._model.not_finite()
 
     def _refusal(self, raw: np.ndarray, batch: Batch, row: int) -> ModelError | DataError:

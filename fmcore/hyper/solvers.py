@@ -1,4 +1,4 @@
-"""The solvers by name: where the class of each is, and what it keeps beside the weights.
+"""The solvers by name: the class of each, and the arrays that it keeps beside the weights.
 
 To add one: its file in fmcore/solvers/ with a class as fmcore.solvers.Solver describes, and a line in SOLVERS. The
 registry is read whenever a hyperparameter is checked or a model is made, so a test may put a solver of its own in.

@@ -1,4 +1,4 @@
-"""How to read: the options that every reader understands, kept in the model so that scoring reads as training did."""
+"""The options that every reader understands, kept in the model so that scoring reads as training did."""
 
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +14,7 @@ KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained w
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Which columns of a CSV or Parquet file mean what; a column is named, or numbered from 0.
+    """The meaning of the columns of a CSV or Parquet file; a column is named, or numbered from 0.
 
     header: True, False, or None to find out (a first line whose every field is text while the second's is not).
     label, weight, row_id: a column, or None.
@@ -38,7 +38,7 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Everything a reader may be told.
+    """All options of a reader.
 
     format: one of FORMATS; "auto" looks at the first bytes.
     index_base: libsvm and libffm only. "0" and "auto" keep indices as they stand, "1" subtracts one.
@@ -72,11 +72,11 @@ def needed_by(options: ReadOptions, objective: Objective, family: Family) -> Rea
 
 @dataclass
 class Report:
-    """What a reader has to tell besides rows; filled while reading, printed by whoever reads.
+    """The report of a reader besides its rows; filled while reading, printed by the caller.
 
     notes: sentences, each once. counts: name -> number (of "rows skipped", "unknown values", ...).
     errors: the first few errors that on_error="skip" passed over.
-    facts: name -> number, what was seen of the data as a whole: "min_index" is the smallest over all pieces, every
+    facts: name -> number, observations of the data as a whole: "min_index" is the smallest over all pieces, every
     other ("max_index", "feature_dim", ...) the largest.
     units: name of a ByteRange that was read to its end -> lines or records that it holds, rows or not.
     """
@@ -88,7 +88,7 @@ class Report:
     units: dict = field(default_factory=dict)
 
     def note(self, sentence):
-        """Say a sentence once."""
+        """Add a sentence, once."""
         if sentence not in self.notes:
             self.notes.append(sentence)
 
@@ -98,7 +98,7 @@ class Report:
             self.counts[name] = self.counts.get(name, 0) + number
 
     def learn(self, name, value):
-        """Take in a fact about a piece of the data."""
+        """Add a fact about a piece of the data."""
         pick = min if name == "min_index" else max
         self.facts[name] = pick(value, self.facts.get(name, value))
 
@@ -109,7 +109,7 @@ class Report:
             self.errors.append(error)
 
     def take_in(self, other):
-        """Add what another reader has to tell of other rows."""
+        """Add the report of another reader, of other rows."""
         for sentence in other.notes:
             self.note(sentence)
         for name, number in other.counts.items():
@@ -121,7 +121,7 @@ class Report:
 
 
 def number_or_none(text):
-    """The text as a float, or None."""
+    """Return the text as a float, or None."""
     try:
         return float(text)
     except (TypeError, ValueError):

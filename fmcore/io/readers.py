@@ -23,7 +23,7 @@ TABLES = ("csv", "tsv", "parquet")
 
 
 class Codec(NamedTuple):
-    """How one format is read in pieces.
+    """The functions that read one format in pieces.
 
     chunks: stream -> iterator of bytes-like pieces of whole units; its DataErrors count from the stream's start.
     decode: piece -> Decoded; its DataErrors count from the piece's start.

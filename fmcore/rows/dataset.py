@@ -1,4 +1,4 @@
-"""Training rows as blocks: kept in memory where they fit, else decoded and kept in a file, with the same result."""
+"""Training rows as blocks: in memory where they fit, else decoded and kept in a file, with the same result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fmcore.errors import DataError, ResourceError
 from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import Block, Ordered, auto_mini_batch_size, cut, make_block
 from fmcore.rows.fingerprint import FirstPass
-from fmcore.rows.prefetch import ahead
+from fmcore.rows.prefetch import prefetch
 from fmcore.rows.scaling import FeatureScale, scaled
 from fmcore.rows.spill import Spill
 
@@ -50,9 +50,9 @@ class Dataset:
 
     read: called without arguments for an iterator of Batches over all rows, in the same order each time.
     rereadable: whether it may be called again (a pipe may not).
-    prepare: turns a Block into what the backend trains on.
+    prepare: a function from a Block to what the backend trains on.
     memory_limit: bytes that the blocks may take before they are streamed instead; then every epoch that decodes must
-    find the same rows again, else DataError. They are kept in a file from the first whole epoch on (see spill.py).
+    find the same rows again, else it raises DataError. They are kept in a file after the first whole epoch (spill.py).
     reserved: a function from feature_dim to those bytes of the limit that are not for blocks; asked before anything of
     that size is allocated, so it may raise.
     least_scale: float32, below which the scale of the first features may not be (see fmcore.rows.scaling), or None.
@@ -106,7 +106,7 @@ class Dataset:
         return self._finish_alone()
 
     def read(self) -> None:
-        """Learn from all rows, the first half of `load`; weighted and learned_scale can be summed over more rows.
+        """Learn from all rows, the first half of `load`; weighted and learned_scale can be summed over more data sets.
 
         weighted: float64 (2,), sums of the labels and of the weights. learned_scale: a FeatureScale.
         """
@@ -121,10 +121,10 @@ class Dataset:
     def finish(
         self, mean_label: float, scale: np.ndarray | None, mini_batch_size: int | None = None, first_block: int = 0
     ) -> Self:
-        """Make the blocks of what was read, the other half of `load`; return the Dataset.
+        """Make the blocks of what was read, the other half of `load`, now that all is known.
 
-        mini_batch_size: where another holds than these rows suggest. first_block: the number of the first one, which
-        decides with the seed how its rows are shuffled.
+        mini_batch_size: the one to use in place of the one that these rows suggest. first_block: the number of the
+        first block, which decides with the seed how its rows are shuffled.
         """
         self.mean_label, self.scale, self.first_block = mean_label, scale, first_block
         self.mini_batch_size = mini_batch_size or self.mini_batch_size
@@ -133,7 +133,7 @@ class Dataset:
         return self
 
     def _finish_alone(self) -> Self:
-        """Finish by the sums and the scale of these rows, which are all that there are."""
+        """Finish loading by what was learned from these rows, which are all that there are."""
         if not self.rows:
             raise DataError("no rows to train on")
         return self.finish(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
@@ -151,8 +151,8 @@ class Dataset:
 
     @contextmanager
     def epoch(self, first: int = 0) -> Iterator[Iterator[Block]]:
-        """Yield an iterator over the prepared blocks, in order, from number `first` on."""
-        blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else ahead(self._streamed(first))
+        """Provide an iterator over the prepared blocks, in order, from number `first` on."""
+        blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else prefetch(self._streamed(first))
         with blocks as iterator:
             yield iterator
 
@@ -203,7 +203,7 @@ def mean_label(weighted: np.ndarray) -> float:
 
 
 def weighted_sums(batch: Batch) -> np.ndarray:
-    """Return the sums of the labels and of the weights, float64."""
+    """Return the sums of the labels and of the weights, float64 (2,)."""
     if batch.weights is None:
         return np.array([np.sum(batch.labels, dtype=np.float64), len(batch)])
     weights = batch.weights.astype(np.float64)

@@ -23,12 +23,12 @@ class Gated(Family):
     )
 
     def score(self, X, weights):
-        """See `Family`."""
+        """Return raw scores; see `Family`."""
         a, c = _sums(X, weights)
         return weights["bias"] + ((a @ weights["mix"]) * c).sum(1)
 
     def gradient(self, X, weights, outer):
-        """See `Family`."""
+        """Return gradients by the names of tensors; see `Family`."""
         a, c = _sums(X, weights)
         by_a = X.T @ (outer[:, None] * (c @ weights["mix"].T))
         by_c = X.T @ (outer[:, None] * (a @ weights["mix"]))

@@ -6,14 +6,17 @@ KEPT = 0.5
 
 
 class Momentum(Optimizer):
-    """Gradient descent with momentum: v = m v + g; w -= lr v (Polyak 1964, Some methods of speeding up the convergence of iteration methods)."""
+    """Gradient descent with momentum: v = m v + g; w -= lr v.
+
+    Polyak 1964, Some methods of speeding up the convergence of iteration methods.
+    """
 
     name = "momentum"
     slots = (Slot("velocity"),)
     counts = True
 
     def step(self, weight, gradient, state, lr, eps, t):
-        """See `Optimizer`."""
+        """Make a step of the weight, in place; see `Optimizer`."""
         assert t > 0
         state["velocity"] *= KEPT
         state["velocity"] += gradient

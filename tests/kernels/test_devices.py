@@ -168,7 +168,7 @@ def test_fm_train_without_pytorch_says_how_to_install_it(fm, dense_rows):
     train = ("train", "rows.svm", *CLASSIFIER, "-o", "x.fm", "--device")
     said = python(fm, *train, "cuda", code=2, before="sys.modules['torch'] = None").err
     assert said == (
-        "fm: PyTorch is not installed, which this device needs: pip install 'fmkit[gpu]', or use --device cpu\n"
+        "fm: PyTorch is not installed; this device needs it: pip install 'fmkit[gpu]', or use --device cpu\n"
     )
     said = python(fm, *train, "auto", before="sys.modules['torch'] = None").err
     assert said.startswith("device auto: cpu (")

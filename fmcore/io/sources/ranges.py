@@ -72,7 +72,7 @@ def boundary(file, offset, format):  # noqa: A002  (ReadOptions' word)
     """Return where in a seekable binary file the first unit begins at `offset` or later; the file's end without one.
 
     A line begins at byte 0 and behind each newline. A record begins at byte 0, and at a frame header that others
-    follow as their lengths say, FRAMES in all or up to the end: the magic alone may occur in a payload, as not every
+    follow as their lengths state, FRAMES in all or up to the end: the magic alone may occur in a payload, as not every
     writer splits records there. A payload that holds whole records can still be mistaken for them; the reader of the
     range before it then finds a record cut off, so that no record is left out, or read twice, without an error.
     Raises DataError where no unit begins within LONGEST_UNIT.

@@ -9,10 +9,10 @@ INSTALL = "pip install 'fmkit[gpu]'"
 try:
     import torch
 except ModuleNotFoundError as error:
-    raise UsageError(f"PyTorch is not installed, which this device needs: {INSTALL}, or use --device cpu") from error
+    raise UsageError(f"PyTorch is not installed; this device needs it: {INSTALL}, or use --device cpu") from error
 except (ImportError, OSError) as error:
     raise UsageError(
-        f"PyTorch, which this device needs, cannot be loaded ({error}); reinstall it: {INSTALL}, or use --device cpu"
+        f"PyTorch cannot be loaded ({error}); this device needs it, reinstall it: {INSTALL}, or use --device cpu"
     ) from error
 
 
