@@ -6,23 +6,13 @@ import re
 import pytest
 from shell import ROOT
 
-NOT_YET = (  # to be empty
-    "fmcore/api.py",
-    "fmcore/kernels/__init__.py",
-    "fmcore/solvers/__init__.py",
-    "fmcore/solvers/descent.py",
-    *(f"fmcore/solvers/team/{name}.py" for name in ("deltas", "feed", "solver", "states", "worker")),
-    "fmcore/training/files.py",
-    "fmcore/training/fit.py",
-)
 SOURCES = sorted(
     str(path.relative_to(ROOT))
     for folder in ("fmcore", "fmcli")
     for kind in ("py", "pyx", "pxd", "pxi", "h")
     for path in (ROOT / folder).rglob(f"*.{kind}")
 )
-CLEAN = [name for name in SOURCES if not name.startswith(NOT_YET)]
-MODULES = [name for name in CLEAN if name.endswith(".py")]
+MODULES = [name for name in SOURCES if name.endswith(".py")]
 
 NO_VERBS = """
     A After All Also An And Any As At Before Both By Bytes Data Each Either Every Everything For From Half How If In
@@ -105,7 +95,7 @@ def test_docstrings_of_functions_begin_with_a_verb(name):
     assert without_a_verb(ast.parse((ROOT / name).read_text())) == []
 
 
-@pytest.mark.parametrize("name", [name for name in CLEAN if name.endswith((".pyx", ".pxd", ".pxi"))])
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.endswith((".pyx", ".pxd", ".pxi"))])
 def test_docstrings_of_cython_functions_begin_with_a_verb(name):
     assert of_cython_without_a_verb((ROOT / name).read_text()) == []
 
@@ -115,21 +105,21 @@ def test_docstrings_of_classes_begin_with_no_verb_or_question(name):
     assert without_a_noun(ast.parse((ROOT / name).read_text())) == []
 
 
-@pytest.mark.parametrize("name", CLEAN)
+@pytest.mark.parametrize("name", SOURCES)
 def test_words_that_have_a_better_one_are_gone(name):
     assert left_behind((ROOT / name).read_text()) == []
 
 
 def test_class_names_are_unique():
     places = {}
-    for name in CLEAN:
+    for name in SOURCES:
         for class_name in classes_of(name):
             places.setdefault(class_name, []).append(name)
     assert {class_name: files for class_name, files in places.items() if len(files) > 1} == {}
 
 
 def test_sources_and_their_classes_are_found():
-    assert {"fmcore/rows/batch.py", "fmcore/io/_format.pyx", "fmcli/main.py"} <= set(CLEAN)
+    assert {"fmcore/rows/batch.py", "fmcore/io/_format.pyx", "fmcli/main.py"} <= set(SOURCES)
     assert classes_of("fmcore/rows/batch.py") == ["RowOrigin", "Batch"]
 
 
