@@ -22,16 +22,17 @@ from fmcore.model.model import initial
 from fmcore.rows.dataset import mean_label
 from fmcore.solvers.epoch import Epoch
 from fmcore.solvers.team.inprocess import InProcess
+from fmcore.solvers.team.messages import Orders, Sizes
 from fmcore.solvers.team.reports import Parts
 from fmcore.solvers.team.rounds import LONGEST
 from fmcore.solvers.team.states import owned
 from fmcore.solvers.team.team import worker_mini_batch_size
-from fmcore.solvers.team.worker import Orders, Settled, Worker
+from fmcore.solvers.team.worker import Worker
 from fmcore.system.memory import Budget
 
 LEARNING_RATE = 0.5  # times that of one worker; the weights do not matter here, as long as they stay finite
 STEPS = ("plan", "ask", "answer", "take", "begin", "train", "split", "merge", "apply")  # "begin" is not in "train"
-READ = ("read", "settle")
+READ = ("read", "place")
 PULL, PUSH = ("ask", "answer", "take"), ("split", "merge", "apply")
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -50,17 +51,17 @@ class Timed(Worker):
 
     def merge(self, parts):
         """Merge like any worker."""
-        take_in = self._state.take_in
+        merge = self._state.merge
 
         def counted(merged):
             self.merged = len(merged.features)
-            return take_in(merged)
+            return merge(merged)
 
-        self._state.take_in = counted
+        self._state.merge = counted
         try:
             return super().merge(parts)
         finally:
-            self._state.take_in = take_in
+            self._state.merge = merge
 
     def train(self):
         """Train like any worker."""
@@ -117,7 +118,7 @@ class Crew:
         mean = mean_label(sum(each.weighted for each in learned))
         engine.exchange("split_scale", "merge_scale", "apply_scale", alike=True)
         size = worker_mini_batch_size(rows, non_zeros, engine.workers)
-        engine.all("settle", Settled(h.feature_dim, mean, size, sharded))
+        engine.all("place", Sizes(h.feature_dim, mean, size, sharded))
         model = initial(h, mean)
         for worker in range(engine.workers):
             engine.one(worker, "begin", owned(model, worker, engine.workers) if sharded else model)
