@@ -85,36 +85,38 @@ static numbered *sort_by_feature(numbered *from, numbered *spare, int64_t n, int
 }
 
 /* Give each distinct feature a number and count its non-zeros; return how many there are. */
-static int64_t number_features(workspace *s, const int32_t *indices, int64_t n) {
-    int32_t distinct = 0;
-    s->stamp++;
+FMKIT_CALLED int64_t number_features(workspace *s, const int32_t *indices, int64_t n) {
+    uint64_t stamp = ++s->stamp, distinct = 0;
+    slot *table = s->table;
+    seen *seen = s->seen;
+    int shift = s->shift;
     for (int64_t j = 0; j < n; j++) {
-        uint32_t feature = (uint32_t)indices[j], at = (feature * 2654435769u) >> s->shift;
-        uint64_t key = s->stamp << 32 | feature;
-        slot *slot = &s->table[at];
+        uint32_t feature = (uint32_t)indices[j], at = (feature * 2654435769u) >> shift;
+        uint64_t key = stamp << 32 | feature;
+        slot *slot = &table[at];
         while (slot->key != key) {
-            if (slot->key >> 32 != s->stamp) { /* left by an earlier mini-batch */
+            if (slot->key >> 32 != stamp) { /* left by an earlier mini-batch */
                 slot->key = key;
-                slot->number = (uint64_t)distinct;
-                s->seen[distinct].count = 0;
+                slot->number = distinct;
+                seen[distinct].count = 0;
                 s->features[distinct] = (numbered){feature, (uint32_t)distinct};
                 distinct++;
                 break;
             }
             at = (at + 1) & s->mask;
-            slot = &s->table[at];
+            slot = &table[at];
         }
-        s->seen[slot->number].count++;
+        seen[slot->number].count++;
         s->number_of[j] = (int32_t)slot->number;
     }
-    return distinct;
+    return (int64_t)distinct;
 }
 
 /* Write the shared features in rising order and where their pairs end, the first of which stands at `begin`; return how
    many there are. Pairs of the others come behind these, for nobody to read: so every non-zero has a place, and no loop
    a branch. */
-static int64_t place_features(workspace *s, int64_t distinct, int64_t begin, int bits, int32_t *features,
-                              int32_t *ends) {
+FMKIT_CALLED int64_t place_features(workspace *s, int64_t distinct, int64_t begin, int bits, int32_t *features,
+                                    int32_t *ends) {
     int64_t shared = 0, at = begin;
     for (int64_t j = 0; j < distinct; j++) {
         numbered feature = s->features[j];
@@ -135,12 +137,14 @@ static int64_t place_features(workspace *s, int64_t distinct, int64_t begin, int
 }
 
 /* Write each row's indices with those that it alone holds last, and the pairs of its features. */
-static void place_rows(const workspace *s, const csr *rows, int64_t first, int64_t last, const grouped *out) {
+FMKIT_CALLED void place_rows(const workspace *s, const csr *rows, int64_t first, int64_t last, const grouped *out) {
     int64_t begin = rows->indptr[first];
+    const int32_t *number_of = s->number_of;
+    seen *all = s->seen;
     for (int64_t row = first; row < last; row++) {
-        int64_t front = rows->indptr[row], back = rows->indptr[row + 1] - 1;
-        for (int64_t j = rows->indptr[row]; j < rows->indptr[row + 1]; j++) {
-            seen *seen = &s->seen[s->number_of[j - begin]];
+        int64_t front = rows->indptr[row], end = rows->indptr[row + 1], back = end - 1;
+        for (int64_t j = front; j < end; j++) {
+            seen *seen = &all[number_of[j - begin]];
             int lone = seen->count == 1;
             int64_t target = lone ? back : front;
             int32_t position = seen->next++;

@@ -8,6 +8,7 @@
 
 #define LANES 8
 #define FMKIT_INLINE static inline __attribute__((always_inline))
+#define FMKIT_CALLED static __attribute__((noinline)) /* so that its loop has all registers */
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t lane_masks __attribute__((vector_size(LANES * sizeof(int32_t)))); /* what comparing lanes gives */

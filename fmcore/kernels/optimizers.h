@@ -123,7 +123,8 @@ static inline void step_pending(pending *weights, const rate *by) {
 static inline void add_pending(pending *weights, const rate *by, float *row, float gradient) {
     weights->rows[weights->count] = row;
     weights->gradients[weights->count] = gradient;
-    if (++weights->count == LANES) step_pending(weights, by);
+    weights->count++;
+    if (weights->count == LANES) step_pending(weights, by);
 }
 
 /* Step LANES factors from f on, or keep their gradient until finish_factors. */

@@ -49,24 +49,27 @@ FMKIT_INLINE int64_t feature_at(const int32_t *ends, int64_t first, int64_t last
     return low;
 }
 
-/* One optimizer step for each feature of the row that no other row of its mini-batch holds. own: room for a gradient.
-   */
-static inline void step_lone_features(const block_pass *pass, const sparse_block *block, const rates *by,
-                                      pending *linear, int64_t row, float gradient, const float *sums, float *own) {
-    const parameters *p = &pass->parameters;
+/* One optimizer step for each feature of the row that no other row of its mini-batch holds. own: room for a
+   gradient. */
+FMKIT_INLINE void step_lone_features(const parameters *p, const sparse_block *block, const rate *factors,
+                                     const rate *by_linear, pending *linear, int64_t row, float gradient,
+                                     const float *sums, float *own) {
     const csr *rows = &block->rows;
-    for (int64_t j = rows->indptr[row] + block->shared[row]; j < rows->indptr[row + 1]; j++) {
+    int64_t end = rows->indptr[row + 1];
+    for (int64_t j = rows->indptr[row] + block->shared[row]; j < end; j++) {
         int64_t i = rows->indices[j];
-        factor_row to = factor_row_at(p, i, own);
         float x = rows->values == NULL ? 1 : rows->values[j];
-        add_pending(linear, &by->linear, linear_at(p, i), step_lone(&by->factors, &to, gradient, sums, x));
+        factor_row to = factor_row_at(p, i, own);
+        float of_linear = step_lone(factors, &to, gradient, sums, x);
+        add_pending(linear, by_linear, linear_at(p, i), of_linear);
     }
 }
 
 /* Compute scores, losses and score gradients of this share's rows of mini-batch m, and step their lone features. */
-static void forward_sparse(const block_pass *pass, const sparse_block *block, const rates *by, int64_t m, int share,
-                           int shares) {
-    const parameters *p = &pass->parameters;
+FMKIT_CALLED void forward_sparse(const block_pass *pass, const sparse_block *block, const rates *by, int64_t m,
+                                 int share, int shares) {
+    const parameters fixed = pass->parameters, *p = &fixed; /* copies are read once: no store can change them */
+    const rate factors = by->factors;
     const int64_t *indptr = block->rows.indptr;
     int64_t first = pass->mini_batches.starts[m], last = pass->mini_batches.starts[m + 1];
     int64_t begin = indptr[first], size = indptr[last] - begin;
@@ -83,14 +86,15 @@ static void forward_sparse(const block_pass *pass, const sparse_block *block, co
         }
         row_part whole = row_of(&block->rows, row, indptr[high]);
         record_score(pass, m, row, score_row(p, &whole, sums));
-        step_lone_features(pass, block, by, &linear, row, pass->scratch.gradients[row - first], sums, own);
+        step_lone_features(p, block, &factors, &by->linear, &linear, row, pass->scratch.gradients[row - first], sums,
+                           own);
     }
     step_pending(&linear, &by->linear);
 }
 
 /* One optimizer step for each of this share's shared features of mini-batch m; the first share also steps the bias. */
-static void backward_sparse(const block_pass *pass, const sparse_block *block, const rates *by, int64_t m, int share,
-                            int shares) {
+FMKIT_CALLED void backward_sparse(const block_pass *pass, const sparse_block *block, const rates *by, int64_t m,
+                                  int share, int shares) {
     const parameters *p = &pass->parameters;
     const float *gradients = pass->scratch.gradients, *sums = pass->scratch.sums;
     int64_t start = pass->mini_batches.starts[m], rows = pass->mini_batches.starts[m + 1] - start;

@@ -165,7 +165,7 @@ cdef class RecordDecoder:
         self.commit(size, row.feature_dim, row.label, row.weight)
 
     def finish(self):
-        """Return (indptr, indices, values or None, labels, weights or None, ids or None) as in `Batch`, and feature_dim.
+        """Return (indptr, indices, values or None, labels, weights or None, ids or None), see `Batch`, and feature_dim.
 
         The last is the largest that any shape or dense row gave, -1 without any.
         """
