@@ -46,6 +46,7 @@ class Format:
     magic: the bytes that every file begins with, at least four; empty where there are none.
     looks: whether a Head that begins with no format's magic is of this one.
     last: whether it is asked only where no other format claims the Head, as it takes almost anything.
+    cut: whether its units are lines, which are found from anywhere in a file, so that several workers share one.
     """
 
     name: str
@@ -53,3 +54,4 @@ class Format:
     magic: bytes = b""
     looks: Callable[[Head], bool] = by_magic_alone
     last: bool = False
+    cut: bool = False

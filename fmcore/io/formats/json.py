@@ -46,4 +46,4 @@ def _looks_like_jsonlines(head: Head) -> bool:
 
 
 JSON = Format("json", partial(_requests, name="json"), looks=_looks_like_json)
-JSONLINES = Format("jsonlines", partial(_requests, name="jsonlines"), looks=_looks_like_jsonlines)
+JSONLINES = Format("jsonlines", partial(_requests, name="jsonlines"), looks=_looks_like_jsonlines, cut=True)

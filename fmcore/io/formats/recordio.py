@@ -12,4 +12,6 @@ def _recordio(options: ReadOptions) -> Codec:
     return Codec(recordio.chunks, partial(recordio.decode, on_error=options.on_error))
 
 
-RECORDIO = Format("recordio", _recordio, magic=b"\x0a\x23\xd7\xce")
+RECORDIO = Format(
+    "recordio", _recordio, magic=b"\x0a\x23\xd7\xce", cut=True
+)  # fmcore.io.sources.ranges finds records, too

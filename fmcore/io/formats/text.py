@@ -47,5 +47,5 @@ def _features_are(pattern: re.Pattern[bytes], line: bytes) -> bool:
     return bool(tokens) and all(pattern.fullmatch(token) for token in tokens)
 
 
-LIBSVM = Format("libsvm", _libsvm, looks=_looks_like_libsvm)
-LIBFFM = Format("libffm", _libffm, looks=_looks_like_libffm)
+LIBSVM = Format("libsvm", _libsvm, looks=_looks_like_libsvm, cut=True)
+LIBFFM = Format("libffm", _libffm, looks=_looks_like_libffm, cut=True)
