@@ -46,7 +46,7 @@ def epochs_of(dataset, hyperparameters, backend):
 
     def train():
         now = Epoch(next(done), before=0, lr=1.0, hyperparameters=hyperparameters)
-        return train_epoch(trainer, dataset, now, Progress(), Observer(), go_on=lambda: True)
+        return train_epoch(trainer, dataset, now, Progress(), Observer(), pause=lambda: False)
 
     return train
 

@@ -119,13 +119,13 @@ def test_killed_at_random_moments(fm, rows, job):
         said = process.communicate()[1].decode()
         assert process.returncode in {0, -signal.SIGKILL}, said
         kills -= process.returncode != 0
-        resumed += "going on " in said
+        resumed += "resuming " in said
         if "x.fm" in fm.files():
             assert fm.read("x.fm") == whole
         if process.returncode == 0:
             for name in ("x.fm", "x.jsonl"):
                 (fm.folder / name).unlink()
     fm(*command)
-    print(f"{job}: gone on with {resumed} times")  # noqa: T201 - shown with pytest -s
+    print(f"{job}: resumed {resumed} times")  # noqa: T201 - shown with pytest -s
     assert fm.read("x.fm") == whole
     assert fm.files() == sorted([*unkilled, "x.fm", "x.jsonl"])

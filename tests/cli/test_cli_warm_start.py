@@ -98,7 +98,7 @@ def test_tables_whose_columns_moved_are_refused(fm):
         said = fm("train", "more.csv", "--init-model", "a.fm", "-o", "b.fm", code=2).err
         columns = 2 + (8 if hashed else 0)
         assert last_line(said) == (
-            f"fm: these tables have {columns + 1} features, but the model to go on from has {columns}, and columns are "
+            f"fm: these tables have {columns + 1} features, but the model to start from has {columns}, and columns are "
             "told apart by their order; give the same ones, with --ignore for any other"
         )
         fm("train", "more.csv", "--init-model", "a.fm", "--ignore", "c", "-o", "b.fm")
@@ -175,7 +175,7 @@ def test_a_warm_start_refuses_a_vocabulary_of_another_model(fm):
     fm.write("t.csv", TRAIN_TABLE.replace("Oslo", "Rome"))
     said = fm("train", "t.csv", "--init-model", "a.fm", "-o", "c.fm", code=2).err
     assert last_line(said) == (
-        "fm: the vocabulary v.tsv lists 2 features, but the model to go on from has 3; name the "
+        "fm: the vocabulary v.tsv lists 2 features, but the model to start from has 3; name the "
         "one that it was trained with, or --feature-dim 3"
     )
 

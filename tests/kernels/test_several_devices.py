@@ -121,4 +121,4 @@ def test_the_command_ends_where_a_process_dies_and_goes_on_from_the_checkpoint(f
     line = resumed.stderr.readline() + resumed.stderr.readline()
     resumed.kill()
     resumed.communicate()
-    assert b"going on " in line, line
+    assert b"resuming " in line, line
