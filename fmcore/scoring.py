@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fmcore.errors import DataError, ModelError
+from fmcore.io.formats import FORMATS
 from fmcore.io.options import ReadOptions
 from fmcore.io.predictions import writer_for
-from fmcore.io.readers import CODECS
 from fmcore.io.requests.media import TYPES, answer_type, request_type
 from fmcore.kernels import backend_of
 from fmcore.model.model import Model
@@ -68,7 +68,8 @@ class Scorer:
     @cached_property
     def _decoders(self) -> dict[str, Callable[[bytes], Any]]:
         """Return format -> decoder of a body; made at first use, as the commands that read files never need it."""
-        return {name: CODECS[name](ReadOptions()).decode for name in set(TYPES.values())}
+        codecs = {name: FORMATS[name].codec for name in set(TYPES.values())}
+        return {name: codec(ReadOptions()).decode for name, codec in codecs.items() if codec is not None}
 
     @cached_property
     def _defect(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fmcore.solvers import TeamOptions
 from fmcore.solvers.team.worker import Worker
 from fmcore.system.threads import default_threads
 
@@ -35,3 +36,8 @@ class InProcess:
     def close(self) -> None:
         """Release all workers; see fmcore.solvers.team."""
         self._workers = []
+
+
+def opened(team: TeamOptions, threads: int | None) -> InProcess:
+    """Return the engine for TeamOptions; threads: of each worker, None for all that there are."""
+    return InProcess(team.workers, threads)

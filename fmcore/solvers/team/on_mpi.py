@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fmcore.errors import UsageError
+from fmcore.solvers import TeamOptions
 from fmcore.solvers.team.lost import DiedError, first_line
 from fmcore.solvers.team.worker import Worker
 
@@ -54,6 +55,11 @@ def led() -> Iterator[bool]:
         _engine.clear()
         if not engine.busy:
             engine.dismiss()
+
+
+def opened(_team: TeamOptions, threads: int | None) -> Ranks:
+    """Return the engine of rank 0, whatever TeamOptions say of workers: mpirun starts the ranks."""
+    return leader(threads)
 
 
 def leader(threads: int | None = None) -> Ranks:

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from fmcore.errors import ResourceError, UsageError
+from fmcore.solvers import TeamOptions
 from fmcore.solvers.team.lost import DiedError, Lost, first_line
 from fmcore.solvers.team.worker import Worker
 from fmcore.system.threads import default_threads
@@ -157,6 +158,11 @@ class Ray:
                     self._actors[worker] = self._actor.remote(worker)
                     asked[self._actors[worker].call.remote("where")] = worker
         return len(asked)
+
+
+def opened(team: TeamOptions, threads: int | None) -> Ray:
+    """Return the engine for TeamOptions; threads: of each worker, None for what there is for each."""
+    return Ray(team.workers, threads, team.address)
 
 
 @contextmanager

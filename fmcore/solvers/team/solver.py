@@ -27,7 +27,7 @@ from fmcore.solvers.descent import least_scale
 from fmcore.solvers.epoch import UNITS, Epoch, Progress
 from fmcore.solvers.estimate import parameter_bytes
 from fmcore.solvers.observer import Observer
-from fmcore.solvers.team import Engine, rounds
+from fmcore.solvers.team import ENGINES, Engine, rounds
 from fmcore.solvers.team.lost import DiedError
 from fmcore.solvers.team.messages import Orders, Trained
 from fmcore.solvers.team.reports import Parts, as_named
@@ -158,17 +158,7 @@ def _added(progress: Progress, trained: list[Trained]) -> Progress:
 def _engine(resources: Resources) -> Engine:
     """Return the engine that is asked for; see fmcore.solvers.team."""
     team = resources.team or TeamOptions()
-    if team.engine == "ray":
-        from fmcore.solvers.team.on_ray import Ray
-
-        return Ray(team.workers, resources.threads, team.address)
-    if team.engine == "mpi":
-        from fmcore.solvers.team.on_mpi import leader
-
-        return leader(resources.threads)
-    from fmcore.solvers.team.inprocess import InProcess
-
-    return InProcess(team.workers, resources.threads)
+    return ENGINES[team.engine].load()(team, resources.threads)
 
 
 def _require_files(task: Task) -> tuple[Reader, Reader | None]:
