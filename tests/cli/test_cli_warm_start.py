@@ -116,7 +116,7 @@ def test_tables_whose_columns_moved_are_refused(fm):
         (("--index-base", 1), "index_base is 1, and 0 in the model"),
         (
             ("--feature-dim", 19),
-            "feature_dim is 19, but the model to start from has 20 features, which may become more",
+            "feature_dim is 19, but the model to go on from has 20 features, which may become more",
         ),
         (
             ("--preset", "native"),
