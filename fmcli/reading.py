@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from fmcli.options import gathered, stacked
-from fmcore.io.options import FORMATS, ReadOptions, TableOptions
+from fmcore.io.formats import choices
+from fmcore.io.options import ReadOptions, TableOptions
 
 COLUMN_LISTS = ("numeric", "categorical", "ignore")  # options that take several columns, separated by commas
 TABLE_NAMES = tuple(field.name for field in fields(TableOptions))
@@ -59,7 +60,7 @@ class Reading:
 READING_NAMES = tuple(field.name for field in fields(Reading))
 
 read_options = stacked(
-    click.option("--format", type=click.Choice(FORMATS), help="Format of the rows.  [default: by content]"),
+    click.option("--format", type=click.Choice(choices()), help="Format of the rows.  [default: by content]"),
     click.option(
         "--index-base",
         type=click.Choice(("auto", "0", "1")),

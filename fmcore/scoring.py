@@ -5,9 +5,9 @@ from functools import cached_property
 import numpy as np
 
 from fmcore.errors import DataError, ModelError
+from fmcore.io.formats import FORMATS
 from fmcore.io.options import ReadOptions
 from fmcore.io.predictions import writer_for
-from fmcore.io.readers import CODECS
 from fmcore.io.requests.media import TYPES, answer_type, request_type
 from fmcore.kernels import backend_of
 from fmcore.objectives import objective_of
@@ -62,7 +62,7 @@ class Scorer:
     @cached_property
     def _decoders(self):
         """Return format -> decoder of a body; made at first use, as the commands that read files never need it."""
-        return {name: CODECS[name](ReadOptions()).decode for name in set(TYPES.values())}
+        return {name: FORMATS[name].codec(ReadOptions()).decode for name in set(TYPES.values())}
 
     @cached_property
     def _defect(self):

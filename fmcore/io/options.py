@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from fmcore.errors import UsageError
 
-FORMATS = ("auto", "libsvm", "libffm", "csv", "tsv", "parquet", "recordio", "json", "jsonlines")
 SHOWN = 5  # errors of rows that were left out
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
 KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained with them
@@ -38,7 +37,7 @@ class TableOptions:
 class ReadOptions:
     """All options of a reader.
 
-    format: one of FORMATS; "auto" looks at the first bytes.
+    format: a name of fmcore.io.formats.FORMATS, or "auto", which looks at the first bytes.
     index_base: libsvm and libffm only. "0" and "auto" keep indices as they stand, "1" subtracts one.
     on_error: "fail", or "skip" to leave a bad unit out and count it.
     binary: labels are checked and mapped to {0, 1} (see `Labels`); positive: the label that means 1, as written.

@@ -74,7 +74,7 @@ class Model:
 
     def state_table(self) -> dict:
         """Return name -> fmcore.optimizers.state.Spec of what its solver keeps, whether this model holds it or not."""
-        return SOLVERS[self.hyperparameters.solver].state(self.hyperparameters, self.family, self.feature_dim)
+        return SOLVERS[self.hyperparameters.solver].table(self.hyperparameters, self.family, self.feature_dim)
 
     def tensors(self) -> dict:
         """Return all arrays by their name in a model file: those of the family, then "state." + name, sorted."""

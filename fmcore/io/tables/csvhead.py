@@ -11,7 +11,7 @@ LIMIT = 1 << 20  # bytes in which the first two lines must end
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class Head(NamedTuple):
+class TableHead(NamedTuple):
     """The first lines of a CSV file.
 
     names: list of str, one a column. rows: bytes that are read already and no header, empty where no more follow.
@@ -44,12 +44,12 @@ def read_head(stream, delimiter, options, report):
             "first line taken as the header" if header else "first line taken as data; columns are numbered from 0"
         )
     if not header:
-        return Head([str(position) for position in range(len(lines[0]))], rows)
+        return TableHead([str(position) for position in range(len(lines[0]))], rows)
     try:
         names = [field.encode("latin-1").decode() for field in lines[0]]
     except UnicodeDecodeError:
         raise DataError("the header is not UTF-8", unit="row") from None
-    return Head(names, rows[ends[0] :] or stream.read(1))
+    return TableHead(names, rows[ends[0] :] or stream.read(1))
 
 
 def read_fully(stream, size):

@@ -12,7 +12,8 @@
     inprocess.py, on_mpi.py, on_ray.py
                   the engines: one place, MPI's ranks, Ray's actors
 
-An engine has
+To add an engine: a file here with what opens it, and a line in ENGINES, which is read whenever a command is made or a
+team is trained. An engine has
 
     workers, threads                          their number, and the threads of each
     all(name, *args) -> list                  every worker's method of that name, results in worker order
@@ -29,5 +30,30 @@ and, where workers can go and training with the others, raises `lost.Lost` and h
                                               gone, and give their numbers; `lost.DiedError` where that cannot be
 """
 
-ENGINES = ("ray", "mpi", "local")
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EngineEntry:
+    """An engine in the registry.
+
+    where: "module:name" of what opens it, given TeamOptions and the threads of each worker or None; imported when used.
+    takes: those of the options workers, ray_address and dist_state that are for it.
+    """
+
+    where: str
+    takes: tuple[str, ...] = ("workers", "dist_state")
+
+    def load(self) -> Any:
+        """Return what opens it."""
+        return resolve_name(self.where)
+
+
+ENGINES: dict[str, EngineEntry] = {
+    "ray": EngineEntry("fmcore.solvers.team.on_ray:opened", ("workers", "ray_address", "dist_state")),
+    "mpi": EngineEntry("fmcore.solvers.team.on_mpi:opened", ("dist_state",)),
+    "local": EngineEntry("fmcore.solvers.team.inprocess:opened"),
+}
 STATES = ("auto", "replica", "sharded")  # what a worker holds; auto is by size
