@@ -53,10 +53,10 @@ def round_trip():
         answer = library(folder).answer
 
     def bout(pool):
-        said = table_of(LINE)
-        said.fill(0)
+        table = table_of(LINE)
+        table.fill(0)
         start = time.perf_counter()
-        list(pool.map(lambda turn: answer(pointer(said), ctypes.c_int64(turn), ctypes.c_int64(ANSWERS)), (1, 2)))
+        list(pool.map(lambda turn: answer(pointer(table), ctypes.c_int64(turn), ctypes.c_int64(ANSWERS)), (1, 2)))
         return (time.perf_counter() - start) / ANSWERS
 
     def work():

@@ -71,26 +71,26 @@ class Found:
         self._found = found
 
     def values(self, script, name):
-        """A value a run."""
+        """Return a value for each run."""
         return self._found[script, name].values
 
     def median(self, script, name):
-        """Of these."""
+        """Return the median of the values."""
         return statistics.median(self.values(script, name))
 
     def ratio(self, script, name, other):
-        """One median in another's."""
+        """Return one median divided by another."""
         return self.median(script, name) / self.median(script, other)
 
     def rates(self, script, name, count="rows"):
-        """Millions of rows a second; count: the figure that says how many rows."""
+        """Return millions of rows a second; count: the figure with the number of rows."""
         return rates(self.median(script, count), self.values(script, name))
 
     def __contains__(self, at):
         return at in self._found
 
     def peers(self, script, form):
-        """By peer the median of the figure that `form` names with the peer's name in it."""
+        """Return by peer the median of the figure that `form` names with the peer's name in it."""
         return {peer: self.median(script, form.format(peer)) for peer in NAMES if (script, form.format(peer)) in self}
 
 
@@ -129,11 +129,11 @@ def machine():
         "processors to use": default_threads(),
         "memory bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "system": platform.platform(),
-        "compiler": said(compiler(), "--version").partition("\n")[0],
+        "compiler": output_of(compiler(), "--version").partition("\n")[0],
         "python": platform.python_version(),
         "numpy": np.__version__,
         "fmkit": __version__,
-        "commit": said("git", "-C", str(ROOT), "describe", "--always", "--dirty").strip(),
+        "commit": output_of("git", "-C", str(ROOT), "describe", "--always", "--dirty").strip(),
         "kernels": CpuBackend().build,
     }
 
@@ -142,7 +142,7 @@ def processor():
     """Return the processor's name, as far as the system reports it."""
     with suppress(OSError, TypeError):
         return re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())[1]
-    return said("sysctl", "-n", "machdep.cpu.brand_string").strip() or platform.processor() or platform.machine()
+    return output_of("sysctl", "-n", "machdep.cpu.brand_string").strip() or platform.processor() or platform.machine()
 
 
 def compiler():
@@ -150,7 +150,7 @@ def compiler():
     return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
 
 
-def said(*command):
+def output_of(*command):
     """Return a command's output, or an empty text where it cannot be run."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout

@@ -57,7 +57,7 @@ def parser(description, *, rows=None):
         action="store_const",
         dest="runs",
         const=1,
-        help="one run of each, to see that all of it works; the figures say nothing",
+        help="one run of each, to see that all of it works; the figures mean nothing",
     )
     if rows is not None:
         made.add_argument("--rows", type=int, default=rows, help=f"rows of generated data ({rows})")

@@ -85,7 +85,7 @@ def modern_fm_train(*, train, test, k, feature_dim, parameters, output):
 
 
 def modern_fm(k, epochs, parameters):
-    """A classifier on one thread."""
+    """Return a classifier on one thread."""
     from modern_fm import FMClassifier
 
     return FMClassifier(n_factors=k, max_iter=epochs, n_jobs=1, random_state=0, **parameters)

@@ -78,16 +78,16 @@ def write_vowpal_wabbit(batch, path):
 
 def xlearn_epoch(folder, train, factors, threads):
     """Return the seconds of an epoch by xLearn's count, rows in memory; only the first call decodes the text."""
-    said = run("xlearn", folder, train=train, k=factors, threads=threads, epochs=1 + EPOCHS, parameters=XLEARN)
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
+    printed = run("xlearn", folder, train=train, k=factors, threads=threads, epochs=1 + EPOCHS, parameters=XLEARN)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed)
     epochs = [float(line.split()[-1]) for line in plain.splitlines() if re.match(r"\[\s*\d+%\s*\]", line)]
     return Seconds(statistics.mean(epochs[1:]))
 
 
 def modern_fm_epoch(folder, train, factors):
     """Return the seconds of an epoch on one thread: those that further epochs add to the first one."""
-    said = run("modern_fm_epoch", folder, train=train, k=factors, epochs=EPOCHS, parameters=MODERN_FM)
-    return Seconds(said.split()[-1])
+    printed = run("modern_fm_epoch", folder, train=train, k=factors, epochs=EPOCHS, parameters=MODERN_FM)
+    return Seconds(printed.split()[-1])
 
 
 def myfm_epoch(folder, train, factors):

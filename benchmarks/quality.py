@@ -3,7 +3,7 @@
     python benchmarks/quality.py [--seeds 3] [--epochs 3] [DATA_FOLDER]      (default: ../shared/data, or $FMKIT_DATA)
 
 Both train with the same hyperparameters on the same rows in the same order, so that only the rounding of float32 may
-tell them apart; how far seeds lie from each other says how little that must be.
+distinguish them; how far seeds lie from each other shows how little that must be.
 """
 
 import os

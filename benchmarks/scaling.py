@@ -1,6 +1,7 @@
 """CPU seconds and bytes of the rounds of several workers, what engines add, and on paper what machines make of it.
 
-No network is measured: workers take turns in this process, or meet over loopback. --quick leaves out Ray and more.
+No network is measured: workers run one after the other in this process, or meet over loopback. --quick leaves out Ray
+and more.
 """
 
 import importlib.util
@@ -25,7 +26,7 @@ from train_epoch import FACTORS
 from fmcore.io.recordio import codec as recordio
 from fmcore.solvers.team.rounds import LONGEST
 
-ROUNDS = (1 << 10, 1 << 13, 1 << 15)  # rows of each worker; and as many as --rows says
+ROUNDS = (1 << 10, 1 << 13, 1 << 15)  # rows of each worker; and as many as --rows gives
 WORKERS = {False: (1, 2, 4, 8), True: (1, 2)}  # by --quick
 STATES = ("replica", "sharded")
 SCALES = {False: (1, 100), True: (1,)}  # times the features of the jobs on paper

@@ -120,7 +120,7 @@ class ModernFM:
 
     def train(self):
         """Train from rows to a model, which reports its own seconds."""
-        said = peers.run(
+        printed = peers.run(
             "modern_fm_train",
             self._folder,
             train="train.svm",
@@ -130,7 +130,7 @@ class ModernFM:
             parameters=peers.MODERN_FM,
             output=self._output,
         )
-        return Seconds(said.split()[-1])
+        return Seconds(printed.split()[-1])
 
     def predict(self, output):
         """Move the probabilities, which `train` has written, to `output`."""

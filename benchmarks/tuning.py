@@ -112,10 +112,10 @@ def compare(name, folder, work, options):
 def tuned(*given):
     """Return (objective of the best trial, trials that ran to their end, seconds) of a search."""
     start = time.perf_counter()
-    said = subprocess.check_output([str(word) for word in (*FM, "tune", *given, "-q")], text=True)
+    printed = subprocess.check_output([str(word) for word in (*FM, "tune", *given, "-q")], text=True)
     seconds = time.perf_counter() - start
-    best = re.search(r"^test:\S+: (\S+)$", said, re.MULTILINE)[1]
-    return float(best), int(re.search(r"(\d+) to the end", said)[1]), seconds
+    best = re.search(r"^test:\S+: (\S+)$", printed, re.MULTILINE)[1]
+    return float(best), int(re.search(r"(\d+) to the end", printed)[1]), seconds
 
 
 def print_jobs(folder, work, options):

@@ -15,7 +15,7 @@ The help pages of `fm` and its commands, as `--help` prints them; `make docs` wr
 
 
 def page():
-    """The text of the reference."""
+    """Return the text of the reference."""
     root = click.Context(cli, info_name="fm", terminal_width=WIDTH, **cli.context_settings)
     parts = [HEAD, section(cli, root)]
     for name in COMMANDS:
@@ -25,7 +25,7 @@ def page():
 
 
 def section(command, context):
-    """One command under its name."""
+    """Return one command under its name."""
     help_text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
     return f"## {context.command_path}\n\n```\n{help_text}\n```\n"
 

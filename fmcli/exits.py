@@ -21,19 +21,19 @@ NO_MEMORY = ("failed to map segment", "annot allocate memory")  # the dynamic li
 
 
 class Terminated(BaseException):
-    """SIGTERM has come; not an Exception, so that no handler of errors on the way catches it."""
+    """The arrival of SIGTERM; not an Exception, so that no handler of errors on the way catches it."""
 
     exit_code = TERMINATED
 
 
 class HungUp(Terminated):
-    """SIGHUP has come: the terminal is gone."""
+    """The arrival of SIGHUP: the terminal is gone."""
 
     exit_code = HUNG_UP
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C has come.
+    """The arrival of Ctrl-C.
 
     Where Python's own exception passes an exec() of text, as while a class is made, Python ends the process by that
     signal at last, even where the exception was handled.

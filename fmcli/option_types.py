@@ -10,7 +10,7 @@ from fmcore.errors import UsageError
 class Parsed(click.ParamType):
     """An option whose text a library function turns into a value, refusing it with a UsageError.
 
-    metavar: a function from nothing to what a help page writes for the value; None where the option says it.
+    metavar: a function from nothing to what a help page writes for the value; None where the option states it.
     """
 
     def __init__(self, name: str, parse: Callable[[str], object], metavar: Callable[[], str] | None = None) -> None:

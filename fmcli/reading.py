@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from fmcli.options import gathered, stacked
-from fmcore.io.options import FORMATS, ReadOptions, TableOptions
+from fmcore.io.formats import choices
+from fmcore.io.options import ReadOptions, TableOptions
 
 COLUMN_LISTS = ("numeric", "categorical", "ignore")  # options that take several columns, separated by commas
 TABLE_NAMES = tuple(field.name for field in fields(TableOptions))
@@ -14,7 +15,7 @@ TABLE_NAMES = tuple(field.name for field in fields(TableOptions))
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read rows, as a command line gives it: None, or (), where an option is not given.
+    """The way to read rows, as a command line gives it: None, or (), where an option is not given.
 
     The fields are those of ReadOptions and of TableOptions that a user may choose; of COLUMN_LISTS as they were typed.
     """
@@ -59,7 +60,7 @@ class Reading:
 READING_NAMES = tuple(field.name for field in fields(Reading))
 
 read_options = stacked(
-    click.option("--format", type=click.Choice(FORMATS), help="Format of the rows.  [default: by content]"),
+    click.option("--format", type=click.Choice(choices()), help="Format of the rows.  [default: by content]"),
     click.option(
         "--index-base",
         type=click.Choice(("auto", "0", "1")),

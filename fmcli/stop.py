@@ -25,7 +25,7 @@ class Stop:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a process which this signal ended."""
+        """Return the exit code of a process which this signal ended."""
         return 128 + self._signal
 
     def listen(self) -> None:

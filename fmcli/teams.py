@@ -11,17 +11,12 @@ from fmcore import api
 from fmcore.errors import UsageError
 from fmcore.solvers.team import ENGINES, STATES
 
-ABOUT = {"workers": "for ray and local", "ray_address": "for ray", "dist_state": "for several workers"}
-TAKEN: dict[str | None, tuple[str, ...]] = {  # engine -> those of these options that it takes
-    "ray": ("workers", "ray_address", "dist_state"),
-    "mpi": ("dist_state",),
-    "local": ("workers", "dist_state"),
-}
+ENGINE_OPTIONS = ("workers", "ray_address", "dist_state")  # each for engines that take it
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where to train and with how much, as the command line gives it: None where an option is not given.
+    """The machines and resources to train with, as the command line gives it: None where an option is not given.
 
     device: as of fmcore.kernels.devices.parse_device. memory_limit: bytes. threads: of each worker where there are
     several. distributed: one of ENGINES. workers: how many. ray_address: of the cluster. dist_state: one of STATES.
@@ -55,7 +50,7 @@ class Placement:
                 f"--device {self.device} is not for several workers: those of --distributed {engine} train on the "
                 "processor; leave one of them out"
             )
-        if "workers" in TAKEN[engine] and self.workers is None:
+        if "workers" in ENGINES[engine].takes and self.workers is None:
             raise UsageError(f"--distributed {engine} needs the number of workers; give it with --workers")
         return api.machines(
             threads=self.threads,
@@ -68,12 +63,19 @@ class Placement:
 
     def _require_taken(self) -> None:
         """Refuse an option that is not for the engine."""
-        for name, about in ABOUT.items():
-            if getattr(self, name) is not None and name not in TAKEN.get(self.distributed, ()):
+        taken = ENGINES[self.distributed].takes if self.distributed else ()
+        for name in ENGINE_OPTIONS:
+            if getattr(self, name) is not None and name not in taken:
                 raise UsageError(
-                    f"--{name.replace('_', '-')} is {about}, and --distributed is "
+                    f"--{name.replace('_', '-')} is {_about(name)}, and --distributed is "
                     f"{self.distributed or 'not given'}; {_advice(name, self.distributed)}"
                 )
+
+
+def _about(name: str) -> str:
+    """Return what an option of ENGINE_OPTIONS is for, in words."""
+    takers = [engine for engine, entry in ENGINES.items() if name in entry.takes]
+    return "for several workers" if len(takers) == len(ENGINES) else f"for {' and '.join(takers)}"
 
 
 def _advice(name: str, engine: str | None) -> str:
@@ -88,7 +90,7 @@ placement_options = stacked(
     threads_option,
     click.option(
         "--distributed",
-        type=click.Choice(ENGINES),
+        type=click.Choice(tuple(ENGINES)),
         help="Train with several workers, each on its own part of the rows, which all of them can read. ray: "
         "actors of a cluster; mpi: the ranks of mpirun; local: one after the other in this process, to "
         "see the effect on a model.",

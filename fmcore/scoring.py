@@ -5,18 +5,18 @@ from functools import cached_property
 import numpy as np
 
 from fmcore.errors import DataError, ModelError
+from fmcore.io.formats import FORMATS
 from fmcore.io.options import ReadOptions
 from fmcore.io.predictions import writer_for
-from fmcore.io.readers import CODECS
 from fmcore.io.requests.media import TYPES, answer_type, request_type
 from fmcore.kernels import backend_of
 from fmcore.objectives import objective_of
 
 
 class Scorer:
-    """Scores by one model; may be used from several threads at once.
+    """Scoring by one model; may be used from several threads at once.
 
-    A score that is not finite is never given: where the model's numbers are at fault it is a ModelError, else a
+    A score that is not finite is never returned: where the model's numbers are at fault a ModelError is raised, else a
     DataError with the row, whose values are too large.
     """
 
@@ -37,7 +37,7 @@ class Scorer:
         return raw
 
     def answer(self, body, content_type, accept=None):
-        """(media type, bytes) that answer a request; the arguments are its body and headers (None where absent).
+        """Return (media type, bytes) that answer a request; the arguments are its body and headers (None where absent).
 
         Raises the errors of fmcore.io.requests.media for headers, and DataError for a malformed body.
         """
@@ -46,7 +46,7 @@ class Scorer:
         return given, self.predictions(body, asked, given)
 
     def predictions(self, body, asked, given):
-        """The predictions, as media type `given`, for a body of media type `asked` (keys of TYPES).
+        """Return the predictions, as media type `given`, for a body of media type `asked` (keys of TYPES).
 
         Labels are not needed, and features that the model does not know are ignored. Raises DataError for a malformed
         body, with the row, line or record.
@@ -61,12 +61,12 @@ class Scorer:
 
     @cached_property
     def _decoders(self):
-        """Format -> what decodes a body; made when first asked for, as the commands that read files never do."""
-        return {name: CODECS[name](ReadOptions()).decode for name in set(TYPES.values())}
+        """Return format -> decoder of a body; made at first use, as the commands that read files never need it."""
+        return {name: FORMATS[name].codec(ReadOptions()).decode for name in set(TYPES.values())}
 
     @cached_property
     def _defect(self):
-        """What is not finite in the model, looked for once; None where all is."""
+        """Return what is not finite in the model, computed once; None where all of it is finite."""
         return self._model.not_finite()
 
     def _refusal(self, raw, batch, row):

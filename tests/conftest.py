@@ -42,7 +42,7 @@ def world(tmp_path_factory):
         "regressor": fm.folder / "regressor.fm",
         "lines": fm.folder / "classifier.jsonl",
     }
-    said = fm(
+    printed = fm(
         "train",
         paths["train"],
         "--test",
@@ -68,7 +68,7 @@ def world(tmp_path_factory):
         "-o",
         paths["regressor"],
     )
-    return SimpleNamespace(said=said, **paths)
+    return SimpleNamespace(printed=printed, **paths)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def classes() -> str:
 
 @dataclass(frozen=True)
 class ConvertedFiles:
-    """What to write: output, a path; to, one of OUTPUT_FORMATS or None; shards, how many files; feature_dim or None."""
+    """Files to write: output, a path; to, one of OUTPUT_FORMATS or None; shards, their number; feature_dim or None."""
 
     output: str
     to: str | None

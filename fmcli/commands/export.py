@@ -65,6 +65,6 @@ def command(
     fm export ratings.fm --vectors users --range :943 --to recordio -o users.rec
     """
     if vectors is None and (span or column):
-        raise click.UsageError("--range and --column choose whose vectors are written; say which with --vectors")
+        raise click.UsageError("--range and --column choose whose vectors are written; give --vectors as well")
     selection = vectors and Selection(vectors, span, column)
     api.export(api.load(model, finite=True), output, to=to, selection=selection, vocabulary=vocabulary)

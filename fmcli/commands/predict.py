@@ -13,7 +13,7 @@ from fmcore.io.predictions import WRITERS
 
 @dataclass(frozen=True)
 class PredictionFile:
-    """Where predictions go and how: output, a path or "-"; to, a name of WRITERS."""
+    """The file of predictions: output, a path or "-"; to, a name of WRITERS."""
 
     output: str
     to: str

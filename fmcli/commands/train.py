@@ -30,7 +30,7 @@ MINUTES = 10.0
 
 @dataclass(frozen=True)
 class Start:
-    """Where training starts, and how it is saved, as the command line gives it: None where an option is not given.
+    """The start of a training, and how it is saved, as the command line gives it: None where an option is not given.
 
     init_model: path of a model to warm-start from. checkpoint: path. checkpoint_every: minutes, 0 for after epochs
     alone. resume: whether to resume from the checkpoint.
@@ -54,7 +54,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Reporting:
-    """What to report of a training: metrics_out, a path or None; log_format, a name of LOGS; quiet, only errors."""
+    """The reports of a training: metrics_out, a path or None; log_format, a name of LOGS; quiet, only errors."""
 
     metrics_out: str | None
     log_format: str
@@ -149,7 +149,7 @@ def train(
     reporting: Reporting,
     placement: Placement,
 ) -> None:
-    """Train, save and report as the command line says."""
+    """Train, save and report as the command line states."""
     resources, saving, stop, quiet = placement.resources(), start.saving(), Stop(), reporting.quiet
     if saving:
         stop.listen()

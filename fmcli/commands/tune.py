@@ -56,7 +56,7 @@ class SearchedRows:
 
 @dataclass(frozen=True)
 class Search:
-    """What to search and how, as the command line gives it: None where an option is not given.
+    """The search to make, as the command line gives it: None where an option is not given.
 
     ranges, choices: (name of a hyperparameter, Range or Choice). space: a name of SPACES. folds: of cross-validation.
     objective, strategy, trials, timeout, jobs, study: as of fmcore.tuning.tune.Plan.
@@ -98,7 +98,7 @@ class Search:
 
 @dataclass(frozen=True)
 class TuningOutput:
-    """What a search leaves: output, the model's path; report, a path or None; quiet, only errors on standard error."""
+    """Output of a search: output, the model's path; report, a path or None; quiet, only errors on standard error."""
 
     output: str
     report: str | None
@@ -113,7 +113,7 @@ class TuningOutput:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a search may use, None where it is not given: threads of all trials, and memory_limit in bytes."""
+    """The resources of a search, None where it is not given: threads of all trials, and memory_limit in bytes."""
 
     threads: int | None
     memory_limit: int | None

@@ -29,7 +29,7 @@ def command(root):
     input/config/   hyperparameters.json, inputdataconfig.json, resourceconfig.json
     input/data/     the channels train and, perhaps, test: folders, or named pipes train_0, train_1, ...
     model/          model.fm, the result
-    output/         failure says why a job failed; data/metrics.jsonl has a line an epoch
+    output/         failure states why a job failed; data/metrics.jsonl has a line an epoch
     checkpoints/    where this folder exists, the same command resumes from it after it was killed
 
     Hyperparameters are those of SageMaker's Factorization Machines, with its defaults; those of `fm train` may be
@@ -105,10 +105,10 @@ class JobLog(SageMakerLog):
         self._stop.gently()
         super().resumed(records, rows)
 
-    def block(self, epoch, block, turns, scores):
+    def block(self, epoch, block, order, scores):
         """Take note that a block is trained."""
         self._stop.gently()
-        super().block(epoch, block, turns, scores)
+        super().block(epoch, block, order, scores)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a family of models is: the tensors that it has, and the slow truth of its score and gradient."""
+"""The contract of a family of models: its tensors, and the reference of its score and gradient."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ class Family(Protocol):
     name: value of the hyperparameter `family`. kernel: the header in fmcore/kernels that computes it, or None.
     tensors: at least one of them per feature. The last one, the largest, begins on a cache line in a model file; each
     draws its initial values from the random stream of its place.
-    needs_fields: whether score and gradient want a field for each non-zero.
+    needs_fields: whether score and gradient need a field for each non-zero.
     """
 
     name: str

@@ -14,7 +14,7 @@ EXPECTED = 'expected a JSON object of hyperparameters, such as {"epochs": "3"}'
 
 
 def read_file(path: Path | str) -> tuple[dict[str, Value], list[str]]:
-    """(typed values by name, ignored names) of a file whose object maps names to texts, numbers or booleans.
+    """Return (typed values by name, ignored names) of a file whose object maps names to texts, numbers or booleans.
 
     Ignored are names that begin with "_", settings of SageMaker's jobs that are no hyperparameters.
     Raises DataError where the file holds no such object, UsageError where a name is unknown, a value is invalid, or a
@@ -24,7 +24,7 @@ def read_file(path: Path | str) -> tuple[dict[str, Value], list[str]]:
 
 
 def typed(given: Mapping[str, object], path: Path | str) -> tuple[dict[str, Value], list[str]]:
-    """What `read_file` returns for the object that is given, read from path."""
+    """Return what `read_file` returns for the object that is given, read from path."""
     ignored = [name for name in given if name.startswith("_")]
     try:
         return from_strings({name: value for name, value in given.items() if name not in ignored}), ignored
@@ -33,9 +33,9 @@ def typed(given: Mapping[str, object], path: Path | str) -> tuple[dict[str, Valu
 
 
 def read_object(path: Path | str, expected: str) -> dict[str, Any]:
-    """The JSON object in a file, its numbers left as the texts that they are written as.
+    """Return the JSON object in a file, its numbers left as the texts that they are written as.
 
-    expected: says what the object is, in a DataError where there is none, or a name stands in it twice.
+    expected: states what the object is, in a DataError where there is none, or a name stands in it twice.
     """
     try:
         with Path(path).open("rb") as handle:
@@ -54,7 +54,7 @@ def read_object(path: Path | str, expected: str) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of these pairs; of a name that stands there twice nobody can say which value is meant."""
+    """Return the object of these pairs; raise ValueError where a name stands there twice, with two values."""
     given = {}
     for name, value in pairs:
         if name in given:

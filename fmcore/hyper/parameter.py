@@ -1,4 +1,4 @@
-"""What one hyperparameter may be: its type and range, how text becomes its value, how a wrong value is refused."""
+"""One hyperparameter: its type and range, how text becomes its value, how a wrong value is refused."""
 
 import math
 from collections.abc import Collection
@@ -40,7 +40,7 @@ class Parameter:
 
     @classmethod
     def of(cls, field: Field[Any]) -> "Parameter":
-        """The parameter that a dataclass field with the metadata of `about` describes."""
+        """Return the parameter that a dataclass field with the metadata of `about` describes."""
         kinds = get_args(field.type) or (field.type,)
         return cls(field.name, kinds[0], NoneType in kinds, field.default, **field.metadata)
 
@@ -56,12 +56,12 @@ class Parameter:
 
     @property
     def valid(self) -> str:
-        """What is valid, in words that follow "expected"."""
+        """Return what is valid, in words that follow "expected"."""
         words = " or ".join(self.choices) if self.choices else self._range()
         return f"{words}, or {self.unset}" if self.optional else words
 
     def check(self, value: object) -> Value:
-        """The value as a plain str, int, float, bool or None; UsageError where it is not valid."""
+        """Return the value as a plain str, int, float, bool or None; raise UsageError where it is not valid."""
         if value is None and self.optional:
             return None
         if not self._is_typed(value):
@@ -75,7 +75,7 @@ class Parameter:
         return plain
 
     def parse(self, text: object) -> Value:
-        """The value that a text such as "0.1", "16" or "auto" stands for; what is no text is only checked."""
+        """Return the value that a text such as "0.1", "16" or "auto" stands for; anything else is checked."""
         if not isinstance(text, str) or self.kind is str:
             return self.check(text)
         word = text.strip().lower()
@@ -118,5 +118,5 @@ class Parameter:
 
 
 def about(sentence: str, group: str, **valid: object) -> dict[str, Any]:
-    """The metadata of a field of hyperparameters; `valid` holds unset, choices, low, high or above."""
+    """Return the metadata of a field of hyperparameters; `valid` holds unset, choices, low, high or above."""
     return {"help": sentence, "group": group, **valid}

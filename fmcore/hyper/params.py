@@ -22,7 +22,7 @@ MAX_SEED = 2**63 - 1
 LATER = ("family", "solver")  # hyperparameters that a model's header names only where they are not the default
 
 # The number that an init method takes, and its value for each group where none is given. Factors that are all alike
-# would move alike for ever, hence no zero among theirs.
+# would stay alike for ever, hence no zero among theirs.
 INIT_NUMBERS = {"normal": "sigma", "uniform": "scale", "constant": "value"}
 INIT_DEFAULTS = {
     "bias": {"sigma": 0.01, "scale": 0.01, "value": 0.0},
@@ -30,20 +30,20 @@ INIT_DEFAULTS = {
     "factors": {"sigma": 0.02, "scale": 0.02, "value": 0.02},
 }
 
-SAID = {"bias": "the bias", "linear": "the linear weights", "factors": "the factors"}
+NOUNS = {"bias": "the bias", "linear": "the linear weights", "factors": "the factors"}
 
 
 def _rate(group: str) -> dict[str, Any]:
-    return about(f"Learning rate of {SAID[group]}.", "optimizer", low=0)
+    return about(f"Learning rate of {NOUNS[group]}.", "optimizer", low=0)
 
 
 def _decay(group: str) -> dict[str, Any]:
-    return about(f"Weight decay (L2) of {SAID[group]}.", "optimizer", low=0)
+    return about(f"Weight decay (L2) of {NOUNS[group]}.", "optimizer", low=0)
 
 
 def _method(group: str, *, more: tuple[str, ...] = (), words: str = "") -> dict[str, Any]:
     return about(
-        f"First values of {SAID[group]}: drawn normal or uniform, or constant{words}.",
+        f"First values of {NOUNS[group]}: drawn normal or uniform, or constant{words}.",
         "initial values",
         choices=(*INIT_METHODS, *more),
     )
@@ -51,7 +51,7 @@ def _method(group: str, *, more: tuple[str, ...] = (), words: str = "") -> dict[
 
 def _sigma(group: str) -> dict[str, Any]:
     return about(
-        f"Standard deviation of the first values of {SAID[group]}, for the method normal "
+        f"Standard deviation of the first values of {NOUNS[group]}, for the method normal "
         f"[default: {INIT_DEFAULTS[group]['sigma']}].",
         "initial values",
         low=0,
@@ -60,7 +60,7 @@ def _sigma(group: str) -> dict[str, Any]:
 
 def _scale(group: str) -> dict[str, Any]:
     return about(
-        f"First values of {SAID[group]} lie in [-scale, scale], for the method uniform "
+        f"First values of {NOUNS[group]} lie in [-scale, scale], for the method uniform "
         f"[default: {INIT_DEFAULTS[group]['scale']}].",
         "initial values",
         low=0,
@@ -69,49 +69,49 @@ def _scale(group: str) -> dict[str, Any]:
 
 def _value(group: str) -> dict[str, Any]:
     return about(
-        f"First value of {SAID[group]}, for the method constant [default: {INIT_DEFAULTS[group]['value']}].",
+        f"First value of {NOUNS[group]}, for the method constant [default: {INIT_DEFAULTS[group]['value']}].",
         "initial values",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """Everything that decides how a model is trained; every value is checked, UsageError names what is wrong.
+    """All values that decide how a model is trained; each is checked, and a UsageError names what is wrong.
 
     Of a group's init_sigma, init_scale and init_value the one that its init_method takes is a number, the others None.
     """
 
     predictor_type: str = field(
-        metadata=about("What is predicted: one of two classes or a number.", "model", choices=OBJECTIVES)
+        metadata=about("What to predict: one of two classes, or a number.", "model", choices=OBJECTIVES)
     )
     family: str = field(
         default=DEFAULT_FAMILY,
-        metadata=about("Family of models: what the score is made of.", "model", choices=FAMILIES),
+        metadata=about("Family of models, which decides how a score is computed.", "model", choices=FAMILIES),
     )
     feature_dim: int | None = field(
         default=None,
         metadata=about(
-            "Number of features; auto takes it from the rows.", "model", unset="auto", low=1, high=MAX_FEATURE_DIM
+            "Number of features; auto: taken from the rows.", "model", unset="auto", low=1, high=MAX_FEATURE_DIM
         ),
     )
     num_factors: int = field(
         default=8, metadata=about("Length of each feature's factor vector.", "model", low=1, high=MAX_NUM_FACTORS)
     )
-    use_bias: bool = field(default=True, metadata=about("Have a bias; without, it stays 0.", "model"))
-    use_linear: bool = field(default=True, metadata=about("Have linear weights; without, they stay 0.", "model"))
+    use_bias: bool = field(default=True, metadata=about("Train a bias; otherwise it stays 0.", "model"))
+    use_linear: bool = field(default=True, metadata=about("Train linear weights; otherwise they stay 0.", "model"))
 
     solver: str = field(
         default=DEFAULT_SOLVER,
-        metadata=about("How the parameters are trained.", "training", choices=SOLVERS),
+        metadata=about("Solver that trains the parameters.", "training", choices=SOLVERS),
     )
     epochs: int = field(default=10, metadata=about("Passes over the training rows.", "training", low=1))
     mini_batch_size: int | None = field(
         default=None,
         metadata=about(
-            "Rows per update; auto picks by the size of the data.", "training", unset="auto", low=1, high=2**31 - 1
+            "Rows per step; auto: chosen by the size of the data.", "training", unset="auto", low=1, high=2**31 - 1
         ),
     )
-    shuffle: bool = field(default=True, metadata=about("Visit the rows in a new order each epoch.", "training"))
+    shuffle: bool = field(default=True, metadata=about("Train on the rows in a new order each epoch.", "training"))
     seed: int = field(
         default=0,
         metadata=about("Seed of the initial values and of the order of rows.", "training", low=0, high=MAX_SEED),
@@ -119,20 +119,20 @@ class Hyperparameters:
     feature_scaling: str = field(
         default="rms",
         metadata=about(
-            "Train on values divided by their feature's root mean square where that is above 1; the model is of the "
-            "raw values again.",
+            "Divide each value by its feature's root mean square, where that is above 1, during training; the model is "
+            "for raw values.",
             "training",
             choices=("rms", "none"),
         ),
     )
     early_stopping_patience: int | None = field(
-        default=None, metadata=about("Stop after so many epochs without a better test loss.", "training", low=1)
+        default=None, metadata=about("Stop after this many epochs without a better test loss.", "training", low=1)
     )
     on_divergence: str = field(
         default="fail",
         metadata=about(
-            "Where a loss or a weight is not finite: fail, or begin the epoch again at half the learning rates, up to "
-            "ten times.",
+            "When a loss or a weight is not finite: fail, or repeat the epoch with halved learning rates, up to ten "
+            "times.",
             "training",
             choices=("fail", "halve-lr"),
         ),
@@ -143,12 +143,13 @@ class Hyperparameters:
     )
 
     optimizer: str = field(
-        default="adagrad", metadata=about("Rule that turns gradients into steps.", "optimizer", choices=OPTIMIZERS)
+        default="adagrad",
+        metadata=about("Rule that turns gradients into steps.", "optimizer", choices=OPTIMIZERS),
     )
     lr_schedule: str = field(
         default="linear",
         metadata=about(
-            "Learning rates fall in a line from epoch to epoch, to 1/epochs of themselves in the last, or stay.",
+            "Learning rates: linear decreases them from epoch to epoch, to 1/epochs in the last; constant keeps them.",
             "optimizer",
             choices=("linear", "constant"),
         ),
@@ -160,12 +161,12 @@ class Hyperparameters:
     linear_wd: float = field(default=1e-4, metadata=_decay("linear"))
     factors_wd: float = field(default=1e-4, metadata=_decay("factors"))
     clip_gradient: float | None = field(
-        default=None, metadata=about("Project each gradient onto [-c, c].", "optimizer", above=0)
+        default=None, metadata=about("Limit each gradient to [-c, c].", "optimizer", above=0)
     )
     eps: float | None = field(
         default=None,
         metadata=about(
-            "Small number that keeps the optimizer from dividing by 0; none takes "
+            "Small number that keeps the optimizer from dividing by 0; none: "
             f"{OPTIMIZERS['adagrad'].eps:g} with adagrad, {OPTIMIZERS['adam'].eps:g} with adam.",
             "optimizer",
             low=1e-30,
@@ -201,15 +202,15 @@ class Hyperparameters:
         if self.eps is None:
             self._set("eps", OPTIMIZERS[self.optimizer].eps)
         for group in GROUPS:
-            self._settle_init(group)
+            self._resolve_init(group)
 
     def init(self, group: str) -> tuple[str, float | None]:
-        """(method, number) by which the group "bias", "linear" or "factors" starts; the method "mean" has no number."""
+        """Return (method, number) by which "bias", "linear" or "factors" starts; the method "mean" has no number."""
         method = getattr(self, f"{group}_init_method")
         return method, getattr(self, f"{group}_init_{INIT_NUMBERS[method]}") if method in INIT_NUMBERS else None
 
     def uses(self, group: str) -> bool:
-        """Whether the group "bias", "linear" or "factors" is part of the model; one that is not stays 0."""
+        """Return whether the group "bias", "linear" or "factors" is part of the model; one that is not stays 0."""
         return getattr(self, f"use_{group}", True)
 
     def as_dict(self) -> dict[str, Any]:
@@ -219,11 +220,11 @@ class Hyperparameters:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Hyperparameters":
-        """The opposite of `as_dict`; names that are missing take their default, unknown ones raise UsageError."""
+        """Return Hyperparameters from such a dict; missing names take their default, unknown ones raise UsageError."""
         require_known(values)
         return cls(**values)
 
-    def _settle_init(self, group: str) -> None:
+    def _resolve_init(self, group: str) -> None:
         _require_own_number(group, vars(self))
         method, value = self.init(group)
         if method in INIT_NUMBERS and value is None:
@@ -238,7 +239,7 @@ PARAMETERS = {f.name: Parameter.of(f) for f in fields(Hyperparameters)}
 
 
 def from_strings(given: Mapping[str, object]) -> dict[str, Value]:
-    """Typed values for a mapping name -> text, as hyperparameters.json and the command line hold them.
+    """Return typed values for a mapping name -> text, as hyperparameters.json and the command line hold them.
 
     Values that are no text are checked alone. Unknown names and invalid values raise UsageError.
     """
@@ -250,7 +251,7 @@ def from_strings(given: Mapping[str, object]) -> dict[str, Value]:
 
 
 def layered(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Typed values by name, those of `upper` before those of `lower`.
+    """Return typed values by name, those of `upper` before those of `lower`.
 
     Where `upper` gives an init method, the lower numbers of another method no longer apply.
     """

@@ -38,7 +38,7 @@ PRESETS = {
 
 
 def resolve(preset="native", /, **given):
-    """`Hyperparameters` from what was given, then the preset, then the defaults of the table.
+    """Return `Hyperparameters` from what was given, then the preset, then the defaults of the table.
 
     given: typed values by name. None is a value ("auto"), so leave out what was not given.
     The preset "sagemaker" makes rescale_grad 1 / mini_batch_size where it is not given.

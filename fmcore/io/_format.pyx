@@ -21,7 +21,7 @@ cdef uint64_t[LAST_POWER - FIRST_POWER + 1] POWERS
 
 
 def _fill_powers():
-    """POWERS[k]: 10**(k + FIRST_POWER), rounded up to its 64 leading bits."""
+    """Set POWERS[k]: 10**(k + FIRST_POWER), rounded up to its 64 leading bits."""
     for power in range(FIRST_POWER, LAST_POWER + 1):
         above, below = 10 ** max(power, 0), 10 ** max(-power, 0)
         shift = 63 - (above.bit_length() - 1 if power >= 0 else -below.bit_length())
@@ -33,19 +33,19 @@ _fill_powers()
 
 
 cdef inline uint32_t scaled(uint64_t power, uint32_t x) noexcept nogil:
-    """power * x / 2**64, with its last bit set where something was cut off ("round to odd")."""
+    """Return power * x / 2**64, with its last bit set where something was cut off ("round to odd")."""
     cdef uint64_t low = (power & 0xFFFFFFFFu) * x
     cdef uint64_t high = (power >> 32) * x + (low >> 32)
     return <uint32_t>(high >> 32) | <uint32_t>((high & 0xFFFFFFFFu) > 1)
 
 
 cdef uint32_t shortest(uint32_t mantissa, int32_t exponent, int32_t* ten) noexcept nogil:
-    """The digits d of the shortest decimal d * 10**ten, of those the closest, for the bits of a finite float32 > 0."""
+    """Return the digits d of the shortest, then closest decimal d * 10**ten, for the bits of a finite float32 > 0."""
     cdef uint32_t c = mantissa | 0x800000u if exponent else mantissa
     cdef int32_t q = (exponent if exponent else 1) - 150  # x = c * 2**q
     cdef bint narrow = mantissa == 0 and exponent > 1  # the float below is only half as far as the one above
     cdef uint32_t odd = c & 1  # the ends of the interval read back as x only where c is even
-    # floor(log10(2**q)), or of 3/4 * 2**q; right shifts of negative numbers are arithmetic in C compilers at hand.
+    # floor(log10(2**q)), or of 3/4 * 2**q; right shifts of negative numbers are arithmetic in the C compilers in use.
     cdef int32_t k = (q * 1262611 - (524031 if narrow else 0)) >> 22
     cdef int32_t h = q + ((-k * 1741647) >> 19) + 1  # q + floor(log2(10**-k)) + 1
     cdef uint64_t power = POWERS[-k - FIRST_POWER]
@@ -141,12 +141,12 @@ cdef int format_float32(float x, char* out) noexcept nogil:
 
 
 def lines(scores):
-    """bytes: a float32 score a line."""
+    """Return bytes: a float32 score a line."""
     return table(scores, b"", b"\n", b"\n")
 
 
 def table(scores, bytes before, bytes low, bytes high, list prefixes=None, bytes odd=None):
-    """bytes: for each float32 score its prefix, `before`, its text, and `high` where it is 0.5 or more, else `low`.
+    """Return bytes: for each float32 score its prefix, `before`, its text, and `high` from 0.5 up, else `low`.
 
     prefixes: list of bytes, one a row, or None. odd: the text of a score that is not finite, instead of nan or inf.
     The GIL is released while they are written.
@@ -169,7 +169,7 @@ def table(scores, bytes before, bytes low, bytes high, list prefixes=None, bytes
 
 
 def rows(numbers, bytes before, bytes between, bytes after, list prefixes=None):
-    """bytes: for each row of float32 (rows, columns) its prefix, `before`, its numbers with `between` them, `after`.
+    """Return bytes: for each row of float32 (rows, columns) prefix, `before`, numbers with `between` them, `after`.
 
     prefixes: list of bytes, one a row, or None. The GIL is released while they are written.
     """
@@ -196,7 +196,7 @@ cdef struct Text:
 
 
 cdef inline Text text_of(bytes text) noexcept:
-    """What a bytes object holds, as long as somebody keeps it."""
+    """Return what a bytes object holds, valid as long as the object is kept."""
     return Text(NULL, 0) if text is None else Text(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
 
@@ -243,7 +243,7 @@ cdef char* room(Py_ssize_t size) except NULL:
 
 
 cdef bytes taken(char* start, char* stop):
-    """What was written there, as an object of its own; the memory is free again."""
+    """Return what was written there, as its own object; the memory is free again."""
     try:
         return PyBytes_FromStringAndSize(start, stop - start)
     finally:

@@ -15,7 +15,7 @@ from fmcore.io.sources.pipes import PipeMode, never, pipes
 from fmcore.io.sources.source import Source
 from fmcore.rows.batch import Batch
 from fmcore.rows.checks import checked, known_features
-from fmcore.rows.source import Labels, Limit
+from fmcore.rows.source import LabelRule, Limit
 from fmcore.system import publish
 
 
@@ -71,7 +71,7 @@ class Data:
 
 
 class Reader:
-    """Reads the rows of Data pass after pass; see fmcore.rows.source.Rows.
+    """A reader of the rows of Data, pass after pass; see fmcore.rows.source.Rows.
 
     report, options: of the Data. encoder: of categorical columns.
     sources: of all passes, or the pipe of the last pass begun.
@@ -111,11 +111,11 @@ class Reader:
         batches, report = self.batches(workers)
         return checked(batches, report, on_error=self.options.on_error, **demands), report
 
-    def read(self, labels: Labels, feature_dim: Limit = None) -> Iterator[Batch]:
+    def read(self, labels: LabelRule, feature_dim: Limit = None) -> Iterator[Batch]:
         """See Rows."""
         return self.checked(labels=labels, feature_dim=feature_dim)[0]
 
-    def read_known(self, labels: Labels, feature_dim: int) -> Iterator[Batch]:
+    def read_known(self, labels: LabelRule, feature_dim: int) -> Iterator[Batch]:
         """See Rows; the non-zeros left out are counted in the report."""
         batches, report = self.checked(labels=labels)
         return known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
@@ -150,7 +150,7 @@ class Reader:
         elif columns != known:
             raise UsageError(
                 f"these tables have {columns} features, but the model to start from has {known}, and columns "
-                "are told apart by their order; give the same ones, with --ignore for any other"
+                "are identified by their order; give the same ones, with --ignore for any other"
             )
 
     def vocabulary_output(self, stack: ExitStack) -> BinaryIO | None:
@@ -181,6 +181,6 @@ class Reader:
         """Raise UsageError for a feature_dim that could only be guessed from the rows that a pipe has sent so far."""
         if self.streaming and not (feature_dim or self.report.facts.get("feature_dim") or self.encoder.feature_dim):
             raise UsageError(
-                f"{self.title}: these rows do not say how many features there are, and those "
-                "that are still to come may hold more; give their number with --feature-dim"
+                f"{self.title}: these rows do not show how many features there are, and rows "
+                "still to come may hold more; give their number with --feature-dim"
             )

@@ -9,7 +9,7 @@ EXPECTED = "each row of the data must have one, or none"
 
 
 class Grouping:
-    """Holds the rows of one data set, batch after batch, to what its first row shows: whether rows have a group."""
+    """A check of the rows of one data set: all have a group where the first row has one, else none has."""
 
     def __init__(self):
         self._first = None  # the place of the first row: keyword arguments for a DataError

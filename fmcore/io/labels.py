@@ -9,7 +9,7 @@ EXPECTED = "expected 0 and 1, or -1 and 1; for other labels name the one that me
 
 
 class Labels:
-    """Maps the labels of one data set, batch after batch; a NaN (no label) stays.
+    """The labels of one data set, mapped batch after batch; a NaN (no label) stays.
 
     binary: map and check at all; otherwise labels pass through.
     positive: the label that means 1, as written in the data; every other label means 0.
@@ -22,7 +22,7 @@ class Labels:
         self.negative = None
 
     def apply(self, batch):
-        """Map batch.labels in place; return the rows (int array) whose label has no place in a classification."""
+        """Map batch.labels in place; return the rows (int array) whose label is not valid in a classification."""
         if self.positive is not None:
             value = number_or_none(self.positive)
             if value is None:
@@ -34,7 +34,7 @@ class Labels:
         return np.empty(0, np.intp)
 
     def from_texts(self, texts):
-        """float32 labels for distinct label texts (list of str or None), and for each whether it is a valid label."""
+        """Return float32 labels for distinct label texts (list of str or None), and for each whether it is valid."""
         numbers = [number_or_none(text) for text in texts]
         if self.positive is not None:
             wanted = number_or_none(self.positive)
@@ -52,7 +52,7 @@ class Labels:
         return np.array([np.nan if n is None else n for n in numbers], np.float32), valid
 
     def error(self, batch, row):
-        """The DataError for a row that `apply` returned."""
+        """Return the DataError for a row that `apply` returned."""
         return DataError(f"label {batch.labels[row]:g} in a classification; {EXPECTED}", **batch.place(row))
 
     def _check(self, labels):

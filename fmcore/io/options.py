@@ -1,10 +1,9 @@
-"""How to read: the options that every reader understands, kept in the model so that scoring reads as training did."""
+"""The options that every reader understands, kept in the model so that scoring reads as training did."""
 
 from dataclasses import dataclass, field
 
 from fmcore.errors import UsageError
 
-FORMATS = ("auto", "libsvm", "libffm", "csv", "tsv", "parquet", "recordio", "json", "jsonlines")
 SHOWN = 5  # errors of rows that were left out
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
 KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained with them
@@ -12,7 +11,7 @@ KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained w
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Which columns of a CSV or Parquet file mean what; a column is named, or numbered from 0.
+    """The meaning of the columns of a CSV or Parquet file; a column is named, or numbered from 0.
 
     header: True, False, or None to find out (a first line whose every field is text while the second's is not).
     label, weight, row_id: a column, or None.
@@ -36,9 +35,9 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Everything a reader may be told.
+    """All options of a reader.
 
-    format: one of FORMATS; "auto" looks at the first bytes.
+    format: a name of fmcore.io.formats.FORMATS, or "auto", which looks at the first bytes.
     index_base: libsvm and libffm only. "0" and "auto" keep indices as they stand, "1" subtracts one.
     on_error: "fail", or "skip" to leave a bad unit out and count it.
     binary: labels are checked and mapped to {0, 1} (see `Labels`); positive: the label that means 1, as written.
@@ -64,11 +63,11 @@ class ReadOptions:
 
 @dataclass
 class Report:
-    """What a reader has to tell besides rows; filled while reading, printed by whoever reads.
+    """The report of a reader besides its rows; filled while reading, printed by the caller.
 
     notes: sentences, each once. counts: name -> number (of "rows skipped", "unknown values", ...).
     errors: the first few errors that on_error="skip" passed over.
-    facts: name -> number, what was seen of the data as a whole: "min_index" is the smallest over all pieces, every
+    facts: name -> number, observations of the data as a whole: "min_index" is the smallest over all pieces, every
     other ("max_index", "feature_dim", ...) the largest.
     units: name of a ByteRange that was read to its end -> lines or records that it holds, rows or not.
     """
@@ -80,7 +79,7 @@ class Report:
     units: dict = field(default_factory=dict)
 
     def note(self, sentence):
-        """Say a sentence once."""
+        """Add a sentence, once."""
         if sentence not in self.notes:
             self.notes.append(sentence)
 
@@ -90,7 +89,7 @@ class Report:
             self.counts[name] = self.counts.get(name, 0) + number
 
     def learn(self, name, value):
-        """Take in a fact about a piece of the data."""
+        """Add a fact about a piece of the data."""
         pick = min if name == "min_index" else max
         self.facts[name] = pick(value, self.facts.get(name, value))
 
@@ -101,7 +100,7 @@ class Report:
             self.errors.append(error)
 
     def take_in(self, other):
-        """Add what another reader has to tell of other rows."""
+        """Add the report of another reader, of other rows."""
         for sentence in other.notes:
             self.note(sentence)
         for name, number in other.counts.items():
@@ -113,7 +112,7 @@ class Report:
 
 
 def number_or_none(text):
-    """The text as a float, or None."""
+    """Return the text as a float, or None."""
     try:
         return float(text)
     except (TypeError, ValueError):

@@ -36,17 +36,17 @@ class Text:
         self._labelled = labelled  # whether there is a predicted_label
 
     def begin(self):
-        """What stands before the first row."""
+        """Return the bytes before the first row."""
         return b""
 
     def rows(self, scores, ids=None, first=0):  # noqa: ARG002  (one interface for all formats)
-        """Some rows."""
+        """Return the rows, encoded."""
         from fmcore.io import _format
 
         return _format.lines(scores)
 
     def end(self):
-        """What stands after the last row."""
+        """Return the bytes after the last row."""
         return b""
 
 
@@ -57,11 +57,11 @@ class Csv(Text):
     """
 
     def begin(self):
-        """What stands before the first row."""
+        """Return the bytes before the first row."""
         return b"id,score,predicted_label\n" if self._labelled else b"id,score\n"
 
     def rows(self, scores, ids=None, first=0):
-        """Some rows."""
+        """Return the rows, encoded."""
         from fmcore.io import _format
 
         numbers = range(first + 1, first + 1 + len(scores))
@@ -82,7 +82,7 @@ class JsonLines(Text):
     start, stop = b"{", b"}\n"
 
     def rows(self, scores, ids=None, first=0):  # noqa: ARG002  (as above)
-        """Some rows."""
+        """Return the rows, encoded."""
         from fmcore.io import _format
 
         low, high = (b',"predicted_label":0', b',"predicted_label":1') if self._labelled else (b"", b"")
@@ -98,16 +98,16 @@ class Json(JsonLines):
     start, stop = b",{", b"}"
 
     def begin(self):
-        """What stands before the first row."""
+        """Return the bytes before the first row."""
         return b'{"predictions":['
 
     def rows(self, scores, ids=None, first=0):
-        """Some rows."""
+        """Return the rows, encoded."""
         text = super().rows(scores, ids)
         return text if first else text[1:]  # no comma before the first row
 
     def end(self):
-        """What stands after the last row."""
+        """Return the bytes after the last row."""
         return b"]}\n"
 
 
@@ -115,7 +115,7 @@ class RecordIO(Text):
     """Records whose labels are `score` and, for classes, `predicted_label`; ids become `uid`."""
 
     def rows(self, scores, ids=None, first=0):  # noqa: ARG002  (as above)
-        """Some rows."""
+        """Return the rows, encoded."""
         from fmcore.io.recordio import codec as recordio
 
         return recordio.encode_predictions(scores, scores >= THRESHOLD if self._labelled else None, ids)
@@ -125,7 +125,7 @@ WRITERS = {"text": Text, "csv": Csv, "json": Json, "jsonlines": JsonLines, "reco
 
 
 def quoted(text):
-    """A text as a CSV field (RFC 4180), encoded."""
+    """Return a text as a CSV field (RFC 4180), encoded."""
     if any(char in text for char in ',"\r\n') or text != text.strip() or not text:
         text = '"' + text.replace('"', '""') + '"'
     return text.encode()

@@ -2,15 +2,15 @@
 
 from contextlib import closing, nullcontext
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.io.detect import detect, enough
+from fmcore.io.formats import AUTO, FORMATS, choices
 from fmcore.io.grouping import Grouping
 from fmcore.io.labels import Labels
-from fmcore.io.options import FORMATS, Report, require_one_of
+from fmcore.io.options import Report, require_one_of
 from fmcore.io.parallel import Workers
 from fmcore.io.sources.dealing import ShardedFile, shard
 from fmcore.io.sources.ranges import ByteRange
@@ -18,54 +18,6 @@ from fmcore.io.sources.source import title
 from fmcore.io.sources.streams import open_source
 from fmcore.system.memory import keep_freed
 
-TABLES = ("csv", "tsv", "parquet")
-
-
-class Codec(NamedTuple):
-    """How one format is read in pieces.
-
-    chunks: stream -> iterator of bytes-like pieces of whole units; its DataErrors count from the stream's start.
-    decode: piece -> Decoded; its DataErrors count from the piece's start.
-    """
-
-    chunks: object
-    decode: object
-
-
-def _libsvm(options):
-    from fmcore.io.text import codec as text
-
-    decode = partial(text.decode_libsvm, groups=options.groups)
-    return Codec(text.chunks, partial(decode, index_base=options.index_base, on_error=options.on_error))
-
-
-def _libffm(options):
-    from fmcore.io.text import codec as text
-
-    decode = partial(text.decode_libffm, fields=options.fields, groups=options.groups)
-    return Codec(text.chunks, partial(decode, index_base=options.index_base, on_error=options.on_error))
-
-
-def _recordio(options):
-    from fmcore.io.recordio import codec as recordio
-
-    return Codec(recordio.chunks, partial(recordio.decode, on_error=options.on_error))
-
-
-def _requests(options, name):
-    from fmcore.io.requests import codec as requests
-
-    decode = partial(requests.decode, format=name, on_error=options.on_error)
-    return Codec(partial(requests.chunks, format=name), decode)
-
-
-CODECS = {
-    "libsvm": _libsvm,
-    "libffm": _libffm,
-    "recordio": _recordio,
-    "json": partial(_requests, name="json"),
-    "jsonlines": partial(_requests, name="jsonlines"),
-}
 NOTES = {  # fact -> (the option of ReadOptions that makes use of it, the note without that)
     "fields": ("fields", "libffm fields are checked and ignored: a factorization machine has one vector a feature"),
     "qid": ("groups", "qid: tokens are ignored: rows are not grouped by query"),
@@ -84,7 +36,7 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
     Rows do not depend on the number of threads. Raises DataError at the first bad unit after the batches before it;
     with on_error="skip" the unit is counted in the report instead, unless the rest of the stream cannot be decoded.
     """
-    require_one_of("format", options.format, FORMATS)
+    require_one_of("format", options.format, choices())
     require_one_of("on error", options.on_error, ("fail", "skip"))
     keep_freed()
     sizes = [source.size for source in sources]
@@ -121,12 +73,13 @@ class _Reading:
 
     def _batches(self, source, stream):
         name = source.format if isinstance(source, ByteRange) else self._options.format
-        if name == "auto":
+        if name == AUTO:
             name = detect(stream.head(enough), source.name)
-        if name in TABLES:
+        codec = FORMATS[name].codec
+        if codec is None:
             yield from self._table(source, stream, name)
         else:
-            with closing(self._decoded(source, stream, CODECS[name](self._options))) as decoded:
+            with closing(self._decoded(source, stream, codec(self._options))) as decoded:
                 yield from map(self._mapped, decoded)
 
     def finish(self, sources):

@@ -1,8 +1,8 @@
 /* The optimizers: one step of LANES weights, given the gradient of their mini-batch.
 
    To add one: its number, a case in step_lanes and its number of slots in slots_of; one that keeps its state once for
-   all factors of a feature steps them in finish_factors instead. In Python: its name, slots, number and formula,
-   a file of fmcore/optimizers. */
+   all factors of a feature steps them in finish_factors instead. The rest of it, its number among it, is a file in
+   fmcore/optimizers. */
 #ifndef FMKIT_OPTIMIZERS_H
 #define FMKIT_OPTIMIZERS_H
 
@@ -10,7 +10,7 @@
 
 #include "lanes.h"
 
-/* As `kernel` in fmcore/optimizers; FIXED, as in cpu.py: of weights that the model does not use, which never change. */
+/* As in fmcore/optimizers. FIXED: weights that the model does not use, which stay as they are. */
 enum { FIXED = 0, SGD = 1, ADAGRAD = 2, ADAM = 3, ROWWISE_ADAGRAD = 4 };
 enum { MOST_SLOTS = 2 };
 #define BETA1 0.9 /* of adam, as Kingma and Ba and MXNet have them */

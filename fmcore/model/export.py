@@ -29,7 +29,7 @@ EXACT_LABELS = 1 << 24  # up to here every integer is a float32
 
 @dataclass(frozen=True)
 class Selection:
-    """Which features are meant.
+    """The features to export.
 
     role: "items" or "users", what their vectors are for.
     span: (first, behind the last) feature, None for the ends; or None.
@@ -42,7 +42,7 @@ class Selection:
 
 
 def parse_range(text):
-    """The (first, behind the last) index of A:B, None for one left out; UsageError where it is none."""
+    """Return the (first, behind the last) index of A:B, None for one left out; raise UsageError where it is none."""
     found = re.fullmatch(r"\s*(\d{0,10})\s*:\s*(\d{0,10})\s*", text, re.ASCII)
     if not found:
         raise UsageError(f"range {text!r} is not understood; expected A:B, indices from A up to but not including B")
@@ -53,7 +53,7 @@ def export(model, target, *, to=None, selection=None, vocabulary=None):
     """Write all weights to `target` as `weights` gives them ("json" if to is None), or a selection's `vectors` ("csv").
 
     vocabulary: path of the file that names features, or None; a column is looked up in the one that the model was
-    trained with where none is given. The output is opened when all that may be refused has been.
+    trained with where none is given. The output is opened only once the arguments have been checked.
     """
     if vocabulary is None and selection and selection.column is not None:
         vocabulary = model.info.get("input", {}).get("table", {}).get("vocabulary")
@@ -67,7 +67,7 @@ def export(model, target, *, to=None, selection=None, vocabulary=None):
 
 # ------------------------------------------------------------------------------------------------------- weights
 def weights(model, to, entries=None):
-    """Pieces of bytes: bias, linear weights and factors of all features, or what tensors another family has.
+    """Return pieces of bytes: bias, linear weights and factors of all features, or what tensors another family has.
 
     to: "json", one object with the hyperparameters, or "csv", a line a feature under a header, the bias first.
     entries: (column, value or None) by index, as a Vocabulary has them, or None. Features behind its end have no name.
@@ -100,7 +100,7 @@ def _json(model, entries):
 
 
 def _json_tensor(tensor, array):
-    """A member of the object: a number, a list of them, or a list for each row with all that it holds."""
+    """Yield a member of the object: a number, a list of them, or a list for each row with all that it holds."""
     member = b',"%s":' % tensor.name.encode()
     if not tensor.per_feature and array.shape == (1,):
         yield _format.rows(array[None], member, b"", b"")
@@ -114,7 +114,7 @@ def _json_tensor(tensor, array):
 
 
 def _list(pieces):
-    """A JSON list of pieces that all end with a comma."""
+    """Yield a JSON list of pieces that all end with a comma."""
     last = b"["
     for piece in pieces:
         yield last
@@ -148,7 +148,7 @@ def _name_fields(entries, index):
 
 # ------------------------------------------------------------------------------------------------------- vectors
 def vectors(model, selection, to, entries=None):
-    """Pieces of bytes: an id and a vector of num_factors + 1 numbers for each feature of the selection.
+    """Return pieces of bytes: an id and a vector of num_factors + 1 numbers for each feature of the selection.
 
     to: "csv" under a header; "jsonlines", {"id": ..., "features": [...]}; "recordio", dense Records with the id as uid
     and, for items, the feature's index as label, since a nearest-neighbour model answers with labels.
@@ -200,7 +200,7 @@ VECTOR_FORMATS = {"csv": _csv_vectors, "jsonlines": _json_vectors, "recordio": _
 
 
 def _selected(model, selection, entries):
-    """(int64 indices, not empty and ascending; what names them: a mapping, or None for the index itself)."""
+    """Return (int64 indices, not empty and ascending; what names them: a mapping, or None for the index itself)."""
     if (selection.span is None) == (selection.column is None):
         raise UsageError(
             f"which features are {selection.role}? Give either a range of indices, with --range A:B, or "
@@ -231,9 +231,9 @@ def _selected(model, selection, entries):
 
 
 def _of_column(column, entries):
-    """Index -> value for the features of that column, ascending."""
+    """Return index -> value for the features of that column, ascending."""
     if entries is None:
-        raise UsageError(f"which features column {column!r} has stands in the vocabulary; name it with --vocabulary")
+        raise UsageError(f"the features of column {column!r} are listed in the vocabulary; name it with --vocabulary")
     found = {index: value or name for index, (name, value) in enumerate(entries) if name == column}
     if not found:
         listed = ", ".join(dict.fromkeys(name for name, _ in entries)) or "none"
@@ -246,6 +246,6 @@ def _factor_names(model):
 
 
 def _blocks(model, columns):
-    """(start, stop) of runs of features whose rows of so many numbers make about BLOCK."""
+    """Return (start, stop) of runs of features whose rows of so many numbers make about BLOCK."""
     step = max(1, BLOCK // columns)
     return ((start, min(start + step, model.feature_dim)) for start in range(0, model.feature_dim, step))

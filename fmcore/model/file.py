@@ -1,4 +1,4 @@
-"""The model file: writes a `Model` as a safetensors file, and maps one back without reading its tensors."""
+"""The model file: a `Model` written as a safetensors file, and mapped back without reading its tensors."""
 
 import errno
 import hashlib
@@ -51,7 +51,7 @@ def save(model, path):
 
 
 def load(path, *, verify=False, finite=False):
-    """The `Model` in a file, its arrays mapped read-only: a page is read when a number on it is used.
+    """Return the `Model` in a file, its arrays mapped read-only: a page is read when a number on it is used.
 
     finite: read everything and refuse numbers that are not finite. verify: compare the checksum as well.
     Raises ModelError where the file is missing, unreadable, damaged, not fmkit's or newer than this version.
@@ -72,14 +72,14 @@ def load(path, *, verify=False, finite=False):
 
 
 def digest(model):
-    """A short text that is another one for other numbers, as good as certainly."""
+    """Return a short text that almost certainly differs where any number differs."""
     return _checksum(np.require(array, requirements="C") for array in model.tensors().values())[:16]
 
 
 def require_unchanged(model):
     """Raise ModelError where the file that a loaded model's arrays are mapped from is no longer what it was.
 
-    What was computed from them meanwhile is wrong then. To be asked before a result is given out.
+    What was computed from them meanwhile is wrong then. Call it before a result is returned.
     """
     if model.origin is not None:
         path, mapping, state = model.origin
@@ -91,7 +91,7 @@ def require_unchanged(model):
 
 
 def _encode(model):
-    """The file's first bytes and the arrays that follow, in order."""
+    """Return the file's first bytes and the arrays that follow, in order."""
     model.check_finite()
     tensors = {name: np.require(array, requirements="C") for name, array in model.tensors().items()}
     table = modelheader.layout(tensors, model.family.tensors[-1].name)
@@ -113,7 +113,7 @@ def _bytes(array):
 
 
 def _checksum(arrays):
-    """SHA-256 in hexadecimal over the bytes of the arrays, one after the other."""
+    """Return the SHA-256 in hexadecimal over the bytes of the arrays, one after the other."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(_bytes(array))
@@ -121,7 +121,7 @@ def _checksum(arrays):
 
 
 def _mapped(path):
-    """The file's Mapping and state."""
+    """Return the file's Mapping and state."""
     try:
         if Path(path).is_dir():
             raise ModelError("it is a folder; expected a model file")
@@ -138,13 +138,13 @@ def _mapped(path):
 
 
 def _state(descriptor):
-    """(size, time of change) of an open file."""
+    """Return (size, time of change) of an open file."""
     status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns
 
 
 def _content(mapping):
-    """The tensors' bytes as a mapped array, and the header's content and table."""
+    """Return the tensors' bytes as a mapped array, and the header's content and table."""
     data = np.frombuffer(mapping, np.uint8)
     length = _header_length(bytes(data[:8]), bytes(data[8:9]), data.size)
     content, table = modelheader.decode(bytes(data[8 : 8 + length]), data.size - 8 - length)
@@ -152,7 +152,7 @@ def _content(mapping):
 
 
 def _header_length(prefix, first, size):
-    """Bytes of the header, from the file's first 8 bytes and the one after them."""
+    """Return the bytes of the header, from the file's first 8 bytes and the one after them."""
     if size < 9:
         raise ModelError(
             "the file is empty; expected a model"

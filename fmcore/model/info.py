@@ -1,4 +1,4 @@
-"""What a model's info tells, found to be of the kinds that its readers take it for: a file may say anything."""
+"""Checks of a model's info: values are of the types that its readers expect, as a file may hold anything."""
 
 import math
 from typing import get_type_hints
@@ -14,7 +14,7 @@ READ = {name: KINDS[name] for name in (*KEPT_OPTIONS, *KEPT_WHERE_SET)} | {TABLE
 
 
 def require_sound(model, path):
-    """Raise ModelError, which begins with the path, where commands could not go by the model's info."""
+    """Raise ModelError, which begins with the path, where the model's info cannot be used."""
     try:
         read_options(model)
         require_records(model.info.get("epochs", []), model.info.get("best_epoch"))
@@ -23,7 +23,7 @@ def require_sound(model, path):
 
 
 def read_options(model, **given):
-    """ReadOptions as the model's training had them, but for what is given (table: names of TableOptions)."""
+    """Return ReadOptions as the model's training had them, but for what is given (table: names of TableOptions)."""
     kept = _known(model.info.get(INPUT, {}), READ, "read options")
     table = _known(kept.pop(TABLE, {}), get_type_hints(TableOptions), "options of tables")
     table = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
@@ -32,26 +32,26 @@ def read_options(model, **given):
 
 
 def require_records(records, best=None):
-    """Refuse what is no list of epochs: each has train and perhaps test, metric -> number or None.
+    """Raise ModelError for what is no list of epochs: each has train and perhaps test, metric -> number or None.
 
     best: the number of one of them, from 1, or None.
     """
     if not isinstance(records, list) or not all(map(_is_record, records)):
-        raise ModelError("damaged: what it says of its epochs is no list of metrics")
+        raise ModelError("damaged: its epochs are no list of metrics")
     if best is not None and not (type(best) is int and 1 <= best <= len(records)):
         raise ModelError(f"damaged: best_epoch is {best!r:.40}; it has {len(records)} epochs")
 
 
-def _known(told, kinds, what):
-    """The options by name; names of a newer version, and values of a wrong kind, are refused."""
-    if not isinstance(told, dict):
+def _known(found, kinds, what):
+    """Return the options by name; refuse names of a newer version, and values of a wrong kind."""
+    if not isinstance(found, dict):
         raise ModelError(f"damaged: its {what} are no JSON object")
-    for name, value in told.items():
+    for name, value in found.items():
         if name not in kinds:
             raise ModelError(f"the model holds {what} that this version does not know: {name!r:.80}")
         if not _fits(name, value, kinds[name]):
             raise ModelError(f"damaged: {name} is {value!r:.80} among its {what}")
-    return dict(told)
+    return dict(found)
 
 
 def _fits(name, value, kind):

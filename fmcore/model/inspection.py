@@ -1,4 +1,4 @@
-"""What a model holds: its summary, its largest weights, and the pairs of features that interact most."""
+"""Inspection of a model: its summary, its largest weights, and the pairs of features that interact most."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Pairs(NamedTuple):
 
 
 def summary(model):
-    """What there is to say about a model, ready for JSON.
+    """Return a description of a model, ready for JSON.
 
     norms: Euclidean, of each tensor of weights. non_zero: features whose linear weight, whose factors, and for which
     either of the two is not zero, or of another family likewise. tensors: name -> shape, dtype, bytes.
@@ -48,7 +48,7 @@ def summary(model):
 
 
 def largest_weights(model, n, names=None):
-    """The n largest |linear weights|, as dicts of feature, name and weight; zeros are left out, ties go by feature.
+    """Return the n largest |linear weights| as dicts of feature, name and weight, without zeros; ties go by feature.
 
     Of a family without a tensor of that name there are none.
     names: mapping feature -> text, or None; a feature without one has the name None.
@@ -65,7 +65,7 @@ def largest_weights(model, n, names=None):
 
 
 def largest_pairs(model, n, names=None):
-    """The n largest |<v_i, v_j>|, i < j, as `Pairs`; zeros are left out.
+    """Return the n largest |<v_i, v_j>|, i < j, as `Pairs`; zeros are left out.
 
     Features are taken in the order of the length of their factor vectors, longest first. By Cauchy-Schwarz no pair is
     larger than the product of its two lengths, so a feature is compared only with the earlier ones that are long enough
@@ -100,18 +100,18 @@ class _Best:
 
     @property
     def least(self):
-        """What |weight| a pair must exceed to enter."""
+        """Return what |weight| a pair must exceed to enter."""
         return abs(self.weights[-1]) if 0 < self.n == len(self.weights) else 0.0 if self.n else np.inf
 
     def offer(self, weights, features):
-        """Take in float64 (m,) weights of int64 (m, 2) features."""
+        """Add float64 (m,) weights of int64 (m, 2) features."""
         weights = np.concatenate([self.weights, weights])
         features = np.concatenate([self.features, np.sort(features, axis=1)])
         kept = np.lexsort((features[:, 1], features[:, 0], -np.abs(weights)))[: self.n]
         self.weights, self.features = weights[kept], features[kept]
 
     def described(self, names):
-        """The pairs as dicts, largest first."""
+        """Return the pairs as dicts, largest first."""
         return [
             {"features": pair, "names": [(names or {}).get(i) for i in pair], "weight": weight}
             for pair, weight in zip(self.features.tolist(), self.weights.tolist(), strict=True)
@@ -119,7 +119,7 @@ class _Best:
 
 
 def _partners(lengths, length, least):
-    """How many of the lengths (descending) are long enough for a pair above `least` with a vector of that length."""
+    """Return how many lengths (descending) are long enough for a pair above `least` with a vector of that length."""
     bound = length * (1 + 1e-9)  # which must hold for rounded lengths too
     return int(np.searchsorted(-lengths, -least / bound, "left")) if bound else 0
 
@@ -134,7 +134,7 @@ def _compare(factors, order, rows, columns, best):
 
 
 def _factor_lengths(factors):
-    """Euclidean length of each row, float64 (d,)."""
+    """Return the Euclidean length of each row, float64 (d,)."""
     lengths = np.empty(len(factors))
     for start in range(0, len(factors), BLOCK):
         block = factors[start : start + BLOCK].astype(np.float64)

@@ -1,4 +1,4 @@
-"""The parameters of a model, and how they start."""
+"""The parameters of a model, and their initial values."""
 
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ class Model:
     and factors, float32 (feature_dim, num_factors).
     state: name -> array, what the optimizer keeps between updates ("adagrad.linear": ...); float32, float64 or int64.
     info: ready for JSON: metrics, epochs done, rows trained, read options.
-    origin: of a loaded model, what fmcore.model.file.require_unchanged asks.
+    origin: of a loaded model, what fmcore.model.file.require_unchanged compares.
     feature_dim: number of features.
     Arrays of a loaded model are mapped from its file and read-only; training takes copies.
     Raises ValueError where the weights are not those of the family, or do not fit each other.
@@ -49,35 +49,35 @@ class Model:
 
     @property
     def family(self) -> Family:
-        """What the score is made of."""
+        """Return the family, which computes the score."""
         return family_of(self.hyperparameters)
 
     @property
     def bias(self) -> np.ndarray:
-        """The tensor of that name, of family fm."""
+        """Return this tensor; family fm has it."""
         return self.weights["bias"]
 
     @property
     def linear(self) -> np.ndarray:
-        """The tensor of that name, of family fm."""
+        """Return this tensor; family fm has it."""
         return self.weights["linear"]
 
     @property
     def factors(self) -> np.ndarray:
-        """The tensor of that name, of family fm."""
+        """Return this tensor; family fm has it."""
         return self.weights["factors"]
 
     @property
     def num_factors(self) -> int:
-        """Length of each feature's factor vector."""
+        """Return the length of each feature's factor vector."""
         return self.hyperparameters.num_factors
 
     def state_table(self) -> dict:
         """Return name -> fmcore.optimizers.state.Spec of what its solver keeps, whether this model holds it or not."""
-        return SOLVERS[self.hyperparameters.solver].state(self.hyperparameters, self.family, self.feature_dim)
+        return SOLVERS[self.hyperparameters.solver].table(self.hyperparameters, self.family, self.feature_dim)
 
     def tensors(self) -> dict:
-        """All arrays by the name they have in a model file: those of the family, then "state." + name, sorted."""
+        """Return all arrays by their name in a model file: those of the family, then "state." + name, sorted."""
         named = {tensor.name: self.weights[tensor.name] for tensor in self.family.tensors}
         return named | {f"state.{name}": self.state[name] for name in sorted(self.state)}
 
@@ -87,12 +87,12 @@ class Model:
             raise DivergedError(found, DivergedError.LOWER)
 
     def require_finite(self):
-        """Raise ModelError likewise, for a model that comes from a file."""
+        """Raise ModelError where any number is NaN or infinite, for a model that comes from a file."""
         if found := self.not_finite():
             raise ModelError(found)
 
     def not_finite(self):
-        """A text with tensor and place of the first number that is NaN or infinite, None where all are finite."""
+        """Return tensor and place, as text, of the first number that is NaN or infinite; None where all are finite."""
         for name, array in self.tensors().items():
             flat = array.reshape(-1)
             for start in range(0, flat.size, BLOCK):
@@ -103,7 +103,7 @@ class Model:
 
 
 def initial(hyperparameters, mean_label=0.0):
-    """A new model as the init methods and the seed say; mean_label is for the bias method "mean".
+    """Return a new model by the init methods and the seed; mean_label is for the bias method "mean".
 
     Each tensor draws from a stream of its own, PCG64(SeedSequence(seed, spawn_key=(n,))) with n its place in the family
     (of fm: 0 for the bias, 1 for linear, 2 for factors), in float32 and row by row: the first rows stay the same where

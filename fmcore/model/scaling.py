@@ -1,7 +1,7 @@
 """The weights of a model of scaled rows, and those of raw ones: each from the other, without rounding.
 
 With x_i / s_i in place of x_i (see fmcore.rows.scaling), w_i = w'_i / s_i and v_i = v'_i / s_i give the same scores;
-which tensors of another family are like that, it says itself.
+another family states itself which of its tensors are like that.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def rescaled(model, scale, known):
     """Turn a model of raw values into one of scaled values, in place, and its optimizer's state with it.
 
     What the optimizer keeps is of the scale that training had before, if any.
-    known: of how many features, the first ones, the weights are of raw values; those of others are as they shall be.
+    known: of how many features, the first ones, the weights are of raw values; those of others are used as they are.
     """
     ratio = model.state.pop(NAME, np.float32(1)) / (np.float32(1) if scale is None else scale)
     if scale is not None:

@@ -1,4 +1,4 @@
-"""Objectives: what a model predicts, by which loss, and how good it is; each stands in a file of its own.
+"""Objectives: what a model predicts, by which loss, and its metrics; each has a file of its own.
 
 OBJECTIVES is the registry, by the value of the hyperparameter predictor_type. It is read whenever a name is checked, a
 help page is made or a model is trained, so an objective that a program adds to it can be used like those there are.
@@ -19,16 +19,16 @@ Direction = str  # "minimize" or "maximize"
 
 
 class Objective(Protocol):
-    """What an objective is; compare the objective interfaces of XGBoost and LightGBM.
+    """The contract of an objective; compare the objective interfaces of XGBoost and LightGBM.
 
     name: the value of the hyperparameter predictor_type. noun: a short word for help pages.
     kernel: its number in the kernels; None where they have no case for it, and the NumPy reference trains and scores.
     outputs: raw scores that a row has. binary: whether labels are the two classes 0 and 1, which readers then make of
     -1 and 1 or of the positive label and all others.
     expected: which labels `accepts` takes, in words that follow "expected".
-    defaults: hyperparameter -> value, where the native preset departs from the table of hyperparameters.
+    defaults: hyperparameter -> value, where the native preset differs from the table of hyperparameters.
     search: what the tuner's space "small" searches: "epochs" -> (low, high), and "wd" -> (low, high) for weight decays.
-    goals: name, as SageMaker has it, of what a search makes best -> (metric, direction); the first is the default.
+    goals: SageMaker's name of what a search optimizes -> (metric, direction); the first is the default.
     primary: (metric, direction) by which early stopping goes. columns: of predictions, "score" before others.
     canonical: whether `gradient` is a function of the raw score less the label, which steps on devices then fuse.
     """
@@ -64,7 +64,7 @@ class Objective(Protocol):
     def gradient(self, xp: ModuleType, scores: Any, labels: Any) -> Any:
         """Return the derivative of each row's loss by its raw score, a new array; arguments as for `loss`.
 
-        It may be the derivative of a multiple of the loss, which the learning rates make up for.
+        It may be the derivative of a multiple of the loss, which the learning rates compensate.
         """
         ...
 
@@ -85,11 +85,11 @@ OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in (
 
 
 class HasPredictorType(Protocol):
-    """What names its objective, as `Hyperparameters` do."""
+    """An object that names its objective, as `Hyperparameters` do."""
 
     @property
     def predictor_type(self) -> str:
-        """The name of an objective."""
+        """Return the name of an objective."""
         ...
 
 

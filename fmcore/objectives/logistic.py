@@ -98,7 +98,7 @@ class Classification(Metrics):
         )
 
     def result(self) -> dict[str, float | None]:
-        """As `Metrics.result`."""
+        """Do as `Metrics.result`."""
         metrics = super().result()
         return metrics if self._ranking is None else {**metrics, "auc": self._ranking.auc(self._rest())}
 

@@ -1,4 +1,4 @@
-"""How good a model's scores are: exact, weighted metrics over any number of rows, summed in float64.
+"""Metrics of a model's scores: exact and weighted, over any number of rows, summed in float64.
 
 Early stopping decides by these numbers, so they must not depend on how the rows were cut into batches. Rows are
 therefore regrouped into blocks of exactly BLOCK rows (the last one excepted): losses are computed and summed block by
@@ -13,7 +13,7 @@ BLOCK = 1 << 13  # rows; a block's arrays stay in the processor's cache
 
 
 class Metrics:
-    """Regroups rows into blocks; a subclass sums a block and makes metrics of the totals.
+    """Metrics of rows regrouped into blocks; a subclass sums a block and computes metrics from the totals.
 
     `_sums(scores, labels, weights)` takes float32 (rows,) arrays and returns a float64 array, the sum of the weights
     first; `_metrics(*totals)` takes the sums of all blocks and returns metrics, name -> float.
@@ -27,7 +27,7 @@ class Metrics:
         self._totals = 0.0
 
     def update(self, raw_scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
-        """Take in rows: raw_scores, labels and weights (None: all 1), each float32 (rows,).
+        """Add rows: raw_scores, labels and weights (None: all 1), each float32 (rows,).
 
         Raises DivergedError for a score and DataError for a label or weight that is not finite, or a negative weight;
         rows are counted from 1 since the beginning.
@@ -47,7 +47,10 @@ class Metrics:
                 self._keep(*self._block(BLOCK))
 
     def result(self) -> dict[str, float | None]:
-        """The metrics of all rows so far, name -> float (or None); more rows may follow. DataError without rows."""
+        """Return the metrics of all rows so far, name -> float (or None); more rows may follow.
+
+        Raises DataError without rows.
+        """
         if self.rows == 0:
             raise DataError("no rows")
         totals = self._totals + self._sums(*self._rest())
@@ -56,7 +59,7 @@ class Metrics:
         return self._metrics(*totals.tolist())
 
     def _rest(self):
-        """The rows since the last full block."""
+        """Return the rows since the last full block."""
         return self._block(self.rows % BLOCK)
 
     def _block(self, rows):
@@ -69,7 +72,7 @@ class Metrics:
         raise NotImplementedError
 
     def _keep(self, scores, labels, weights):
-        """Hold on to what a metric needs of each row; most need nothing."""
+        """Keep what a metric needs of each row; most need nothing."""
 
     def _check(self, scores, labels, weights):
         row = _first_bad(np.isfinite(scores))
@@ -101,7 +104,7 @@ class Ranking:
             blocks.append(_of_label(label, scores, labels, weights))
 
     def auc(self, rest):
-        """The area with the rows of one more block, which is not kept; None where a class is missing."""
+        """Return the area with the rows of one more block, which is not kept; None where a class is missing."""
         ones, ones_weights = self._all(True, rest)
         zeros, zeros_weights = self._all(False, rest)
         order = np.argsort(zeros, kind="stable")
@@ -114,7 +117,7 @@ class Ranking:
         return float(np.sum(ones_weights * (lower + upper)) / (2 * total))
 
     def _all(self, label, rest):
-        """Scores and weights, each float32, of all rows with that label."""
+        """Return scores and weights, each float32, of all rows with that label."""
         blocks = [*self._blocks[label], _of_label(label, *rest)]
         weights = [np.ones(len(scores), np.float32) if w is None else w for scores, w in blocks]
         return np.concatenate([scores for scores, _ in blocks]), np.concatenate(weights)
@@ -132,5 +135,5 @@ def sum_of(numbers: np.ndarray) -> np.float64:
 
 
 def _first_bad(good):
-    """Index of the first False in a bool array, or None."""
+    """Return the index of the first False in a bool array, or None."""
     return None if good.all() else int(good.argmin())

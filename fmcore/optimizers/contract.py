@@ -1,4 +1,4 @@
-"""What an optimizer is: its formula, and what it keeps for each weight from one step to the next."""
+"""The contract of an optimizer: its formula, and what it keeps for each weight from one step to the next."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Slot:
     per_row: whether all weights of a feature in a tensor have one together.
     dtype: in a model. least: what it never falls below, or None.
     degree: the power of the gradient that it is of, by which it follows a feature to another scale.
-    combine: how it comes together where several workers take the mean of their numbers: "mean", of what is a mean over
+    combine: how several workers, who take the mean of their numbers, combine it: "mean", of what is a mean over
     gradients itself, which stays as it is; "sum", of what grows by every gradient and so is as many times smaller than
     that of one who trains all rows as there are workers.
     """
@@ -28,11 +28,11 @@ class Slot:
 
 
 class Optimizer(Protocol):
-    """A rule that turns gradients into steps.
+    """A rule that computes steps from gradients.
 
     name: value of the hyperparameter `optimizer`. kernel: its number in kernels/optimizers.h, None without kernels.
     factors_kernel: likewise for factors, where it keeps one number for all of a feature's; else None.
-    eps: what keeps it from dividing by 0, where the hyperparameter eps says nothing.
+    eps: what keeps it from dividing by 0, where the hyperparameter eps is none.
     slots: what it keeps; all per row, or none. counts: whether it keeps the number of its steps, too.
     """
 
@@ -52,7 +52,7 @@ class Optimizer(Protocol):
         eps: float,
         t: int,
     ) -> None:
-        """Move the weights of some rows of a tensor, in place, and what the optimizer keeps of them.
+        """Update the weights of some rows of a tensor, in place, and what the optimizer keeps of them.
 
         weight, gradient: float64, of one shape; the gradient with decay, clipped. state: slot's name -> float64 of that
         shape, or of its rows alone, (rows, 1, ...), where it is per row. t: the number of the step, from 1.

@@ -1,4 +1,4 @@
-"""What gradient descent keeps beside the weights, as a table: each array's name, shape, bounds and ways."""
+"""The state of gradient descent beside the weights, as a table: each array's name, shape, bounds and rules."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +77,6 @@ def updates_state(optimizer: Optimizer, updates: int) -> dict[str, np.ndarray]:
 
 
 def updates_in(optimizer: Optimizer, state: dict[str, np.ndarray]) -> int:
-    """Return the mini-batches trained so far, by a model's state; 0 where it does not say."""
+    """Return the mini-batches trained so far, by a model's state; 0 where it has no count."""
     kept = state.get(updates_name(optimizer))
     return 0 if kept is None else int(kept[0])

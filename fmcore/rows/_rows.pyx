@@ -5,7 +5,7 @@ from libc.string cimport memcpy
 
 def gather(const int64_t[::1] rows, const int64_t[::1] indptr, const int32_t[::1] indices, const float[::1] values,
            const int64_t[::1] new_indptr, int32_t[::1] new_indices, float[::1] new_values):
-    """Copy the non-zeros of the given rows to where new_indptr says; values and new_values may be None."""
+    """Copy the non-zeros of the given rows to the places of new_indptr; values and new_values may be None."""
     cdef int64_t n = rows.shape[0], i, size, origin, target
     cdef bint valued = values is not None
     if new_indptr[n] == 0:

@@ -1,4 +1,4 @@
-"""`Batch`, the one shape that rows have between a reader and everything that uses them."""
+"""`Batch`, the one form of rows between a reader and everything that uses them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ DTYPES = {"fields": np.int32, "groups": np.int64}
 
 
 class RowOrigin(NamedTuple):
-    """Where the rows of a batch come from, so that a later check can name a row's place."""
+    """The origin of a batch's rows, so that a later check can name a row's place."""
 
     source: str
     unit: str  # "line", "record" or "row"
@@ -32,8 +32,8 @@ class Batch:
     labels: float32 (rows,), NaN where a row has none.
     weights: float32 (rows,), or None where every weight is 1.
     ids: list of str or None, one a row, or None where no row has an id.
-    fields: int32 (non-zeros,), the field of each non-zero, 0 or more; None where the data has none or nobody asked.
-    groups: int64 (rows,), the group (query) of each row, 0 or more; None where the data has none or nobody asked.
+    fields: int32 (non-zeros,), the field of each non-zero, 0 or more; None without them.
+    groups: int64 (rows,), the group (query) of each row, 0 or more; None without them.
     """
 
     indptr: np.ndarray
@@ -51,23 +51,23 @@ class Batch:
 
     @property
     def feature_dim(self) -> int:
-        """One more than the largest index; 0 without any."""
+        """Return one more than the largest index; 0 without any."""
         return int(self.indices.max()) + 1 if len(self.indices) else 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by the arrays."""
+        """Return the bytes held by the arrays."""
         arrays = (getattr(self, name) for name in ARRAYS)
         return sum(a.nbytes for a in arrays if a is not None)
 
     def place(self, row: int) -> dict[str, Any]:
-        """Keyword arguments for a `DataError` about that row."""
+        """Return the keyword arguments for a `DataError` about that row."""
         if self.origin is None:
             return {"unit": "row", "number": row + 1}
         return {"source": self.origin.source, "unit": self.origin.unit, "number": int(self.origin.numbers[row])}
 
     def take(self, rows: np.ndarray | slice) -> "Batch":
-        """The given rows (int array or slice), in that order, as a new batch."""
+        """Return the given rows (int array or slice), in that order, as a new batch."""
         rows = np.ascontiguousarray(np.arange(len(self), dtype=np.int64)[rows])
         indptr = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(np.diff(self.indptr)[rows], out=indptr[1:])
@@ -91,7 +91,7 @@ class Batch:
         )
 
     def within(self, feature_dim: int) -> tuple["Batch", int]:
-        """The batch without the non-zeros whose index is feature_dim or more, and how many those were."""
+        """Return the batch without the non-zeros whose index is feature_dim or more, and how many those were."""
         if self.feature_dim <= feature_dim:
             return self, 0
         known = self.indices < feature_dim
@@ -107,7 +107,7 @@ class Batch:
 
 
 def counted(batches: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
-    """(rows before it, batch) for each batch."""
+    """Yield (rows before it, batch) for each batch."""
     rows = 0
     for batch in batches:
         yield rows, batch

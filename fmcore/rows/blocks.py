@@ -26,11 +26,11 @@ class Ordered(Protocol):
 
     @property
     def seed(self) -> int:
-        """Seed of that."""
+        """Return the seed of the shuffling."""
 
     @property
     def num_factors(self) -> int:
-        """Length of a factor vector, which decides how much work a slice may hold."""
+        """Return the length of a factor vector, which decides how much work a slice may hold."""
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ def cut(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def auto_mini_batch_size(rows: int, non_zeros: int) -> int:
-    """256 where the first block is full, else a 2000th of its rows, at least 16: small data needs many small steps.
+    """Return 256 where the first block is full, else a 2000th of its rows, at least 16: small data needs small steps.
 
     rows, non_zeros: of that block, or of all, of which that block would be the first.
     """
@@ -77,7 +77,7 @@ def auto_mini_batch_size(rows: int, non_zeros: int) -> int:
 
 
 def make_block(batch: Batch, number: int, mini_batch_size: int, hyperparameters: Ordered) -> Block:
-    """Block `number` (from 0) of the data: its rows in the order of training, cut into mini-batches."""
+    """Return block `number` (from 0) of the data: its rows in the order of training, cut into mini-batches."""
     if hyperparameters.shuffle:
         batch = batch.take(generator(hyperparameters.seed, "rows", number).permutation(len(batch)))
     starts = np.append(np.arange(0, len(batch), mini_batch_size, dtype=np.int64), len(batch))
@@ -94,6 +94,6 @@ def mini_batch_order(block: Block, number: int, epoch: int, hyperparameters: Ord
 
 
 def generator(seed: int, *purpose: str | int) -> np.random.Generator:
-    """Random numbers for one purpose: the same for the same seed and purpose, unrelated to any other's."""
+    """Return random numbers for one purpose: the same for the same seed and purpose, unrelated to any other's."""
     words = [word if isinstance(word, int) else int.from_bytes(word.encode(), "big") for word in purpose]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))

@@ -1,4 +1,4 @@
-"""What training and scoring ask of rows beyond their format; a row that fails is refused or left out."""
+"""What training and scoring require of rows beyond their format; a row that fails is refused or left out."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -19,10 +19,10 @@ def checked(
 ) -> Iterator[Batch]:
     """Pass batches on, refusing rows without a label that is needed, or with an index beyond feature_dim.
 
-    labels: an Objective, or what else has `accepts` and `expected`, whose labels are needed; None where any will do and
-    rows may have none.
+    labels: an Objective, or another object with `accepts` and `expected`, whose labels are needed; None where any label
+    is valid and rows may have none.
     on_error: "fail" raises the first row's DataError, "skip" leaves such rows out and counts them in the report.
-    feature_dim: a number, None, or a function that gives either for the batch that has come.
+    feature_dim: a number, None, or a function that returns either for the batch that has been read.
     """
     for batch in batches:
         limit = feature_dim() if callable(feature_dim) else feature_dim
@@ -41,7 +41,7 @@ def checked(
 
 
 def largest_indices(batch: Batch) -> np.ndarray:
-    """The largest index of each row, -1 where it has none."""
+    """Return the largest index of each row, -1 where it has none."""
     largest = np.full(len(batch), -1, np.int64)
     filled = np.flatnonzero(np.diff(batch.indptr))
     if len(filled):

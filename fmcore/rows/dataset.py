@@ -1,4 +1,4 @@
-"""Training rows as blocks: kept in memory where they fit, else decoded and kept in a file, with the same result."""
+"""Training rows as blocks: in memory where they fit, else decoded and kept in a file, with the same result."""
 
 from contextlib import contextmanager, nullcontext
 
@@ -7,7 +7,7 @@ import numpy as np
 from fmcore.errors import DataError, ResourceError
 from fmcore.rows.blocks import auto_mini_batch_size, cut, make_block
 from fmcore.rows.fingerprint import FirstPass
-from fmcore.rows.prefetch import ahead
+from fmcore.rows.prefetch import prefetch
 from fmcore.rows.scaling import FeatureScale, scaled
 from fmcore.rows.spill import Spill
 
@@ -22,9 +22,9 @@ class Dataset:
 
     read: called without arguments for an iterator of Batches over all rows, in the same order each time.
     rereadable: whether it may be called again (a pipe may not).
-    prepare: turns a Block into what the backend trains on.
+    prepare: a function from a Block to what the backend trains on.
     memory_limit: bytes that the blocks may take before they are streamed instead; then every epoch that decodes must
-    find the same rows again, else DataError. They are kept in a file from the first whole epoch on (see spill.py).
+    find the same rows again, else it raises DataError. They are kept in a file after the first whole epoch (spill.py).
     reserved: a function from feature_dim to those bytes of the limit that are not for blocks; asked before anything of
     that size is allocated, so it may raise.
     least_scale: float32, below which the scale of the first features may not be (see fmcore.rows.scaling), or None.
@@ -59,7 +59,7 @@ class Dataset:
         return self._finish_alone()
 
     def read(self):
-        """The first half of `load`: learn from all rows; weighted and learned_scale are what can be summed over more.
+        """Learn from all rows, the first half of `load`; weighted and learned_scale can be summed over more data sets.
 
         weighted: float64 (2,), sums of the labels and of the weights. learned_scale: a FeatureScale.
         """
@@ -72,10 +72,10 @@ class Dataset:
                 self._first_pass.add(self._raw.pop(0))
 
     def finish(self, mean_label, scale, mini_batch_size=None, first_block=0):
-        """Make the blocks of what was read, the other half of `load`; return the Dataset.
+        """Make the blocks of what was read, the other half of `load`, now that all is known.
 
-        mini_batch_size: where another holds than these rows suggest. first_block: the number of the first one, which
-        decides with the seed how its rows are shuffled.
+        mini_batch_size: the one to use in place of the one that these rows suggest. first_block: the number of the
+        first block, which decides with the seed how its rows are shuffled.
         """
         self.mean_label, self.scale, self.first_block = mean_label, scale, first_block
         self.mini_batch_size = mini_batch_size or self.mini_batch_size
@@ -86,14 +86,14 @@ class Dataset:
         return self
 
     def _finish_alone(self):
-        """Finish by the sums and the scale of these rows, which are all that there are."""
+        """Finish loading by what was learned from these rows, which are all that there are."""
         if not self.rows:
             raise DataError("no rows to train on")
         return self.finish(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
 
     @property
     def memory(self):
-        """Bytes that the blocks take: all where they are kept, else those that are under way at once."""
+        """Return the bytes that the blocks take: all where they are kept, else those that are under way at once."""
         return self._bytes if self.in_memory else AT_ONCE * self._largest
 
     def widen(self, feature_dim):
@@ -104,8 +104,8 @@ class Dataset:
 
     @contextmanager
     def epoch(self, first=0):
-        """An iterator over the prepared blocks, in order, from number `first` on."""
-        blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else ahead(self._streamed(first))
+        """Provide an iterator over the prepared blocks, in order, from number `first` on."""
+        blocks = nullcontext(iter(self._kept[first:])) if self.in_memory else prefetch(self._streamed(first))
         with blocks as iterator:
             yield iterator
 
@@ -150,13 +150,13 @@ class Dataset:
 
 
 def mean_label(weighted):
-    """The weighted mean of labels, given the sums of both; 0 without any weight."""
+    """Return the weighted mean of labels, given the sums of both; 0 without any weight."""
     labels, weights = weighted
     return float(labels / weights) if weights else 0.0
 
 
 def weighted_sums(batch):
-    """Of the labels and of the weights, float64."""
+    """Return the sums of the labels and of the weights, float64 (2,)."""
     if batch.weights is None:
         return np.array([np.sum(batch.labels, dtype=np.float64), len(batch)])
     weights = batch.weights.astype(np.float64)

@@ -17,7 +17,7 @@ ADVICE = (
 
 
 class FirstPass:
-    """What a first pass over the rows has seen, batch by batch, so that later passes can be held to it."""
+    """Fingerprints of a first pass over the rows, batch by batch, which later passes must match."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[int, int]] = []  # (rows, CRC-32) of each batch
@@ -29,7 +29,7 @@ class FirstPass:
         self._rows += len(batch)
 
     def again(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches of a later pass (a generator), each given out only once it is found to be the same.
+        """Yield the batches of a later pass (a generator), each only once it is found to be the same.
 
         Raises DataError where one is another, and where there are more or fewer.
         """
@@ -51,7 +51,7 @@ class FirstPass:
 
 
 def checksum(batch: Batch) -> int:
-    """CRC-32 of a batch's numbers."""
+    """Return the CRC-32 of a batch's numbers."""
     value = 0
     for name in ARRAYS:
         array = getattr(batch, name)

@@ -5,21 +5,21 @@ from collections.abc import Iterator
 from fmcore.errors import DataError
 from fmcore.rows.batch import Batch
 from fmcore.rows.fingerprint import FirstPass
-from fmcore.rows.source import Labels, Rows
+from fmcore.rows.source import LabelRule, Rows
 
 
 class HeldRows:
     """Test rows without the features that a model does not know, pass after pass.
 
-    Rows of a stream are left alone until the first pass, and kept where `again` says that there will be another.
+    Rows of a stream are left alone until the first pass, and kept where `again` states that there will be another.
 
     rows: the source. labels: which they must have, see Rows. feature_dim: of the model.
     limit: bytes that may be held; what cannot be read again is held whatever it takes.
-    Raises DataError where there are no rows; with required=False `empty` says so instead.
+    Raises DataError where there are no rows; with required=False `empty` states it instead.
     """
 
     def __init__(
-        self, rows: Rows, labels: Labels, feature_dim: int, limit: int, *, again: bool = True, required: bool = True
+        self, rows: Rows, labels: LabelRule, feature_dim: int, limit: int, *, again: bool = True, required: bool = True
     ) -> None:
         self._rows, self._again, self._known = rows, again, (labels, feature_dim)
         self._held: list[Batch] | None = []

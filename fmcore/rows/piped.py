@@ -1,4 +1,4 @@
-"""Training rows of which every epoch has a pipe of its own; what must be known before shows in the first block."""
+"""Training rows where every epoch has its own pipe; the first block shows what must be known beforehand."""
 
 import itertools
 from contextlib import contextmanager
@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from fmcore.errors import DataError
 from fmcore.rows.blocks import cut
 from fmcore.rows.dataset import Dataset
-from fmcore.rows.prefetch import ahead
+from fmcore.rows.prefetch import prefetch
 
 
 class PipedDataset(Dataset):
-    """A Dataset whose passes are each read once, the first of them from `load` on into the first epoch.
+    """A Dataset whose passes are each read once; the first begins in `load` and is the first epoch.
 
-    read: called with a function for an iterator of Batches over the rows of the next pass. That function gives the
-    feature_dim below which indices must lie at the moment it is called, or None while that is still to be found out.
-    cancel: called without arguments where a pass is given up, so that whoever waits for its rows wakes up.
+    read: called with a function for an iterator of Batches over the rows of the next pass. That function returns the
+    feature_dim below which indices must lie at the moment of the call, or None while it is not yet known.
+    cancel: called without arguments where a pass is given up; it must wake up whatever waits for its rows.
     reserved: see Dataset.
 
     After `load`: as of a Dataset, learned from the first block; rows and non_zeros become those of an epoch at its end.
@@ -44,16 +44,19 @@ class PipedDataset(Dataset):
 
     @contextmanager
     def epoch(self, first=0):  # noqa: ARG002 - a pass always begins with the first one
-        """An iterator over the prepared blocks, in order; its pipe is opened here and not before."""
+        """Provide an iterator over the prepared blocks, in order; its pipe is opened here and not before."""
         blocks, self._begun = self._begun or self._next_pass(), None
-        with ahead(self._prepared(blocks), cancel=self._cancel) as prepared:
+        with prefetch(self._prepared(blocks), cancel=self._cancel) as prepared:
             yield prepared
 
     def _next_pass(self):
         return cut(self._watched(self._read(lambda: self._limit)))
 
     def _watched(self, batches):
-        """The batches; the first block's last one may reach beyond it, and is not held to a limit learned from it."""
+        """Yield the batches.
+
+        The first block's last batch may reach beyond that block, and is not held to a limit learned from it.
+        """
         for batch in batches:
             self.feature_dim = max(self.feature_dim, batch.feature_dim)
             yield batch

@@ -1,4 +1,4 @@
-"""Work done ahead in a thread: the next items of an iterator are made while the last one is used."""
+"""Prefetching in a thread: the next items of an iterator are made while the last one is used."""
 
 import queue
 import threading
@@ -12,10 +12,10 @@ Made = queue.Queue[tuple[Any, BaseException | None]]
 
 
 @contextmanager
-def ahead(
+def prefetch(
     items: Iterable[Item], depth: int = 1, *, cancel: Callable[[], object] | None = None
 ) -> Iterator[Iterator[Item]]:
-    """An iterator over the same items, up to `depth` of them made ahead; an error surfaces in its place.
+    """Provide an iterator over the same items, up to `depth` of them prefetched; an error surfaces in its place.
 
     cancel: called on leaving, in the caller's thread; it must wake up `items` where they wait for what may never come.
     On leaving, the thread has ended and `items`, where it is a generator, is closed.

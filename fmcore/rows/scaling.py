@@ -1,11 +1,12 @@
-"""Features of large values brought to size while training, so that one learning rate serves all of them.
+"""Features of large values scaled down while training, so that one learning rate serves all of them.
 
 A column of seconds beside a column of ones makes the products x_i x_j of the score huge and its gradient wild. Training
 therefore sees x_i / s_i, where s_i is the power of two nearest to the root mean square of feature i's values (zeros
 apart, rows by their weight) if that is above 1, else 1; rows of ones are left as they are. The model that comes out is
 one of the raw values again: w_i = w'_i / s_i and v_i = v'_i / s_i give the same scores.
 
-By a power of two nothing is rounded, so that a model of raw values goes on being trained as if it had never left.
+By a power of two nothing is rounded, so training that continues from a model of raw values gives the same numbers as if
+the model had never been scaled back.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from fmcore.rows.batch import Batch
 
 
 class FeatureScale:
-    """Learns s_i from the batches of a data set.
+    """The scales s_i, learned from the batches of a data set.
 
     least: float32, what s_i of the first features is at least, or None.
     squares, counts: float64, of each feature so far, the weighted sums of its squares and of its non-zeros.
@@ -29,7 +30,7 @@ class FeatureScale:
         self._least = np.ones(0, np.float32) if least is None else least
 
     def add(self, batch: Batch) -> None:
-        """Take in a batch; one whose every value is 1 cannot raise any s_i above 1 and is passed over."""
+        """Add a batch; one whose every value is 1 cannot raise any s_i above 1 and is passed over."""
         if batch.values is None or not len(batch.indices):
             return
         weights = np.ones(len(batch)) if batch.weights is None else batch.weights.astype(np.float64)
@@ -46,7 +47,10 @@ class FeatureScale:
             setattr(self, name, long)
 
     def split(self, owners: int) -> list["FeatureScale"]:
-        """What was learned of each owner's features: of feature i that is owner i mod owners, at place i // owners."""
+        """Return what was learned of each owner's features.
+
+        Feature i belongs to owner i mod owners, at place i // owners.
+        """
         parts = [FeatureScale() for _ in range(owners)]
         for owner, part in enumerate(parts):
             part.squares, part.counts = self.squares[owner::owners], self.counts[owner::owners]
@@ -54,20 +58,20 @@ class FeatureScale:
 
     @classmethod
     def merged(cls, parts: "Iterable[FeatureScale]") -> "FeatureScale":
-        """What several have learned of the same features."""
+        """Return what several have learned of the same features."""
         scale = cls()
         for part in parts:
             scale.add_sums(part.squares.copy(), part.counts.copy())
         return scale
 
     def above_1(self) -> tuple[np.ndarray, np.ndarray]:
-        """The features whose scale is above 1, int64, and those scales."""
+        """Return the features whose scale is above 1, int64, and those scales."""
         scale = self.result(len(self.squares))
         features = np.empty(0, np.int64) if scale is None else np.flatnonzero(scale > 1)
         return features, np.empty(0, np.float32) if scale is None else scale[features]
 
     def result(self, feature_dim: int) -> np.ndarray | None:
-        """float32 (feature_dim,), longer where the least scale is; None where every s_i is 1."""
+        """Return the scale, float32 (feature_dim,), longer where the least scale is; None where every s_i is 1."""
         scale = np.ones(max(feature_dim, len(self._least)), np.float32)
         mean = np.divide(self.squares, self.counts, out=np.ones_like(self.squares), where=self.counts > 0)
         known = min(len(mean), len(scale))
@@ -77,13 +81,13 @@ class FeatureScale:
 
 
 def nearest_power_of_two(numbers: np.ndarray) -> np.ndarray:
-    """The powers of two, of those in float32, whose logarithms are nearest to those of some positive numbers."""
+    """Return the powers of two, of those in float32, whose logarithms are nearest to those of positive numbers."""
     fractions, exponents = np.frexp(numbers)  # fractions from 1/2 up
     return np.ldexp(1.0, np.minimum(exponents - (fractions < np.sqrt(0.5)), 127))
 
 
 def scaled(batch: Batch, scale: np.ndarray | None) -> Batch:
-    """The batch with every value divided by its feature's scale (None: as it is)."""
+    """Return the batch with every value divided by its feature's scale (None: as it is)."""
     if scale is None:
         return batch
     values = np.float32(1) if batch.values is None else batch.values

@@ -1,4 +1,4 @@
-"""A block's mini-batches a slice at a time, so that training can be saved, stopped and told of within a block.
+"""A block's mini-batches a slice at a time, so that training can be saved, stopped and reported within a block.
 
 Where a slice ends depends on the block alone, never on where training was stopped.
 """
@@ -16,7 +16,7 @@ WORK = 1 << 23  # multiplications by a factor in one pass: some tens of millisec
 
 
 def slice_size(rows: int, non_zeros: int, mini_batch_size: int, num_factors: int) -> int:
-    """How many mini-batches make a slice of a block of so many rows and non-zeros."""
+    """Return how many mini-batches make a slice of a block of so many rows and non-zeros."""
     work = max(1, non_zeros * num_factors // rows)
     return max(1, min(ROWS, WORK // work) // mini_batch_size)
 

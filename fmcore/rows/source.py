@@ -13,8 +13,8 @@ from fmcore.rows.checks import checked
 Limit = int | Callable[[], int | None] | None
 
 
-class Labels(Protocol):
-    """Which labels rows may have: `accepts` gives a bool array (rows,) for labels, float32 (rows,).
+class LabelRule(Protocol):
+    """A rule for which labels rows may have: `accepts` returns a bool array (rows,) for labels, float32 (rows,).
 
     expected: those, in words that follow "expected".
     """
@@ -22,7 +22,7 @@ class Labels(Protocol):
     expected: str
 
     def accepts(self, labels: np.ndarray) -> np.ndarray:
-        """Return which of the labels may stand."""
+        """Return which of the labels are valid."""
         ...
 
 
@@ -37,7 +37,7 @@ class Rows(Protocol):
     rereadable: bool
     streaming: bool
 
-    def read(self, labels: Labels, feature_dim: Limit = None) -> Iterator[Batch]:
+    def read(self, labels: LabelRule, feature_dim: Limit = None) -> Iterator[Batch]:
         """Return the batches of a new pass.
 
         labels: which a row must have, such as an Objective.
@@ -46,7 +46,7 @@ class Rows(Protocol):
         """
         ...
 
-    def read_known(self, labels: Labels, feature_dim: int) -> Iterator[Batch]:
+    def read_known(self, labels: LabelRule, feature_dim: int) -> Iterator[Batch]:
         """Return the batches of a new pass without the non-zeros of features from feature_dim on."""
         ...
 
@@ -84,12 +84,12 @@ class MemoryRows:
             batches = tuple(batches)
         self._batches = batches
 
-    def read(self, labels: Labels, feature_dim: Limit = None) -> Iterator[Batch]:
+    def read(self, labels: LabelRule, feature_dim: Limit = None) -> Iterator[Batch]:
         """See Rows."""
         batches = self._batches() if callable(self._batches) else self._batches
         return checked(batches, None, on_error="fail", labels=labels, feature_dim=feature_dim)
 
-    def read_known(self, labels: Labels, feature_dim: int) -> Iterator[Batch]:
+    def read_known(self, labels: LabelRule, feature_dim: int) -> Iterator[Batch]:
         """See Rows."""
         return (batch.within(feature_dim)[0] for batch in self.read(labels))
 

@@ -28,7 +28,7 @@ class Spill:
         self._wanted, self.complete, self._close = True, False, lambda: None
 
     def filled(self, blocks: Generator[Any, None, None]) -> Iterator[Any]:
-        """The same blocks (a generator, closed at the end), each kept on its way; complete: whether all are."""
+        """Yield the same blocks (a generator, closed at the end), each kept on its way; complete: whether all are."""
         self._kept = []
         with closing(blocks):
             for block in blocks:
@@ -37,25 +37,25 @@ class Spill:
         self.complete = self._wanted
 
     def blocks(self, first: int) -> Iterator[Any]:
-        """Those that were kept, from number `first` on; the memory of each is that of the system's cache of files."""
-        for told, begin, places in self._kept[first:]:
+        """Yield the blocks kept, from number `first` on; the memory of each is that of the system's file cache."""
+        for pickled, begin, places in self._kept[first:]:
             end = max(stop for _, stop in places)
             mapped = memoryview(mmap.mmap(self._file.fileno(), end, access=mmap.ACCESS_COPY, offset=begin))
             arrays = [mapped[start:stop] for start, stop in places]
-            yield pickle.loads(told, buffers=arrays)  # noqa: S301 - no other process has seen it
+            yield pickle.loads(pickled, buffers=arrays)  # noqa: S301 - no other process has seen it
 
     def _keep(self, block: object) -> None:
         if not self._wanted:
             return
         arrays = []
-        told = pickle.dumps(block, protocol=5, buffer_callback=lambda array: arrays.append(array.raw()))
+        pickled = pickle.dumps(block, protocol=5, buffer_callback=lambda array: arrays.append(array.raw()))
         try:
-            self._write(told, arrays)
+            self._write(pickled, arrays)
         except OSError:  # no folder, no room: the next epoch decodes again
             self._wanted, self._kept = False, []
             self._close()
 
-    def _write(self, told: bytes, arrays: list[memoryview]) -> None:
+    def _write(self, pickled: bytes, arrays: list[memoryview]) -> None:
         if self._file is None:
             import tempfile  # which few trainings need, and which takes milliseconds
 
@@ -71,15 +71,15 @@ class Spill:
                 raise OSError
             places.append((start - begin, start - begin + array.nbytes))
         self._file.truncate()  # also where the last arrays are empty, to be mapped like others
-        self._kept.append((told, begin, places))
+        self._kept.append((pickled, begin, places))
 
     def _end(self) -> int:
-        """Where the last block's bytes end."""
+        """Return where the last block's bytes end."""
         return self._kept[-1][1] + self._kept[-1][2][-1][1] if self._kept else 0
 
 
 def folder() -> str | None:
-    """The folder for large temporary files; None for the system's usual one."""
+    """Return the folder for large temporary files; None for the system's usual one."""
     return os.environ.get("TMPDIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else None)  # noqa: S108
 
 

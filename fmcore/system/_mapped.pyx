@@ -48,7 +48,7 @@ cdef class Mapping:
         PyBuffer_FillInfo(buffer, self, self.start, self.size, 1, flags)
 
     def fileno(self):
-        """Its descriptor of the file, which stays open as long as the mapping."""
+        """Return its descriptor of the file, which stays open as long as the mapping."""
         return self.descriptor
 
     @property
@@ -58,6 +58,6 @@ cdef class Mapping:
 
 
 def guard():
-    """Let pages of mappings that cannot be read become zeros in this process, instead of ending it; see `lost`."""
+    """Replace pages of mappings that cannot be read by zeros in this process, instead of ending it; see `lost`."""
     if catch_bus_errors() < 0:
         PyErr_SetFromErrno(OSError)

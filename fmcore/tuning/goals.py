@@ -1,11 +1,11 @@
-"""What a search makes small or large, under SageMaker's names; the objectives say which there are."""
+"""The metrics that a search minimizes or maximizes, under SageMaker's names; the objectives define them."""
 
 from typing import NamedTuple
 
 from fmcore.errors import UsageError
 from fmcore.objectives import OBJECTIVES, objective_of
 
-STEPS = 10  # parts of a trial's way at whose ends it tells the objective
+STEPS = 10  # parts of a trial, at whose ends it reports the objective
 
 
 class Goal(NamedTuple):

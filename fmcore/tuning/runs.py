@@ -1,4 +1,4 @@
-"""Which runs of a search are alive: each running trial bears the mark of its process."""
+"""The runs of a search that are alive: each running trial carries the mark of its process."""
 
 import os
 import socket

@@ -84,7 +84,7 @@ class _Search:
         return None if self._deadline is None else max(0, self._deadline - monotonic())
 
     def _fill(self):
-        """Give the next trials to idle workers, if there are any and time is left."""
+        """Assign the next trials to idle workers, if there are any and time is left."""
         while len(self._running) < self._workers.size and self._left() != 0:
             trial = self._study.ask()
             if trial is None:

@@ -1,4 +1,4 @@
-"""What a search may choose: ranges and choices of hyperparameters, as the user or a preset gives them."""
+"""The choices of a search: ranges and choices of hyperparameters, as the user or a preset gives them."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Range:
     integer: bool = False
 
     def holds(self, value):
-        """Whether the value lies in it."""
+        """Return whether the value lies in it."""
         return value is not None and self.low <= value <= self.high
 
 
@@ -32,7 +32,7 @@ class Choice:
     values: tuple
 
     def holds(self, value):
-        """Whether the value is one of them."""
+        """Return whether the value is one of them."""
         return value in self.values
 
 
@@ -40,7 +40,7 @@ _ANYTHING = Range(1e-8, 512, log=True)  # SageMaker's range of every rate, decay
 
 
 def _small(objective):
-    """A few dozen trials find their way only near the defaults, which lie in the midst of each range."""
+    """Return a space around the defaults, in the midst of each range: a few dozen trials find their way only there."""
     epochs = Range(*objective.search["epochs"], log=True, integer=True)
     lr, wd = Range(0.01, 0.3, log=True), Range(*objective.search["wd"], log=True)
     return {
@@ -81,7 +81,7 @@ SPACES = {"small": _small, "full": _full, "sagemaker": lambda _objective: _SAGEM
 
 
 def parse_range(text):
-    """(name, Range) of "name=low:high", which may end with ":log", ":int" or both; UsageError says what is wrong."""
+    """Return (name, Range) of "name=low:high", which may end with ":log", ":int" or both; raise UsageError else."""
     name, parameter, value = _split(text, "low:high")
     low, *rest = value.split(":")
     high, words = rest[0] if rest else "", rest[1:]
@@ -100,7 +100,7 @@ def parse_range(text):
 
 
 def parse_choice(text):
-    """(name, Choice) of "name=a,b,c"; UsageError says what is wrong."""
+    """Return (name, Choice) of "name=a,b,c"; raise a UsageError that states what is wrong."""
     name, parameter, value = _split(text, "a,b,c")
     values = tuple(dict.fromkeys(parameter.parse(word.strip()) for word in value.split(",")))
     return name, Choice(values)
@@ -119,7 +119,7 @@ def _split(text, shape):
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched, and what holds elsewhere.
+    """The dimensions that are searched, and the values of all others.
 
     dimensions: name -> Range or Choice, in the order of the hyperparameters' table: an init method before its numbers.
     fixed: name -> value that the user gave. defaults: name -> value of every hyperparameter where it is not searched.
@@ -132,11 +132,11 @@ class Space:
     preset: str = "native"
 
     def hyperparameters(self, values):
-        """Hyperparameters with these values of the dimensions."""
+        """Return Hyperparameters with these values of the dimensions."""
         return resolve(self.preset, **{**self.fixed, **values})
 
     def start(self):
-        """The defaults of what is searched, as far as they lie in their ranges."""
+        """Return the defaults of what is searched, as far as they lie in their ranges."""
         return {
             name: self.defaults[name]
             for name, dimension in self.dimensions.items()
@@ -144,13 +144,13 @@ class Space:
         }
 
     def applies(self, name, values):
-        """Whether a dimension has a meaning beside these values: an init method's number only under its method."""
+        """Return whether a dimension applies beside these values: an init method's number only under its method."""
         method = init_method_of(name)
         return method is None or {**self.defaults, **values}[f"{name.split('_')[0]}_init_method"] == method
 
 
 def search_space(named, fixed, *, space=None, preset="native"):
-    """The Space of what is named and fixed.
+    """Return the Space of what is named and fixed.
 
     named: name -> Range or Choice from the user. fixed: name -> value from the user, predictor_type among them.
     space: a name of SPACES, searched beside what is named; "small" where nothing is named and no space is chosen.
@@ -161,15 +161,15 @@ def search_space(named, fixed, *, space=None, preset="native"):
             raise UsageError(f"{name} is given both a value and a range; leave one of them out")
     defaults = resolve(preset, **fixed).as_dict()
     offered = SPACES[space or "small"](objective_of(defaults["predictor_type"])) if space or not named else {}
-    found = {**{name: dimension for name, dimension in offered.items() if not _is_settled(name, fixed)}, **named}
+    found = {**{name: dimension for name, dimension in offered.items() if not _is_fixed(name, fixed)}, **named}
     found = {name: found[name] for name in PARAMETERS if name in found}
     possible = {name: dimension for name, dimension in found.items() if _can_apply(name, found, defaults)}
     _require_possible(named, fixed, possible)
     return Space(possible, fixed, defaults, preset)
 
 
-def _is_settled(name, fixed):
-    """Whether what is fixed leaves no choice: the name itself, a number of its method, or a group left out."""
+def _is_fixed(name, fixed):
+    """Return whether what is fixed leaves no choice: the name itself, a number of its method, or a group left out."""
     group, _, what = name.partition("_")
     numbers = (f"{group}_init_{number}" for number in INIT_NUMBERS.values())
     return (
@@ -180,7 +180,7 @@ def _is_settled(name, fixed):
 
 
 def _can_apply(name, found, defaults):
-    """Whether it is no init method's number, or one of a method that there may be."""
+    """Return whether it is no init method's number, or one of a method that there may be."""
     wanted, method = init_method_of(name), f"{name.split('_')[0]}_init_method"
     return wanted is None or wanted in (found[method].values if method in found else (defaults[method],))
 
@@ -193,7 +193,7 @@ def _require_possible(named, fixed, possible):
                 f"{name} only counts under the init method {init_method_of(name)}, which is neither given "
                 "nor among what is searched"
             )
-        if name == method and _is_settled(name, fixed):
+        if name == method and _is_fixed(name, fixed):
             raise UsageError(
                 f"{name} is searched, but a number is given that goes with one method alone; leave one of them out"
             )
@@ -205,6 +205,6 @@ def _require_possible(named, fixed, possible):
 
 
 def init_method_of(name):
-    """The init method whose number the name is ("factors_init_sigma": "normal"), or None."""
+    """Return the init method whose number the name is ("factors_init_sigma": "normal"), or None."""
     group, _, number = name.partition("_init_")
     return next((method for method, its in INIT_NUMBERS.items() if group in GROUPS and its == number), None)

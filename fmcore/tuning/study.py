@@ -141,7 +141,7 @@ class Study:
         return self._trials if self._sampler.places is None else min(self._trials, self._sampler.places)
 
     def _begin(self):
-        """Begin a trial that bears this run's mark from its first moment on, unlike those that optuna begins."""
+        """Begin a trial that carries this run's mark from its beginning, unlike those that optuna begins."""
         mark = {**runs.mark(), "token": secrets.token_hex(8)}
         self.optuna_study.add_trial(self._optuna.create_trial(state=self._state("RUNNING"), user_attrs={RUN: mark}))
         mine = next(trial for trial in self._counted() if trial.user_attrs[RUN] == mark)

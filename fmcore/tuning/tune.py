@@ -25,7 +25,7 @@ from fmcore.tuning.worker import TrialContext
 
 @dataclass(frozen=True)
 class Plan:
-    """How to search.
+    """The plan of a search.
 
     objective: a name of goals.goal_names, or None for the first of the objective. strategy: one of STRATEGIES.
     trials: how many may end, over all runs of a study. timeout: seconds, or None. jobs: processes that train.
@@ -43,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What a search found. best: the Tried whose model is published. interrupted: whether Ctrl-C ended it."""
+    """The result of a search. best: the Tried whose model is published. interrupted: whether Ctrl-C ended it."""
 
     model: object
     best: object
@@ -104,15 +104,15 @@ def tune(data, test, space, target, plan, *, resources=None, observer=None):
 def _require_searchable(data, test, space, plan):
     if test is None and not plan.folds:
         raise UsageError(
-            "a search needs rows to judge by; name some with --test, or take parts of the training rows "
-            "in turn with --cv 5"
+            "a search needs rows to judge by; name some with --test, or test on parts of the training rows, "
+            "one after the other, with --cv 5"
         )
     if test is not None and plan.folds:
         raise UsageError("--test and --cv are two ways to judge; leave one of them out")
     patience = "early_stopping_patience"
     if plan.folds and (patience in space.dimensions or space.defaults[patience] is not None):
         raise UsageError(
-            f"{patience} goes by test rows, which the last training after --cv has none of; leave it out, "
+            f"{patience} needs test rows, which the last training after --cv does not have; leave it out, "
             "or name test rows with --test"
         )
     for part in (data, test):
@@ -129,7 +129,7 @@ def _limit(resources):
 
 @contextmanager
 def _fits(folder):
-    """Let a lack of room in the folder of temporary files say what to do."""
+    """Raise an error that states what to do where the folder of temporary files has no room."""
     try:
         yield
     except OSError as error:
@@ -168,7 +168,7 @@ def _require_rows(job):
 
 
 def _settings(space, job):
-    """What all runs of a study must have in common, by what to call it."""
+    """Return what all runs of a study must have in common, by what to call it."""
     return {
         "objective": job.goal.name,
         "preset": space.preset,
@@ -193,7 +193,7 @@ def _searched(study, space, job, plan, observer):
 
 
 def _complete(study):
-    """Trials with a value, the best first."""
+    """Return the trials with a value, the best first."""
     return [tried for tried in study.tried() if tried.value is not None]
 
 

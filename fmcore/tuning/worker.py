@@ -1,8 +1,8 @@
-"""A process that trains what it is told to, on rows it maps, and tells the objective on the way.
+"""A process that trains the trials it receives, on rows it maps, and reports the objective on the way.
 
-The talk over its connection: it gets the hyperparameters of a trial; it sends any number of (REPORT, step, value), each
-answered by whether to end there; then one of (DONE, value, info), (PRUNED, None, info), (FAILED, None, info) with its
-"problem", or (ERROR, exception). It ends when the connection closes, or the process that started it does.
+The protocol of its connection: it receives the hyperparameters of a trial; it sends any number of (REPORT, step,
+value), each answered by whether to end there; then one of (DONE, value, info), (PRUNED, None, info), (FAILED, None,
+info) with its "problem", or (ERROR, exception). It ends when the connection closes, or the process that started it.
 """
 
 import multiprocessing
@@ -27,10 +27,10 @@ REPORT, DONE, PRUNED, FAILED, ERROR = "report", "done", "pruned", "failed", "err
 
 @dataclass(frozen=True)
 class TrialContext:
-    """What all trials have in common.
+    """The rows, goal and resources that all trials have in common.
 
     feature_dim: of the rows and of what encodes them.
-    train, test: Shared; without test rows, `folds` parts of the training rows take turns as such.
+    train, test: Shared; without test rows, `folds` parts of the training rows serve as such one after the other.
     goal: what is reported. threads: of each worker. memory_limit: bytes for its training rows.
     """
 
@@ -44,7 +44,7 @@ class TrialContext:
 
 
 class Stopped(Exception):  # noqa: N818 - it is not an error
-    """The trial is not worth going on with."""
+    """The trial is not worth continuing."""
 
 
 def work(job, connection):
@@ -63,7 +63,7 @@ def _end_with(parent):
 
 
 class Trainer:
-    """Trains trials one after the other; rows prepared for the last one are used again where they fit the next."""
+    """A trainer of trials, one after the other; rows prepared for the last are used again where they fit the next."""
 
     def __init__(self, job, connection):
         self._job, self._connection = job, connection
@@ -121,14 +121,14 @@ class Trainer:
 
 
 class Watch(Observer):
-    """Tells the objective at the end of each part of a trial's way, where long and short trials can be compared."""
+    """A reporter of the objective at the end of each part of a trial, where long and short trials can be compared."""
 
     def __init__(self, goal, epochs, report):
         self._goal, self._epochs, self._report = goal, epochs, report
         self._step = 0
 
     def epoch(self, record):
-        """Tell, where a part has ended and the last is not reached."""
+        """Report the objective so far where a part has ended and the last is not reached."""
         step = record["epoch"] * STEPS // self._epochs
         if self._step < step < STEPS:
             self._step = step

@@ -1,4 +1,4 @@
-"""`fm convert` as a user runs it: formats, pipes, shards, vocabularies, labels, and what it says."""
+"""`fm convert` as a user runs it: formats, pipes, shards, vocabularies, labels, and what it prints."""
 
 import bz2
 import gzip
@@ -41,12 +41,12 @@ ROWS = {  # the rows of LIBSVM in every format: name -> (content, options)
 def test_every_format_converts_to_records_and_back(fm, name):
     content, options = ROWS[name]
     fm.write(name, content)
-    said = fm("convert", name, "-o", "rows.rec", *options)
-    assert (said.out, said.err[-len(SUMMARY) :]) == ("", SUMMARY)
+    printed = fm("convert", name, "-o", "rows.rec", *options)
+    assert (printed.out, printed.err[-len(SUMMARY) :]) == ("", SUMMARY)
     for record in records(fm.read("rows.rec")):
         assert list(record.features["values"].float32_tensor.shape) == [4]
-    said = fm("convert", "rows.rec", "-o", "back.svm")
-    assert (said.err, fm.read("back.svm").decode()) == (SUMMARY, LIBSVM)
+    printed = fm("convert", "rows.rec", "-o", "back.svm")
+    assert (printed.err, fm.read("back.svm").decode()) == (SUMMARY, LIBSVM)
     fm("convert", "back.svm", "-o", "again.rec", "--feature-dim", 4)
     assert records(fm.read("again.rec")) == records(fm.read("rows.rec"))
 
@@ -55,8 +55,8 @@ def test_ignored_fields_of_libffm_are_noted(fm):
     fm.write("rows.ffm", ROWS["rows.ffm"][0])
     assert fm("convert", "rows.ffm", "-o", "rows.svm").err.startswith("note: libffm fields are checked and ignored: ")
     fm.write("bad.ffm", "1 0:0:1 0:1\n")
-    said = fm("convert", "bad.ffm", "-o", "rows.svm", "--format", "libffm", code=3).err
-    assert said.startswith("fm: bad.ffm, line 1, field 3: found '0:1'; expected field:index:value, ")
+    printed = fm("convert", "bad.ffm", "-o", "rows.svm", "--format", "libffm", code=3).err
+    assert printed.startswith("fm: bad.ffm, line 1, field 3: found '0:1'; expected field:index:value, ")
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_convert_reads_standard_input_and_writes_standard_output(fm):
 
 
 def test_convert_of_a_pipe_needs_feature_dim_unless_the_output_is_a_plain_file(fm):
-    said = fm("convert", "-", "-o", "-", stdin=LIBSVM, code=2)
-    assert (said.out, said.err) == (
+    printed = fm("convert", "-", "-o", "-", stdin=LIBSVM, code=2)
+    assert (printed.out, printed.err) == (
         "",
         (
             "fm: a record states feature_dim, which is known only after all rows are read: from a pipe to standard output, "
@@ -124,21 +124,23 @@ def test_convert_distributes_all_rows_over_shards(fm):
         shard = records(fm.read(f"part-{n:05}-of-00002.rec"))
         assert {tuple(record.features["values"].float32_tensor.shape) for record in shard} == {(10,)}
         assert len(shard) == 5
-    said = fm("convert", "a.svm", "-o", "-", "--shards", 2, code=2).err
-    assert said == "fm: standard output cannot be written in several shards; name a file\n"
+    printed = fm("convert", "a.svm", "-o", "-", "--shards", 2, code=2).err
+    assert printed == "fm: standard output cannot be written in several shards; name a file\n"
 
 
 def test_a_vocabulary_of_the_training_rows_is_used_for_the_test_rows(fm):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
-    said = fm("convert", "train.csv", "-o", "train.svm", *TABLE_OPTIONS, "--vocabulary", "v.tsv").err
-    assert said == TAKEN_AS_HEADER + ("rows: 4\nnon-zeros: 5\nfeature_dim: 3\nlabels: 0 (2), 1 (2)\nvalues: 1 to 3\n")
+    printed = fm("convert", "train.csv", "-o", "train.svm", *TABLE_OPTIONS, "--vocabulary", "v.tsv").err
+    assert printed == TAKEN_AS_HEADER + (
+        "rows: 4\nnon-zeros: 5\nfeature_dim: 3\nlabels: 0 (2), 1 (2)\nvalues: 1 to 3\n"
+    )
     vocabulary = fm.read("v.tsv")
     assert vocabulary == b"index\tcolumn\tvalue\n0\tage\t\n1\tcity\tRome\n2\tcity\tOslo\n"
     assert fm.read("train.svm") == b"1:1 0:1.5 1:1\n0:2 2:1\n0:1 0:3 1:1\n1:0.5\n"
-    for target in ("test.svm", "test.rec", "test.rec.gz"):  # the last is read twice, and told of once
-        said = fm("convert", "test.csv", "-o", target, *TABLE_OPTIONS, "--vocabulary", "v.tsv").err
-        assert said == TAKEN_AS_HEADER + (
+    for target in ("test.svm", "test.rec", "test.rec.gz"):  # the last is read twice, and reported once
+        printed = fm("convert", "test.csv", "-o", target, *TABLE_OPTIONS, "--vocabulary", "v.tsv").err
+        assert printed == TAKEN_AS_HEADER + (
             "unknown values in column city: 1\nrows: 3\nnon-zeros: 5\nfeature_dim: 3\nlabels: 0 (2), 1 (1)\n"
             "values: 1 to 2\n"
         )
@@ -150,16 +152,18 @@ def test_a_vocabulary_of_the_training_rows_is_used_for_the_test_rows(fm):
 
 def test_convert_hashes_categorical_columns(fm):
     fm.write("train.csv", TRAIN_TABLE)
-    said = fm("convert", "train.csv", "-o", "train.rec", *TABLE_OPTIONS, "--hash-bits", 5).err
-    assert "feature_dim: 33\n" in said
+    printed = fm("convert", "train.csv", "-o", "train.rec", *TABLE_OPTIONS, "--hash-bits", 5).err
+    assert "feature_dim: 33\n" in printed
     keys = [list(record.features["values"].float32_tensor.keys) for record in records(fm.read("train.rec"))]
     rome, oslo = keys[0][1], keys[1][0]
     assert keys == [[0, rome], [oslo], [0, rome], []]
     assert 1 <= min(rome, oslo) < max(rome, oslo) < 33
-    said = fm("convert", "train.csv", "-o", "x.rec", *TABLE_OPTIONS, "--hash-bits", 5, "--vocabulary", "v.tsv", code=2)
-    assert said.err == "fm: --vocabulary and --hash-bits exclude each other: values are either listed or hashed\n"
-    said = fm("convert", "train.csv", "-o", "x.rec", *TABLE_OPTIONS, code=2).err
-    assert last_line(said).startswith("fm: categorical columns (city) need either --vocabulary FILE, ")
+    printed = fm(
+        "convert", "train.csv", "-o", "x.rec", *TABLE_OPTIONS, "--hash-bits", 5, "--vocabulary", "v.tsv", code=2
+    )
+    assert printed.err == "fm: --vocabulary and --hash-bits exclude each other: values are either listed or hashed\n"
+    printed = fm("convert", "train.csv", "-o", "x.rec", *TABLE_OPTIONS, code=2).err
+    assert last_line(printed).startswith("fm: categorical columns (city) need either --vocabulary FILE, ")
     assert fm.files() == ["train.csv", "train.rec"]
 
 
@@ -183,8 +187,8 @@ def test_convert_maps_labels(fm, labels, options, mapped):
 @pytest.mark.parametrize(("labels", "row"), [("1 2 0", 2), ("0 1 -1", 3), ("-1 -1 0", 3)])
 def test_convert_refuses_labels_of_more_than_two_classes(fm, labels, row):
     rows = "".join(f"{label} 0:1\n" for label in labels.split())
-    said = fm("convert", "-", "-o", "x.rec", "--predictor-type", "binary_classifier", stdin=rows, code=3).err
-    assert said == (
+    printed = fm("convert", "-", "-o", "x.rec", "--predictor-type", "binary_classifier", stdin=rows, code=3).err
+    assert printed == (
         f"fm: stdin, line {row}: label {labels.split()[row - 1]} in a classification; expected 0 and 1, or "
         "-1 and 1; for other labels name the one that means 1 with --positive-label\n"
     )
@@ -210,14 +214,14 @@ def test_convert_prints_label_counts_or_their_range(fm):
         "labels: 2024010 (1), 2024011 (2)\n"
         in fm("convert", "-", "-o", "x.svm", stdin="2024010\n2024011\n2024011\n").err
     )
-    said = fm("convert", "-", "-o", "x.svm", stdin="".join(f"{n / 4}\n" for n in range(21))).err
-    assert said == "rows: 21\nnon-zeros: 0\nfeature_dim: 0\nlabels: 0 to 5, many different\n"
+    printed = fm("convert", "-", "-o", "x.svm", stdin="".join(f"{n / 4}\n" for n in range(21))).err
+    assert printed == "rows: 21\nnon-zeros: 0\nfeature_dim: 0\nlabels: 0 to 5, many different\n"
     fm.write("x.csv", "a,b\n1,2\n")
-    said = fm("convert", "x.csv", "-o", "x.rec").err
-    assert "labels: none\nrows without a label: 1\n" in said
+    printed = fm("convert", "x.csv", "-o", "x.rec").err
+    assert "labels: none\nrows without a label: 1\n" in printed
     assert not records(fm.read("x.rec"))[0].label
-    said = fm("convert", "x.rec", "-o", "x.svm", code=3).err
-    assert said == "fm: x.rec, record 1: the row has no finite label; libsvm text cannot be written without\n"
+    printed = fm("convert", "x.rec", "-o", "x.svm", code=3).err
+    assert printed == "fm: x.rec, record 1: the row has no finite label; libsvm text cannot be written without\n"
     assert fm("convert", "-", "-o", "x.rec").err == "rows: 0\nnon-zeros: 0\nfeature_dim: 0\nlabels: none\n"
     assert fm.read("x.rec") == b""
 
@@ -235,18 +239,18 @@ def test_convert_shifts_indices_by_index_base(fm):
     assert (zero.out, zero.err[:5]) == (rows, "rows:")
     one = fm("convert", "-", "-o", "-", "--to", "libsvm", "--index-base", 1, stdin=rows)
     assert (one.out, one.err[:5]) == ("1 0:1 1:1\n", "rows:")
-    said = fm("convert", "-", "-o", "x.svm", "--index-base", 1, stdin="1 0:1\n", code=3).err
-    assert said == (
+    printed = fm("convert", "-", "-o", "x.svm", "--index-base", 1, stdin="1 0:1\n", code=3).err
+    assert printed == (
         "fm: stdin, line 1, field 2: found '0:1' where indices begin at 1; expected an index of 1 or "
         "more, or --index-base 0\n"
     )
 
 
 def test_convert_refuses_indices_beyond_a_stated_feature_dim(fm):
-    said = fm("convert", "-", "-o", "x.rec", "--feature-dim", 3, stdin=LIBSVM, code=3).err
-    assert said == "fm: stdin, line 1: index 3 is beyond the stated feature_dim 3; indices count from 0\n"
-    said = fm("convert", "-", "-o", "x.rec", "--feature-dim", 3, "--on-error", "skip", stdin=LIBSVM).err
-    assert "rows skipped: 1\nrows: 2\nnon-zeros: 2\nfeature_dim: 3\n" in said
+    printed = fm("convert", "-", "-o", "x.rec", "--feature-dim", 3, stdin=LIBSVM, code=3).err
+    assert printed == "fm: stdin, line 1: index 3 is beyond the stated feature_dim 3; indices count from 0\n"
+    printed = fm("convert", "-", "-o", "x.rec", "--feature-dim", 3, "--on-error", "skip", stdin=LIBSVM).err
+    assert "rows skipped: 1\nrows: 2\nnon-zeros: 2\nfeature_dim: 3\n" in printed
     assert "Invalid value for '--feature-dim': 0" in fm("convert", "-", "-o", "x", "--feature-dim", 0, code=2).err
 
 
@@ -259,28 +263,30 @@ def test_convert_takes_columns_by_number_or_name_and_refuses_others(fm):
     assert fm("convert", "x.csv", "-o", "-", "--to", "libsvm", *options).err.startswith(
         "note: first line taken as data; columns are numbered from 0\n"
     )
-    said = fm("convert", "x.csv", "-o", "y.svm", *options, "--missing", "error", code=3).err
-    assert last_line(said) == "fm: x.csv, row 2, field 1: is empty; --missing zero reads it as no feature"
-    said = fm("convert", "x.csv", "-o", "y.svm", "--label-column", 0, code=3).err
-    assert last_line(said) == "fm: x.csv, row 1, field 2: 'Rome' is not a number: --categorical 2 or --ignore 2"
-    said = fm("convert", "x.csv", "-o", "y.svm", "--numeric", "0,7", code=2).err
-    assert last_line(said) == "fm: no column '7'; the columns found are: 0, 1, 2"
-    said = fm("convert", "x.csv", "-o", "y.svm", "--numeric", "1", "--weight-column", "1", code=2).err
-    assert last_line(said).startswith("fm: column '1' is named as weight and as numeric; choose one")
+    printed = fm("convert", "x.csv", "-o", "y.svm", *options, "--missing", "error", code=3).err
+    assert last_line(printed) == "fm: x.csv, row 2, field 1: is empty; --missing zero reads it as no feature"
+    printed = fm("convert", "x.csv", "-o", "y.svm", "--label-column", 0, code=3).err
+    assert last_line(printed) == "fm: x.csv, row 1, field 2: 'Rome' is not a number: --categorical 2 or --ignore 2"
+    printed = fm("convert", "x.csv", "-o", "y.svm", "--numeric", "0,7", code=2).err
+    assert last_line(printed) == "fm: no column '7'; the columns found are: 0, 1, 2"
+    printed = fm("convert", "x.csv", "-o", "y.svm", "--numeric", "1", "--weight-column", "1", code=2).err
+    assert last_line(printed).startswith("fm: column '1' is named as weight and as numeric; choose one")
     assert fm.files() == ["x.csv"]
 
 
 def test_a_failed_convert_publishes_nothing(fm):
     fm.write("rows.csv", TRAIN_TABLE.replace("d,0", "d,zero"))
     fm.write("old.rec", "old")
-    said = fm("convert", "rows.csv", "-o", "old.rec", *TABLE_OPTIONS, "--vocabulary", "v.tsv", code=3).err
-    assert last_line(said).startswith("fm: rows.csv, row 4, field age: 'zero' is not a number")
+    printed = fm("convert", "rows.csv", "-o", "old.rec", *TABLE_OPTIONS, "--vocabulary", "v.tsv", code=3).err
+    assert last_line(printed).startswith("fm: rows.csv, row 4, field age: 'zero' is not a number")
     fm("convert", "rows.csv", "-o", "new.rec", "--shards", 2, *TABLE_OPTIONS, "--vocabulary", "v.tsv", code=3)
     assert fm.files() == ["old.rec", "rows.csv"]
     assert fm.read("old.rec") == b"old"
-    said = fm("convert", "rows.csv", "-o", "old.rec", *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--on-error", "skip").err
-    assert said.startswith(TAKEN_AS_HEADER + "skipped: rows.csv, row 4, field age: ")
-    assert "rows skipped: 1\nrows: 3\n" in said
+    printed = fm(
+        "convert", "rows.csv", "-o", "old.rec", *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--on-error", "skip"
+    ).err
+    assert printed.startswith(TAKEN_AS_HEADER + "skipped: rows.csv, row 4, field age: ")
+    assert "rows skipped: 1\nrows: 3\n" in printed
     assert len(records(fm.read("old.rec"))) == 3
 
 

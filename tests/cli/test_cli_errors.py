@@ -1,4 +1,4 @@
-"""How commands fail: every exit code, one sentence that says what to do, never a traceback unless it is asked for."""
+"""Failures of commands: every exit code, one sentence that states what to do, never a traceback unless it is asked for."""
 
 import errno
 import os
@@ -82,14 +82,14 @@ def test_a_closed_output_pipe_is_not_a_failure(capsys, error):
 
 def test_an_unexpected_exception_prints_a_traceback_only_on_request(fm):
     source = UNEXPECTED + "from fmcli.main import run\nrun(['inspect', 'x.fm'])"
-    said = fm.python(source, code=1).err
-    assert said == "fm: unexpected KeyError: 'of a bug' (FMKIT_DEBUG=1 shows where)\n"
+    printed = fm.python(source, code=1).err
+    assert printed == "fm: unexpected KeyError: 'of a bug' (FMKIT_DEBUG=1 shows where)\n"
     done = subprocess.run(
         [*COMMAND[:1], "-c", source], env=environment(FMKIT_DEBUG="1"), capture_output=True, check=False, text=True
     )
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last):\n")
-    assert done.stderr.endswith(said)
+    assert done.stderr.endswith(printed)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_wrong_usage_of_commands_is_refused_with_2(fm, arguments, message):
         ("x.svm.gz", "1 0:1\n", "x.svm.gz: its name ends with .gz, but it holds no gzip data"),
         ("x.svm.gz", b"\x1f\x8b\x08\x00", "x.svm.gz: the gzip data ends too early: the file is cut off"),
         ("x.csv", "y,a\n1,2\n1,2,3\n", "x.csv, row 2: 3 fields, expected 2 as in the first line"),
-        ("x.rec", bytes.fromhex("0a23d7ce10000000"), "x.rec, record 1, byte 0: truncated: the header says 16 bytes"),
+        ("x.rec", bytes.fromhex("0a23d7ce10000000"), "x.rec, record 1, byte 0: truncated: the header states 16 bytes"),
         (
             "x.json",
             '{"instances": [{"feature": [1]}]}',
@@ -167,7 +167,7 @@ def test_files_that_are_no_model_are_refused_with_4(fm, command, content, messag
 
 
 def test_divergence_ends_with_5(fm):
-    said = fm(
+    printed = fm(
         "train",
         "-",
         "--predictor-type",
@@ -183,7 +183,7 @@ def test_divergence_ends_with_5(fm):
         stdin="1 0:1\n2 0:1\n" * 50,
         code=5,
     ).err
-    assert last_line(said).startswith("fm: the loss is not finite in epoch 1, mini-batch ")
+    assert last_line(printed).startswith("fm: the loss is not finite in epoch 1, mini-batch ")
     assert fm.files() == []
 
 
@@ -205,9 +205,9 @@ def test_a_model_beyond_the_available_memory_is_refused_with_6(fm):
         "1T",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, four_gigabytes),
     )
-    _, said = process.communicate(b"1 0:1\n")
+    _, printed = process.communicate(b"1 0:1\n")
     assert process.returncode == 6
-    assert last_line(said.decode()) == (
+    assert last_line(printed.decode()) == (
         "fm: a model of feature_dim 10000000 and num_factors 256 needs 10,280,000,000 bytes of memory, more than there "
         "is; take fewer factors, or hash into fewer features"
     )
@@ -229,10 +229,10 @@ def test_a_full_disk_behind_standard_output_ends_with_6(fm, world, arguments):
             stdout=full,
             stdin=subprocess.DEVNULL,
         )
-        said = process.stderr.read().decode()
+        printed = process.stderr.read().decode()
         process.stderr.close()
     assert process.wait(LIMIT) == 6
-    assert last_line(said).startswith("fm: standard output cannot be written: the disk is full; free some space")
+    assert last_line(printed).startswith("fm: standard output cannot be written: the disk is full; free some space")
 
 
 @pytest.mark.parametrize(("descriptor", "code"), [(1, 2), (2, 0)])

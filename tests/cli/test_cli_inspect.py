@@ -52,8 +52,8 @@ def test_inspect_names_features_by_the_vocabulary(fm):
     assert " x city=Zürich\n" in out
     assert "feature 1" in fm("inspect", "x.fm").out
     fm("inspect", "x.fm", "--vocabulary", "v.tsv", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
-    said = fm("inspect", "x.fm", "--vocabulary", "gone.tsv", code=3).err
-    assert said == "fm: gone.tsv: cannot be read: No such file or directory\n"
+    printed = fm("inspect", "x.fm", "--vocabulary", "gone.tsv", code=3).err
+    assert printed == "fm: gone.tsv: cannot be read: No such file or directory\n"
 
 
 def test_inspect_finds_damage(fm, world):
@@ -72,8 +72,8 @@ def test_version_is_printed(fm):
     out = fm("--version").out
     assert out.startswith(f"fm {__version__} (kernels ")
     assert out.endswith(")\n")
-    said = fm("--version", FMKIT_KERNELS="v9", code=2).err
-    assert said.startswith("fm: FMKIT_KERNELS is 'v9'; this processor runs ")
+    printed = fm("--version", FMKIT_KERNELS="v9", code=2).err
+    assert printed.startswith("fm: FMKIT_KERNELS is 'v9'; this processor runs ")
 
 
 @pytest.mark.parametrize("command", fmcli.main.COMMANDS)
@@ -88,7 +88,7 @@ def test_every_command_explains_itself(fm, command):
 
 
 def loaded_by(fm, *arguments):
-    """The heavy packages that a command imports."""
+    """Return the heavy packages that a command imports."""
     code = (
         "import sys\nfrom fmcli.main import exit_code\n"
         f"assert exit_code({list(map(str, arguments))!r}) == 0\nprint(sorted(sys.modules))"

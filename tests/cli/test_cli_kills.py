@@ -70,7 +70,7 @@ JOBS = {
 
 @pytest.fixture(scope="module")
 def rows():
-    """Rows of more than a block."""
+    """Return rows of more than a block."""
     return libsvm_rows(10_000, 1, features=300) * 14
 
 
@@ -83,7 +83,7 @@ def saved(fm):
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_killed_at_random_moments(fm, rows, job):
+def test_a_training_killed_at_random_moments_gives_the_same_bytes(fm, rows, job):
     fm.write("train.svm", rows)
     fm.write("test.svm", libsvm_rows(2000, 2, features=300))
     if "start.fm" in JOBS[job]:
@@ -116,10 +116,10 @@ def test_killed_at_random_moments(fm, rows, job):
                 time.sleep(0.001)
             time.sleep(rng.uniform(0, 0.3 * seconds))
         process.kill()
-        said = process.communicate()[1].decode()
-        assert process.returncode in {0, -signal.SIGKILL}, said
+        printed = process.communicate()[1].decode()
+        assert process.returncode in {0, -signal.SIGKILL}, printed
         kills -= process.returncode != 0
-        resumed += "resuming " in said
+        resumed += "resuming " in printed
         if "x.fm" in fm.files():
             assert fm.read("x.fm") == whole
         if process.returncode == 0:

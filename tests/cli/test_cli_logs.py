@@ -1,4 +1,4 @@
-"""`fm train --log-format jsonl`, a JSON object a line, for programs that watch; and what all logs say alike."""
+"""`fm train --log-format jsonl`, a JSON object a line, for programs that watch; and what all logs report alike."""
 
 import json
 import re
@@ -16,12 +16,12 @@ from fmcore.training.state import Control, State
 CLASSIFIER = ("--predictor-type", "binary_classifier", "--log-format", "jsonl")
 
 
-def lines(said):
-    return [json.loads(line) for line in said.splitlines()]
+def lines(printed):
+    return [json.loads(line) for line in printed.splitlines()]
 
 
 def test_json_log_reports_settings_then_each_epoch_as_in_metrics_out(fm, world):
-    said = fm(
+    printed = fm(
         "train",
         world.train,
         "--test",
@@ -38,7 +38,7 @@ def test_json_log_reports_settings_then_each_epoch_as_in_metrics_out(fm, world):
         "--threads",
         1,
     ).err
-    job, *epochs, best = lines(said)
+    job, *epochs, best = lines(printed)
     model = modelfile.load(fm.folder / "x.fm")
     assert job == {
         "rows": 400,
@@ -58,13 +58,13 @@ def test_json_log_reports_settings_then_each_epoch_as_in_metrics_out(fm, world):
 
 def test_json_log_remarks_are_objects_and_errors_are_not(fm):
     fm.write("x.svm", "1 0:1\n0 1:1\n7 3:1\n")
-    said = fm("train", "x.svm", *CLASSIFIER, "--on-error", "skip", "--epochs", 1, "-o", "x.fm").err
-    job, skipped, count, epoch = lines(said)
+    printed = fm("train", "x.svm", *CLASSIFIER, "--on-error", "skip", "--epochs", 1, "-o", "x.fm").err
+    job, skipped, count, epoch = lines(printed)
     assert (job["rows"], epoch["epoch"]) == (2, 1)
     assert skipped["remark"].startswith("skipped: x.svm, line 3: label 7 in a classification")
     assert count == {"remark": "rows skipped: 1"}
-    said = fm("train", "x.svm", *CLASSIFIER, "-o", "y.fm", code=3).err
-    assert said.startswith("fm: x.svm, line 3: label 7 in a classification")
+    printed = fm("train", "x.svm", *CLASSIFIER, "-o", "y.fm", code=3).err
+    assert printed.startswith("fm: x.svm, line 3: label 7 in a classification")
 
 
 def test_quiet_json_log_is_silent(fm, world):
@@ -82,11 +82,11 @@ def test_every_log_reports_resuming_and_stopping(log_format, capsys):
     log = LOGS[log_format]([])
     log.loaded(data, model, backend)
     log.finish(train(model, data, backend, observer=log, control=Resumed(asked.__next__)))
-    said = capsys.readouterr().err.splitlines()
+    printed = capsys.readouterr().err.splitlines()
     marks = {"table": "{}", "jsonl": '{{"remark": "{}"}}', "sagemaker": "] {}"}
     places = [
-        next(n for n, line in enumerate(said) if line.endswith(marks[log_format].format(text)))
+        next(n for n, line in enumerate(printed) if line.endswith(marks[log_format].format(text)))
         for text in ("resuming after epoch 1", "stopped in epoch 3 after 0 rows")
     ]
-    epoch_2 = next(n for n, line in enumerate(said) if re.search(r'"epoch": 2|^ +2 |epoch=1, train', line))
+    epoch_2 = next(n for n, line in enumerate(printed) if re.search(r'"epoch": 2|^ +2 |epoch=1, train', line))
     assert places[0] < epoch_2 < places[1]

@@ -1,4 +1,4 @@
-"""`fm train --checkpoint`: what signals leave, what --resume goes on from, what is said and what is refused."""
+"""`fm train --checkpoint`: what signals leave, what --resume continues from, what is printed and what is refused."""
 
 import json
 import os
@@ -26,15 +26,15 @@ LONG = ("train", "x.svm", *REGRESSOR, "--epochs", 10**6, "--lr-schedule", "const
 
 
 def stopped(process, number):
-    """Send the signal; the exit code and the last line that was said."""
+    """Send the signal; the exit code and the last line that was printed."""
     process.send_signal(number)
-    said = process.communicate(timeout=LIMIT)[1].decode()
-    return process.returncode, last_line(said)
+    printed = process.communicate(timeout=LIMIT)[1].decode()
+    return process.returncode, last_line(printed)
 
 
 @pytest.fixture
 def start(fm):
-    """Starts a command that Ctrl-C reaches, even where these tests run in the background."""
+    """Provide a function that starts a command that Ctrl-C reaches, even where these tests run in the background."""
     started = []
 
     def begin(*arguments, ignoring=signal.SIG_DFL):
@@ -51,14 +51,14 @@ def start(fm):
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("more", [(), ("--memory-limit", 1), ("--test", "x.svm"), ("--quiet",)])
-def test_a_signal_saves_and_the_same_command_goes_on(fm, start, number, code, more):
+def test_a_signal_saves_a_checkpoint_and_the_same_command_resumes(fm, start, number, code, more):
     fm.write("x.svm", libsvm_rows(3000, 1, classes=False))
     process = start(*LONG, *more)
     wait_for(lambda: "c" in fm.files())  # at the end of the first epoch
-    found, said = stopped(process, number)
-    assert (found, bool(PAUSED.fullmatch(said))) == (code, True), said
+    found, printed = stopped(process, number)
+    assert (found, bool(PAUSED.fullmatch(printed))) == (code, True), printed
     state, _ = checkpoint.load(fm.folder / "c")
-    epoch, rows = (int(word.replace(",", "")) for word in PAUSED.fullmatch(said).groups())
+    epoch, rows = (int(word.replace(",", "")) for word in PAUSED.fullmatch(printed).groups())
     assert (state.epoch, state.progress.rows) == (epoch, rows)
     assert fm.files() == ["c", "x.svm"]
     done = fm(*LONG, *more, "--epochs", epoch + 1, "--resume").err
@@ -82,7 +82,7 @@ def test_a_signal_before_training_leaves_no_checkpoint(fm, start, number, code, 
 
 
 def test_an_ignored_ctrl_c_stays_ignored(fm, start):
-    """As in the background of a script."""
+    """Ignore Ctrl-C as in the background of a script."""
     fm.write("x.svm", libsvm_rows(300, 1, classes=False))
     process = start(*LONG, ignoring=signal.SIG_IGN)
     wait_for(lambda: "c" in fm.files())
@@ -114,10 +114,10 @@ def test_an_old_checkpoint_is_refused_without_resume_and_with_other_options(fm, 
         checkpoint=fm.folder / "c",
     ).hyperparameters
     before = fm.read("c")
-    said = fm(*job, code=2).err
-    assert said == "fm: c exists; resume from it with --resume, or remove it to start from the beginning\n"
-    said = fm(*job, "--resume", "--seed", 5, code=2).err
-    assert last_line(said) == (
+    printed = fm(*job, code=2).err
+    assert printed == "fm: c exists; resume from it with --resume, or remove it to start from the beginning\n"
+    printed = fm(*job, "--resume", "--seed", 5, code=2).err
+    assert last_line(printed) == (
         "fm: c is a checkpoint of another training: seed was 0 and is 5; remove it to start from the beginning, or name "
         "another file"
     )
@@ -154,17 +154,17 @@ def test_json_and_sagemaker_logs_resume_within_an_epoch(fm, start, log_format):
         (fm.folder / "c").unlink(missing_ok=True)  # a new one tells that signals are heard by now
         process = start(*job)
         wait_for(lambda: "c" in fm.files())
-        said = stopped(process, signal.SIGTERM)[1]
-        epoch, rows = PAUSED.fullmatch(said).groups()
+        printed = stopped(process, signal.SIGTERM)[1]
+        epoch, rows = PAUSED.fullmatch(printed).groups()
         if rows not in {"0", "40,000"}:
             break
-    said = fm(*job, "--resume", "--epochs", int(epoch) + 1).err
-    assert f"resuming in epoch {epoch} after {rows} rows" in said
+    printed = fm(*job, "--resume", "--epochs", int(epoch) + 1).err
+    assert f"resuming in epoch {epoch} after {rows} rows" in printed
     if log_format == "sagemaker":
-        epochs = re.findall(r"epoch=(\d+), train rmse <loss>=", said)
+        epochs = re.findall(r"epoch=(\d+), train rmse <loss>=", printed)
         assert epochs == [str(int(epoch) - 1), epoch]
-        assert not re.search(rf"epoch={int(epoch) - 1}, batch=", said)
-        assert re.search(rf"epoch={epoch}, batch=0 train rmse", said)
+        assert not re.search(rf"epoch={int(epoch) - 1}, batch=", printed)
+        assert re.search(rf"epoch={epoch}, batch=0 train rmse", printed)
 
 
 def test_a_pipe_cannot_be_resumed_within_an_epoch(fm, start):
@@ -188,9 +188,9 @@ def test_a_pipe_cannot_be_resumed_within_an_epoch(fm, start):
     for line in iter(process.stderr.readline, b""):
         if line.startswith(b"        2"):
             break
-    code, said = stopped(process, signal.SIGTERM)
+    code, printed = stopped(process, signal.SIGTERM)
     done.set()
-    assert said == (
+    assert printed == (
         "fm: interrupted in epoch 3 after 0 rows; c holds the epochs before it; resume with --resume; "
         "within one, a pipe's rows are lost"
     )
@@ -199,7 +199,7 @@ def test_a_pipe_cannot_be_resumed_within_an_epoch(fm, start):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "printed"),
     [
         (("--resume",), "--resume needs a checkpoint; name its file with --checkpoint"),
         (("--checkpoint-every", 1), "--checkpoint-every needs a checkpoint; name its file with --checkpoint"),
@@ -209,12 +209,14 @@ def test_a_pipe_cannot_be_resumed_within_an_epoch(fm, start):
         (("--checkpoint", "-"), "standard output cannot be written again and again"),
     ],
 )
-def test_bad_checkpoint_options_are_refused_before_any_work(fm, options, said):
-    assert said in fm("train", "-", *REGRESSOR, "-o", "x.fm", *options, stdin="1 0:1\n", code=2).err
+def test_bad_checkpoint_options_are_refused_before_any_work(fm, options, printed):
+    assert printed in fm("train", "-", *REGRESSOR, "-o", "x.fm", *options, stdin="1 0:1\n", code=2).err
     assert fm.files() == []
 
 
 def test_a_model_is_refused_as_a_checkpoint(fm, world):
-    said = fm("train", world.ratings, *REGRESSOR, "-o", "x.fm", "--checkpoint", world.regressor, "--resume", code=4).err
-    assert "a model, not a checkpoint of training; name another file" in said
+    printed = fm(
+        "train", world.ratings, *REGRESSOR, "-o", "x.fm", "--checkpoint", world.regressor, "--resume", code=4
+    ).err
+    assert "a model, not a checkpoint of training; name another file" in printed
     assert api.load(world.regressor, verify=True)

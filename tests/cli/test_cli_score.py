@@ -84,14 +84,14 @@ def test_eval_refuses_rows_without_usable_labels(fm, world):
     fm.write("a.svm", "")
     fm.write("b.svm", "# nothing\n")
     assert fm("eval", world.regressor, "a.svm", "b.svm", code=3).err == "fm: a.svm and the 1 after it: no rows\n"
-    said = fm("eval", world.regressor, "-", stdin='{"features": [1]}\n', code=3).err
-    assert said.startswith("fm: stdin, line 1: the row has no label, which training and metrics need; ")
-    said = fm("eval", world.classifier, "-", stdin="1 0:1\n4 0:1\n", code=3)
-    assert said.out == ""
-    assert said.err.startswith("fm: stdin, line 2: label 4 in a classification; expected 0 and 1, or -1 and 1; ")
-    said = fm("eval", world.classifier, "-", "--on-error", "skip", stdin="1 0:1\n4 0:1\n")
-    assert said.out.endswith("rows: 1\n")
-    assert said.err.endswith("rows skipped: 1\n")
+    printed = fm("eval", world.regressor, "-", stdin='{"features": [1]}\n', code=3).err
+    assert printed.startswith("fm: stdin, line 1: the row has no label, which training and metrics need; ")
+    printed = fm("eval", world.classifier, "-", stdin="1 0:1\n4 0:1\n", code=3)
+    assert printed.out == ""
+    assert printed.err.startswith("fm: stdin, line 2: label 4 in a classification; expected 0 and 1, or -1 and 1; ")
+    printed = fm("eval", world.classifier, "-", "--on-error", "skip", stdin="1 0:1\n4 0:1\n")
+    assert printed.out.endswith("rows: 1\n")
+    assert printed.err.endswith("rows skipped: 1\n")
     assert fm("eval", world.classifier, "-", "--positive-label", 4, stdin="1 0:1\n4 0:1\n").out.endswith("rows: 2\n")
     weightless = fm("eval", world.regressor, "-", stdin="1:0 0:1\n", code=3).err
     assert weightless == "fm: stdin: all rows have weight 0; metrics need a positive one\n"
@@ -142,7 +142,7 @@ def table_model(tmp_path_factory):
 
 
 def rows_of(form, data):
-    """(id, score, predicted_label) of predictions, read by what is not ours."""
+    """Return (id, score, predicted_label) of predictions, read by what is not ours."""
     if form == "csv":
         return [
             (row["id"], float(row["score"]), int(row["predicted_label"]))
@@ -177,12 +177,14 @@ def test_a_table_is_read_as_in_training_with_labels_of_any_kind_or_none(fm, tabl
     done = fm("predict", table_model, "-", stdin=without)
     assert done.out == want
     assert "note: the label column 'bought' is absent: rows are read without labels\n" in done.err
-    said = fm("predict", table_model, "-", "--unseen", "error", stdin=TEST_TABLE, code=3).err
-    assert last_line(said) == "fm: stdin, row 2, field city: the vocabulary holds no 'Lima'"
-    said = fm("predict", table_model, "-", "--vocabulary", "gone.tsv", stdin=TEST_TABLE, code=2).err
-    assert said == ("fm: the vocabulary gone.tsv does not exist; name the one of the training rows with --vocabulary\n")
-    said = fm("predict", table_model, "-", stdin="id,age\n1,2\n", code=2).err
-    assert last_line(said) == "fm: no column 'city'; the columns found are: 0 id, 1 age"
+    printed = fm("predict", table_model, "-", "--unseen", "error", stdin=TEST_TABLE, code=3).err
+    assert last_line(printed) == "fm: stdin, row 2, field city: the vocabulary holds no 'Lima'"
+    printed = fm("predict", table_model, "-", "--vocabulary", "gone.tsv", stdin=TEST_TABLE, code=2).err
+    assert printed == (
+        "fm: the vocabulary gone.tsv does not exist; name the one of the training rows with --vocabulary\n"
+    )
+    printed = fm("predict", table_model, "-", stdin="id,age\n1,2\n", code=2).err
+    assert last_line(printed) == "fm: no column 'city'; the columns found are: 0 id, 1 age"
 
 
 @pytest.mark.parametrize("form", ["json", "jsonlines"])
@@ -196,8 +198,8 @@ def test_predict_answers_requests(fm, world, form):
     assert [row["score"] for row in rows] == scores(fm("predict", world.regressor, stdin=lines).out).tolist()
     bad = text.replace("[2, 182]", "[2, -1]")
     place = "row 4" if form == "json" else "line 4"
-    said = fm("predict", world.regressor, stdin=bad, code=3)
-    assert said.err == f"fm: stdin, {place}, field data.features.keys: key -1, expected 0 to 1999\n"
+    printed = fm("predict", world.regressor, stdin=bad, code=3)
+    assert printed.err == f"fm: stdin, {place}, field data.features.keys: key -1, expected 0 to 1999\n"
 
 
 def test_predict_ignores_absent_and_invalid_labels(fm, world):

@@ -21,7 +21,7 @@ def start(fm, *arguments, **streams):
 
 
 def stopped(fm, process, number, text=b""):
-    """Send the signal; the exit code and what was said."""
+    """Send the signal; the exit code and what was printed."""
     process.send_signal(number)
     try:
         found = process.wait(LIMIT), (text + process.stderr.read()).decode()
@@ -40,10 +40,10 @@ def test_a_signal_while_training_publishes_nothing(fm, number, code, word, limit
     fm.write("x.svm", "1 0:1\n2 1:1\n" * 50)
     fm.write("old.fm", "old")
     process = start(fm, "train", "x.svm", *FOREVER, "-o", "old.fm", "--metrics-out", "new.jsonl", *limit)
-    told = b"".join(process.stderr.readline() for _ in range(3))  # what is trained, the table's head, the first epoch
+    shown = b"".join(process.stderr.readline() for _ in range(3))  # what is trained, the table's head, the first epoch
     assert fm.left_over()
-    found, said = stopped(fm, process, number, told)
-    assert (found, last_line(said)) == (code, f"fm: {word}; no file was written or replaced")
+    found, printed = stopped(fm, process, number, shown)
+    assert (found, last_line(printed)) == (code, f"fm: {word}; no file was written or replaced")
     assert (fm.files(), fm.read("old.fm")) == (["old.fm", "x.svm"], b"old")
 
 
@@ -60,8 +60,8 @@ def test_a_signal_while_waiting_for_rows_ends_the_command(fm, number, code, word
     process.stdin.write(TRAIN_TABLE.encode())
     process.stdin.flush()
     wait_for(fm.writes)
-    found, said = stopped(fm, process, number)
-    assert (found, last_line(said)) == (code, f"fm: {word}; no file was written or replaced")
+    found, printed = stopped(fm, process, number)
+    assert (found, last_line(printed)) == (code, f"fm: {word}; no file was written or replaced")
     assert fm.files() == []
 
 
@@ -72,8 +72,8 @@ def test_a_signal_while_predicting_publishes_nothing(fm, world, number, code, wo
     process.stdin.write(b"1 0:1\n" * 300_000)  # beyond what a pipe holds, so it is being read
     process.stdin.flush()
     wait_for(fm.writes)
-    found, said = stopped(fm, process, number)
-    assert (found, last_line(said)) == (code, f"fm: {word}; no file was written or replaced")
+    found, printed = stopped(fm, process, number)
+    assert (found, last_line(printed)) == (code, f"fm: {word}; no file was written or replaced")
     assert (fm.files(), fm.read("old.txt")) == (["old.txt"], b"old")
 
 
@@ -88,7 +88,7 @@ def test_a_signal_while_waiting_for_a_pipes_writer_ends_the_command(fm, world, n
 
 @pytest.fixture
 def handlers():
-    """Puts the handlers of signals back."""
+    """Restore the handlers of signals."""
     numbers = (*exits.HANDLERS, signal.SIGALRM)
     before = [signal.getsignal(number) for number in numbers]
     yield

@@ -1,4 +1,4 @@
-"""`fm train --distributed`: what it says and writes, what it refuses, and that MPI trains as workers in one process do.
+"""`fm train --distributed`: what it prints and writes, what it refuses, and that MPI trains as workers in one process do.
 
 What Ray does stands in test_faults_ray.py.
 """
@@ -32,7 +32,7 @@ WRONG = {
 
 @pytest.fixture
 def shell(fm):
-    """The command, in a folder with rows to train on (x.svm) and to test on (t.svm), and some of both that are bad."""
+    """Provide the command, in a folder with rows to train on (x.svm) and to test on (t.svm), and some of both that are bad."""
     fm.write("x.svm", libsvm_rows(ROWS, 1))
     fm.write("t.svm", libsvm_rows(300, 2))
     lines = libsvm_rows(ROWS, 1).splitlines(keepends=True)
@@ -60,15 +60,15 @@ def ranks(fm, *arguments, code=0):
     return Done(code, done.stdout, done.stderr)
 
 
-def skipped(said):
-    """What was said of rows that were left out."""
-    return [line for line in said.splitlines() if line.startswith(("skipped: ", "rows skipped: "))]
+def skipped(printed):
+    """Return what was printed of rows that were left out."""
+    return [line for line in printed.splitlines() if line.startswith(("skipped: ", "rows skipped: "))]
 
 
-# ---------------------------------------------------------------------------------------------------- what is told
+# ---------------------------------------------------------------------------------------------------- what is printed
 def test_rounds_and_epochs_are_shown_and_written(shell):
-    said = shell(*JOB, "--test", "t.svm", *LOCAL, "--metrics-out", "m.jsonl").err
-    assert "3 workers (in one process)" in said
+    printed = shell(*JOB, "--test", "t.svm", *LOCAL, "--metrics-out", "m.jsonl").err
+    assert "3 workers (in one process)" in printed
     records = [json.loads(line) for line in shell.read("m.jsonl").splitlines()]
     rounds, epochs = ([record for record in records if ("round" in record) is kind] for kind in (True, False))
     assert [(record["epoch"], record["round"]) for record in rounds] == [
@@ -81,7 +81,7 @@ def test_rounds_and_epochs_are_shown_and_written(shell):
     lines = re.findall(
         r"^epoch (\d), round (\d+) of \d+: ([\d,]+) rows, [\d,]+ rows/s, logloss (\d\.\d{5}), "
         r"\d+\.\d MB sent by 3 workers$",
-        said,
+        printed,
         re.MULTILINE,
     )
     assert [(int(epoch), int(number), int(rows)) for epoch, number, rows, _ in lines] == [
@@ -109,24 +109,24 @@ def test_rounds_and_epochs_are_shown_and_written(shell):
 
 
 def test_json_and_sagemaker_logs_report_rounds(shell):
-    said = shell(*JOB, *LOCAL, "--log-format", "jsonl").err
-    records = [json.loads(line) for line in said.splitlines()]
+    printed = shell(*JOB, *LOCAL, "--log-format", "jsonl").err
+    records = [json.loads(line) for line in printed.splitlines()]
     assert records[0]["backend"] == "3 workers (in one process)"
     assert len([record for record in records if "round" in record]) > 2 * 15
     assert [record["epoch"] for record in records if "train" in record] == [1, 2]
-    said = shell(*JOB, "--test", "t.svm", *LOCAL, "--log-format", "sagemaker").err
-    assert re.findall(r"epoch=(\d), train binary_classification_cross_entropy <loss>=", said) == ["0", "1"]
+    printed = shell(*JOB, "--test", "t.svm", *LOCAL, "--log-format", "sagemaker").err
+    assert re.findall(r"epoch=(\d), train binary_classification_cross_entropy <loss>=", printed) == ["0", "1"]
     assert (
         len(
             re.findall(
                 r"#throughput_metric: host=algo-1, epoch=\d, round=\d+, train throughput=[\d.]+ "
                 r"records/second, \d+ bytes sent by 3 workers",
-                said,
+                printed,
             )
         )
         > 2 * 15
     )
-    assert len(re.findall(r"#test_score", said)) == 3
+    assert len(re.findall(r"#test_score", printed)) == 3
 
 
 def test_a_team_skips_the_rows_that_one_worker_skips(shell):
@@ -143,25 +143,25 @@ def test_a_team_skips_the_rows_that_one_worker_skips(shell):
 def test_ranks_train_the_model_of_workers_in_one_process(shell):
     job = ("x.svm", "bad.svm", *CLASSIFIER, "--epochs", 2, "--on-error", "skip", "--test", "t.svm", "--threads", 1)
     local = shell("train", *job, "-o", "x.fm", *LOCAL).err
-    said = ranks(shell, *job, "-o", "y.fm", "--metrics-out", "m.jsonl").err
+    printed = ranks(shell, *job, "-o", "y.fm", "--metrics-out", "m.jsonl").err
     assert shell.read("y.fm") == shell.read("x.fm")
-    assert skipped(said) == skipped(local)
-    assert "3 workers (mpi), 1 thread\n" in said
+    assert skipped(printed) == skipped(local)
+    assert "3 workers (mpi), 1 thread\n" in printed
     assert len(shell.read("m.jsonl").splitlines()) > 2 * 16
 
 
 def test_an_error_of_all_ranks_is_printed_once(shell):
-    said = ranks(shell, "bad.svm", *CLASSIFIER, "-o", "x.fm", code=3).err
-    assert said.count("fm: ") == 1
-    assert "fm: bad.svm, line 3, field 2: found '3:x'" in said
-    said = ranks(shell, "x.svm", *CLASSIFIER, "-o", "x.fm", "--workers", 3, code=2).err
-    assert said.count("mpirun -n N sets the number of ranks") == 1
+    printed = ranks(shell, "bad.svm", *CLASSIFIER, "-o", "x.fm", code=3).err
+    assert printed.count("fm: ") == 1
+    assert "fm: bad.svm, line 3, field 2: found '3:x'" in printed
+    printed = ranks(shell, "x.svm", *CLASSIFIER, "-o", "x.fm", "--workers", 3, code=2).err
+    assert printed.count("mpirun -n N sets the number of ranks") == 1
     assert "x.fm" not in shell.files()
 
 
 # ----------------------------------------------------------------------------------------------------- what is refused
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "printed"),
     [
         (("--workers", 2), "and --distributed is not given; leave it out, or add --distributed"),
         (("--dist-state", "sharded"), "--dist-state is for several workers, and --distributed is not given"),
@@ -175,13 +175,13 @@ def test_an_error_of_all_ranks_is_printed_once(shell):
         (("--distributed", "dask", "--workers", 2), "'dask' is not one of 'ray', 'mpi', 'local'"),
     ],
 )
-def test_distributed_options_that_exclude_each_other_are_refused(shell, options, said):
-    assert said in shell(*JOB, *options, code=2).err
+def test_distributed_options_that_exclude_each_other_are_refused(shell, options, printed):
+    assert printed in shell(*JOB, *options, code=2).err
     assert "x.fm" not in shell.files()
 
 
 @pytest.mark.parametrize(
-    ("job", "said"),
+    ("job", "printed"),
     [
         (("train", "-"), "stdin can be read once only, but each of 3 workers opens the data"),
         (("train", "x.svm", "--test", "-"), "stdin can be read once only"),
@@ -192,26 +192,26 @@ def test_distributed_options_that_exclude_each_other_are_refused(shell, options,
         ),
     ],
 )
-def test_data_that_not_all_workers_can_read_are_refused(shell, job, said):
+def test_data_that_not_all_workers_can_read_are_refused(shell, job, printed):
     shell.write("x.csv", "a,y\nu,1\nv,0\n")
-    assert said in last_line(shell(*job, *CLASSIFIER, "-o", "x.fm", *LOCAL, code=2, stdin="1 0:1\n").err)
+    assert printed in last_line(shell(*job, *CLASSIFIER, "-o", "x.fm", *LOCAL, code=2, stdin="1 0:1\n").err)
     assert "x.fm" not in shell.files()
     assert "v.tsv" not in shell.files()
 
 
 @pytest.mark.parametrize(
-    ("engine", "module", "said"),
+    ("engine", "module", "printed"),
     [
         (("ray", "--workers", 2), "ray.py", "needs the package ray, on every machine: pip install 'fmkit[ray]'"),
         (("mpi",), "mpi4py/__init__.py", "needs the package mpi4py and an MPI, on every machine: pip install"),
     ],
 )
-def test_an_engine_that_is_not_installed_is_refused(shell, tmp_path_factory, engine, module, said):
+def test_an_engine_that_is_not_installed_is_refused(shell, tmp_path_factory, engine, module, printed):
     folder = tmp_path_factory.mktemp("modules")
     (folder / module).parent.mkdir(exist_ok=True)
     (folder / module).write_text("raise ImportError\n")
     path = os.pathsep.join((str(folder), str(ROOT)))
-    assert said in last_line(shell(*JOB, "--distributed", *engine, code=2, PYTHONPATH=path).err)
+    assert printed in last_line(shell(*JOB, "--distributed", *engine, code=2, PYTHONPATH=path).err)
 
 
 def test_errors_of_a_team_give_places_in_whole_files(shell):
@@ -237,7 +237,7 @@ def test_a_team_refuses_new_values_of_a_vocabulary(fm):
     fm("train", "old.csv", "--predictor-type", "regressor", *columns, "--vocabulary", "v.tsv", "-o", "old.fm")
     before = fm.read("v.tsv")
     going_on = ("--init-model", "old.fm", "-o", "new.fm", "--distributed", "local", "--workers", 2)
-    said = fm("train", "new.csv", *going_on, code=2).err
-    assert "v.tsv does not list 20 of the values" in said
+    printed = fm("train", "new.csv", *going_on, code=2).err
+    assert "v.tsv does not list 20 of the values" in printed
     assert (fm.read("v.tsv"), (fm.folder / "new.fm").exists()) == (before, False)
     fm("train", "old.csv", *going_on)

@@ -1,4 +1,4 @@
-"""What a person sees at a terminal: bars that come and go, the same lines as in a file, no bar where none is wanted."""
+"""Output at a terminal: bars that come and go, the same lines as in a file, no bar where none is wanted."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from shell import COMMAND, LIMIT, environment
 
 
 def at_a_terminal(folder, *arguments, **environ):
-    """(exit code, standard output, what the terminal showed) of a command whose standard error is a terminal."""
+    """Return (exit code, standard output, what the terminal showed) of a command whose standard error is a terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows, columns; a pty begins with none
     process = subprocess.Popen(
@@ -66,7 +66,7 @@ def test_a_terminal_shows_progress_bars(fm, world, arguments):
     assert at_a_terminal(fm.folder, *arguments, "-q") == (0, out, "")
 
 
-def test_a_bar_is_gone_before_an_error_is_said(fm):
+def test_a_bar_is_gone_before_an_error_is_printed(fm):
     fm.write("x.svm", "1 0:1\n" * 1000 + "x\n")
     code, _, shown = at_a_terminal(fm.folder, "convert", "x.svm", "-o", "x.rec")
     assert code == 3

@@ -1,4 +1,4 @@
-"""`fm train` as a user runs it: every form of input, the same model every time, what it says, what it refuses."""
+"""`fm train` as a user runs it: every form of input, the same model every time, what it prints, what it refuses."""
 
 import json
 import os
@@ -15,7 +15,7 @@ COLUMNS = ["epoch", "train logloss", "test logloss", "test accuracy", "test f1",
 
 
 def table(text):
-    """The lines of a table by their columns' names."""
+    """Return the lines of a table by their columns' names."""
     head, *lines = [line for line in text.splitlines() if line.startswith(" ")]
     names = [name.strip() for name in head.split("  ") if name]
     return [dict(zip(names, line.split(), strict=True)) for line in lines]
@@ -57,16 +57,18 @@ def test_any_threads_and_any_memory_give_one_model(fm, world):
         ("--memory-limit", 1),
         ("--memory-limit", "1k", "--threads", 3),
     ]
-    said = [
+    printed = [
         fm("train", world.train, "--test", world.test, *CLASSIFIER, "--epochs", 2, "-o", "a.fm", *run).err
         for run in runs[:1]
     ]
     for run in runs[1:]:
-        said.append(fm("train", world.train, "--test", world.test, *CLASSIFIER, "--epochs", 2, "-o", "b.fm", *run).err)
+        printed.append(
+            fm("train", world.train, "--test", world.test, *CLASSIFIER, "--epochs", 2, "-o", "b.fm", *run).err
+        )
         assert fm.read("a.fm") == fm.read("b.fm"), run
-    assert ", in memory; " in said[0]
-    assert ", streamed each epoch, beyond the memory limit; " in said[-1]
-    assert ", 3 threads" in said[-1] or "OpenMP no" in fm("--version").out
+    assert ", in memory; " in printed[0]
+    assert ", streamed each epoch, beyond the memory limit; " in printed[-1]
+    assert ", 3 threads" in printed[-1] or "OpenMP no" in fm("--version").out
 
 
 def test_the_seed_decides_the_model(fm, world):
@@ -76,8 +78,8 @@ def test_the_seed_decides_the_model(fm, world):
 
 
 def test_rows_of_a_pipe_beyond_the_memory_limit_are_refused(fm, world):
-    said = fm("train", "-", *CLASSIFIER, "--memory-limit", "2K", "-o", "x.fm", stdin=world.train.read_text(), code=6)
-    assert said.err == (
+    printed = fm("train", "-", *CLASSIFIER, "--memory-limit", "2K", "-o", "x.fm", stdin=world.train.read_text(), code=6)
+    assert printed.err == (
         "fm: the training rows do not fit in 2,048 bytes of memory, and a pipe cannot be read again "
         "for the next epoch; give a file, or more memory with --memory-limit\n"
     )
@@ -85,13 +87,13 @@ def test_rows_of_a_pipe_beyond_the_memory_limit_are_refused(fm, world):
 
 
 def test_metrics_out_holds_the_epochs_that_are_printed(world):
-    first, *_ = world.said.splitlines()
+    first, *_ = world.printed.splitlines()
     assert first.startswith("400 rows, 1,601 non-zeros, feature_dim 20, in memory; mini-batches of 16; model of ")
-    told = table(world.said)
-    assert list(told[0]) == COLUMNS
+    shown = table(world.printed)
+    assert list(shown[0]) == COLUMNS
     records = [json.loads(line) for line in world.lines.read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3]
-    for record, line in zip(records, told, strict=True):
+    for record, line in zip(records, shown, strict=True):
         assert record.keys() == {"epoch", "train", "test", "seconds", "rows_per_second"}
         assert record["train"].keys() == {"logloss"}
         assert record["test"].keys() == {"logloss", "accuracy", "f1", "auc"}
@@ -106,9 +108,9 @@ def test_metrics_out_holds_the_epochs_that_are_printed(world):
 
 def test_quiet_is_silent_and_changes_nothing(fm, world):
     for quiet in ((), ("-q",)):
-        said = fm("train", world.ratings, *REGRESSOR, "--epochs", 1, "-o", f"m{len(quiet)}", *quiet)
-        assert said.out == ""
-        assert bool(said.err) is not bool(quiet)
+        printed = fm("train", world.ratings, *REGRESSOR, "--epochs", 1, "-o", f"m{len(quiet)}", *quiet)
+        assert printed.out == ""
+        assert bool(printed.err) is not bool(quiet)
     assert fm.read("m0") == fm.read("m1")
     assert fm("train", "-", *REGRESSOR, "-q", "-o", "x", code=3).err == "fm: stdin: no rows to train on\n"
 
@@ -123,14 +125,14 @@ def test_early_stopping_keeps_the_best_model(fm):
     fm.write("noise.svm", "".join(f"{n % 2} {n}:1\n" for n in range(40)))
     fm.write("test.svm", "".join(f"{1 - n % 2} {n}:1\n" for n in range(40)))
     options = (*CLASSIFIER, "--test", "test.svm", "--linear-lr", 0.5)
-    said = fm("train", "noise.svm", *options, "--epochs", 50, "--early-stopping-patience", 2, "-o", "a.fm").err
-    assert last_line(said) == "best epoch: 1, whose model is kept"
-    assert [line["epoch"] for line in table(said)] == ["1", "2", "3"]
+    printed = fm("train", "noise.svm", *options, "--epochs", 50, "--early-stopping-patience", 2, "-o", "a.fm").err
+    assert last_line(printed) == "best epoch: 1, whose model is kept"
+    assert [line["epoch"] for line in table(printed)] == ["1", "2", "3"]
     fm("train", "noise.svm", *options, "--epochs", 1, "-o", "b.fm")
     a, b = modelfile.load(fm.folder / "a.fm"), modelfile.load(fm.folder / "b.fm")
     assert a.linear.tolist() == b.linear.tolist()
-    said = fm("train", "noise.svm", *CLASSIFIER, "--early-stopping-patience", 2, "-o", "c.fm", code=2).err
-    assert said == (
+    printed = fm("train", "noise.svm", *CLASSIFIER, "--early-stopping-patience", 2, "-o", "c.fm", code=2).err
+    assert printed == (
         "fm: early_stopping_patience goes by the loss of test rows, but none are given; name some with "
         "--test, or set it to none\n"
     )
@@ -139,7 +141,7 @@ def test_early_stopping_keeps_the_best_model(fm):
 def test_test_rows_of_several_sources_with_unknown_features(fm):
     fm.write("a.svm", "1 0:1 9:1\n")
     fm.write("b.svm", "0 1:1\n")
-    said = fm(
+    printed = fm(
         "train",
         "-",
         *CLASSIFIER,
@@ -153,12 +155,12 @@ def test_test_rows_of_several_sources_with_unknown_features(fm):
         "x.fm",
         stdin="1 0:1\n0 1:1\n",
     ).err
-    assert last_line(said) == "non-zeros of features unknown to the model ignored: 1"
+    assert last_line(printed) == "non-zeros of features unknown to the model ignored: 1"
     fm.write("empty.svm", "")
-    said = fm("train", "-", *CLASSIFIER, "--test", "empty.svm", "-o", "y.fm", stdin="1 0:1\n", code=3).err
-    assert last_line(said) == "fm: empty.svm: no rows to test on"
-    said = fm("train", "-", *CLASSIFIER, "--test", "-", "-o", "y.fm", stdin="1 0:1\n", code=2).err
-    assert said == "fm: standard input (-) is named for training and for testing, but can be read once\n"
+    printed = fm("train", "-", *CLASSIFIER, "--test", "empty.svm", "-o", "y.fm", stdin="1 0:1\n", code=3).err
+    assert last_line(printed) == "fm: empty.svm: no rows to test on"
+    printed = fm("train", "-", *CLASSIFIER, "--test", "-", "-o", "y.fm", stdin="1 0:1\n", code=2).err
+    assert printed == "fm: standard input (-) is named for training and for testing, but can be read once\n"
     assert "y.fm" not in fm.files()
 
 
@@ -176,12 +178,14 @@ def test_a_row_of_weight_n_counts_as_n_rows(fm):
 @pytest.mark.parametrize("limit", [(), ("--memory-limit", 1)])
 def test_bad_rows_are_skipped_and_counted_once(fm, limit):
     fm.write("x.svm", "1 0:1\nyes 1:1\n0 2:1\n7 3:1\n0 1:1\n")
-    said = fm("train", "x.svm", *CLASSIFIER, "--on-error", "skip", "--epochs", 3, "-o", "x.fm", *limit).err
-    assert said.count("skipped: x.svm, line 2, field 1: found 'yes' where the label stands; ") == 1
-    assert said.count("skipped: x.svm, line 4: label 7 in a classification; ") == 1
-    assert "rows skipped: 2\n3 rows, " in said
-    said = fm("train", "x.svm", *CLASSIFIER, "-o", "y.fm", *limit, code=3).err
-    assert said.startswith("fm: x.svm, line 2, field 1: found 'yes' where the label stands; expected a finite number")
+    printed = fm("train", "x.svm", *CLASSIFIER, "--on-error", "skip", "--epochs", 3, "-o", "x.fm", *limit).err
+    assert printed.count("skipped: x.svm, line 2, field 1: found 'yes' where the label stands; ") == 1
+    assert printed.count("skipped: x.svm, line 4: label 7 in a classification; ") == 1
+    assert "rows skipped: 2\n3 rows, " in printed
+    printed = fm("train", "x.svm", *CLASSIFIER, "-o", "y.fm", *limit, code=3).err
+    assert printed.startswith(
+        "fm: x.svm, line 2, field 1: found 'yes' where the label stands; expected a finite number"
+    )
     assert fm.files() == ["x.fm", "x.svm"]
 
 
@@ -189,13 +193,13 @@ def test_tables_with_a_vocabulary_are_trained_and_scored(fm):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
     options = (*CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--test", "test.csv", "--epochs", 2)
-    said = fm("train", "train.csv", *options, "-o", "a.fm").err
-    assert said.splitlines()[0] == "note: first line taken as the header"
-    assert last_line(said) == "unknown values in column city: 1"
+    printed = fm("train", "train.csv", *options, "-o", "a.fm").err
+    assert printed.splitlines()[0] == "note: first line taken as the header"
+    assert last_line(printed) == "unknown values in column city: 1"
     assert fm.read("v.tsv") == b"index\tcolumn\tvalue\n0\tage\t\n1\tcity\tRome\n2\tcity\tOslo\n"
     fm("train", "train.csv", *options, "-o", "b.fm", "--memory-limit", 1)
     assert fm.read("a.fm") == fm.read("b.fm")
-    said = fm(
+    printed = fm(
         "train",
         "train.csv",
         *CLASSIFIER,
@@ -210,7 +214,7 @@ def test_tables_with_a_vocabulary_are_trained_and_scored(fm):
         "c.fm",
         code=3,
     ).err
-    assert said.splitlines() == [
+    assert printed.splitlines() == [
         "note: first line taken as the header",
         "note: the label column 'spent' is absent: rows are read without labels",
         (
@@ -222,7 +226,7 @@ def test_tables_with_a_vocabulary_are_trained_and_scored(fm):
 
 def test_a_failure_leaves_no_vocabulary_and_no_metrics(fm):
     fm.write("train.csv", TRAIN_TABLE + "e,1,Rome,-3,yes\n")
-    said = fm(
+    printed = fm(
         "train",
         "train.csv",
         *CLASSIFIER,
@@ -235,7 +239,7 @@ def test_a_failure_leaves_no_vocabulary_and_no_metrics(fm):
         "x.fm",
         code=3,
     ).err
-    assert last_line(said) == "fm: train.csv, row 5, field weight: -3 as weight; expected a finite number from 0 up"
+    assert last_line(printed) == "fm: train.csv, row 5, field weight: -3 as weight; expected a finite number from 0 up"
     assert fm.files() == ["train.csv"]
 
 
@@ -320,14 +324,14 @@ def test_hyperparameters_in_either_spelling_end_up_in_the_model(fm, world):
     ],
 )
 def test_bad_options_of_train_are_refused_before_any_work(fm, options, message):
-    said = fm("train", "-", "-o", "x.fm", *options, stdin="1 0:1\n", code=2).err
-    assert last_line(said).startswith(message)
+    printed = fm("train", "-", "-o", "x.fm", *options, stdin="1 0:1\n", code=2).err
+    assert last_line(printed).startswith(message)
     assert fm.files() == []
 
 
 def test_rows_beyond_a_stated_feature_dim_are_refused(fm):
-    said = fm("train", "-", *REGRESSOR, "--feature-dim", 5, "-o", "x.fm", stdin="1 4:1\n2 5:1\n", code=3).err
-    assert said == "fm: stdin, line 2: index 5 is beyond the stated feature_dim 5; indices count from 0\n"
+    printed = fm("train", "-", *REGRESSOR, "--feature-dim", 5, "-o", "x.fm", stdin="1 4:1\n2 5:1\n", code=3).err
+    assert printed == "fm: stdin, line 2: index 5 is beyond the stated feature_dim 5; indices count from 0\n"
 
 
 def test_an_old_model_is_replaced_only_by_a_whole_one(fm):
@@ -339,7 +343,7 @@ def test_an_old_model_is_replaced_only_by_a_whole_one(fm):
 
 
 def test_labels_whose_squares_exceed_64_bit_integers_are_trained(fm):
-    """The model says a mean squared error of some 1e20, and can be read all the same."""
+    """Train to a mean squared error of some 1e20, which the model holds and can be read with."""
     fm.write("x.svm", "".join(f"{1e10 * (1 + n % 7):g} {n % 7}:1 {7 + n % 5}:1\n" for n in range(200)))
     fm("train", "x.svm", "--test", "x.svm", "--predictor-type", "regressor", "--epochs", 2, "-o", "x.fm")
     assert float(fm("eval", "x.fm", "x.svm").out.split()[3]) > 2**63

@@ -1,4 +1,4 @@
-"""`fm tune` as a user has it: what it finds, says and leaves, however it ends."""
+"""`fm tune` as a user runs it: what it finds, prints and leaves, however it ends."""
 
 import json
 import os
@@ -35,7 +35,7 @@ ENDLESS = ("--epochs", 10**6, "--choice", "num_factors=2,3")  # trials that noth
 
 @pytest.fixture
 def tune(fm, tmp_path):
-    """A function that starts `fm tune` on rows of two classes, its temporary files in the folder `temporary`."""
+    """Provide a function that starts `fm tune` on rows of two classes, its temporary files in the folder `temporary`."""
     fm.write("train.svm", libsvm_rows(200, 1))
     fm.write("test.svm", libsvm_rows(80, 2))
     (tmp_path / "temporary").mkdir()
@@ -61,7 +61,7 @@ def tune(fm, tmp_path):
 
 
 def ended(process, code=0):
-    """Wait for the end, in the exit code expected; what was said on standard output and error."""
+    """Wait for the end, in the exit code expected; what was printed on standard output and error."""
     out, err = (text.decode() for text in process.communicate(timeout=LIMIT))
     assert process.returncode == code, err
     assert "Traceback" not in err
@@ -69,7 +69,7 @@ def ended(process, code=0):
 
 
 def trials(path):
-    """optuna's trials of a study."""
+    """Return optuna's trials of a study."""
     study = optuna.load_study(study_name="fmkit", storage=f"sqlite:///{path}")
     try:
         return study.trials
@@ -78,7 +78,7 @@ def trials(path):
 
 
 def counted(path):
-    """How many trials have ended by themselves; 0 without a study."""
+    """Return how many trials have ended by themselves; 0 without a study."""
     if not path.exists():
         return 0
     with closing(sqlite3.connect(path, timeout=LIMIT)) as connection:
@@ -99,7 +99,7 @@ def again(fm, out, name="best.fm"):
 
 
 def children(process):
-    """Numbers of the processes that train for it."""
+    """Return the numbers of the processes that train for it."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -233,7 +233,7 @@ def test_a_search_ended_before_any_trial_publishes_nothing(fm, tune, number, cod
 
 
 def alive(process):
-    """Whether a process is there and no mere remains of one."""
+    """Return whether a process runs, and is not a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
@@ -292,7 +292,7 @@ def test_searches_that_cannot_be_made_are_refused(fm, arguments, problem):
 
 
 @pytest.mark.parametrize(("missing", "options"), [("optuna", ()), ("plotly", ("--report", "page.html"))])
-def test_tune_without_its_packages_says_how_to_install_them(fm, missing, options):
+def test_tune_without_its_packages_prints_how_to_install_them(fm, missing, options):
     fm.write("x.svm", "1 0:1\n0 1:1\n")
     words = ["tune", "x.svm", "--cv", "2", *CLASSES, "-o", "best.fm", *options]
     source = f"import sys; sys.modules[{missing!r}] = None; from fmcli.main import run; run({words})"

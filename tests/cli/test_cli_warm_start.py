@@ -15,14 +15,14 @@ NEW_TABLE = "id,age,city,weight,bought\ne,2,Lima,1,yes\nf,1,Oslo,1,no\ng,4,Bern,
 
 
 def same_numbers(fm, one, other):
-    """Whether two models have equal parameters and states."""
+    """Return whether two models have equal parameters and states."""
     one, other = (modelfile.load(fm.folder / name).tensors() for name in (one, other))
     return one.keys() == other.keys() and all(one[name].tolist() == other[name].tolist() for name in one)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("more", [(), ("--memory-limit", 1, "--threads", 2)])
-def test_epochs_add_up(fm, world, optimizer, more):
+def test_epochs_of_warm_starts_add_up(fm, world, optimizer, more):
     rates = ("--optimizer", optimizer, "--linear-lr", 0.01, "--factors-lr", 0.01)
     fm("train", world.ratings, *REGRESSOR, *CONSTANT, *rates, "--epochs", 5, "-o", "whole.fm", *more)
     fm("train", world.ratings, *REGRESSOR, *CONSTANT, *rates, "--epochs", 2, "-o", "a.fm")
@@ -32,7 +32,7 @@ def test_epochs_add_up(fm, world, optimizer, more):
 
 
 def test_a_warm_start_from_yesterdays_model_learns_todays_rows(fm):
-    """The recipe of docs/resuming.md, by dates: each day can be run again, and resumes where it was killed."""
+    """Run the recipe of docs/resuming.md, by dates: each day can be run again, and resumes where it was killed."""
     for day in range(1, 4):
         fm.write(f"{day}.svm", libsvm_rows(400, day, features=10 * (day + 1)))
     fm.write("test.svm", libsvm_rows(400, 9, features=40))
@@ -62,7 +62,7 @@ def test_a_warm_start_from_yesterdays_model_learns_todays_rows(fm):
 
 
 def loss(fm, model):
-    """The logloss on the test rows."""
+    """Return the logloss on the test rows."""
     return float(fm("eval", model, "test.svm").out.split()[1])
 
 
@@ -78,16 +78,16 @@ def test_a_warm_start_adds_new_values_to_the_vocabulary(fm):
     fm.write("new.csv", NEW_TABLE)
     fm("train", "old.csv", *CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--epochs", 2, "-o", "old.fm")
     before, scores = fm.read("v.tsv"), fm("predict", "old.fm", "old.csv", "-q").out
-    said = fm("train", "new.csv", "--init-model", "old.fm", "-o", "new.fm").err
-    assert "values added to the vocabulary: 2" in said
+    printed = fm("train", "new.csv", "--init-model", "old.fm", "-o", "new.fm").err
+    assert "values added to the vocabulary: 2" in printed
     assert fm.read("v.tsv") == before + b"3\tcity\tLima\n4\tcity\tBern\n"
     old, new = (modelfile.load(fm.folder / name) for name in ("old.fm", "new.fm"))
     assert (old.feature_dim, new.feature_dim) == (3, 5)
     assert new.info["input"] == old.info["input"]
     assert fm("predict", "old.fm", "old.csv", "-q").out == scores
     fm("predict", "new.fm", "new.csv", "--unseen", "error")
-    said = fm("train", "new.csv", "--init-model", "new.fm", "-o", "x.fm").err
-    assert "values added" not in said
+    printed = fm("train", "new.csv", "--init-model", "new.fm", "-o", "x.fm").err
+    assert "values added" not in printed
 
 
 def test_tables_whose_columns_moved_are_refused(fm):
@@ -95,17 +95,17 @@ def test_tables_whose_columns_moved_are_refused(fm):
     fm.write("more.csv", "y,a,b,c\n1,2,3,4\n0,1,1,1\n")
     for hashed in ((), ("--hash-bits", 3)):
         fm("train", "old.csv", *REGRESSOR, "--label-column", "y", *hashed, "-o", "a.fm")
-        said = fm("train", "more.csv", "--init-model", "a.fm", "-o", "b.fm", code=2).err
+        printed = fm("train", "more.csv", "--init-model", "a.fm", "-o", "b.fm", code=2).err
         columns = 2 + (8 if hashed else 0)
-        assert last_line(said) == (
+        assert last_line(printed) == (
             f"fm: these tables have {columns + 1} features, but the model to start from has {columns}, and columns are "
-            "told apart by their order; give the same ones, with --ignore for any other"
+            "identified by their order; give the same ones, with --ignore for any other"
         )
         fm("train", "more.csv", "--init-model", "a.fm", "--ignore", "c", "-o", "b.fm")
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "printed"),
     [
         (("--predictor-type", "binary_classifier"), "predictor_type is binary_classifier, but regressor in the model"),
         (("--num-factors", 3), "num_factors is 3, but 8 in the model"),
@@ -124,9 +124,9 @@ def test_tables_whose_columns_moved_are_refused(fm):
         ),
     ],
 )
-def test_options_that_contradict_the_model_are_refused(fm, world, options, said):
+def test_options_that_contradict_the_model_are_refused(fm, world, options, printed):
     err = fm("train", world.ratings, "--init-model", world.regressor, *options, "-o", "x.fm", code=2).err
-    assert said in err
+    assert printed in err
     assert fm.files() == []
 
 
@@ -168,13 +168,13 @@ def test_a_warm_start_refuses_a_vocabulary_of_another_model(fm):
     job = ("train", "t.csv", *TABLE_OPTIONS, "--vocabulary", "v.tsv")
     fm(*job, *CLASSIFIER, "-o", "a.fm")
     shutil.move(fm.folder / "v.tsv", fm.folder / "w.tsv")
-    said = fm("train", "t.csv", "--init-model", "a.fm", "-o", "b.fm", code=2).err
-    assert last_line(said).startswith("fm: the vocabulary v.tsv does not exist; name the one of the training rows")
+    printed = fm("train", "t.csv", "--init-model", "a.fm", "-o", "b.fm", code=2).err
+    assert last_line(printed).startswith("fm: the vocabulary v.tsv does not exist; name the one of the training rows")
     fm("train", "t.csv", "--init-model", "a.fm", "--vocabulary", "w.tsv", "-o", "b.fm")
     fm.write("v.tsv", "index\tcolumn\tvalue\n0\tage\t\n1\tcity\tRome\n")
     fm.write("t.csv", TRAIN_TABLE.replace("Oslo", "Rome"))
-    said = fm("train", "t.csv", "--init-model", "a.fm", "-o", "c.fm", code=2).err
-    assert last_line(said) == (
+    printed = fm("train", "t.csv", "--init-model", "a.fm", "-o", "c.fm", code=2).err
+    assert last_line(printed) == (
         "fm: the vocabulary v.tsv lists 2 features, but the model to start from has 3; name the "
         "one that it was trained with, or --feature-dim 3"
     )
@@ -183,20 +183,20 @@ def test_a_warm_start_refuses_a_vocabulary_of_another_model(fm):
 def test_a_warm_start_refuses_damaged_and_other_files(fm, world):
     model = world.regressor.read_bytes()
     fm.write("bad.fm", model[:-1] + bytes([model[-1] ^ 1]))
-    for name, said in (
+    for name, printed in (
         ("bad.fm", "damaged: the tensors do not match"),
         ("none.fm", "No such file"),
         (world.ratings, "not a safetensors file"),
     ):
-        assert said in fm("train", world.ratings, "--init-model", name, "-o", "x.fm", code=4).err
+        assert printed in fm("train", world.ratings, "--init-model", name, "-o", "x.fm", code=4).err
 
 
 def test_a_warm_start_needs_test_rows_where_the_model_has_early_stopping(fm, world):
     job = ("train", world.train, "--test", world.test)
     fm(*job, *CLASSIFIER, "--early-stopping-patience", 1, "-o", "a.fm")
     assert "best epoch: " in fm(*job, "--init-model", "a.fm", "-o", "b.fm").err
-    said = fm("train", world.train, "--init-model", "a.fm", "-o", "b.fm", code=2).err
-    assert said.endswith("name some with --test, or set it to none\n")
+    printed = fm("train", world.train, "--init-model", "a.fm", "-o", "b.fm", code=2).err
+    assert printed.endswith("name some with --test, or set it to none\n")
     fm("train", world.train, "--init-model", "a.fm", "--early-stopping-patience", "none", "-o", "b.fm")
 
 

@@ -52,7 +52,7 @@ def test_the_gradient_of_a_family_is_that_of_its_score(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_tensors_of_a_family_have_a_row_for_each_feature_where_they_say_so(name):
+def test_tensors_per_feature_have_a_row_for_each_feature(name):
     family, h = FAMILIES[name], hyperparameters(family=name)
     assert family.name == name
     assert per_feature(family)
@@ -63,7 +63,7 @@ def test_the_tensors_of_a_family_have_a_row_for_each_feature_where_they_say_so(n
 
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.kernel])
-def test_the_kernel_header_of_a_family_is_there(name):
+def test_the_kernel_header_of_a_family_exists(name):
     assert (ROOT / "fmcore/kernels" / FAMILIES[name].kernel).is_file()
 
 

@@ -39,7 +39,7 @@ OPTIONS = ("--family", "gated", "--num-factors", 2, "--linear-init-value", 1, "-
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Trains a model of the family, which is registered, in an empty folder; the verified model."""
+    """Provide a function that trains a model of the registered family in an empty folder: the verified model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 100)
     monkeypatch.setitem(FAMILIES, "gated", gated.Gated())
@@ -62,7 +62,7 @@ def run(tmp_path, monkeypatch):
 
 
 def stop_after(asked):
-    """A function that says to stop when it has been asked so often."""
+    """Return a function that asks to stop once it has been called so often."""
     left = iter(range(asked))
     return lambda: next(left, None) is None
 
@@ -72,7 +72,7 @@ def same(one, other):
     return pair[0].keys() == pair[1].keys() and all(np.array_equal(pair[0][n], pair[1][n]) for n in pair[0])
 
 
-def test_the_gradient_is_that_of_the_score():
+def test_the_gradient_of_a_registered_family_is_that_of_its_score():
     family, rng = gated.Gated(), np.random.default_rng(0)
     h = resolve(predictor_type="regressor", num_factors=2)
     X = reference.matrix(random_rows(10, 6), 6)
@@ -85,7 +85,7 @@ def test_the_gradient_is_that_of_the_score():
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam", "rowwise_adagrad", "sgd"])
-def test_train_save_load_evaluate_and_predict(run, optimizer):
+def test_a_registered_family_trains_saves_loads_evaluates_and_predicts(run, optimizer):
     rates = {"linear_lr": 0.01, "factors_lr": 0.01} if optimizer == "sgd" else {}
     model = run("a.fm", epochs=8, test="test.svm", optimizer=optimizer, **rates)
     assert [*model.weights] == ["bias", "mix", "gate", "pairs"]
@@ -130,7 +130,7 @@ def test_a_warm_start_grows_what_has_a_row_per_feature(run):
     assert new.weights["pairs"][29].tolist() == fresh.weights["pairs"][29].tolist()  # of scale 1
 
 
-def test_weights_follow_the_scale_of_their_feature_where_they_say_so(run):
+def test_scaled_tensors_follow_the_scale_of_their_feature(run):
     model = initial(resolve(predictor_type="regressor", feature_dim=20, **SETTINGS))
     before = {name: array.copy() for name, array in model.weights.items()}
     model.state = {name: np.ones(spec.shape, spec.dtype) for name, spec in model.state_table().items()}
@@ -151,7 +151,7 @@ def test_a_resumed_training_gives_the_same_bytes(run, asked):
     assert Path("again.fm").read_bytes() == Path("whole.fm").read_bytes() != Path("part.fm").read_bytes()
 
 
-def test_the_reference_trains_and_scores_it_and_memory_is_estimated(run):
+def test_the_reference_trains_and_scores_a_registered_family_and_memory_is_estimated(run):
     h = run("a.fm", epochs=1).hyperparameters
     for training in (True, False):
         chosen = backend_of(h, training=training)
@@ -170,7 +170,7 @@ def test_a_device_of_pytorch_refuses_another_family(run):
         backend_for("torch:cpu").trainer(model)
 
 
-def test_export_and_inspection(run):
+def test_a_registered_family_is_exported_and_inspected(run):
     model = run("a.fm", epochs=1)
     api.export(model, "a.json", to="json")
     found = json.loads(Path("a.json").read_text())
@@ -190,7 +190,7 @@ def test_export_and_inspection(run):
 
 @pytest.fixture
 def fm(tmp_path):
-    """The command line of a program that has registered the family, beside rows."""
+    """Return the command line of a program that has registered the family, beside rows."""
     shell = Shell(tmp_path)
     shell.write("train.svm", libsvm_rows(200, 1))
     shell.write("test.svm", libsvm_rows(60, 2))
@@ -198,10 +198,10 @@ def fm(tmp_path):
     return shell
 
 
-def test_the_command_line_trains_and_uses_it(fm, tmp_path):
+def test_the_command_line_trains_and_uses_a_registered_family(fm, tmp_path):
     train = ("train", "train.svm", "--test", "test.svm", "--predictor-type", "binary_classifier", *OPTIONS)
-    said = fm(*train, "-o", "a.fm", "--epochs", 2).err
-    assert "family gated has no case in the kernels" in said
+    printed = fm(*train, "-o", "a.fm", "--epochs", 2).err
+    assert "family gated has no case in the kernels" in printed
     assert "logloss" in fm("eval", "a.fm", "test.svm").out
     assert len(fm("predict", "a.fm", "test.svm").out.splitlines()) == 60
     shown = fm("inspect", "a.fm").out
@@ -215,7 +215,7 @@ def test_the_command_line_trains_and_uses_it(fm, tmp_path):
     assert "--family" not in plain("train", "--help").out
 
 
-def test_the_command_line_tunes_it(fm):
+def test_the_command_line_tunes_a_registered_family(fm):
     data = ("train.svm", "--test", "test.svm", "--predictor-type", "binary_classifier")
     found = fm("tune", *data, *OPTIONS[:4], "-o", "best.fm", "--trials", 2, "--range", "factors_lr=0.01:0.1:log")
     command = next(line for line in found.out.splitlines() if line.startswith("fm train"))

@@ -17,7 +17,7 @@ def write(tmp_path, monkeypatch):
     return write
 
 
-def test_texts_numbers_and_booleans(write):
+def test_texts_numbers_and_booleans_become_typed_values(write):
     path = write(
         '{"predictor_type": "regressor", "epochs": "3", "num_factors": 16, "linear_lr": 1e-1, "eps": "none", '
         '"use_bias": false, "use_linear": "True", "clip_gradient": null, "bias_wd": " 0.5 "}'
@@ -38,13 +38,13 @@ def test_texts_numbers_and_booleans(write):
     )
 
 
-def test_names_that_begin_with_an_underscore_are_dropped_and_told(write):
+def test_names_that_begin_with_an_underscore_are_dropped_and_returned(write):
     path = write('{"_optimizer": "adam", "epochs": "3", "_tuning_objective_metric": "", "_x": {"any": ["thing"]}}')
     assert read_file(path) == ({"epochs": 3}, ["_optimizer", "_tuning_objective_metric", "_x"])
 
 
 @pytest.mark.parametrize("content", ["{}", " {\n}\n", b"\xef\xbb\xbf{}", "{}".encode("utf-16")])
-def test_an_empty_object_in_any_encoding_of_json(write, content):
+def test_an_empty_object_is_read_in_any_encoding_of_json(write, content):
     assert read_file(write(content)) == ({}, [])
 
 
@@ -67,13 +67,13 @@ def test_an_empty_object_in_any_encoding_of_json(write, content):
         (" " * (MAX_SIZE + 1), "larger than 1,048,576 bytes; " + OBJECT),
     ],
 )
-def test_what_is_no_object(write, content, problem):
+def test_a_file_without_a_json_object_is_refused(write, content, problem):
     with pytest.raises(DataError) as raised:
         read_file(write(content))
     assert str(raised.value).startswith(f"h.json: {problem}")
 
 
-def test_an_object_cut_off_anywhere(write):
+def test_an_object_cut_off_anywhere_is_refused(write):
     whole = '{"epochs": "3", "linear_lr": 0.1, "_x": [true]}'
     read_file(write(whole))
     for end in range(len(whole)):
@@ -81,7 +81,7 @@ def test_an_object_cut_off_anywhere(write):
             read_file(write(whole[:end]))
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
+def test_a_hyperparameter_file_that_cannot_be_read_is_refused(tmp_path):
     for path, reason in ((tmp_path / "gone.json", "No such file or directory"), (tmp_path, "Is a directory")):
         with pytest.raises(DataError) as raised:
             read_file(path)

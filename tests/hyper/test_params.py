@@ -24,7 +24,7 @@ def test_every_parameter_has_a_sentence_a_group_and_a_valid_default():
     assert [name for name, parameter in PARAMETERS.items() if parameter.required] == ["predictor_type"]
 
 
-def test_native_defaults():
+def test_the_native_preset_has_its_defaults():
     h = resolve(**REGRESSOR)
     assert (h.num_factors, h.epochs, h.mini_batch_size, h.feature_dim, h.seed) == (8, 10, None, None, 0)
     assert [h.init(group) for group in GROUPS] == [("mean", None), ("constant", 0.0), ("normal", 0.02)]
@@ -49,14 +49,14 @@ def test_given_comes_before_preset_before_default(monkeypatch):
     assert resolve("other", predictor_type="binary_classifier").epochs == 4
 
 
-def test_a_given_init_method_sets_the_presets_number_for_another_method_aside(monkeypatch):
+def test_a_given_init_method_drops_the_presets_number_of_another_method(monkeypatch):
     preset = {"factors_init_method": "normal", "factors_init_sigma": 0.25}
     monkeypatch.setitem(PRESETS, "other", lambda _objective: preset)
     assert resolve("other", **REGRESSOR, factors_init_method="uniform").init("factors") == ("uniform", 0.02)
     assert resolve("other", **REGRESSOR, factors_init_method="normal").init("factors") == ("normal", 0.25)
 
 
-def test_layers_of_given_values():
+def test_layered_values_drop_the_number_of_another_init_method():
     assert layered({"epochs": 1, "seed": 2}, {"epochs": 3}) == {"epochs": 3, "seed": 2}
     lower = {"bias_init_method": "normal", "bias_init_sigma": 0.5, "linear_init_sigma": 0.25}
     assert layered(lower, {"bias_init_method": "uniform"}) == {"bias_init_method": "uniform", "linear_init_sigma": 0.25}
@@ -132,7 +132,7 @@ def test_the_predictor_type_must_be_given():
             make()
 
 
-def test_an_unknown_preset():
+def test_an_unknown_preset_is_refused():
     with pytest.raises(UsageError, match=r"^preset is 'magic'; expected native"):
         resolve("magic", **REGRESSOR)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fmcore.errors import DataError
 from fmcore.io.detect import detect, enough
-from fmcore.io.options import FORMATS
+from fmcore.io.formats import FORMATS
 from fmcore.io.sources.streams import ByteStream
 
 KNOWN = [

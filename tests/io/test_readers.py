@@ -9,11 +9,11 @@ import pytest
 from shell import LIMIT, ROOT
 
 from fmcore.errors import DataError, UsageError
-from fmcore.io import readers
+from fmcore.io.formats import FORMATS, Codec, Format
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.parallel import Workers
 from fmcore.io.pieces import Decoded
-from fmcore.io.readers import Codec, read_batches
+from fmcore.io.readers import read_batches
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources.source import Source, find
 from fmcore.io.text import codec as text
@@ -293,9 +293,10 @@ def test_a_codec_counts_units_and_offsets_from_its_piece(files, monkeypatch):
         )
         return Decoded(batch, len(records), tuple(bad), (("feature_dim", len(good)),))
 
-    monkeypatch.setitem(
-        readers.CODECS, "recordio", lambda options: Codec(chunks, lambda chunk: decode(chunk, options.on_error))
-    )
+    def codec(options):
+        return Codec(chunks, lambda chunk: decode(chunk, options.on_error))
+
+    monkeypatch.setitem(FORMATS, "recordio", Format("recordio", codec, magic=b"\x0a\x23\xd7\xce"))
     (files / "x.rec").write_bytes(b"\x0a\x23\xd7\xce" + b"good" * 4 + b"bad!" + b"good" * 3)
     batches, report = reading(["x.rec"], on_error="skip")
     assert places(batches) == [f"x.rec, record {n}" for n in (1, 2, 3, 4, 5, 7, 8, 9)]

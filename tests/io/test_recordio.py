@@ -149,7 +149,7 @@ def test_every_flipped_bit_of_records_gives_rows_or_a_data_error():
         (frame(b"", 4), "part flag 4"),
         (frame(b"", 7), "part flag 7"),
         (MAGIC, "4 bytes of a frame's 8-byte header"),
-        (MAGIC + struct.pack("<I", 100) + b"abc", "the header says 100 bytes (and padding to 4), but 3 follow"),
+        (MAGIC + struct.pack("<I", 100) + b"abc", "the header states 100 bytes (and padding to 4), but 3 follow"),
     ],
 )
 def test_wrong_framing_comes_after_the_rows_before_it_with_its_place(bad, problem):

@@ -163,7 +163,7 @@ def test_a_header_is_detected_from_the_first_line(data, options, header):
 
 def test_a_first_line_that_may_or_may_not_be_a_header_is_refused():
     data, options = b"a,b\nc,d\n", {"categorical": ("0", "1")}
-    assert "say --header or --no-header" in failure(data, **options)
+    assert "give --header or --no-header" in failure(data, **options)
     assert len(rows(data, header=False, **options)) == 2
     assert len(rows(data, header=True, **options)) == 1
 

@@ -28,7 +28,7 @@ ENTRIES = [("age", None), ("city", "Rome"), ("city", 'New "York", NY'), ("site",
 
 
 def table(text):
-    """Rows of CSV as lists of texts."""
+    """Return rows of CSV as lists of texts."""
     return list(csv.reader(io.StringIO(text.decode() if isinstance(text, bytes) else text)))
 
 
@@ -60,7 +60,7 @@ def test_numbers_read_back_as_the_same_float32(numbers):
 
 
 @pytest.mark.parametrize(("feature_dim", "num_factors"), [(1, 1), (30, 5), (70_000, 2), (3, 40_000)])
-def test_weights_are_all_there(feature_dim, num_factors):
+def test_exported_weights_are_complete(feature_dim, num_factors):
     model = small_model(feature_dim=feature_dim, num_factors=num_factors)
     whole = json.loads(exported(model, "json"))
     assert (whole["feature_dim"], whole["num_factors"]) == (feature_dim, num_factors)
@@ -85,7 +85,7 @@ def test_pieces_are_small_whatever_the_size_of_the_model():
         assert max(map(len, pieces)) < 4 << 20
 
 
-def test_weights_with_names():
+def test_exported_weights_have_the_names_of_a_vocabulary():
     model = small_model(feature_dim=5, num_factors=2)
     assert json.loads(exported(model, "json", ENTRIES))["names"] == [list(entry) for entry in ENTRIES]
     head, bias, *lines = table(exported(model, "csv", ENTRIES))
@@ -114,7 +114,7 @@ def test_dot_products_rank_items_for_a_user_as_the_model_does(predictor_type):
     np.testing.assert_allclose(products + constants[:, None], scores, rtol=1e-4, atol=1e-5)
 
 
-def test_formats_of_vectors(tmp_path):
+def test_every_format_of_vectors_holds_ids_and_numbers(tmp_path):
     model = small_model(feature_dim=4, num_factors=2)
     expected = np.column_stack([model.factors[1:3], model.linear[1:3]])
     head, *lines = table(chosen(model, "csv", column="city", entries=ENTRIES))
@@ -168,12 +168,12 @@ def test_a_label_holds_no_index_beyond_the_integers_of_float32():
     ("text", "expected"),
     [("3:7", (3, 7)), (":7", (None, 7)), ("3:", (3, None)), (":", (None, None)), (" 0 : 4 ", (0, 4))],
 )
-def test_ranges(text, expected):
+def test_ranges_of_indices_are_read(text, expected):
     assert parse_range(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "3", "-1:4", "1:2:3", "a:b", "1.0:2", "1:99999999999", "٣:٤"])
-def test_what_is_no_range(text):
+def test_texts_that_are_no_range_are_refused(text):
     with pytest.raises(UsageError, match="is not understood; expected A:B"):
         parse_range(text)
 
@@ -190,7 +190,7 @@ def test_what_is_no_range(text):
             "which features are users? Give either a range of indices, with --range A:B, or the",
         ),
         (Selection("items", (0, 2), "city"), ENTRIES, "which features are items? Give either"),
-        (Selection("items", column="city"), None, "which features column 'city' has stands in the vocabulary; name"),
+        (Selection("items", column="city"), None, "the features of column 'city' are listed in the vocabulary; name"),
         (
             Selection("items", column="town"),
             ENTRIES,
@@ -205,14 +205,14 @@ def test_what_is_no_range(text):
         (Selection("both", (0, 1)), None, "role is 'both'; expected one of items, users"),
     ],
 )
-def test_selections_that_do_not_fit(selection, entries, problem):
+def test_selections_that_do_not_fit_the_model_are_refused(selection, entries, problem):
     with pytest.raises(UsageError) as raised:
         vectors(small_model(feature_dim=5), selection, "csv", entries)
     assert problem in str(raised.value)
 
 
 # --------------------------------------------------------------------------------------------------- the command
-def test_weights_from_the_shell(fm, world):
+def test_export_writes_weights_from_the_shell(fm, world):
     model = modelfile.load(world.classifier)
     assert fm("export", world.classifier, binary=True).out == exported(model, "json")
     fm("export", world.classifier, "--to", "csv", "-o", "w.csv.gz")
@@ -245,8 +245,8 @@ def test_vectors_of_a_column_by_the_vocabulary_that_the_model_was_trained_with(f
         ["city", "Oslo"],
     ]
     (tmp_path / "v.tsv").unlink()
-    said = fm("export", "x.fm", "--vectors", "items", "--column", "city", "-o", "out", code=3).err
-    assert said == "fm: v.tsv: cannot be read: No such file or directory\n"
+    printed = fm("export", "x.fm", "--vectors", "items", "--column", "city", "-o", "out", code=3).err
+    assert printed == "fm: v.tsv: cannot be read: No such file or directory\n"
     assert fm.files() == ["train.csv", "x.fm"]
 
 
@@ -259,27 +259,27 @@ def test_vectors_of_a_column_by_the_vocabulary_that_the_model_was_trained_with(f
             "fm: range 5:99 is empty or leaves the model, whose features are 0:20",
         ),
         (("--vectors", "items", "--range", "5"), "Error: Invalid value for '--range': range '5' is not understood"),
-        (("--vectors", "items", "--column", "city"), "fm: which features column 'city' has stands in the vocabulary"),
+        (("--vectors", "items", "--column", "city"), "fm: the features of column 'city' are listed in the vocabulary"),
         (("--vectors", "movies", "--range", ":"), "Error: Invalid value for '--vectors': 'movies' is not one of"),
         (
             ("--vectors", "items", "--range", ":", "--to", "json"),
             "fm: format of vectors is 'json'; expected one of csv, ",
         ),
         (("--to", "recordio"), "fm: format of weights is 'recordio'; expected one of json, csv"),
-        (("--range", ":3"), "Error: --range and --column choose whose vectors are written; say which with --vectors"),
+        (("--range", ":3"), "Error: --range and --column choose whose vectors are written; give --vectors as well"),
         (("--column", "city"), "Error: --range and --column choose whose vectors are written"),
     ],
 )
-def test_usage(fm, world, options, message):
+def test_wrong_usage_of_export_is_refused(fm, world, options, message):
     fm.write("out", b"old")
     assert message in fm("export", world.classifier, *options, "-o", "out", code=2).err
     assert fm.read("out") == b"old"
 
 
-def test_a_vocabulary_of_another_model_or_none(fm, world):
+def test_export_refuses_a_vocabulary_of_another_model_and_what_is_none(fm, world):
     fm.write("v.tsv", "index\tcolumn\tvalue\n" + "".join(f"{i}\tx\t{i}\n" for i in range(21)))
-    said = fm("export", world.classifier, "--vocabulary", "v.tsv", code=2).err
-    assert said.startswith("fm: the vocabulary has 21 features, but the model 20; expected the one")
+    printed = fm("export", world.classifier, "--vocabulary", "v.tsv", code=2).err
+    assert printed.startswith("fm: the vocabulary has 21 features, but the model 20; expected the one")
     fm.write("v.tsv", "1 0:1\n")
     assert "v.tsv, line 1: not a vocabulary" in fm("export", world.classifier, "--vocabulary", "v.tsv", code=3).err
     fm.write("x.fm", b"1 0:1\n")

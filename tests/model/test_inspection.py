@@ -32,21 +32,21 @@ def all_pairs(model, n):
     return sorted(pairs, key=lambda pair: (-abs(pair[1]), pair[0]))[:n]
 
 
-def test_summary():
+def test_the_summary_describes_a_model():
     state = {"adagrad.linear": np.ones(3, np.float32)}
     model = model_of([0, 3, -4], [[0, 0], [0, 0], [2, 0]], state=state, info={"metrics": {"test": {"rmse": 1.5}}})
-    told = summary(model)
-    assert json.loads(json.dumps(told)) == told
-    assert (told["feature_dim"], told["num_factors"], told["bias"]) == (3, 2, 0.5)
-    assert told["norms"] == {"bias": 0.5, "linear": 5.0, "factors": 2.0}
-    assert told["non_zero"] == {"linear": 2, "factors": 1, "either": 2}
-    assert told["info"] == {"metrics": {"test": {"rmse": 1.5}}}
-    assert told["hyperparameters"]["predictor_type"] == "regressor"
-    assert told["tensors"]["factors"] == {"shape": [3, 2], "dtype": "float32", "bytes": 24}
-    assert list(told["tensors"]) == ["bias", "linear", "factors", "state.adagrad.linear"]
+    described = summary(model)
+    assert json.loads(json.dumps(described)) == described
+    assert (described["feature_dim"], described["num_factors"], described["bias"]) == (3, 2, 0.5)
+    assert described["norms"] == {"bias": 0.5, "linear": 5.0, "factors": 2.0}
+    assert described["non_zero"] == {"linear": 2, "factors": 1, "either": 2}
+    assert described["info"] == {"metrics": {"test": {"rmse": 1.5}}}
+    assert described["hyperparameters"]["predictor_type"] == "regressor"
+    assert described["tensors"]["factors"] == {"shape": [3, 2], "dtype": "float32", "bytes": 24}
+    assert list(described["tensors"]) == ["bias", "linear", "factors", "state.adagrad.linear"]
 
 
-def test_summary_over_several_blocks(monkeypatch):
+def test_the_summary_sums_over_several_blocks(monkeypatch):
     model = random_model(1000)
     whole = summary(model)
     monkeypatch.setattr(inspection, "BLOCK", 64)
@@ -97,7 +97,7 @@ def test_largest_pairs_look_only_at_features_long_enough(monkeypatch):
     assert found.pairs == [{"features": [5, 77], "names": [None, None], "weight": 9.0}]
 
 
-def test_a_search_that_ends_early_says_so(monkeypatch):
+def test_a_search_for_pairs_that_ends_early_is_not_exact(monkeypatch):
     monkeypatch.setattr(inspection, "MOST_PAIRS", 200_000)
     model = random_model(3000, spread=0.0)
     found = largest_pairs(model, 50_000)

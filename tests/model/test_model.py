@@ -16,7 +16,7 @@ def start(**given):
     return initial(resolve(**{"predictor_type": "regressor", "feature_dim": 50, "num_factors": 4, **given}))
 
 
-def test_shapes_and_dtypes():
+def test_initial_tensors_have_their_shapes_and_dtypes():
     model = start()
     assert (model.feature_dim, model.num_factors) == (50, 4)
     shapes = {name: (array.shape, array.dtype) for name, array in model.tensors().items()}
@@ -25,14 +25,14 @@ def test_shapes_and_dtypes():
     assert not model.linear.any()
 
 
-def test_the_seed_decides_and_nothing_else():
+def test_initial_values_depend_on_the_seed_alone():
     one, same, other = start(seed=3), start(seed=3, epochs=99), start(seed=4)
     assert one.factors.tobytes() == same.factors.tobytes()
     assert one.factors.tobytes() != other.factors.tobytes()
 
 
-def test_the_draws_stay_what_they_are():
-    """A change here would make one seed give another model than it used to."""
+def test_initial_values_of_a_seed_stay_the_same_numbers():
+    """Compare with recorded numbers: a change would make one seed give another model than before."""
     methods = {f"{group}_init_method": "uniform" for group in ("bias", "linear", "factors")}
     scales = {f"{group}_init_scale": 1 for group in ("bias", "linear", "factors")}
     model = start(seed=1, **methods, **scales)
@@ -68,12 +68,12 @@ def test_a_group_draws_from_a_stream_of_its_own():
     assert model.linear[:4].tolist() != model.factors[0].tolist()
 
 
-def test_the_number_of_features_must_be_known():
+def test_a_model_without_a_number_of_features_is_refused():
     with pytest.raises(UsageError, match="feature_dim is not known"):
         start(feature_dim=None)
 
 
-def test_a_model_beyond_memory_says_how_much_it_needs():
+def test_a_model_beyond_memory_is_refused_with_the_bytes_it_needs():
     with pytest.raises(ResourceError, match=r"needs 562,958,543,093,756 bytes"):
         start(feature_dim=2**31 - 1, num_factors=2**16)
 
@@ -102,7 +102,7 @@ def test_a_number_that_is_not_finite_is_found_and_placed(value):
         {"factors": np.zeros((3, 3), np.float32)},
     ],
 )
-def test_arrays_that_do_not_fit_each_other(changed):
+def test_arrays_that_do_not_fit_each_other_are_refused(changed):
     arrays = {
         "bias": np.zeros(1, np.float32),
         "linear": np.zeros(3, np.float32),

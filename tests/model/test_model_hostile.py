@@ -1,7 +1,7 @@
 """Models, vocabularies, checkpoints and studies from strangers: every command refuses in a sentence what it cannot use.
 
 What is wrong with the bytes of a model file, test_modelfile_damage.py has; with an archive, sagemaker/test_9. Here the
-files are sound in form, checksums and all, and wrong in what they say.
+files are sound in form, checksums and all, and wrong in content.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ EPOCH = {"epoch": 1, "train": {"rmse": 1.0}}
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfdbinary):
-    """Runs a command over the model file m.fm in an empty folder; (exit code, output, what was said)."""
+    """Provide a function that runs a command on m.fm in an empty folder: (exit code, output, what was printed)."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.svm").write_text("1 0:1 2:1\n0 1:1\n")
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
@@ -66,22 +66,22 @@ def sealed(path, tensors=None, **changes):
     """Write a model file whose header checksum is right; tensors: name -> array, beside or instead of the usual."""
     arrays = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()} | (tensors or {})
     table = modelheader.layout(arrays, "factors")
-    told = {"feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": "", **changes}
-    path.write_bytes(modelheader.encode(table, told) + b"".join(arrays[name].tobytes() for name in table))
+    content = {"feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": "", **changes}
+    path.write_bytes(modelheader.encode(table, content) + b"".join(arrays[name].tobytes() for name in table))
 
 
 def refuses(run, problem, *commands):
     """Each command ends with exit code 4, one line that holds the problem, and nothing on standard output."""
     before = sorted(Path.cwd().iterdir())
     for name in commands or COMMANDS:
-        code, out, said = run(name, "m.fm", *COMMANDS[name])
-        assert (code, out) == (4, b""), (name, said)
-        assert problem in said, name
-        assert (said.startswith("fm: "), said.count("\n")) == (True, 1)
+        code, out, printed = run(name, "m.fm", *COMMANDS[name])
+        assert (code, out) == (4, b""), (name, printed)
+        assert problem in printed, name
+        assert (printed.startswith("fm: "), printed.count("\n")) == (True, 1)
     assert sorted(Path.cwd().iterdir()) == before
 
 
-# ------------------------------------------------------------------------------------------------ what a header says
+# ------------------------------------------------------------------------------------------------ what a header holds
 @pytest.mark.parametrize(
     ("info", "problem"),
     [
@@ -116,12 +116,12 @@ def refuses(run, problem, *commands):
         ({"checkpoint": 1}, "a checkpoint of training, not a model"),
     ],
 )
-def test_info_that_no_command_could_go_by(run, tmp_path, info, problem):
+def test_info_that_commands_cannot_use_is_refused(run, tmp_path, info, problem):
     sealed(tmp_path / "m.fm", info=info)
     refuses(run, problem)
 
 
-def test_info_that_nobody_goes_by_is_let_be(run, tmp_path):
+def test_info_that_no_command_uses_is_accepted(run, tmp_path):
     sealed(tmp_path / "m.fm", info={"epochs": [EPOCH], "what": [{"ever": None}], "imported": 7})
     for name in ("predict", "inspect", "export"):
         assert run(name, "m.fm", *COMMANDS[name])[0] == 0
@@ -140,23 +140,23 @@ def test_info_that_nobody_goes_by_is_let_be(run, tmp_path):
         ({"y\n\x1b[2J": np.zeros(1, np.float32)}, {}, r"unknown tensor 'y\n\x1b[2J'"),
     ],
 )
-def test_headers_that_disagree_with_themselves(run, tmp_path, tensors, changes, problem):
+def test_headers_that_contradict_themselves_are_refused(run, tmp_path, tensors, changes, problem):
     sealed(tmp_path / "m.fm", tensors, **changes)
     refuses(run, problem)
 
 
 @pytest.mark.parametrize("shape", [(0, 2**62), (0, 2**40, 2**40), (2**62, 0), (0, 2**63 - 1, 2**63 - 1)])
-def test_an_empty_tensor_of_an_impossible_shape(run, tmp_path, shape):
+def test_an_empty_tensor_of_an_impossible_shape_is_refused(run, tmp_path, shape):
     table = modelheader.layout({name: np.zeros(size, np.float32) for name, size in SHAPES.items()}, "factors")
     end = max(tensor.end for tensor in table.values())
     table["state.x"] = modelheader.TensorEntry("F32", shape, end, end)
-    told = {"feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": ""}
-    (tmp_path / "m.fm").write_bytes(modelheader.encode(table, told) + bytes(end))
+    content = {"feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": ""}
+    (tmp_path / "m.fm").write_bytes(modelheader.encode(table, content) + bytes(end))
     refuses(run, "which no file can hold")
 
 
 @pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 5000, '"nan"', "[]"])
-def test_hyperparameters_that_are_no_finite_numbers(run, tmp_path, name):
+def test_hyperparameters_that_are_no_finite_numbers_are_refused(run, tmp_path, name):
     text = json.dumps(
         {
             "format_version": 1,
@@ -179,7 +179,7 @@ def test_hyperparameters_that_are_no_finite_numbers(run, tmp_path, name):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to a limit")
 def test_a_hostile_file_takes_little_memory(fm):
-    """Heads of 100 MB, of 6 MB of brackets, and files of holes: with 600 MB each ends with 4, not for lack of it."""
+    """Refuse heads of 100 MB, of 6 MB of brackets, and files of holes: with 600 MB each ends with 4, not for lack of it."""
     brackets = json.dumps({"format_version": 1, "info": {"a": "X"}}).replace('"X"', "[" + "[]," * (2 << 20) + "1]")
     head = json.dumps({"__metadata__": {"fmkit": brackets}}).encode()
     fm.write("long", (10**8).to_bytes(8, "little") + b"{" + b"[" * 10**8)
@@ -196,9 +196,9 @@ def test_a_hostile_file_takes_little_memory(fm):
                 *options,
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (600 << 20, 600 << 20)),
             )
-            said = process.communicate()[1].decode()
-            assert process.returncode == 4, said
-            assert said.count("\n") == 1
+            printed = process.communicate()[1].decode()
+            assert process.returncode == 4, printed
+            assert printed.count("\n") == 1
     assert fm.files() == ["archive", "head", "holes", "long", "wide"]
 
 
@@ -213,16 +213,16 @@ def test_a_hostile_file_takes_little_memory(fm):
         ("factors", (1, 2), np.nan),
     ],
 )
-def test_weights_that_are_not_finite(run, tmp_path, group, place, value):
+def test_weights_that_are_not_finite_are_refused(run, tmp_path, group, place, value):
     array = np.zeros(SHAPES[group], np.float32)
     array[place] = value
     sealed(tmp_path / "m.fm", {group: array})
     where = ", ".join(map(str, np.atleast_1d(place)))
     problem = f"{group}[{where}] is {value}, and a model holds finite numbers only"
     refuses(run, problem, "predict", "eval", "inspect", "export")
-    code, out, said = run("inspect", "m.fm", "--verify")
+    code, out, printed = run("inspect", "m.fm", "--verify")
     assert (code, out) == (4, b"")
-    assert "checksum" in said
+    assert "checksum" in printed
     for to in ("csv", "json", "jsonlines", "recordio"):
         assert run("predict", "m.fm", "rows.svm", "--to", to, "-o", "out")[0] == 4
     assert not (tmp_path / "out").exists()
@@ -236,7 +236,7 @@ def test_weights_that_are_not_finite(run, tmp_path, group, place, value):
 
 
 def test_rows_that_touch_no_number_that_is_not_finite_are_scored(run, tmp_path):
-    """As the file is not read as a whole before each prediction."""
+    """Score, as the file is not read as a whole before each prediction."""
     linear = np.array([1, 2, np.nan, 0, 0], np.float32)
     sealed(tmp_path / "m.fm", {"linear": linear}, hyperparameters={**HYPERPARAMETERS, "predictor_type": "regressor"})
     (tmp_path / "rows.svm").write_text("1 0:1 1:1\n0 1:1\n")
@@ -244,7 +244,7 @@ def test_rows_that_touch_no_number_that_is_not_finite_are_scored(run, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["regressor", "binary_classifier"])
-def test_scores_beyond_the_numbers_are_the_rows_fault(run, tmp_path, kind):
+def test_scores_beyond_float32_are_reported_with_their_row(run, tmp_path, kind):
     sealed(
         tmp_path / "m.fm",
         {"linear": np.full(5, 3e38, np.float32)},
@@ -252,9 +252,9 @@ def test_scores_beyond_the_numbers_are_the_rows_fault(run, tmp_path, kind):
     )
     (tmp_path / "rows.svm").write_text("1 0:1\n0 0:1 1:1\n")
     for command in ("predict", "eval"):
-        code, _, said = run(command, "m.fm", "rows.svm")
+        code, _, printed = run(command, "m.fm", "rows.svm")
         assert code == 3
-        assert said == (
+        assert printed == (
             "fm: rows.svm, line 2: the score is inf, beyond the range of 32-bit floats; the row's values "
             "are too large for the model\n"
         )
@@ -265,7 +265,7 @@ def test_scores_beyond_the_numbers_are_the_rows_fault(run, tmp_path, kind):
 
 
 # ------------------------------------------------------------------------------------------------------ vocabularies
-def test_a_vocabulary_that_a_model_names_is_a_file(run, tmp_path):
+def test_a_vocabulary_that_a_model_names_must_be_a_regular_file(run, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "long").write_bytes(vocabularyfile.HEADER + b"\n" + b"0" * (1 << 25))
     (tmp_path / "bytes").write_bytes(vocabularyfile.HEADER + b"\n0\t\xff\t\n")
@@ -282,10 +282,10 @@ def test_a_vocabulary_that_a_model_names_is_a_file(run, tmp_path):
         ("a\0b", "does not exist"),
     ):
         sealed(tmp_path / "m.fm", info={"input": {"table": {"vocabulary": path}}})
-        code, out, said = run("predict", "m.fm", "rows.csv")
-        assert (code, out) == (2 if "exist" in problem else 3, b""), said
-        assert problem in said
-        assert "root" not in said
+        code, out, printed = run("predict", "m.fm", "rows.csv")
+        assert (code, out) == (2 if "exist" in problem else 3, b""), printed
+        assert problem in printed
+        assert "root" not in printed
 
 
 def test_names_do_not_steer_the_terminal(run, tmp_path):
@@ -311,11 +311,11 @@ PROGRESS = {"blocks": 1, "turns": 2, "rows": 300, "loss": 3.5, "weight": 300}
 RECORDS = {"epochs": [EPOCH], "progress": PROGRESS, "halved": [], "best": None, "facts": {}}
 
 
-def saved_checkpoint(path, optimizer, state, told=RECORDS, best=None):
+def saved_checkpoint(path, optimizer, state, content=RECORDS, best=None):
     h = Hyperparameters.from_dict({**HYPERPARAMETERS, "optimizer": optimizer})
     arrays = {name: np.ones(shape, np.float32) for name, shape in SHAPES.items()}
     best = {f"best.{name}": array for name, array in (best or {}).items()}
-    modelfile.save(Model(h, arrays, state={**state, **best}, info={"checkpoint": told}), path)
+    modelfile.save(Model(h, arrays, state={**state, **best}, info={"checkpoint": content}), path)
 
 
 def state_of(optimizer, **changes):
@@ -359,7 +359,7 @@ BEST = {
         ("adam", {"adam__updates": np.array([3], np.float32)}),
     ],
 )
-def test_hostile_states_of_an_optimizer(tmp_path, optimizer, changes):
+def test_hostile_states_of_an_optimizer_are_refused(tmp_path, optimizer, changes):
     path = tmp_path / "c"
     saved_checkpoint(path, optimizer, state_of(optimizer))
     checkpoint.load(path)
@@ -369,7 +369,7 @@ def test_hostile_states_of_an_optimizer(tmp_path, optimizer, changes):
 
 
 @pytest.mark.parametrize(
-    ("told", "best"),
+    ("content", "best"),
     [
         (7, {}),
         ({}, {}),
@@ -402,11 +402,11 @@ def test_hostile_states_of_an_optimizer(tmp_path, optimizer, changes):
         ({**RECORDS, "best": [1, 0.5]}, {**BEST, "state.sum_of_squares.bias": np.ones(2, np.float32)}),
     ],
 )
-def test_hostile_records_of_a_checkpoint(tmp_path, told, best):
+def test_hostile_records_of_a_checkpoint_are_refused(tmp_path, content, best):
     path = tmp_path / "c"
     saved_checkpoint(path, "adagrad", state_of("adagrad"), {**RECORDS, "best": [1, 0.5]}, BEST)
     checkpoint.load(path)
-    saved_checkpoint(path, "adagrad", state_of("adagrad"), told, best)
+    saved_checkpoint(path, "adagrad", state_of("adagrad"), content, best)
     with pytest.raises(ModelError, match="damaged, or written by a newer fmkit"):
         checkpoint.load(path)
 
@@ -434,7 +434,7 @@ def opened(path):
 
 @pytest.fixture
 def study(tmp_path):
-    """The path of a study with a trial, and a function that changes it."""
+    """Return the path of a study with a trial, and a function that changes it."""
     path = tmp_path / "study.db"
     with opened(path) as study:
         study.tell(study.ask(), 1.0, seconds=0.1)
@@ -447,7 +447,7 @@ def study(tmp_path):
 
 
 @pytest.mark.parametrize("statement", DAMAGE.values(), ids=DAMAGE)
-def test_trials_that_no_search_has_left(study, statement):
+def test_trials_that_no_search_writes_are_refused(study, statement):
     path, change = study
     with opened(path) as again:
         assert len(again.tried()) == 1
@@ -465,7 +465,7 @@ def test_trials_that_no_search_has_left(study, statement):
         "CREATE VIRTUAL TABLE t USING fts5(a)",
     ],
 )
-def test_a_study_that_would_run_something(study, statement):
+def test_a_study_that_would_run_statements_is_refused(study, statement):
     path, change = study
     change(statement)
     with pytest.raises(UsageError, match="holds triggers, views or virtual tables"), opened(path):
@@ -481,7 +481,7 @@ def test_expressions_in_a_studys_tables_take_little_memory(study):
 
 
 def test_nothing_in_a_study_is_unpickled(fm, study):
-    """Its values are JSON; a process that may not import pickle's machinery of its own still reads them."""
+    """Read a study, whose values are JSON: a process that may not import pickle's machinery of its own still reads them."""
     path, _ = study
     source = (
         "import pickle\ndef never(*_, **__): raise SystemExit('unpickled')\n"
@@ -494,7 +494,7 @@ def test_nothing_in_a_study_is_unpickled(fm, study):
     assert fm.python(source).out == "1\n"
 
 
-def test_archives_are_told_from_other_files_by_their_first_bytes(tmp_path):
+def test_archives_are_recognized_by_their_first_bytes(tmp_path):
     path = tmp_path / "a"
     path.touch()
     os.truncate(path, 1 << 40)

@@ -77,7 +77,7 @@ SCALARS = (
         SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8
     ),
 )
-def test_any_model_comes_back(tmp_path_factory, d, k, seed, info):
+def test_any_model_is_loaded_as_it_was_saved(tmp_path_factory, d, k, seed, info):
     model = initial(resolve(predictor_type="regressor", feature_dim=d, num_factors=k, seed=seed))
     model.info = {"any": info}
     path = tmp_path_factory.getbasetemp() / "any.fm"
@@ -178,7 +178,7 @@ def test_a_metric_that_is_not_finite_is_never_written():
         dumped(model)
 
 
-def test_what_a_model_file_cannot_hold(monkeypatch):
+def test_what_a_model_file_cannot_hold_is_refused(monkeypatch):
     model = small_model()
     model.state["sums"] = np.zeros(2, np.float16)
     with pytest.raises(ValueError, match=r"state\.sums is float16"):

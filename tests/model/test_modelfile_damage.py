@@ -1,4 +1,4 @@
-"""Model files that are cut, changed, foreign or hostile: each is refused with a ModelError that says what it is."""
+"""Model files that are cut, changed, foreign or hostile: each is refused with a ModelError that states what it is."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def refused(path, data, **options):
 
 
 def framed(header, room=0):
-    """A file with that header (text, or an object for JSON) and zeros behind it."""
+    """Return a file with that header (text, or an object for JSON) and zeros behind it."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + bytes(room)
@@ -60,7 +60,7 @@ def content(**changes):
 
 
 def sealed(tensors, **changes):
-    """A file of those tensors (name -> shape) whose header checksum is right."""
+    """Write a file of those tensors (name -> shape) whose header checksum is right."""
     table = modelheader.layout({name: np.zeros(shape, np.float32) for name, shape in tensors.items()}, "factors")
     values = {"feature_dim": 5, "hyperparameters": HYPERPARAMETERS, "info": {}, "checksum": "", **changes}
     return modelheader.encode(table, values) + bytes(sum(t.end - t.begin for t in table.values()))
@@ -99,7 +99,7 @@ def test_verify_finds_numbers_that_are_not_finite_under_a_right_checksum(path, m
     assert refused(path, path.read_bytes(), verify=True).startswith("linear[2] is inf")
 
 
-def test_what_is_no_file(tmp_path):
+def test_a_missing_file_a_folder_and_a_pipe_are_refused_as_models(tmp_path):
     with pytest.raises(ModelError, match="none: No such file"):
         load(tmp_path / "none")
     with pytest.raises(ModelError, match="it is a folder; expected a model file"):
@@ -110,7 +110,7 @@ def test_what_is_no_file(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(path):
+def test_a_model_without_read_permission_is_refused(path):
     path.write_bytes(DATA)
     path.chmod(0)
     with pytest.raises(ModelError, match="Permission denied"):
@@ -118,16 +118,16 @@ def test_a_file_that_may_not_be_read(path):
 
 
 @pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(100), b"1 3:1 4:1\n" * 9, b"{" * 100, bytes(500), b"\xff" * 64])
-def test_other_kinds_of_files(path, data):
+def test_files_of_other_kinds_are_refused_as_models(path, data):
     assert refused(path, data) == "not a safetensors file; expected a model written by fmkit"
 
 
 @pytest.mark.parametrize("length", [0, 1, 2**31, 2**63 - 1, 2**63, 2**64 - 1])
-def test_hostile_lengths_of_the_header(path, length):
+def test_hostile_lengths_of_the_header_are_refused(path, length):
     refused(path, length.to_bytes(8, "little") + DATA[8:])
 
 
-def test_a_safetensors_file_of_another_program(path):
+def test_a_safetensors_file_of_another_program_is_refused(path):
     tensors = {"weight": np.zeros((2, 2), np.float16)}
     for metadata in (None, {"format": "pt"}):
         assert refused(path, safetensors.numpy.save(tensors, metadata)).startswith("a safetensors file, but no model")
@@ -154,7 +154,7 @@ def test_a_newer_format_is_named_before_anything_else_is_looked_at(path, version
         {"header_checksum": None},
     ],
 )
-def test_metadata_of_a_wrong_type(path, changes):
+def test_metadata_of_a_wrong_type_are_refused(path, changes):
     assert refused(path, framed(content(**changes))).startswith("damaged: ")
 
 
@@ -178,7 +178,7 @@ def test_metadata_of_a_wrong_type(path, changes):
         b'{"__metadata__":{"fmkit":"{\\"format_version\\":1,\\"format_version\\":1}"}}',
     ],
 )
-def test_headers_that_are_no_json_or_another(path, header):
+def test_headers_that_are_no_json_or_of_another_shape_are_refused(path, header):
     refused(path, framed(header))
 
 
@@ -214,7 +214,7 @@ def test_headers_that_are_no_json_or_another(path, header):
         {"dtype": "F32", "shape": [1], "data_offsets": "04"},
     ],
 )
-def test_hostile_tensors(path, tensor):
+def test_hostile_tensors_are_refused(path, tensor):
     assert "tensor 'bias'" in refused(path, framed({**content(), "bias": tensor}, 4))
 
 
@@ -230,11 +230,11 @@ def test_hostile_tensors(path, tensor):
         ({"bias": entry([1], 0, 4)}, 5, "1 bytes follow"),
     ],
 )
-def test_tensors_that_overlap_leave_gaps_or_reach_outside(path, tensors, room, problem):
+def test_tensors_that_overlap_leave_gaps_or_reach_outside_are_refused(path, tensors, room, problem):
     assert problem in refused(path, framed({**content(), **tensors}, room))
 
 
-def test_a_header_whose_length_would_leave_tensors_unaligned(path):
+def test_a_header_whose_length_would_leave_tensors_unaligned_is_refused(path):
     text = json.dumps({**content(), "bias": entry([1], 0, 4)}).encode()
     text += b" " * (-len(text) % 8 + 1)
     assert "no multiple of 8" in refused(path, len(text).to_bytes(8, "little") + text + bytes(4))
@@ -248,18 +248,18 @@ def test_a_header_whose_length_would_leave_tensors_unaligned(path):
         content(info={"a": 10**400}),
     ],
 )
-def test_headers_that_fmkit_never_writes(path, odd):
+def test_headers_that_fmkit_never_writes_are_refused(path, odd):
     room = 4 if len(odd) > 1 else 0
     assert refused(path, framed(odd, room)).startswith("damaged: the header does not match its checksum")
 
 
 @pytest.mark.parametrize("depth", [100, 300, 400, 900, 950, 990, 20_000, 200_000])
-def test_headers_nested_too_deep(path, depth):
+def test_headers_nested_too_deep_are_refused(path, depth):
     nested = json.dumps(content(info={"a": "X"})).replace(r"\"X\"", "[" * depth + "]" * depth)
     assert refused(path, framed(nested.encode())).startswith("damaged: ")
 
 
-def test_a_header_that_was_edited(path):
+def test_an_edited_header_is_refused(path):
     edited = DATA.replace(b'\\"epochs\\":7', b'\\"epochs\\":9')
     assert edited != DATA
     infinite = json.dumps(content()).replace(r"\"info\": {}", r"\"info\": {\"a\": 1e999}")
@@ -290,12 +290,12 @@ def test_a_header_that_was_edited(path):
         (F32, {"hyperparameters": {}}, "predictor_type is required"),
     ],
 )
-def test_header_and_tensors_that_disagree(path, tensors, changes, problem):
+def test_a_header_that_disagrees_with_the_tensors_is_refused(path, tensors, changes, problem):
     path.write_bytes(sealed(F32))
     load(path)
     assert problem in refused(path, sealed(tensors, **changes))
 
 
 @given(st.binary(max_size=300), st.booleans())
-def test_any_bytes_are_refused(tmp_path_factory, data, as_header):
+def test_arbitrary_bytes_are_refused(tmp_path_factory, data, as_header):
     refused(tmp_path_factory.getbasetemp() / "any.fm", framed(b"{" + data) if as_header else data)

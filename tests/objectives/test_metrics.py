@@ -85,7 +85,7 @@ def test_the_cut_into_batches_changes_no_bit(data, predictor_type, seed, weighte
     assert measured(objective_of(predictor_type).metrics(), scores, labels, weights, range(0, n, 257)) == whole
 
 
-def test_a_result_on_the_way_disturbs_nothing():
+def test_an_intermediate_result_changes_no_later_one():
     random = np.random.default_rng(0)
     scores, labels = random.normal(size=(2, 2 * BLOCK)).astype(np.float32)
     labels = (labels > 0).astype(np.float32)
@@ -121,7 +121,7 @@ def test_logloss_of_extreme_scores_is_neither_infinite_nor_rounded_to_zero():
 
 
 @pytest.mark.parametrize(("score", "label", "f1"), [(-1, 0, 0.0), (1, 0, 0.0), (-1, 1, 0.0), (1, 1, 1.0), (0, 1, 1.0)])
-def test_f1_and_auc_of_one_class(score, label, f1):
+def test_one_class_alone_has_an_f1_and_no_auc(score, label, f1):
     result = measured(Classification(), np.array([score], np.float32), np.array([label], np.float32))
     assert (result["f1"], result["auc"]) == (f1, None)
 
@@ -132,7 +132,7 @@ def test_auc_may_be_left_out_and_then_nothing_is_kept():
     assert list(result) == ["logloss", "accuracy", "f1"]
 
 
-def test_what_steers():
+def test_early_stopping_goes_by_rmse_or_logloss():
     assert objective_of("regressor").primary == ("rmse", "minimize")
     assert objective_of("binary_classifier").primary == ("logloss", "minimize")
 

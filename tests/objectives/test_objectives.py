@@ -1,4 +1,4 @@
-"""What every objective must be: its gradient that of its loss, its labels, its first bias, and the registry of all."""
+"""The contract of every objective: its gradient that of its loss, its labels, its first bias, and the registry of all."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ EACH = pytest.mark.parametrize("objective", [*OBJECTIVES.values(), Poisson()], i
 
 
 def labels_of(objective, n=200):
-    """Labels that the objective takes, float64."""
+    """Return labels that the objective accepts, float64."""
     random = np.random.default_rng(0)
     labels = (random.random(n) < 0.3) if objective.binary else random.gamma(2, size=n)
     assert objective.accepts(labels.astype(np.float32)).all()
@@ -84,14 +84,14 @@ def test_the_first_bias_of_one_class_is_bounded(mean, bound):
         ("regressor", [0, -1.5, 3e38, np.nan, np.inf, -np.inf], [1, 1, 1, 0, 0, 0]),
     ],
 )
-def test_labels_that_are_taken(name, labels, expected):
+def test_each_objective_accepts_its_labels_alone(name, labels, expected):
     accepted = objective_of(name).accepts(np.array(labels, np.float32))
     assert accepted.dtype == bool
     assert accepted.tolist() == [bool(each) for each in expected]
 
 
 @EACH
-def test_metrics_hold_what_steers_and_what_is_searched(objective):
+def test_metrics_hold_the_primary_metric_and_every_goal(objective):
     metrics = objective.metrics()
     metrics.update(np.array([-1, 1], np.float32), np.array([0, 1], np.float32))
     found = metrics.result()
@@ -114,7 +114,7 @@ def test_a_mean_loss_gives_the_metric_of_the_same_rows(objective):
 
 
 @EACH
-def test_what_other_files_read_is_of_their_kinds(objective):
+def test_attributes_of_an_objective_are_of_their_kinds(objective):
     assert objective.columns in COLUMNS
     assert objective.outputs == 1
     assert objective.search.keys() == {"epochs", "wd"}

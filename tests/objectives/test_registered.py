@@ -40,7 +40,7 @@ KIND = ("--predictor-type", "poisson")
 
 
 def counts(rows, seed):
-    """Rows of libsvm text whose labels are counts with a mean that two of the features decide."""
+    """Return rows of libsvm text whose labels are counts with a mean that two of the features decide."""
     random, lines = np.random.default_rng(seed), []
     for _ in range(rows):
         one, other = random.integers(0, 2), random.integers(2, 6)
@@ -51,7 +51,7 @@ def counts(rows, seed):
 
 @pytest.fixture
 def fm(tmp_path):
-    """The command line of a program that has registered the objective, beside rows."""
+    """Return the command line of a program that has registered the objective, beside rows."""
     shell = Shell(tmp_path)
     shell.write("train.svm", counts(300, 1))
     shell.write("test.svm", counts(100, 2))
@@ -62,12 +62,12 @@ def fm(tmp_path):
 
 @pytest.fixture
 def registered(monkeypatch):
-    """The objective is known in this process."""
+    """Register the objective in this process."""
     monkeypatch.setitem(OBJECTIVES, "poisson", poisson.Poisson())
 
 
 @pytest.mark.usefixtures("registered")
-def test_train_evaluate_and_predict_by_calls(fm):
+def test_a_registered_objective_trains_evaluates_and_predicts_by_calls(fm):
     train, test, target = ([str(fm.folder / name)] for name in ("train.svm", "test.svm", "counts.fm"))
     h = resolve(predictor_type="poisson", early_stopping_patience=2, seed=3)
     assert h.linear_wd == 1e-3
@@ -106,16 +106,16 @@ def test_rows_in_memory_are_prepared_anew_for_another_objective():
 
 
 def odd_rows():
-    """Rows in memory, one of which has no count."""
+    """Return rows in memory, one of which has no count."""
     batch = random_rows(10, 6)
     batch.labels[4] = -1
     return batch
 
 
-def test_the_command_line_trains_evaluates_and_predicts(fm):
-    said = fm("train", "train.svm", "--test", "test.svm", *KIND, "-o", "counts.fm", "--epochs", 3).err
-    assert "predictor_type poisson has no case in the kernels" in said
-    assert "train deviance" in said
+def test_the_command_line_trains_evaluates_and_predicts_with_a_registered_objective(fm):
+    printed = fm("train", "train.svm", "--test", "test.svm", *KIND, "-o", "counts.fm", "--epochs", 3).err
+    assert "predictor_type poisson has no case in the kernels" in printed
+    assert "train deviance" in printed
     found = fm("eval", "counts.fm", "test.svm").out
     assert "deviance" in found
     assert "rmse" in found
@@ -125,7 +125,7 @@ def test_the_command_line_trains_evaluates_and_predicts(fm):
     assert "#quality_metric: host=algo-1, epoch=0, train deviance <loss>=" in log
 
 
-def test_help_pages_name_what_was_registered(fm):
+def test_help_pages_name_a_registered_objective(fm):
     page = " ".join(fm("train", "--help").out.split())
     assert "binary_classifier|regressor|poisson" in page
     assert "0.0001 classifier, 0.002 regressor, 0.001 counts" in page
@@ -133,7 +133,7 @@ def test_help_pages_name_what_was_registered(fm):
     assert "binary_classifier|regressor|poisson" in " ".join(fm("convert", "--help").out.split())
 
 
-def test_the_command_line_tunes(fm):
+def test_the_command_line_tunes_a_registered_objective(fm):
     data = ("train.svm", "--test", "test.svm")
     found = fm("tune", *data, *KIND, "-o", "best.fm", "--trials", 3, "--jobs", 2, "--num-factors", 2)
     assert "test:poisson_deviance" in found.out + found.err
@@ -145,7 +145,7 @@ def test_the_command_line_tunes(fm):
     assert "does not fit predictor_type poisson" in fm("tune", *data, *KIND, "-o", "x.fm", *wrong, code=2).err
 
 
-def test_a_search_by_calls(fm):
+def test_a_search_by_calls_tunes_a_registered_objective(fm):
     fm.command = [sys.executable, str(fm.write("search.py", SEARCH))]
     value, kind, searched = fm().out.split(maxsplit=2)
     assert (float(value) > 0, kind) == (True, "poisson")
@@ -153,7 +153,7 @@ def test_a_search_by_calls(fm):
     assert b"poisson" in fm.read("best.fm")
 
 
-def test_labels_that_are_not_taken_are_refused_with_their_place(fm):
+def test_labels_that_are_not_accepted_are_refused_with_their_place(fm):
     wanted = "bad.svm, line 3: label -1; expected a number of at least 0"
     for arguments in (("train", "bad.svm"), ("train", "train.svm", "--test", "bad.svm")):
         assert wanted in fm(*arguments, *KIND, "-o", "counts.fm", code=3).err
@@ -166,7 +166,7 @@ def test_labels_that_are_not_taken_are_refused_with_their_place(fm):
     fm("predict", "counts.fm", "bad.svm")
 
 
-def test_several_workers_need_a_kernel(fm):
+def test_several_workers_refuse_an_objective_without_a_kernel(fm):
     team = ("--distributed", "local", "--workers", 2)
     assert "has no case in the kernels" in fm("train", "train.svm", *KIND, "-o", "counts.fm", *team, code=2).err
 
@@ -187,7 +187,7 @@ def test_a_classifier_is_measured_on_its_two_labels_alone(tmp_path):
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_name_is_known_while_it_is_registered(monkeypatch):
+def test_an_objective_is_known_while_it_is_registered(monkeypatch):
     assert resolve(predictor_type="poisson").predictor_type == "poisson"
     monkeypatch.delitem(OBJECTIVES, "poisson")
     with pytest.raises(UsageError, match="expected binary_classifier or regressor"):

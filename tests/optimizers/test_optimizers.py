@@ -30,7 +30,7 @@ def hyperparameters(optimizer):
 
 
 def steps(optimizer, shape):
-    """A tensor's weights after two steps of one gradient each for all of them."""
+    """Return a tensor's weights after two steps of one gradient each for all of them."""
     weight = np.ones(shape)
     state = {
         slot.name: np.zeros((shape[0], *(1 for _ in shape[1:])) if slot.per_row else shape) for slot in optimizer.slots
@@ -42,7 +42,7 @@ def steps(optimizer, shape):
 
 @pytest.mark.parametrize("shape", [(4,), (4, 3), (4, 2, 3)])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_two_steps_by_hand(name, shape):
+def test_two_steps_are_those_computed_by_hand(name, shape):
     np.testing.assert_allclose(steps(OPTIMIZERS[name], shape), np.full(shape, BY_HAND[name]), rtol=1e-12)
 
 
@@ -55,7 +55,7 @@ def test_the_numbers_of_optimizers_are_those_of_the_kernels():
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_what_an_optimizer_says_of_itself(name):
+def test_attributes_of_an_optimizer_are_of_their_kinds(name):
     optimizer, h = OPTIMIZERS[name], hyperparameters(name)
     assert optimizer_of(h) is optimizer
     assert optimizer.name == name
@@ -64,7 +64,7 @@ def test_what_an_optimizer_says_of_itself(name):
     assert {slot.combine for slot in optimizer.slots} <= {"mean", "sum"}
 
 
-def test_the_state_of_adam_as_a_table():
+def test_the_state_table_of_adam_has_both_moments_and_the_updates():
     slots = {"first_moment": (None, 1), "second_moment": (0.0, 2)}
     shapes = {"bias": (1,), "linear": (7,), "factors": (7, 3)}
     expected = {
@@ -78,7 +78,7 @@ def test_the_state_of_adam_as_a_table():
     assert state_table(hyperparameters("adam"), FAMILIES["fm"], 7) == expected
 
 
-def test_what_fits_a_spec_and_what_it_holds():
+def test_a_spec_checks_shape_dtype_and_bounds():
     spec = Spec((2, 1), np.float32, least=0.0, most=5)
     assert spec.fits(np.zeros((2, 1), np.float32))
     assert not spec.fits(np.zeros((2, 1)))
@@ -87,7 +87,7 @@ def test_what_fits_a_spec_and_what_it_holds():
     assert Spec((1,), np.float32).holds(np.array([-1e30]))
 
 
-def test_updates_are_counted_for_those_who_ask():
+def test_updates_are_counted_for_optimizers_that_need_them():
     adam, sgd = OPTIMIZERS["adam"], OPTIMIZERS["sgd"]
     assert updates_in(adam, updates_state(adam, 12)) == 12
     assert updates_state(adam, 12)["adam.updates"].dtype == np.int64
@@ -95,7 +95,7 @@ def test_updates_are_counted_for_those_who_ask():
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_sums_alone_are_shared_among_workers(name):
+def test_sums_alone_are_divided_among_workers(name):
     model = small_model(feature_dim=4, optimizer=name)
     model.state = {key: np.full(spec.shape, 6, spec.dtype) for key, spec in model.state_table().items()}
     converted(model, 1, 3)

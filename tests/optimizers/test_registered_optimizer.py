@@ -37,7 +37,7 @@ SETTINGS = {
 
 
 class Stop(Observer):
-    """Says to stop once so many epochs have ended."""
+    """A control that asks to stop once so many epochs have ended."""
 
     def __init__(self, epochs):
         self._left = epochs
@@ -51,7 +51,7 @@ class Stop(Observer):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Trains in an empty folder with momentum, which is registered; the verified model."""
+    """Provide a function that trains with registered momentum in an empty folder: the verified model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 100)
     monkeypatch.setitem(OPTIMIZERS, "momentum", momentum.Momentum())
@@ -71,7 +71,7 @@ def run(tmp_path, monkeypatch):
     return train
 
 
-def test_a_bias_alone_moves_as_by_hand(run):
+def test_a_bias_alone_is_trained_as_by_hand(run):
     Path("few.svm").write_text("4 0:1\n2 1:1\n")
     none = {"use_linear": False, "factors_init_method": "constant", "factors_init_value": 0.0}
     start = {"bias_init_method": "constant", "bias_init_value": 1.0, "bias_lr": 0.25}
@@ -114,7 +114,7 @@ def test_a_resumed_training_gives_the_same_bytes(run):
     assert Path("again.fm").read_bytes() == Path("whole.fm").read_bytes() != Path("part.fm").read_bytes()
 
 
-def test_the_reference_trains_it_and_the_kernels_score_it(run):
+def test_the_reference_trains_with_a_registered_optimizer_and_the_kernels_score(run):
     h = run("a.fm", epochs=1).hyperparameters
     assert (has_kernels(h), has_kernels(h, training=False)) == (False, True)
     chosen = backend_of(h)
@@ -123,7 +123,7 @@ def test_the_reference_trains_it_and_the_kernels_score_it(run):
     assert backend_of(h, training=False).name.startswith("cpu")
 
 
-def test_the_command_line_trains_with_it(tmp_path):
+def test_the_command_line_trains_with_a_registered_optimizer(tmp_path):
     shell = Shell(tmp_path)
     shell.write("train.svm", libsvm_rows(60, 1))
     shell.command = [sys.executable, str(shell.write("program.py", PROGRAM))]
@@ -139,7 +139,7 @@ def test_the_command_line_trains_with_it(tmp_path):
     )
 
 
-def test_a_device_of_pytorch_refuses_what_it_has_no_formula_for(run):
+def test_a_device_of_pytorch_refuses_an_optimizer_without_a_formula(run):
     pytest.importorskip("torch")
     with pytest.raises(
         UsageError, match=r"^optimizer momentum has no formula for devices of PyTorch; use --device cpu$"

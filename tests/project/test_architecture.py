@@ -72,7 +72,7 @@ TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items() if pa
 
 
 def imported(name):
-    """Modules that a file imports, wherever in it: "from a import b" gives "a.b" too, whatever b is."""
+    """Return the modules that a file imports, wherever in it: "from a import b" gives "a.b" too, whatever b is."""
     if name not in TREES:
         lines = re.findall(r"^\s*(?:from|import|cimport)\s.*", FILES[name].read_text(), re.MULTILINE)
         return [module for line in lines for module in re.findall(r"\bfm(?:core|cli)[\w.]*", line)]
@@ -87,12 +87,12 @@ def imported(name):
 
 
 def inside(module, place):
-    """Whether a module is `place` or stands within it."""
+    """Return whether a module is `place` or stands within it."""
     return f"{module}.".startswith(f"{place}.")
 
 
 def room(module):
-    """The room that a module, or a name in one, belongs to."""
+    """Return the room that a module, or a name in one, belongs to."""
     parts = module.split(".")
     return next(".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in RUNG)
 
@@ -165,7 +165,7 @@ def test_commands_state_the_types_of_their_values(name):
     assert COMMANDS[name].returns is not None
 
 
-def test_every_command_is_looked_at():
+def test_every_command_is_checked():
     assert len(COMMANDS) == len([name for name in FRONT if name.startswith("fmcli/commands/")]) - 1
 
 

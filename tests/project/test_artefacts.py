@@ -1,4 +1,4 @@
-"""What others install: a source distribution, from it a wheel, and `fm` of that wheel in a bare virtual environment.
+"""The artefacts that others install: a source distribution, from it a wheel, and `fm` of that wheel in a bare virtual environment.
 
 Bare: the environment holds the wheel and links to the packages that the wheel itself requires, neither this tree nor
 any other package of the environment that runs the tests. Nothing is downloaded.
@@ -46,7 +46,7 @@ def build(folder):
 
 
 def required(name):
-    """Distributions that one needs here, without extras: itself, and all below it."""
+    """Return the distributions that one needs here, without extras: itself, and all below it."""
     here = metadata.distribution(name)
     found = {here.metadata["Name"]: here}
     for line in here.requires or ():
@@ -78,7 +78,7 @@ def install(wheel, folder):
 
 
 def check_source(built):
-    """The source distribution holds all sources, and nothing compiled."""
+    """Check that the source distribution holds all sources, and nothing compiled."""
     tree = {path.relative_to(built.clone).as_posix() for path in built.clone.rglob("*")}
     wanted = {name for name in tree if name.startswith(("fmcli/", "fmcore/")) and name.endswith((".py", *COMPILED))}
     assert wanted > {"fmcore/system/_mapped.pyx", "fmcore/system/mapped.h", "fmcore/io/_format.pxd"}
@@ -88,7 +88,7 @@ def check_source(built):
 
 
 def check_wheel(built):
-    """The wheel holds all Python files and a module for every .pyx, and no sources of modules."""
+    """Check that the wheel holds all Python files and a module for every .pyx, and no sources of modules."""
     names = zipfile.ZipFile(built.wheel).namelist()
     assert not [name for name in names if name.endswith((".c", *COMPILED))]
     assert {"fmcli/py.typed", "fmcore/py.typed"} <= set(names)
@@ -100,7 +100,7 @@ def check_wheel(built):
 
 
 def check_modules(built):
-    """Modules of the wheel are stripped, and do not name the folder in which they were built."""
+    """Check that modules of the wheel are stripped and do not name the folder in which they were built."""
     with zipfile.ZipFile(built.wheel) as file:
         modules = {name: file.read(name) for name in file.namelist() if name.endswith(".so")}
     assert modules
@@ -113,7 +113,7 @@ def check_modules(built):
 
 
 def check_commands(programs, folder):
-    """Programs of the bare environment use what is installed there, and train, score and inspect."""
+    """Check that programs of the bare environment use what is installed there, and train, score and inspect."""
 
     def python(source):
         return run(programs / "python", "-c", source, folder=folder)
@@ -139,7 +139,7 @@ def check_commands(programs, folder):
 
 
 def test_a_wheel_built_from_the_source_distribution_runs_in_a_bare_environment(tmp_path):
-    """One test, as the build takes a minute of processor time."""
+    """Build once for all checks, as the build takes a minute of processor time."""
     built = build(tmp_path)
     check_source(built)
     check_wheel(built)

@@ -44,7 +44,7 @@ TINY = {
 
 @pytest.fixture
 def run(monkeypatch):
-    """A function that runs scripts once each and gives their figures."""
+    """Provide a function that runs scripts once each and gives their figures."""
     for name, value in environment(FMKIT_PEERS="none").items():
         monkeypatch.setenv(name, value)
     return lambda names: suite.run({name: ("--once", *TINY[name]) for name in names})
@@ -68,14 +68,14 @@ def test_benchmarks_import_each_other_in_one_direction():
 
 
 def imported(path):
-    """Names of the modules that a script imports."""
+    """Return the names of the modules that a script imports."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     return plain | {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
 
 
 @pytest.mark.parametrize("name", sorted(TINY.keys() - marks.scripts()))
-def test_a_script_runs(run, name, real_data):
+def test_every_script_of_the_benchmarks_runs(run, name, real_data):
     if name in REAL and not real_data.is_dir():
         pytest.skip(f"{real_data} is not here (set FMKIT_DATA to the folder of data sets)")
     found = run([name])

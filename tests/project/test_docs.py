@@ -1,4 +1,4 @@
-"""What the documents state is so: the reference of commands, their console blocks, their links, and the demo."""
+"""The documents checked: the reference of commands, their console blocks, their links, and the demo."""
 
 import doctest
 import os
@@ -27,7 +27,7 @@ BLOCKS = [
 
 @pytest.fixture
 def shell(tmp_path):
-    """A function that runs a command line in a fresh folder with data/ and demo.sh in it: (exit code, all output)."""
+    """Provide a function that runs a command line in a fresh folder with data/ and demo.sh in it: (exit code, all output)."""
     shutil.copytree(ROOT / "data", tmp_path / "data")
     shutil.copy(ROOT / "demo.sh", tmp_path)
     programs = tmp_path / "bin"
@@ -53,25 +53,25 @@ def shell(tmp_path):
 
 
 def commands(block):
-    """(command, output that is shown) of a console block."""
+    """Return (command, output that is shown) of a console block."""
     before, *parts = COMMAND.split(block)
     assert not before, f"a console block begins with a command, not with {before!r}"
     return zip(parts[::2], parts[1::2], strict=True)
 
 
 def links(page):
-    """(path, anchor) of the relative links of a page, either "" where it is left out."""
+    """Return (path, anchor) of the relative links of a page, either "" where it is left out."""
     found = LINK.findall(FENCED.sub("", page.read_text()))
     return [link.partition("#")[::2] for link in found if not re.match(r"\w+:", link)]
 
 
 def target(page, path):
-    """The file that a relative link of a page leads to."""
+    """Return the file that a relative link of a page leads to."""
     return (page.parent / path).resolve() if path else page
 
 
 def anchors(page):
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = HEADING.findall(FENCED.sub("", page.read_text()))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -24,12 +24,12 @@ def _traced():
     [(name, path) for name in TARGETS for path in SEEDS[name]],
     ids=lambda value: value.name if isinstance(value, Path) else value,
 )
-def test_seeds(name, path):
+def test_readers_survive_the_seeds_of_the_fuzzer(name, path):
     memory.check(load(name), path.read_bytes())
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_damaged_copies_of_seeds(name, tmp_path):
+def test_readers_survive_damaged_copies_of_seeds(name, tmp_path):
     target, file = load(name), tmp_path / name
     for data in damaged([path.read_bytes() for path in SEEDS[name]], COPIES.get(name, 800)):
         file.write_bytes(data)  # to be looked at, if it is the last

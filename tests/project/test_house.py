@@ -40,7 +40,7 @@ ALL = (
 
 
 def counts(rows, seed):
-    """Rows of libsvm text whose labels are counts, by two features of each."""
+    """Return rows of libsvm text whose labels are counts, by two features of each."""
     random, lines = np.random.default_rng(seed), []
     for _ in range(rows):
         one, other = random.integers(0, 3), random.integers(3, 6)
@@ -51,7 +51,7 @@ def counts(rows, seed):
 
 @pytest.fixture
 def fm(tmp_path):
-    """The command line of a program that has registered all three, beside rows."""
+    """Return the command line of a program that has registered all three, beside rows."""
     shell = Shell(tmp_path)
     shell.write("train.svm", counts(200, 1))
     shell.write("test.svm", counts(80, 2))
@@ -61,17 +61,17 @@ def fm(tmp_path):
 
 @pytest.fixture
 def registered(monkeypatch):
-    """All three are known in this process."""
+    """Register all three in this process."""
     monkeypatch.setitem(OBJECTIVES, "poisson", poisson.Poisson())
     monkeypatch.setitem(FAMILIES, "gated", gated.Gated())
     monkeypatch.setitem(SOLVERS, "full", SolverEntry(fullbatch.FullBatch, fullbatch.state))
 
 
-def test_train_save_load_evaluate_predict_and_inspect(fm):
-    said = fm(
+def test_a_registered_objective_family_and_solver_do_all_that_fm_does(fm):
+    printed = fm(
         "train", "train.svm", "--test", "test.svm", *ALL, "-o", "m.fm", "--epochs", 30, "--lr-schedule", "constant"
     )
-    assert "all rows at once" in said.err
+    assert "all rows at once" in printed.err
     head = json.loads(fm("inspect", "m.fm", "--json", "--verify").out)
     kept = head["hyperparameters"]
     assert (kept["predictor_type"], kept["family"], kept["solver"]) == ("poisson", "gated", "full")
@@ -98,7 +98,7 @@ def test_epochs_of_a_warm_start_add_up(fm):
 
 
 def api_tensors(path):
-    """The tensors in a model's file, read without its family."""
+    """Return the tensors in a model's file, read without its family."""
     from safetensors.numpy import load_file
 
     return load_file(path)

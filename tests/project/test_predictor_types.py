@@ -14,7 +14,7 @@ OTHERS = [name for name in TREES if not name.startswith("fmcore/objectives/")]
 
 
 def docstrings(tree):
-    """The nodes of all docstrings."""
+    """Return the nodes of all docstrings."""
     scopes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     return {
         node.body[0].value
@@ -24,7 +24,7 @@ def docstrings(tree):
 
 
 def found(tree, table=None):
-    """Lines that name a predictor type in code, but for a table's, or compare one."""
+    """Return the lines that name a predictor type in code, but for a table's, or compare one."""
     excused = docstrings(tree)
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == table:
@@ -38,14 +38,14 @@ def found(tree, table=None):
 
 
 def is_kind(node):
-    """Whether it is the value of the hyperparameter predictor_type."""
+    """Return whether it is the value of the hyperparameter predictor_type."""
     if isinstance(node, ast.Subscript):
         return isinstance(node.slice, ast.Constant) and node.slice.value == "predictor_type"
     return getattr(node, "attr", getattr(node, "id", None)) == "predictor_type"
 
 
 def is_none(node):
-    """Whether a comparison only asks whether there is any."""
+    """Return whether a comparison only asks whether there is any."""
     return all(isinstance(other, ast.Constant) and other.value is None for other in node.comparators)
 
 
@@ -60,9 +60,9 @@ def test_no_other_file_knows_a_predictor_type(name):
         'kind = "regressor"',
         'print(f"for a binary_classifier: {x}")',
         "if h.predictor_type == other: pass",
-        'if told["predictor_type"] in some: pass',
+        'if given["predictor_type"] in some: pass',
         "if predictor_type != other: pass",
     ],
 )
-def test_it_would_be_found(source):
+def test_code_that_knows_a_predictor_type_is_found(source):
     assert len(list(found(ast.parse(source)))) == 1

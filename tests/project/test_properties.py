@@ -1,4 +1,4 @@
-"""What must hold of any rows, whichever kernels train on them: only files go in and models and predictions come out."""
+"""Properties that hold for any rows, whichever kernels train on them: only files go in and models and predictions come out."""
 
 from itertools import product
 
@@ -30,7 +30,7 @@ class Rows:
         self.rows, self.kind = rows, kind
 
     def text(self):
-        """As a file holds them; a float32 is written so that it reads back as the same."""
+        """Return them as a file holds them; a float32 is written so that it reads back as the same."""
         return "".join(
             " ".join([label if weight is None else f"{label}:{weight}", *(f"{i}:{x}" for i, x in features)]) + "\n"
             for label, weight, features in self.rows
@@ -56,7 +56,7 @@ def rows(draw, least=1, most=60):
 
 @st.composite
 def smooth_rows(draw, *, twice=None):
-    """Rows whose gradients are not 0 but for rounding: adagrad and adam take a full step for the noise that is left.
+    """Return rows whose gradients are not 0 but for rounding: adagrad and adam take a full step for the noise that is left.
 
     A row of one feature has no pair, so its factors' gradient is v x^2 - v x^2; values and labels that are whole
     numbers cancel in sums. Such rows are left out; empty ones are not.
@@ -94,22 +94,22 @@ class Room:
         return path
 
     def train(self, data, *, threads=1, memory=1 << 30, backend=None, **hyperparameters):
-        """The path of a model trained on the rows."""
-        told = {"epochs": 2, "feature_dim": 50, "factors_init_sigma": 0.1, "num_factors": 4, **hyperparameters}
+        """Return the path of a model trained on the rows."""
+        chosen = {"epochs": 2, "feature_dim": 50, "factors_init_sigma": 0.1, "num_factors": 4, **hyperparameters}
         path = self.written(data).with_suffix(".fm")
         with pytest.MonkeyPatch.context() as patch:
             if backend is not None:
                 patch.setattr("fmcore.solvers.descent.backend_of", lambda *_: backend)
             api.train(
                 api.Data([path.with_suffix(".svm")]),
-                resolve(predictor_type=data.kind, **told),
+                resolve(predictor_type=data.kind, **chosen),
                 path,
                 resources=api.Resources(threads, memory),
             )
         return path
 
     def predict(self, model, data):
-        """float32 scores by the library."""
+        """Return float32 scores by the library."""
         loaded = api.load(model)
         out = self.folder / "out.txt"
         api.predict(loaded, api.Data([self.written(data)], api.read_options(loaded)), out)
@@ -122,12 +122,12 @@ def room(tmp_path):
 
 
 def tensors(path):
-    """What training moves: the weights and the optimizer's state, by name."""
+    """Return what training changes: the weights and the optimizer's state, by name."""
     return api.load(path, verify=True).tensors()
 
 
 def near(room, data, **hyperparameters):
-    """A model whose steps do not make much of rounding: no gradient that is 0 but for it, and none divided by itself.
+    """Return a model whose steps do not magnify rounding: no gradient that is 0 but for it, and none divided by itself.
 
     The first gradient of a bias at the mean label is such; with an eps of 1e-8, the step of adam and adagrad for a
     gradient of 1e-9 is a large one, of either sign.
@@ -136,7 +136,7 @@ def near(room, data, **hyperparameters):
 
 
 def assert_near(one, other, tolerance=ROUNDING):
-    """Tensors of two models differ by rounding alone."""
+    """Check that tensors of two models differ by rounding alone."""
     one, other = tensors(one), tensors(other)
     assert one.keys() == other.keys()
     for name, array in one.items():
@@ -148,7 +148,7 @@ def assert_near(one, other, tolerance=ROUNDING):
 @pytest.mark.parametrize(("optimizer", "num_factors"), [*product(OPTIMIZERS, FACTORS)])
 @few
 @given(data=rows(100, 200))
-def test_any_number_of_threads_gives_the_same_file(room, optimizer, num_factors, data):
+def test_any_number_of_threads_gives_the_same_model_file(room, optimizer, num_factors, data):
     size = int(np.random.default_rng(len(data.rows)).choice([30, 100, WHOLE]))
     models = [
         room.train(data, threads=threads, optimizer=optimizer, num_factors=num_factors, mini_batch_size=size)
@@ -161,7 +161,7 @@ def test_any_number_of_threads_gives_the_same_file(room, optimizer, num_factors,
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @few
 @given(data=rows(most=150))
-def test_streamed_rows_give_the_file_of_kept_ones(room, monkeypatch, optimizer, data):
+def test_streamed_rows_give_the_model_file_of_rows_in_memory(room, monkeypatch, optimizer, data):
     monkeypatch.setattr("fmcore.rows.blocks.BLOCK_ROWS", 40, raising=False)
     kept, streamed = (
         room.train(data, memory=memory, threads=2, optimizer=optimizer, mini_batch_size=7) for memory in (1 << 30, 1)
@@ -171,7 +171,7 @@ def test_streamed_rows_give_the_file_of_kept_ones(room, monkeypatch, optimizer, 
 
 @settings(few, max_examples=15)
 @given(data=rows(), optimizer=st.sampled_from(list(OPTIMIZERS)))
-def test_a_model_scores_alike_when_it_was_saved_and_loaded(room, data, optimizer):
+def test_a_saved_and_loaded_model_gives_the_same_scores(room, data, optimizer):
     path = room.train(data, optimizer=optimizer)
     first = room.predict(path, data)
     for _ in range(2):
@@ -182,7 +182,7 @@ def test_a_model_scores_alike_when_it_was_saved_and_loaded(room, data, optimizer
 @settings(few, max_examples=15)
 @given(data=rows(), optimizer=st.sampled_from(list(OPTIMIZERS)), more=st.integers(1, 9))
 def test_features_that_never_occur_change_nothing(room, data, optimizer, more):
-    """Those after the last one; their own factors stay as they began."""
+    """Add features after the last one; their own factors stay as they began."""
     one, other = (tensors(room.train(data, optimizer=optimizer, feature_dim=d)) for d in (50, 50 + more))
     for name, array in one.items():
         kept = other[name] if array.shape == other[name].shape else other[name][:50]
@@ -281,7 +281,7 @@ def test_all_builds_of_the_kernels_agree(room, optimizer, num_factors, data):
 @few
 @given(data=smooth_rows(twice=False))
 def test_the_kernels_train_as_the_formulas_do(room, optimizer, data):
-    """Of rows that hold no feature twice, which the reference sums up instead."""
+    """Train on rows that hold no feature twice, which the reference sums up instead."""
     assert_near(
         *(
             near(room, data, backend=backend, optimizer=optimizer, mini_batch_size=9)

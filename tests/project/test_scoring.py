@@ -16,7 +16,7 @@ JSON, RECORDS = "application/json", "application/x-recordio-protobuf"
 
 @pytest.mark.parametrize("predictor_type", ["regressor", "binary_classifier"])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_answers_hold_the_scores(predictor_type, threads):
+def test_answers_to_requests_hold_the_scores(predictor_type, threads):
     scorer = api.Scorer(small_model(predictor_type), threads)
     batch = random_rows()
     media_type, body = scorer.answer(recordio.encode(batch, 30), RECORDS, JSON)
@@ -28,7 +28,7 @@ def test_answers_hold_the_scores(predictor_type, threads):
     assert scorer.answer(*same) == scorer.answer(*same, "*/*") == scorer.answer(*same, RECORDS)
 
 
-def test_what_is_wrong_has_its_kind():
+def test_wrong_requests_raise_errors_of_their_kind():
     scorer = api.Scorer(small_model())
     for headers in (("text/csv",), (None,), (JSON, "text/csv")):
         with pytest.raises(UsageError):
@@ -48,7 +48,7 @@ def test_features_unknown_to_the_model_are_ignored():
     assert scorer.answer(bodies[0], JSON) == scorer.answer(bodies[1], JSON)
 
 
-def test_several_threads_at_once():
+def test_a_scorer_answers_several_threads_at_once():
     scorer = api.Scorer(small_model())
     bodies = [recordio.encode(random_rows(300, seed=seed), 30) for seed in range(20)]
     want = [scorer.answer(body, RECORDS, JSON) for body in bodies]

@@ -48,12 +48,12 @@ def test_concatenate_fills_in_what_only_some_batches_have():
     assert concatenate([batch(values=None)]).values is None
 
 
-def test_take_of_every_other_row():
+def test_take_of_every_other_row_gives_those_rows():
     assert batch().take(slice(0, None, 2)).indices.tolist() == [4, 1, 0, 2, 9]
 
 
 @pytest.mark.parametrize("rows", [slice(1, 2), []])
-def test_take_of_an_empty_row_or_of_none(rows):
+def test_take_of_an_empty_row_or_of_no_row_gives_no_non_zeros(rows):
     taken = batch().take(rows)
     assert (len(taken.indices), taken.feature_dim) == (0, 0)
 
@@ -100,7 +100,7 @@ def test_concatenate_refuses_rows_with_fields_or_groups_beside_rows_without():
         concatenate([batch(), batch(groups=GROUPS)])
 
 
-def test_concatenate_asks_no_fields_of_rows_without_non_zeros_nor_groups_of_no_rows():
+def test_concatenate_needs_no_fields_of_rows_without_non_zeros_nor_groups_of_no_rows():
     joined = concatenate([batch(fields=FIELDS), batch().take([1]), batch().take([])])
     assert (joined.fields.tolist(), joined.fields.dtype, len(joined)) == (FIELDS.tolist(), np.int32, 4)
     assert concatenate([batch().take([]), batch(groups=GROUPS)]).groups.tolist() == GROUPS.tolist()

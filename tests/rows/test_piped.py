@@ -35,7 +35,7 @@ def small_blocks(monkeypatch):
 
 @pytest.fixture
 def feed(tmp_path, monkeypatch):
-    """A function that writes contents into new pipes, one after the other, in a thread."""
+    """Provide a function that writes contents into new pipes, one after the other, in a thread."""
     monkeypatch.chdir(tmp_path)
     threads = []
 
@@ -63,8 +63,8 @@ def pipe_data(**options):
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("given", [{"feature_dim": 30}, {}])
-def test_the_model_is_that_of_file_mode_however_many_blocks_there_are(feed, given, threads):
-    """Where nothing is learned from all rows beforehand."""
+def test_pipe_mode_gives_the_model_of_file_mode_for_any_number_of_blocks(feed, given, threads):
+    """Train without learning anything from all rows beforehand."""
     content = recordio.encode(random_rows(300, 30), 30)
     feed({f"train_{epoch}": content for epoch in range(3)})
     Path("all.rec").write_bytes(content)
@@ -100,7 +100,7 @@ def test_only_the_first_block_is_known_before_training(feed):
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("at", [70, 150])  # in a batch that the first block begins, and in a later one
-def test_an_index_beyond_what_the_first_block_tells(feed, at):
+def test_an_index_beyond_the_feature_dim_of_the_first_block_is_refused(feed, at):
     rows = random_rows(200, 10)
     before, after = (recordio.encode(rows.take(part), 10) for part in (slice(at), slice(at, None)))
     feed({"train_0": before + frame(sparse([500], [1.0]) + label(1)) + after})
@@ -112,7 +112,7 @@ def test_an_index_beyond_what_the_first_block_tells(feed, at):
 
 @pytest.mark.parametrize("path", ["nowhere", "train_0"])
 def test_a_wait_can_be_cancelled_from_another_thread(feed, path):
-    """Whether the pipe is not there, or a writer who has begun writes no more."""
+    """Cancel a wait for a pipe that does not exist, and for a writer that has begun and writes no more."""
     os.mkfifo("train_0")
     descriptor = os.open("train_0", os.O_RDWR)  # a writer that stays
     os.write(descriptor, b"1 0:1\n")
@@ -123,16 +123,16 @@ def test_a_wait_can_be_cancelled_from_another_thread(feed, path):
     os.close(descriptor)
 
 
-@pytest.mark.parametrize("tells", [True, False])
-def test_a_pipe_whose_hang_up_tells_nothing_before_a_writer_has_come(feed, monkeypatch, tells):
-    """As on macOS, where a pipe that nobody has opened for writing looks hung up."""
-    monkeypatch.setattr(pipes, "HANG_UP_MEANS_LEFT", tells)
+@pytest.mark.parametrize("means_left", [True, False])
+def test_a_pipe_that_looks_hung_up_before_a_writer_opens_it_is_waited_for(feed, monkeypatch, means_left):
+    """Read as on macOS, where a pipe that nobody has opened for writing looks hung up."""
+    monkeypatch.setattr(pipes, "HANG_UP_MEANS_LEFT", means_left)
     feed({"late_0": b"content"}, after=0.2)
     with open_source(pipes.Pipe("late_0", timeout=LIMIT)) as stream:
         assert (stream.read(), stream.read()) == (b"content", b"")
 
 
-def test_the_pipes_of_a_channel():
+def test_a_channel_has_a_pipe_for_each_pass_and_needs_one_prefix():
     assert [pipe.path for pipe in islice(pipes.pipes(["a/train"], api.PipeMode(3)), 3)] == [
         "a/train_0",
         "a/train_1",

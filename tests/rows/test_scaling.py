@@ -66,7 +66,7 @@ def test_binary_rows_beside_valued_ones_are_scaled_as_ones():
 
 
 def test_training_on_columns_of_very_different_size_learns_what_training_on_even_ones_does():
-    """The label depends on two features, one of them in the ten thousands; unscaled, training fails."""
+    """Train on labels that depend on two features, one of them in the ten thousands; unscaled, training fails."""
     even = concatenate([random_rows(2000, 30, seed=1)])
     raw = concatenate([even])
     raw.values = raw.values * np.logspace(0, 4, 30, dtype=np.float32)[raw.indices]

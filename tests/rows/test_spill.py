@@ -19,7 +19,7 @@ CLASSES = ("--predictor-type", "binary_classifier")
 
 @pytest.fixture
 def reads(monkeypatch, tmp_path):
-    """A Dataset of several blocks that is streamed, and a list that grows each time its rows are read."""
+    """Return a Dataset of several blocks that is streamed, and a list that grows each time its rows are read."""
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 64)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     batch, reads = random_rows(200, 30), []
@@ -33,7 +33,7 @@ def reads(monkeypatch, tmp_path):
 
 
 def epoch(dataset, first=0):
-    """Its blocks from number `first` on, as lists of arrays."""
+    """Return its blocks from number `first` on, as lists of arrays."""
     with dataset.epoch(first) as found:
         return [
             [block.batch.indices, block.batch.values, block.batch.labels, block.starts, *block.groups[:5]]
@@ -48,7 +48,7 @@ def same(some, others):
             np.testing.assert_array_equal(a, b)
 
 
-def test_later_epochs_have_the_first_ones_blocks_without_reading_again(reads, tmp_path):
+def test_later_epochs_get_the_blocks_of_the_first_without_reading_again(reads, tmp_path):
     dataset, count = reads
     first = epoch(dataset)
     assert len(first) == 4
@@ -57,7 +57,7 @@ def test_later_epochs_have_the_first_ones_blocks_without_reading_again(reads, tm
     assert (len(count), list(tmp_path.iterdir())) == (2, [])  # to learn, and to train
 
 
-def test_an_epoch_that_is_left_or_begun_in_its_midst_keeps_nothing(reads):
+def test_an_incomplete_epoch_keeps_no_blocks_on_disk(reads):
     dataset, count = reads
     with dataset.epoch() as found:
         next(found)
@@ -69,7 +69,7 @@ def test_an_epoch_that_is_left_or_begun_in_its_midst_keeps_nothing(reads):
     assert len(count) == 4
 
 
-def test_rows_without_features():
+def test_streamed_rows_without_features_give_the_same_blocks_each_epoch():
     empty = Batch(np.zeros(21, np.int64), np.zeros(0, np.int32), None, np.arange(20, dtype=np.float32))
     h = resolve(predictor_type="regressor", epochs=3)
     dataset = Dataset(lambda: iter([empty]), h, backend_for("cpu").prepare, 1).load()
@@ -95,7 +95,7 @@ def test_streamed_blocks_keep_fields_and_groups(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("lack", ["room", "folder", "writing"])
-def test_without_room_every_epoch_reads(reads, monkeypatch, tmp_path, lack):
+def test_without_disk_room_every_epoch_reads_the_rows_again(reads, monkeypatch, tmp_path, lack):
     dataset, count = reads
     if lack == "room":
         full = SimpleNamespace(f_bavail=10, f_blocks=100, f_frsize=4096)
@@ -109,14 +109,14 @@ def test_without_room_every_epoch_reads(reads, monkeypatch, tmp_path, lack):
     assert len(count) == 3
 
 
-def test_one_epoch_keeps_nothing(reads, monkeypatch):
+def test_a_single_epoch_keeps_no_blocks_on_disk(reads, monkeypatch):
     dataset, _ = reads
     monkeypatch.setattr(spill.Spill, "filled", None)
     dataset._hyperparameters = resolve(predictor_type="regressor", epochs=1)
     assert len(epoch(dataset)) == 4
 
 
-def test_the_command_gives_the_same_model(fm):
+def test_rows_streamed_by_the_command_give_the_same_model(fm):
     fm.write("x.svm", libsvm_rows(300, 1))
     for name, limit in (("a.fm", "1G"), ("b.fm", "1")):
         fm("train", "x.svm", *CLASSES, "--epochs", 3, "-o", name, "--memory-limit", limit, "--quiet")

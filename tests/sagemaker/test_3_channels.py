@@ -138,7 +138,7 @@ def test_libsvm_rows_are_read_through_a_pipe(rows, world):
     with fed(rows, f"cat {world.train} > train_0"):
         said = trained(rows, code=2, name="x.fm")
     assert said == (
-        "fm: train_0: these rows do not say how many features there are, and those that are still to come "
+        "fm: train_0: these rows do not show how many features there are, and rows still to come "
         "may hold more; give their number with --feature-dim\n"
     )
     with fed(rows, f"cat {world.train} > train_0"):
@@ -182,7 +182,7 @@ def test_tables_are_read_through_a_pipe(fm, options):
 # -------------------------------------------------------------------------------------------------- what may fail
 FAULTS = {
     "empty": (lambda data: b"", "train_{}: no rows to train on"),
-    "cut off": (lambda data: data[:-5], "train_{}, record 400, byte {last}: truncated: the header says "),
+    "cut off": (lambda data: data[:-5], "train_{}, record 400, byte {last}: truncated: the header states "),
     "cut off in a header": (
         lambda data: data[: made.record_ends(data)[1] + 4],
         "train_{}, record 2, byte {first}: truncated: 4 bytes of a frame's",

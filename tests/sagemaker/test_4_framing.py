@@ -58,7 +58,7 @@ BAD = {  # the bytes behind one good record -> (byte offset within them, what is
     "half a header": (frame(ROW)[:6], 0, "truncated"),
     "half a payload": (frame(ROW)[:20], 0, "truncated"),
     "half the padding": (frame(padded(1))[:-1], 0, "truncated"),
-    "the longest payload possible": (MAGIC + struct.pack("<I", 2**29 - 1), 0, "the header says 536870911 bytes"),
+    "the longest payload possible": (MAGIC + struct.pack("<I", 2**29 - 1), 0, "the header states 536870911 bytes"),
     "a middle part first": (frame(ROW, 2), 0, "part flag 2"),
     "a last part first": (frame(ROW, 3), 0, "part flag 3"),
     "flags that mean nothing": (frame(ROW, 5), 0, "part flag 5"),

@@ -16,7 +16,7 @@ from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows import blocks, dataset
 from fmcore.rows.batch import concatenate
 from fmcore.rows.dataset import Dataset
-from fmcore.rows.prefetch import ahead
+from fmcore.rows.prefetch import prefetch
 from fmcore.solvers.observer import Observer
 from fmcore.training.state import Control
 
@@ -222,14 +222,14 @@ def test_prefetch_keeps_order_passes_errors_on_and_ends_its_thread():
         finally:
             closed.append(True)
 
-    with ahead(numbers()) as items:
+    with prefetch(numbers()) as items:
         assert [next(items) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(ValueError, match="after three"):
             next(items)
-    with ahead(numbers()) as items:
+    with prefetch(numbers()) as items:
         assert next(items) == 0
     assert closed == [True, True]
-    with ahead(iter(())) as items:
+    with prefetch(iter(())) as items:
         assert list(items) == []
 
 
@@ -240,14 +240,14 @@ def test_prefetch_wakes_up_what_may_wait_for_ever():
         yield 0
         woken.wait(LIMIT)
 
-    with ahead(waiting(), cancel=woken.set) as items:
+    with prefetch(waiting(), cancel=woken.set) as items:
         assert next(items) == 0
     assert woken.is_set()
 
 
 def test_dataset_prefetches_streamed_blocks(monkeypatch):
     used = []
-    monkeypatch.setattr(dataset, "ahead", lambda items: used.append(True) or ahead(items))
+    monkeypatch.setattr(dataset, "prefetch", lambda items: used.append(True) or prefetch(items))
     model, backend = small_model(epochs=1), backend_for("cpu")
     train(model, load(random_rows(30), model.hyperparameters, backend, 1), backend)
     assert used

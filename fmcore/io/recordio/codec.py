@@ -163,7 +163,7 @@ def _framing_error(data, fault, at):
         problem = f"truncated: {len(head)} bytes of a frame's 8-byte header, then the end"
     else:
         claimed = struct.unpack("<4xI", head)[0] & LENGTH_MASK
-        problem = f"truncated: the header says {claimed} bytes (and padding to 4), but {len(data) - at - 8} follow"
+        problem = f"truncated: the header states {claimed} bytes (and padding to 4), but {len(data) - at - 8} follow"
     return DataError(problem, unit="record", number=1, offset=at)
 
 

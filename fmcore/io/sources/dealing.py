@@ -39,16 +39,16 @@ class ShardedFile(Source):
 
 
 def cuttable(source, options):
-    """Return the one of ranges.FORMATS by which a source can be cut, or None; options: ReadOptions.
+    """Return the format by which a source can be cut, or None; options: ReadOptions.
 
     Raises DataError where a file cannot be opened, or is of no known format.
     """
     name = _kind(source, options) if source.rereadable else None
-    return name if name in ranges.FORMATS else None
+    return name if ranges.can_cut(name) else None
 
 
 def row_bytes(source, format):  # noqa: A002  (ReadOptions' word)
-    """Return about how many bytes a row has, at least 1, from the first HEAD bytes; format: one of ranges.FORMATS."""
+    """Return about how many bytes a row has, at least 1, from the first HEAD bytes; format: one that can be cut."""
     with open_source(source) as stream:
         head = stream.read(HEAD)
     if format == "recordio":
@@ -69,18 +69,18 @@ def deal(sources, options, workers, generator=None):
     Raises UsageError where a source can be read once only, and DataError as `cuttable`.
     """
     kinds = _kinds(sources, options, workers)
-    whole = [source for source, name in kinds if name not in ranges.FORMATS]
-    each = sum(source.size for source, name in kinds if name in ranges.FORMATS) // workers
+    whole = [source for source, name in kinds if not ranges.can_cut(name)]
+    each = sum(source.size for source, name in kinds if ranges.can_cut(name)) // workers
     pieces, notes = [], []
     sharded = [] if _are_many(whole, workers) else whole
     for source, name in kinds:
-        if name in ranges.FORMATS:
+        if ranges.can_cut(name):
             size = max(SMALLEST, min(each // PIECES, ROWS * row_bytes(source, name)))
             pieces += ranges.cut(source, name, size)
         elif not sharded:
             pieces.append(source)
     if sharded:
-        names = " and ".join(sorted({name for _, name in kinds if name not in ranges.FORMATS}))
+        names = " and ".join(sorted({name for _, name in kinds if not ranges.can_cut(name)}))
         notes.append(
             f"{names} files cannot be cut, so every worker reads all of {title(sharded)} and keeps its shard "
             f"of the rows; convert them to recordIO with fm convert, or name {FILES * workers} or more of about "
@@ -107,7 +107,7 @@ def in_order(sources, options, workers):
     parts, first = [[] for _ in range(workers)], 0
     for source, name in kinds:
         last = first + source.size
-        if name in ranges.FORMATS:
+        if ranges.can_cut(name):
             for part, (begin, end) in zip(parts, itertools.pairwise(bounds), strict=True):
                 start, stop = max(begin, first) - first, min(end, last) - first
                 if start < stop:

@@ -5,17 +5,22 @@ import struct
 from dataclasses import dataclass, field
 
 from fmcore.errors import DataError
+from fmcore.io.formats import FORMATS
 from fmcore.io.sources.source import CUT_OFF, Source
 
-FORMATS = ("libsvm", "libffm", "recordio", "jsonlines")  # whose units can be found from anywhere in a file
 WINDOW = 64 << 10  # bytes searched at a time
 LONGEST_UNIT = 1 << 30  # bytes in which a unit must begin; a file without one is damaged, or of another format
 FRAMES = 9  # headers that must follow one another where a record is taken to begin
 
 
+def can_cut(name):
+    """Return whether units of a format, or of what else a file's content is called, are found from anywhere in it."""
+    return name in FORMATS and FORMATS[name].cut
+
+
 @dataclass(frozen=True, kw_only=True)
 class ByteRange(Source):
-    """The units of an uncompressed file whose first byte lies in [start, stop), in `format`, one of FORMATS.
+    """The units of an uncompressed file whose first byte lies in [start, stop), in `format`, one that `can_cut`.
 
     size: stop - start. Errors and origins count units, and bytes, from the first unit that begins there.
     """
@@ -72,7 +77,7 @@ def boundary(file, offset, format):  # noqa: A002  (ReadOptions' word)
     """Return where in a seekable binary file the first unit begins at `offset` or later; the file's end without one.
 
     A line begins at byte 0 and behind each newline. A record begins at byte 0, and at a frame header that others
-    follow as their lengths say, FRAMES in all or up to the end: the magic alone may occur in a payload, as not every
+    follow as their lengths state, FRAMES in all or up to the end: the magic alone may occur in a payload, as not every
     writer splits records there. A payload that holds whole records can still be mistaken for them; the reader of the
     range before it then finds a record cut off, so that no record is left out, or read twice, without an error.
     Raises DataError where no unit begins within LONGEST_UNIT.

@@ -68,7 +68,7 @@ def _read_csv(source, stream, delimiter, options, report, one_hot):
 
 
 def _csv_batches(stream, delimiter, columns, ragged):
-    """Record batches whose columns are called by their position: numbers as binary, texts as dictionaries of binary."""
+    """Yield record batches, columns called by their position: numbers as binary, texts as dictionaries of binary."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -165,7 +165,7 @@ def _is_text(kind):
 
 
 def _plain(array):
-    """The array without dictionary; text as binary."""
+    """Return the array without dictionary; text as binary."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(array.type):
@@ -174,7 +174,7 @@ def _plain(array):
 
 
 def _block(columns, rows, arrays):
-    """The `ColumnBlock` of these arrays (position -> pyarrow array)."""
+    """Return the `ColumnBlock` of these arrays (position -> pyarrow array)."""
     block = ColumnBlock(rows, {}, {}, [])
     for position in columns.numbers:
         block.numbers[position], bad = _numbers(arrays[position], columns.names[position])
@@ -186,7 +186,7 @@ def _block(columns, rows, arrays):
 
 
 def _numbers(array, name):
-    """(float64 (rows,), NaN where missing; (row, problem) pairs of fields that are no number)."""
+    """Return (float64 (rows,), NaN where missing; (row, problem) pairs of fields that are no number)."""
     import pyarrow as pa
 
     if not pa.types.is_binary(array.type):
@@ -198,7 +198,7 @@ def _numbers(array, name):
 
 
 def _parse_all(array):
-    """float64 (rows,) of an array of text; None where any of it is no number."""
+    """Return float64 (rows,) of an array of text; None where any of it is no number."""
     import pyarrow as pa
 
     try:
@@ -219,7 +219,7 @@ def _stripped(array):
 
 
 def _parse_each(array, name):
-    """As `_numbers`, for a dictionary of binary, one distinct text after the other."""
+    """Do as `_numbers` for a dictionary of binary, one distinct text after the other."""
     texts = [value.strip().decode(errors="replace") for value in array.dictionary.to_pylist()]
     parsed = [parse_number(text) if text else np.nan for text in texts]
     codes = _codes(array)
@@ -231,7 +231,7 @@ def _parse_each(array, name):
 
 
 def _texts(array):
-    """(`Texts`, (row, problem) pairs of fields that are no text)."""
+    """Return (`Texts`, (row, problem) pairs of fields that are no text)."""
     import pyarrow as pa
 
     if not pa.types.is_dictionary(array.type):
@@ -254,7 +254,7 @@ def _texts(array):
 
 
 def _codes(array):
-    """int32 (rows,) codes of a dictionary array, -1 where null."""
+    """Return int32 (rows,) codes of a dictionary array, -1 where null."""
     return array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
 
 

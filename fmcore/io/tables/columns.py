@@ -1,4 +1,4 @@
-"""Which column of a table means what: `TableOptions` resolved against the columns that a table has."""
+"""The meaning of a table's columns: `TableOptions` resolved against the columns that a table has."""
 
 from typing import NamedTuple
 
@@ -22,35 +22,35 @@ class Columns(NamedTuple):
 
     @property
     def features(self):
-        """Positions of the feature columns, in the file's order."""
+        """Return the positions of the feature columns, in the file's order."""
         return tuple(sorted(self.numeric + self.categorical))
 
     @property
     def texts(self):
-        """Positions of the columns read as text."""
+        """Return the positions of the columns read as text."""
         others = (p for p in (self.label, self.row_id) if p is not None)
         return tuple(sorted({*self.categorical, *others}))
 
     @property
     def numbers(self):
-        """Positions of the columns read as numbers."""
+        """Return the positions of the columns read as numbers."""
         return tuple(sorted({*self.numeric, *(() if self.weight is None else (self.weight,))}))
 
     @property
     def used(self):
-        """Positions of all columns that are read, numbers and texts."""
+        """Return the positions of all columns that are read, numbers and texts."""
         return tuple(sorted(self.numbers + self.texts))
 
     def named(self, positions):
-        """The names of these positions."""
+        """Return the names of these positions."""
         return [self.names[p] for p in positions]
 
 
 def resolve(header, options, report):
-    """The `Columns` of a table whose columns are called `header` (list of str; position numbers where it has none).
+    """Return the `Columns` of a table with these column names (list of str; position numbers where it has none).
 
     A table without the label column is one to score: its rows have NaN labels, its weight column may be absent as
-    well, and the report says so. Every other column that the options name must be there.
+    well, and the report states it. Every other column that the options name must be there.
     Raises UsageError for a column that is not there, that has two roles, or whose name is not unique.
     """
     names = tuple(name.strip() or str(position) for position, name in enumerate(header))
@@ -84,11 +84,11 @@ def resolve(header, options, report):
 
 
 def has_header(first, second, options):
-    """Whether the first line of a table (list of fields) is a header; second: the next one, or None.
+    """Return whether the first line of a table (list of fields) is a header; second: the next one, or None.
 
     It is one where an option names a column by anything but a number, or else where no field of a numeric column is a
     number. Where every column is categorical, a number anywhere in the first line makes it data; a number in the
-    second alone makes it a header. Raises UsageError where neither line tells.
+    second alone makes it a header. Raises UsageError where neither line shows it.
     """
     if options.header is not None:
         return options.header
@@ -103,12 +103,12 @@ def has_header(first, second, options):
     if second is None or any(map(_is_number, second)):
         return True
     raise UsageError(
-        "cannot tell whether the first line is a header, as every field is text: say --header or --no-header"
+        "cannot tell whether the first line is a header, as every field is text; give --header or --no-header"
     )
 
 
 def parse_number(text):
-    """The text as a float as the fast path reads it (no underscores, ASCII digits only), or None."""
+    """Return the text as a float as the fast path reads it (no underscores, ASCII digits only), or None."""
     return number_or_none(text) if text.isascii() and "_" not in text else None
 
 
@@ -130,7 +130,7 @@ def _some(position):
 
 
 def _single(names, column):
-    """Position of the column of that name or number, or None where there is none."""
+    """Return the position of the column of that name or number, or None where there is none."""
     if column is None:
         return None
     if names.count(column) > 1:
@@ -158,7 +158,7 @@ def _not_found(column, names):
 
 
 def _one_role_each(names, roles):
-    """The positions that have a role."""
+    """Return the positions that have a role."""
     role_of = {}
     for role, positions in roles.items():
         for position in sorted(positions):

@@ -11,17 +11,20 @@ LIMIT = 1 << 20  # bytes in which the first two lines must end
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class Head(NamedTuple):
-    """names: list of str, one a column; rows: bytes that are read already and no header, empty where no more follow."""
+class TableHead(NamedTuple):
+    """The first lines of a CSV file.
+
+    names: list of str, one a column. rows: bytes that are read already and no header, empty where no more follow.
+    """
 
     names: list
     rows: bytes
 
 
 def read_head(stream, delimiter, options, report):
-    """Look at the first lines of a binary stream and take a header off; None where there is no line at all.
+    """Look at the first lines of a binary stream and remove a header; return None where there is no line at all.
 
-    The report is told what the first line was taken as, where options.header did not say.
+    The report notes how the first line was taken, where options.header does not state it.
     Raises DataError for a first line that is not CSV or longer than LIMIT, or a header that is not UTF-8.
     """
     start = read_fully(stream, LIMIT)
@@ -41,16 +44,16 @@ def read_head(stream, delimiter, options, report):
             "first line taken as the header" if header else "first line taken as data; columns are numbered from 0"
         )
     if not header:
-        return Head([str(position) for position in range(len(lines[0]))], rows)
+        return TableHead([str(position) for position in range(len(lines[0]))], rows)
     try:
         names = [field.encode("latin-1").decode() for field in lines[0]]
     except UnicodeDecodeError:
         raise DataError("the header is not UTF-8", unit="row") from None
-    return Head(names, rows[ends[0] :] or stream.read(1))
+    return TableHead(names, rows[ends[0] :] or stream.read(1))
 
 
 def read_fully(stream, size):
-    """Exactly size bytes, or what there is up to the end; a pipe may give less at a time."""
+    """Read exactly size bytes, or what there is up to the end; a pipe may give less at a time."""
     pieces = []
     while size > 0 and (piece := stream.read(size)):
         pieces.append(piece)
@@ -65,13 +68,13 @@ class Rejoined:
         self._start, self._stream = io.BytesIO(start), stream
 
     def read(self, size):
-        """That many bytes, fewer only at the end."""
+        """Read that many bytes, fewer only at the end."""
         start = self._start.read(size)
         return start + read_fully(self._stream, size - len(start))
 
 
 def _first_lines(data, delimiter):
-    """The first two lines that are not blank, as lists of fields, and the byte offset where each ends."""
+    """Return the first two lines that are not blank, as lists of fields, and the byte offset where each ends."""
     # Latin-1 gives each byte one character, so that offsets are those of the bytes.
     text = io.StringIO(data.decode("latin-1"), newline="")
     offset, lines, ends = 0, [], []

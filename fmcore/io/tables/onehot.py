@@ -19,7 +19,7 @@ class Texts(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What is wrong with one field. row: from 0 within the block; position: of the column."""
+    """A problem with one field. row: from 0 within the block; position: of the column."""
 
     row: int
     position: int
@@ -40,7 +40,7 @@ class ColumnBlock(NamedTuple):
     faults: list
 
     def take(self, keep):
-        """The rows where keep (bool, (rows,)) holds, with their faults left behind."""
+        """Return the rows where keep (bool, (rows,)) holds, with their faults left behind."""
         return ColumnBlock(
             self.rows[keep],
             {p: column[keep] for p, column in self.numbers.items()},
@@ -50,10 +50,10 @@ class ColumnBlock(NamedTuple):
 
 
 class OneHot:
-    """Turns the blocks of one table into batches.
+    """The encoder of the blocks of one table as batches.
 
     columns: `Columns`. encoder: see fmcore.io.tables.vocabulary. labels: `Labels`. options: `ReadOptions`.
-    report: told of rows left out and of unknown values.
+    report: receives the rows left out and the unknown values.
     """
 
     def __init__(self, source, columns, encoder, labels, options, report):
@@ -72,7 +72,7 @@ class OneHot:
             report.learn("fields", int(self._fields.max()) + 1)
 
     def batch(self, block):
-        """The block's rows as a `Batch`; raises DataError for the first bad row, or leaves bad rows out."""
+        """Return the block's rows as a `Batch`; raise DataError for the first bad row, or leave bad rows out."""
         labels, faults = self._label(block)
         faults += [*block.faults, *self._faults(block)]
         if faults:
@@ -92,7 +92,7 @@ class OneHot:
         )
 
     def _keep(self, block, faults):
-        """Bool (rows,): the rows without a fault. Raises the first fault instead where rows may not be skipped."""
+        """Return the rows without a fault, bool (rows,). Raise the first fault where rows may not be skipped."""
         keep = np.ones(len(block.rows), bool)
         for fault in sorted(faults):
             if keep[fault.row]:
@@ -113,7 +113,7 @@ class OneHot:
         self._report.skip(error)
 
     def _faults(self, block):
-        """Numbers that cannot be trained on, and missing fields where those are refused."""
+        """Yield the faults: numbers that cannot be trained on, and missing fields where those are refused."""
         refuse_missing = self._options.table.missing == "error"
         for position in self._columns.numeric:
             yield from self._unsound(block, position, ~np.isinf(_float32(block.numbers[position])))
@@ -135,7 +135,7 @@ class OneHot:
             yield Fault(row, position, f"{found} {role}; expected {expected}")
 
     def _label(self, block):
-        """(labels: float32 (rows,), faults of those that are none)."""
+        """Return (labels: float32 (rows,), faults of those that are none)."""
         position = self._columns.label
         if position is None:
             return np.full(len(block.rows), np.nan, np.float32), []
@@ -166,7 +166,7 @@ class OneHot:
         ]
 
     def _features(self, block):
-        """(indptr, indices, values, fields) of the rows; every array in the order of the columns in the file."""
+        """Return (indptr, indices, values, fields) of the rows; every array in the order of the columns in the file."""
         positions = self._columns.features
         indices = np.empty((len(block.rows), len(positions)), np.int32)
         values = np.ones(indices.shape, np.float32) if self._columns.numeric else None
@@ -186,7 +186,7 @@ class OneHot:
         return indptr, indices[present], None if values is None else values[present], fields
 
     def _encode(self, block):
-        """For each categorical column int32 (rows,): the value's index, -1 where it is missing or unknown."""
+        """Return int32 (rows,) for each categorical column: the value's index, -1 where it is missing or unknown."""
         names = self._columns.named(self._columns.categorical)
         columns = [(name, block.texts[p]) for name, p in zip(names, self._columns.categorical, strict=True)]
         rows = []

@@ -8,9 +8,9 @@ from fmcore.errors import DataError
 
 
 class Ragged:
-    """Keeps the count while pyarrow, which calls this for such rows, parses some blocks ahead of those it delivers.
+    """The count of such rows; pyarrow, which calls this for each, parses some blocks before it delivers them.
 
-    on_error: "skip" leaves them out and tells the report; otherwise the parser stops there, see `raise_first`.
+    on_error: "skip" leaves them out and reports them; otherwise the parser stops there, see `raise_first`.
     """
 
     def __init__(self, source, on_error, report):
@@ -21,14 +21,14 @@ class Ragged:
         self._delivered = self._skipped = 0
 
     def __call__(self, row):
-        """Take note of a row (pyarrow.csv.InvalidRow); what the parser shall do with it."""
+        """Note a row (pyarrow.csv.InvalidRow); return what the parser does with it."""
         self._numbers.append(row.number)
         self._lengths.append(row.actual_columns)
         self._expected = row.expected_columns
         return self._answer
 
     def number(self, rows):
-        """int64 (rows,): the numbers of the next rows delivered. Those left out before them go to the report."""
+        """Return the numbers of the next rows delivered, int64 (rows,). Those left out before them go to the report."""
         delivered = np.arange(self._delivered, self._delivered + rows)
         met = len(self._numbers)
         # How many rows are delivered before each that is not.
@@ -39,7 +39,7 @@ class Ragged:
         return numbers
 
     def finish(self):
-        """Tell the report of those after the last row delivered."""
+        """Report those after the last row delivered."""
         self._skip(len(self._numbers))
 
     def raise_first(self):

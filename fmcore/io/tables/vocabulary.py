@@ -13,10 +13,10 @@ MAX_HASH_BITS = 30  # 2**31 indices would pass MAX_FEATURE_DIM
 
 
 def open_encoder(table, *, build=True, grow=False):
-    """The encoder that a `TableOptions` asks for; use one for all files of a run, so that they share their indices.
+    """Return the encoder that a `TableOptions` asks for; use one for all files of a run: they share their indices.
 
     A vocabulary whose file exists is read and fixed. One whose file does not exist grows while tables are read
-    (`is_new`), and whoever reads writes it when the reading is done; with build=False the file must exist. With grow
+    (`is_new`), and the caller writes it when the reading is done; with build=False the file must exist. With grow
     it is read and grows from there.
     Raises UsageError where the options do not fit together, DataError where the vocabulary's file is damaged.
     """
@@ -41,7 +41,7 @@ class Encoder:
     """
 
     is_new = False
-    added = 0  # how many values it has taken in
+    added = 0  # how many values it has added
 
     def __init__(self):
         self._numeric = None  # column name -> index, once a table has been seen
@@ -49,14 +49,14 @@ class Encoder:
 
     @property
     def feature_dim(self):
-        """One more than the largest index there is, or None before the first table."""
+        """Return one more than the largest index there is, or None before the first table."""
         return None if self._numeric is None else len(self._numeric)
 
     def freeze(self):
-        """Learn no more from here on; only a vocabulary that is new does."""
+        """Learn no more from here on; only a new vocabulary learns at all."""
 
     def bind(self, numeric, categorical):
-        """int32 indices of the numeric columns (names, in the file's order) of a table about to be read.
+        """Return int32 indices of the numeric columns (names, in the file's order) of a table about to be read.
 
         Raises UsageError where the columns differ from those of earlier tables.
         """
@@ -81,7 +81,7 @@ class Encoder:
         return np.array([self._fields.setdefault(name, len(self._fields)) for name in columns], np.int32)
 
     def encode(self, columns):
-        """Indices of the distinct values of categorical columns.
+        """Return the indices of the distinct values of categorical columns.
 
         columns: (name, Texts) pairs, in the file's order.
         Returns one int32 array a column, by code; -1 where the value has no index.
@@ -114,11 +114,11 @@ class Hashing(Encoder):
 
     @property
     def feature_dim(self):
-        """As for numeric columns, and all indices that a hash may take."""
+        """Return the dimension as for numeric columns, and all indices that a hash may take."""
         return None if self._numeric is None else len(self._numeric) + self._buckets
 
     def encode(self, columns):
-        """As `Encoder.encode`; every value has an index."""
+        """Do as `Encoder.encode`; every value has an index."""
         return [self._hash(name, texts.values) for name, texts in columns]
 
     def _hash(self, name, values):
@@ -151,12 +151,12 @@ class Vocabulary(Encoder):
 
     @property
     def feature_dim(self):
-        """How many indices there are so far."""
+        """Return how many indices there are so far."""
         return self._size
 
     @classmethod
     def read(cls, path, *, grow=False):
-        """The vocabulary in that file, fixed unless it may grow. Raises DataError naming the line that is wrong."""
+        """Return the vocabulary in that file, fixed unless it may grow. Raise DataError naming the wrong line."""
         self = cls()
         self.is_new = self._growing = grow
         self._numeric, self._values, self._size = vocabularyfile.read(path)
@@ -167,7 +167,7 @@ class Vocabulary(Encoder):
         vocabularyfile.write(handle, self.entries())
 
     def freeze(self):
-        """Take in no more values: what is not listed from here on is unknown."""
+        """Add no more values: what is not listed from here on is unknown."""
         self._growing = False
 
     def names(self):
@@ -175,13 +175,13 @@ class Vocabulary(Encoder):
         return [column if value is None else f"{column}={value}" for column, value in self.entries()]
 
     def bind(self, numeric, categorical):
-        """As `Encoder.bind`; the vocabulary's categorical columns must be there as well."""
+        """Do as `Encoder.bind`; the vocabulary's categorical columns must be there as well."""
         indices = super().bind(numeric, categorical)
         self._size = max(self._size, len(self._numeric))
         return indices
 
     def encode(self, columns):
-        """As `Encoder.encode`; a vocabulary that grows takes new values in, otherwise they have no index."""
+        """Do as `Encoder.encode`; a vocabulary that grows adds new values, otherwise they have no index."""
         tables = [self._known(name, texts.values) for name, texts in columns]
         if self._growing:
             self._grow(columns, tables)
@@ -242,7 +242,7 @@ class Vocabulary(Encoder):
 
 
 def _first_rows(texts):
-    """For each code the first row that has it; the number of rows where none has."""
+    """Return for each code the first row that has it; the number of rows where none has."""
     rows = len(texts.codes)
     first = np.full(len(texts.values) + 1, rows, np.int64)  # the last is for missing (-1)
     first[texts.codes[::-1]] = np.arange(rows)[::-1]  # of several assignments to one place the last one stays

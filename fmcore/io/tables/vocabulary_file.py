@@ -24,7 +24,7 @@ def write(handle, entries):
 
 
 def read(path):
-    """(numeric: column -> index, values: column -> {value -> index}, number of indices) of that file.
+    """Return (numeric: column -> index, values: column -> {value -> index}, number of indices) of that file.
 
     Raises DataError with the line for a wrong header, index, duplicate, escape or encoding.
     """
@@ -70,7 +70,7 @@ def _add(line, index, numeric, values):
         duplicate, clash = column in numeric, column in values
         numeric[column] = index
     if duplicate:
-        raise DataError(f"column {column!r} with the value {value!r} stands here a second time", number=number)
+        raise DataError(f"column {column!r} with the value {value!r} is listed a second time", number=number)
     if clash:
         raise DataError(f"column {column!r} is both numeric (no value) and categorical", number=number)
 

@@ -1,6 +1,6 @@
 """libsvm and libffm text: lines to CSR arrays, without the GIL.
 
-The grammar is told in text.py. A chunk is a `bytes` object, which Python ends with a NUL that is not counted; no
+The grammar is described in codec.py. A chunk is a `bytes` object, which Python ends with a NUL that is not counted; no
 scanner goes past a NUL, so none needs to compare with the end at every byte.
 """
 import numpy as np
@@ -12,7 +12,7 @@ include "fmcore/io/_decimal.pxi"
 
 
 cpdef enum Problem:
-    """What may be wrong with a line; text.py holds the sentences."""
+    """The problems that a line may have; codec.py holds the sentences."""
     LABEL = 1
     WEIGHT
     QID
@@ -171,7 +171,7 @@ cdef struct Marks:
 
 
 cdef Marks count(const char* text, Py_ssize_t size) noexcept nogil:
-    """In blocks short enough for counters of a byte, of which compilers keep many in one vector."""
+    """Count in blocks short enough for counters of a byte, of which compilers keep many in one vector."""
     cdef Marks marks = Marks(0, 0)
     cdef Py_ssize_t start, i
     cdef uint8_t lines, pairs

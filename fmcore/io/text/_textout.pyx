@@ -33,7 +33,7 @@ cdef inline char* put_number(char* at, float x) noexcept nogil:
 
 def write(const int64_t[::1] indptr, const int32_t[::1] indices, const float[::1] values,
           const float[::1] labels, const float[::1] weights):
-    """Rows as lines label[:weight] index:value ... (bytes), each number the shortest that reads back as its float32.
+    """Return rows as lines label[:weight] index:value ... (bytes), each number the shortest that keeps its float32.
 
     indptr: int64 (rows + 1,). indices: int32 (non-zeros,), 0 or more. values: float32 (non-zeros,) or None.
     labels: float32 (rows,). weights: float32 (rows,) or None. The caller has seen to it that all numbers are finite.

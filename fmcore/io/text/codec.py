@@ -62,7 +62,7 @@ class WrongLines(Sequence):
 
 
 def chunks(stream, size=CHUNK):
-    """Whole lines of a byte stream, about `size` bytes or one line a piece; the last may lack its line end.
+    """Yield whole lines of a byte stream, about `size` bytes or one line a piece; the last may lack its line end.
 
     A byte order mark at the start of a file is left out. Raises DataError at a line of more than LONGEST_LINE bytes.
     """
@@ -149,7 +149,7 @@ def _unless_ones(array):
 
 
 def encode_libsvm(batch):
-    """Rows as libsvm lines (bytes): label[:weight] index:value ..., indices as they stand.
+    """Return rows as libsvm lines (bytes): label[:weight] index:value ..., indices as they stand.
 
     Each number is the shortest decimal that reads back as the same float32. Row ids have no place in the format and
     are left out. Raises DataError at a row without a label or with a number that is not finite.

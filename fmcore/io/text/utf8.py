@@ -31,4 +31,4 @@ class ValidUTF8:
         return text.encode() if wrong else data[:used]
 
     def close(self):
-        """Do nothing: whoever opened the stream closes it."""
+        """Do nothing: the code that opened the stream closes it."""

@@ -12,7 +12,8 @@
     inprocess.py, on_mpi.py, on_ray.py
                   the engines: one place, MPI's ranks, Ray's actors
 
-An engine has
+To add an engine: a file here with what opens it, and a line in ENGINES, which is read whenever a command is made or a
+team is trained. An engine has
 
     workers, threads                          their number, and the threads of each
     all(name, *args) -> list                  every worker's method of that name, results in worker order
@@ -29,5 +30,31 @@ and, where training can continue after the loss of a worker, raises `lost.Lost` 
                                               lost, and return their numbers; raises `lost.DiedError` where it cannot
 """
 
-ENGINES = ("ray", "mpi", "local")
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EngineEntry:
+    """An engine in the registry.
+
+    where: "module:name" of the function that opens it, given TeamOptions and the threads of each worker or None;
+    imported when used.
+    takes: those of the options workers, ray_address and dist_state that it accepts.
+    """
+
+    where: str
+    takes: tuple[str, ...] = ("workers", "dist_state")
+
+    def load(self) -> Any:
+        """Return the function that opens the engine."""
+        return resolve_name(self.where)
+
+
+ENGINES: dict[str, EngineEntry] = {
+    "ray": EngineEntry("fmcore.solvers.team.on_ray:opened", ("workers", "ray_address", "dist_state")),
+    "mpi": EngineEntry("fmcore.solvers.team.on_mpi:opened", ("dist_state",)),
+    "local": EngineEntry("fmcore.solvers.team.inprocess:opened"),
+}
 STATES = ("auto", "replica", "sharded")  # which parameters a worker holds; auto decides by size

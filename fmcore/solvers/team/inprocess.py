@@ -33,3 +33,8 @@ class InProcess:
     def close(self):
         """Release all workers; see fmcore.solvers.team."""
         self._workers = []
+
+
+def opened(team, threads):
+    """Return the engine for TeamOptions; threads: of each worker, None for all that there are."""
+    return InProcess(team.workers, threads)

@@ -51,6 +51,11 @@ def led():
             engine.dismiss()
 
 
+def opened(_team, threads):
+    """Return the engine of rank 0, whatever TeamOptions say of workers: mpirun starts the ranks."""
+    return leader(threads)
+
+
 def leader(threads=None):
     """Return the engine of rank 0 within `led`; threads: of each rank, None for a fair share of the processors.
 

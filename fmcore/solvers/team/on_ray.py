@@ -153,6 +153,11 @@ class Ray:
         return len(asked)
 
 
+def opened(team, threads):
+    """Return the engine for TeamOptions; threads: of each worker, None for what there is for each."""
+    return Ray(team.workers, threads, team.address)
+
+
 @contextmanager
 def _handlers_kept():
     """Restore signal handlers after a block that installs handlers of its own below Python's."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from fmcore.solvers.descent import least_scale
 from fmcore.solvers.epoch import UNITS, Epoch, Progress
 from fmcore.solvers.estimate import parameter_bytes
 from fmcore.solvers.observer import Observer
-from fmcore.solvers.team import rounds
+from fmcore.solvers.team import ENGINES, rounds
 from fmcore.solvers.team.lost import DiedError
 from fmcore.solvers.team.reports import Parts, as_named
 from fmcore.solvers.team.team import Team
@@ -154,20 +155,9 @@ def _added(progress: Progress, trained: list) -> Progress:
     return here
 
 
-def _engine(resources: Resources) -> object:
+def _engine(resources: Resources) -> Any:
     """Return the engine that is asked for; see fmcore.solvers.team."""
-    team = resources.team
-    if team.engine == "ray":
-        from fmcore.solvers.team.on_ray import Ray
-
-        return Ray(team.workers, resources.threads, team.address)
-    if team.engine == "mpi":
-        from fmcore.solvers.team.on_mpi import leader
-
-        return leader(resources.threads)
-    from fmcore.solvers.team.inprocess import InProcess
-
-    return InProcess(team.workers, resources.threads)
+    return ENGINES[resources.team.engine].load()(resources.team, resources.threads)
 
 
 def _require_files(task: Task) -> None:

@@ -5,7 +5,7 @@ from fuzz.places import written
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.detect import detect, enough
-from fmcore.io.options import FORMATS
+from fmcore.io.formats import FORMATS
 from fmcore.io.sources import source as sources
 from fmcore.io.sources import streams
 

@@ -1,0 +1,49 @@
+"""JSON and JSON Lines: requests as SageMaker's factorization machines have them."""
+
+import json
+from functools import partial
+
+from fmcore.io.formats.contract import Codec, Format, Head
+from fmcore.io.options import ReadOptions
+
+
+def _requests(options: ReadOptions, *, name: str) -> Codec:
+    from fmcore.io.requests import codec as requests
+
+    decode = partial(requests.decode, format=name, on_error=options.on_error)
+    return Codec(partial(requests.chunks, format=name), decode)
+
+
+def begins_object(line: bytes) -> bool:
+    """Return whether the first line begins an object, which may take many lines, or one very long one."""
+    return line[:1] == b"{"
+
+
+def is_whole(line: bytes) -> bool:
+    """Return whether a line is a value of JSON as it stands."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def holds_instances(text: bytes) -> bool:
+    """Return whether the first bytes name the instances of one document."""
+    return b'"instances"' in text
+
+
+def _looks_like_json(head: Head) -> bool:
+    """Return whether there is one object that holds "instances"; it may continue on further lines, or past the head."""
+    if not begins_object(head.first):
+        return False
+    return "instances" in json.loads(head.first) if is_whole(head.first) else holds_instances(head.text)
+
+
+def _looks_like_jsonlines(head: Head) -> bool:
+    """Return whether there is an instance in each line."""
+    return begins_object(head.first) and not _looks_like_json(head)
+
+
+JSON = Format("json", partial(_requests, name="json"), looks=_looks_like_json)
+JSONLINES = Format("jsonlines", partial(_requests, name="jsonlines"), looks=_looks_like_jsonlines, cut=True)
