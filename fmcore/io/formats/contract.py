@@ -1,4 +1,4 @@
-"""What a format of rows is: its name, how it looks, and how it is read."""
+"""The contract of a format of rows: its name, how it looks, and how it is read."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Format:
     codec: from ReadOptions to how it is read; None for tables, which fmcore.io.tables reads by columns.
     magic: the bytes that every file begins with, at least four; empty where there are none.
     looks: whether a Head that begins with no format's magic is of this one.
-    last: whether it is asked only where no other format claims the Head, as it takes almost anything.
+    last: whether `looks` is called only where no other format claims the Head, as it takes almost anything.
     cut: whether its units are lines, which are found from anywhere in a file, so that several workers share one.
     """
 
