@@ -6,8 +6,8 @@ from fmcore.errors import DataError
 from fmcore.io.formats import FORMATS, Head
 from fmcore.io.formats.json import begins_object, holds_instances, is_whole
 from fmcore.io.formats.text import LABEL
+from fmcore.io.text.utf8 import BOM
 
-BOM = b"\xef\xbb\xbf"  # byte order mark, which some editors put before UTF-8
 MAGIC = 4  # bytes of a magic that are looked at
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")

@@ -4,15 +4,21 @@ Where a slice ends depends on the block alone, never on where training was stopp
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:  # blocks import this module
-    from fmcore.rows.blocks import Block
-
 ROWS = 1 << 14
 WORK = 1 << 23  # multiplications by a factor in one pass: some tens of milliseconds on one processor
+
+
+class HasStarts(Protocol):
+    """Rows in mini-batches: mini-batch m holds the rows starts[m] .. starts[m + 1]."""
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Return where the mini-batches begin, int64 (mini-batches + 1,)."""
+        ...
 
 
 def slice_size(rows: int, non_zeros: int, mini_batch_size: int, num_factors: int) -> int:
@@ -30,7 +36,7 @@ def slices(order: np.ndarray, size: int, first: int = 0) -> Iterator[tuple[int, 
         yield min(begin + size, len(order)), order[begin : begin + size]
 
 
-def rows_of(block: "Block", order: np.ndarray) -> np.ndarray:
+def rows_of(block: HasStarts, order: np.ndarray) -> np.ndarray:
     """Return the rows of these mini-batches, one after the other, int64."""
     starts = block.starts[order]
     lengths = block.starts[order + 1] - starts

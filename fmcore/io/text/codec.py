@@ -18,11 +18,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from fmcore.errors import DataError
-from fmcore.io.detect import BOM
 from fmcore.io.grouping import NO_GROUP
 from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.text import _text, _textout
+from fmcore.io.text.utf8 import BOM
 from fmcore.rows.batch import Batch, RowOrigin
 
 CHUNK = 2 << 20  # bytes

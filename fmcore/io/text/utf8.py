@@ -3,6 +3,7 @@
 import codecs
 import re
 
+BOM = b"\xef\xbb\xbf"  # byte order mark, which some editors put before UTF-8
 NO_UTF8 = re.compile("[\udc80-\udcff]")  # an invalid byte, as the error handler "surrogateescape" decodes it
 
 
