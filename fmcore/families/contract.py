@@ -37,12 +37,14 @@ class Family(Protocol):
     tensors: at least one of them per feature. The last one, the largest, begins on a cache line in a model file; each
     draws its initial values from the random stream of its place.
     needs_fields: whether score and gradient need a field for each non-zero.
+    outputs: raw scores that it gives each row; an objective must take as many.
     """
 
     name: str
     kernel: str | None
     tensors: tuple[Tensor, ...]
     needs_fields: bool
+    outputs: int = 1
 
     def score(self, X: Any, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return y(x) of each row, float64 (rows,).

@@ -23,7 +23,8 @@ class Objective(Protocol):
 
     name: the value of the hyperparameter predictor_type. noun: a short word for help pages.
     kernel: its number in the kernels; None where they have no case for it, and the NumPy reference trains and scores.
-    outputs: raw scores that a row has. binary: whether labels are the two classes 0 and 1, which readers then make of
+    outputs: raw scores of a row that it takes, as many as the family gives.
+    binary: whether labels are the two classes 0 and 1, which readers then make of
     -1 and 1 or of the positive label and all others.
     expected: which labels `accepts` takes, in words that follow "expected".
     defaults: hyperparameter -> value, where the native preset differs from the table of hyperparameters.

@@ -21,7 +21,7 @@ from fmcore.solvers import Resources, Task
 from fmcore.solvers.observer import Observer
 from fmcore.system import publish
 from fmcore.training import checkpoint as checkpoints
-from fmcore.training.fit import Fitting, require_testable
+from fmcore.training.fit import Fitting, require_trainable
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -69,7 +69,7 @@ def train(
     rows = _reader(data, encoder, hyperparameters, stop)
     test_rows = None if test is None else _reader(test, encoder, hyperparameters, stop)
     task = Task(rows, hyperparameters, test_rows, initial_model)
-    require_testable(task)
+    require_trainable(task)
     _require_known_columns(rows)
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())

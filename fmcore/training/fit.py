@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fmcore.errors import UsageError
+from fmcore.families import family_of
 from fmcore.hyper.params import Hyperparameters
 from fmcore.model import scaling
 from fmcore.model.model import Model, initial
+from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
 from fmcore.rows.source import Rows, as_rows
 from fmcore.solvers import Placed, Resources, Solver, Task, solver_of
@@ -54,7 +56,7 @@ class Fitting:
 
     def fit(self, task: Task, observer: Observer | None = None, control: Control | None = None) -> Model:
         """Return the Model of a Task; see `fit` above."""
-        require_testable(task)
+        require_trainable(task)
         observer, control = observer or Observer(), control or Control()
         last, self._last = self._last, None  # whose memory is free before other rows are prepared
         previous = last if last is not None and last.fits(task) else None
@@ -67,9 +69,15 @@ class Fitting:
             return train(model, solver, test_each_epoch=_each_epoch(task), observer=observer, control=control)
 
 
-def require_testable(task: Task) -> None:
+def require_trainable(task: Task) -> None:
     """Raise UsageError for what training would find out only later, or never."""
     h = task.hyperparameters
+    takes, gives = objective_of(h).outputs, family_of(h).outputs
+    if takes != gives:
+        raise UsageError(
+            f"predictor_type {h.predictor_type} takes {takes} raw scores a row, but family {h.family} gives {gives}; "
+            "choose another of the two"
+        )
     if task.test is None and h.early_stopping_patience is not None:
         raise UsageError(
             "early_stopping_patience goes by the loss of test rows, but none are given; name some with "

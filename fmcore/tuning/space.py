@@ -1,6 +1,6 @@
 """The choices of a search: ranges and choices of hyperparameters, as the user or a preset gives them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from fmcore.errors import UsageError
 from fmcore.hyper.params import GROUPS, INIT_METHODS, INIT_NUMBERS, PARAMETERS
@@ -159,7 +159,7 @@ def search_space(named, fixed, *, space=None, preset="native"):
     for name in named:
         if name in fixed:
             raise UsageError(f"{name} is given both a value and a range; leave one of them out")
-    defaults = resolve(preset, **fixed).as_dict()
+    defaults = asdict(resolve(preset, **fixed))
     offered = SPACES[space or "small"](objective_of(defaults["predictor_type"])) if space or not named else {}
     found = {**{name: dimension for name, dimension in offered.items() if not _is_fixed(name, fixed)}, **named}
     found = {name: found[name] for name in PARAMETERS if name in found}

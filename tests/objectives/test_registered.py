@@ -192,3 +192,11 @@ def test_an_objective_is_known_while_it_is_registered(monkeypatch):
     monkeypatch.delitem(OBJECTIVES, "poisson")
     with pytest.raises(UsageError, match="expected binary_classifier or regressor"):
         resolve(predictor_type="poisson")
+
+
+def test_an_objective_of_more_raw_scores_than_the_family_gives_is_refused(monkeypatch):
+    added = poisson.Poisson()
+    added.outputs = 3
+    monkeypatch.setitem(OBJECTIVES, "poisson", added)
+    with pytest.raises(UsageError, match="poisson takes 3 raw scores a row, but family fm gives 1"):
+        fit(random_rows(10, 6), resolve(predictor_type="poisson", epochs=1))
