@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
+from fmcore.families import DEFAULT as FM
 from fmcore.families import FAMILIES
 from fmcore.io.options import Report, needed_by
 from fmcore.io.sources import source as sources
@@ -146,7 +147,7 @@ def _fits(folder):
 def _shared(data, test, space, folder):
     """Return a TrialContext with the rows decoded into files of the folder."""
     objective, encoder = objective_of(space.fixed["predictor_type"]), open_encoder(data.options.table)
-    family = FAMILIES[space.defaults["family"]]
+    family = FAMILIES[space.fixed.get("family", FM)]
     reader = data.reader(encoder, options=needed_by(data.options, objective, family))
     if encoder.is_new:
         publish.prepare(data.options.table.vocabulary)
