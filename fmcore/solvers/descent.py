@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fmcore.kernels import Backend, Trainer, backend_of
+from fmcore.kernels import Backend, Trainer, backend_of, has_kernels
 from fmcore.kernels.devices import resolve
 from fmcore.model import scaling
 from fmcore.model.model import Model
@@ -26,7 +26,7 @@ from fmcore.solvers.observer import Observer
 from fmcore.system.memory import Budget, budget, give_back
 from fmcore.system.threads import default_threads
 
-# what rows are prepared by, checked for, and whether the kernels train
+# hyperparameters that rows are prepared and checked by
 PREPARED_BY = ("mini_batch_size", "shuffle", "seed", "feature_scaling", "feature_dim", "predictor_type")
 
 
@@ -86,7 +86,8 @@ class GradientDescent(Solver):
         ):
             return False
         h, other = mine.hyperparameters, task.hyperparameters
-        return all(getattr(h, name) == getattr(other, name) for name in PREPARED_BY)
+        same = all(getattr(h, name) == getattr(other, name) for name in PREPARED_BY)
+        return same and has_kernels(h) == has_kernels(other)
 
     def begin(self, model: Model) -> None:
         """See fmcore.solvers.Solver."""
