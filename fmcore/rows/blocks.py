@@ -4,6 +4,8 @@ Where a block ends depends on the rows alone, never on how a reader cut them or 
 does the order within it. Data that streams from disk is therefore trained exactly as data in memory.
 """
 
+from __future__ import annotations  # so that a type does not import NumPy's random numbers at start
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,11 @@ def test_heavy_packages_are_imported_where_they_are_used():
         top = {alias.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
         top |= {node.module.split(".")[0] for node in tree.body if isinstance(node, ast.ImportFrom)}
         assert not top & {"pyarrow", "torch", "optuna", "sqlalchemy", "ray", "mpi4py", "tqdm"}, name
+
+
+def test_a_start_of_the_command_imports_no_random_numbers():
+    code = "import sys, fmcli.main, fmcore.kernels.cpu; sys.exit('numpy.random' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_files_and_functions_are_small():
