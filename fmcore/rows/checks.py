@@ -40,6 +40,35 @@ def checked(
         yield batch.take(np.flatnonzero(~bad))
 
 
+def sound(batch: Batch) -> Batch:
+    """Return a batch that a program made, whose arrays the kernels read unchecked.
+
+    Raises DataError where they do not have the shapes, dtypes and values that `Batch` describes.
+    """
+    rows, non_zeros = len(batch.labels), len(batch.indices)
+    for name, dtype, size in (
+        ("indptr", np.int64, rows + 1),
+        ("indices", np.int32, non_zeros),
+        ("values", np.float32, non_zeros),
+        ("labels", np.float32, rows),
+        ("weights", np.float32, rows),
+    ):
+        array = getattr(batch, name)
+        if array is None and name in ("values", "weights"):
+            continue
+        if array.dtype != dtype or array.shape != (size,):
+            raise DataError(f"{name} is {array.dtype} {array.shape}; expected {np.dtype(dtype)} {(size,)}")
+    if batch.indptr[0] != 0 or batch.indptr[-1] != non_zeros or (np.diff(batch.indptr) < 0).any():
+        raise DataError(f"indptr does not rise from 0 to {non_zeros}, the number of non-zeros")
+    if non_zeros and batch.indices.min() < 0:
+        row = int(np.searchsorted(batch.indptr, batch.indices.argmin(), "right")) - 1
+        raise DataError(f"index {batch.indices.min()}; indices count from 0", **batch.place(row))
+    if batch.weights is not None and not (good := np.isfinite(batch.weights) & (batch.weights >= 0)).all():
+        row = int(good.argmin())
+        raise DataError(f"{batch.weights[row]:g} as weight; expected a finite number from 0 up", **batch.place(row))
+    return batch
+
+
 def largest_indices(batch: Batch) -> np.ndarray:
     """Return the largest index of each row, -1 where it has none."""
     largest = np.full(len(batch), -1, np.int64)

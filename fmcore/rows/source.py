@@ -8,7 +8,7 @@ import numpy as np
 
 from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import generator
-from fmcore.rows.checks import checked
+from fmcore.rows.checks import checked, sound
 
 Limit = int | Callable[[], int | None] | None
 
@@ -91,7 +91,7 @@ class MemoryRows:
     def read(self, labels: LabelRule, feature_dim: Limit = None) -> Iterator[Batch]:
         """See Rows."""
         batches = self._batches() if callable(self._batches) else self._batches
-        return checked(batches, None, on_error="fail", labels=labels, feature_dim=feature_dim)
+        return checked(map(sound, batches), None, on_error="fail", labels=labels, feature_dim=feature_dim)
 
     def read_known(self, labels: LabelRule, feature_dim: int) -> Iterator[Batch]:
         """See Rows."""

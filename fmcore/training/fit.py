@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from fmcore.errors import UsageError
 from fmcore.families import family_of
@@ -78,6 +78,8 @@ def require_trainable(task: Task) -> None:
             f"predictor_type {h.predictor_type} takes {takes} raw scores a row, but family {h.family} gives {gives}; "
             "choose another of the two"
         )
+    if task.initial_model is not None:
+        warmstart.require_same_model(task.initial_model, asdict(h))
     if task.test is None and h.early_stopping_patience is not None:
         raise UsageError(
             "early_stopping_patience goes by the loss of test rows, but none are given; name some with "

@@ -21,16 +21,21 @@ def hyperparameters(model, given):
     open, for new features. Raises UsageError where a given value does not match the model.
     """
     own = model.hyperparameters.as_dict()
-    _require_same([(name, getattr(model.hyperparameters, name), given[name]) for name in FIXED if name in given])
+    require_same_model(model, given)
     for group in GROUPS:
         own[f"{group}_lr"] *= 0.5 ** len(model.info.get("halved", ()))
-    chosen = Hyperparameters(**layered({**own, "feature_dim": None}, given))
-    if chosen.feature_dim is not None and chosen.feature_dim < model.feature_dim:
+    return Hyperparameters(**layered({**own, "feature_dim": None}, given))
+
+
+def require_same_model(model, given):
+    """Raise UsageError where hyperparameters, given by name, are of another model, or of one with fewer features."""
+    _require_same([(name, getattr(model.hyperparameters, name), given[name]) for name in FIXED if name in given])
+    feature_dim = given.get("feature_dim")
+    if feature_dim is not None and feature_dim < model.feature_dim:
         raise UsageError(
-            f"cannot warm-start: feature_dim is {chosen.feature_dim}, but the model has {model.feature_dim} features, "
+            f"cannot warm-start: feature_dim is {feature_dim}, but the model has {model.feature_dim} features, "
             "which may become more but never fewer"
         )
-    return chosen
 
 
 def require_same_reading(model, given):

@@ -1,3 +1,6 @@
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +9,7 @@ from fmcore.io.options import Report
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch, RowOrigin
 from fmcore.rows.checks import checked, known_features, largest_indices
+from fmcore.rows.source import as_rows
 
 ANY = objective_of("regressor")  # takes any finite label
 
@@ -66,3 +70,21 @@ def test_unknown_features_are_ignored_and_counted_or_refused():
     next(batches)
     with pytest.raises(DataError, match=r"^x, line 12: index 9 is unknown to the model, whose feature_dim is 5$"):
         next(batches)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"indices": np.array([0, 4, -1], np.int32)}, "x, line 12: index -1; indices count from 0"),
+        ({"indices": np.array([0, 4, 1])}, "indices is int64 (3,); expected int32 (3,)"),
+        ({"values": np.ones(2, np.float32)}, "values is float32 (2,); expected float32 (3,)"),
+        ({"indptr": np.array([0, 2], np.int64)}, "indptr is int64 (2,); expected int64 (3,)"),
+        ({"indptr": np.array([0, 2, 9], np.int64)}, "indptr does not rise from 0 to 3"),
+        ({"indptr": np.array([0, 4, 3], np.int64)}, "indptr does not rise from 0 to 3"),
+        ({"weights": np.array([1, -2], np.float32)}, "x, line 12: -2 as weight; expected a finite number from 0 up"),
+    ],
+)
+def test_rows_in_memory_that_the_kernels_cannot_read_are_refused(changes, message):
+    batch = replace(rows([0, 4], [1]), **changes)
+    with pytest.raises(DataError, match=re.escape(message)):
+        list(as_rows(batch).read(ANY))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rows import small_model
+from rows import random_rows, small_model
 from shell import libsvm_rows
 
 from fmcore import api
@@ -221,3 +221,14 @@ def test_best_epoch_of_a_warm_start_is_one_of_its_own(run):
     second = run("b.fm", {"linear_lr": 0.01}, "a.fm", test=api.Data(["test.svm"]))
     assert 1 <= second.info["best_epoch"] <= len(second.info["epochs"])
     assert second.info["trained_epochs"] == first.info["best_epoch"] + second.info["best_epoch"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_factors", 3), ("predictor_type", "binary_classifier"), ("optimizer", "adam"), ("feature_dim", 5)],
+)
+def test_fit_refuses_hyperparameters_of_another_model(name, value):
+    batch = random_rows(20, classes=True)
+    model = api.fit(batch, resolve(predictor_type="regressor", epochs=1))
+    with pytest.raises(UsageError, match=f"cannot warm-start: {name} is {value}"):
+        api.fit(batch, resolve(**{"predictor_type": "regressor", "epochs": 1, name: value}), initial_model=model)
