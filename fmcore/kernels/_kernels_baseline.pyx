@@ -5,7 +5,7 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from fmcore.kernels.headers cimport (
-    DIGIT, LANES, LINE, block_pass, csr, dense_block, fill_matrix, gemm, group_memory, group_rows, grouped, has_openmp,
+    DIGIT, LANES, LINE, LOSSES, OPTIMIZERS, block_pass, csr, dense_block, fill_matrix, gemm, group_memory, group_rows, grouped, has_openmp,
     parameters, rate, schedule, score_rows, slot, sparse_block, team_share, train_block)
 
 import numpy as np
@@ -208,6 +208,11 @@ def train(block, const int64_t[::1] order, table, settings, int threads, results
         dense = dense_of(block.groups, sgemm, memory)
         with nogil:
             train_block(&work, NULL, &dense, threads, <team_share *>&shares[0])
+
+
+def cases():
+    """Return how many losses and optimizers were compiled: the numbers of those are below."""
+    return LOSSES, OPTIMIZERS
 
 
 def openmp():

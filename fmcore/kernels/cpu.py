@@ -93,7 +93,8 @@ class CpuTrainer:
         self._backend, self._model = backend, model
         self._optimizer = optimizer_of(model.hyperparameters)
         self.table = Table(model, backend.threads)
-        self._settings, self.updates = settings(model.hyperparameters), updates_in(self._optimizer, model.state)
+        self._settings = settings(model.hyperparameters, backend.kernels.cases())
+        self.updates = updates_in(self._optimizer, model.state)
         self._pace = Pace(backend.threads)
 
     def train(self, block: Block, order: np.ndarray, lr: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -244,16 +245,19 @@ class Table:
         return self.factors[:, part * self.width : part * self.width + num_factors]
 
 
-def settings(hyperparameters: Hyperparameters) -> Callable[[float, int], SimpleNamespace]:
+def settings(hyperparameters: Hyperparameters, cases: tuple[int, int]) -> Callable[[float, int], SimpleNamespace]:
     """Return a function from the learning rates' factor and the updates so far to the settings of the kernels.
 
-    Raises ValueError where the kernels have no case for these hyperparameters; see fmcore.kernels.backend_of.
+    cases: how many losses and optimizers were compiled. Raises UsageError where a number is beyond them, ValueError
+    where the kernels have no case for these hyperparameters; see fmcore.kernels.backend_of.
     """
     h, optimizer, objective = hyperparameters, optimizer_of(hyperparameters), objective_of(hyperparameters).kernel
     if objective is None or optimizer.kernel is None:
         raise ValueError(f"the kernels have no case for predictor_type {h.predictor_type} with {h.optimizer}")
     kernels = dict.fromkeys(GROUPS, optimizer.kernel)
     kernels["factors"] = optimizer.factors_kernel or optimizer.kernel
+    _require_compiled(f"predictor_type {h.predictor_type}", objective, cases[0])
+    _require_compiled(f"optimizer {h.optimizer}", max(kernels.values()), cases[1])
 
     def at(lr: float, updates: int) -> SimpleNamespace:
         rules = {g: kernels[g] if h.uses(g) else FIXED for g in GROUPS}
@@ -269,3 +273,12 @@ def settings(hyperparameters: Hyperparameters) -> Callable[[float, int], SimpleN
         )
 
     return at
+
+
+def _require_compiled(what: str, number: int, cases: int) -> None:
+    """Raise UsageError where an objective or optimizer states a number that the compiled kernels do not have."""
+    if not 0 <= number < cases:
+        raise UsageError(
+            f"{what} is number {number} in the kernels, but this build ends at {cases - 1}; add its case and compile "
+            "again (make develop), or set its kernel to None"
+        )

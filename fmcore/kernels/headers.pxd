@@ -15,7 +15,13 @@ cdef extern from "team.h" nogil:
         pass
     int has_openmp()
 
+cdef extern from "losses.h" nogil:
+    enum:
+        LOSSES
+
 cdef extern from "optimizers.h" nogil:
+    enum:
+        OPTIMIZERS
     ctypedef struct rate:
         int optimizer
         float lr, wd, clip, eps, per_factor

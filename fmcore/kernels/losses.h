@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-enum { SQUARED = 0, LOGISTIC = 1 };
+/* LOSSES: how many there are. */
+enum { SQUARED = 0, LOGISTIC = 1, LOSSES };
 
 /* Squared error; the gradient is that of half of it. */
 static inline float squared_loss(float score, float label, float *loss) {

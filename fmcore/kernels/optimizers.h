@@ -10,8 +10,9 @@
 
 #include "lanes.h"
 
-/* As in fmcore/optimizers. FIXED: weights that the model does not use, which stay as they are. */
-enum { FIXED = 0, SGD = 1, ADAGRAD = 2, ADAM = 3, ROWWISE_ADAGRAD = 4 };
+/* As in fmcore/optimizers. FIXED: weights that the model does not use, which stay as they are.
+   OPTIMIZERS: how many there are, with it. */
+enum { FIXED = 0, SGD = 1, ADAGRAD = 2, ADAM = 3, ROWWISE_ADAGRAD = 4, OPTIMIZERS };
 enum { MOST_SLOTS = 2 };
 #define BETA1 0.9 /* of adam, as Kingma and Ba and MXNet have them */
 #define BETA2 0.999

@@ -14,6 +14,7 @@ from fmcore.kernels import backend_of
 from fmcore.kernels.cpu import settings
 from fmcore.objectives import OBJECTIVES, objective_of
 from fmcore.objectives.logistic import sigmoid
+from fmcore.optimizers import OPTIMIZERS
 from fmcore.training.state import State
 
 EACH = pytest.mark.parametrize("objective", [*OBJECTIVES.values(), Poisson()], ids=lambda objective: objective.name)
@@ -140,7 +141,18 @@ def test_an_objective_without_a_kernel_is_trained_by_the_reference(monkeypatch, 
     assert "poisson has no case in the kernels" in backend.note
     assert backend_of(resolve(predictor_type="regressor"), "cpu").note is None
     with pytest.raises(ValueError, match="no case"):
-        settings(h)
+        settings(h, (99, 99))
+
+
+def test_an_objective_or_optimizer_that_the_kernels_were_compiled_without_is_refused(monkeypatch):
+    monkeypatch.setattr(OBJECTIVES["regressor"], "kernel", 77, raising=False)
+    with pytest.raises(UsageError, match="predictor_type regressor is number 77 in the kernels"):
+        backend_of(resolve(predictor_type="regressor"), "cpu").trainer(small_model("regressor"))
+    monkeypatch.setattr(OPTIMIZERS["adam"], "kernel", 88, raising=False)
+    with pytest.raises(UsageError, match="optimizer adam is number 88 in the kernels"):
+        backend_of(resolve(predictor_type="binary_classifier"), "cpu").trainer(
+            small_model("binary_classifier", optimizer="adam")
+        )
 
 
 def test_early_stopping_goes_by_the_direction_of_the_primary_metric(monkeypatch):
