@@ -52,9 +52,11 @@ def sound(batch: Batch) -> Batch:
         ("values", np.float32, non_zeros),
         ("labels", np.float32, rows),
         ("weights", np.float32, rows),
+        ("fields", np.int32, non_zeros),
+        ("groups", np.int64, rows),
     ):
         array = getattr(batch, name)
-        if array is None and name in ("values", "weights"):
+        if array is None and name not in ("indptr", "indices", "labels"):
             continue
         if array.dtype != dtype or array.shape != (size,):
             raise DataError(f"{name} is {array.dtype} {array.shape}; expected {np.dtype(dtype)} {(size,)}")

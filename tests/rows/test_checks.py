@@ -78,6 +78,7 @@ def test_unknown_features_are_ignored_and_counted_or_refused():
         ({"indices": np.array([0, 4, -1], np.int32)}, "x, line 12: index -1; indices count from 0"),
         ({"indices": np.array([0, 4, 1])}, "indices is int64 (3,); expected int32 (3,)"),
         ({"values": np.ones(2, np.float32)}, "values is float32 (2,); expected float32 (3,)"),
+        ({"fields": np.zeros(2, np.int32)}, "fields is int32 (2,); expected int32 (3,)"),
         ({"indptr": np.array([0, 2], np.int64)}, "indptr is int64 (2,); expected int64 (3,)"),
         ({"indptr": np.array([0, 2, 9], np.int64)}, "indptr does not rise from 0 to 3"),
         ({"indptr": np.array([0, 4, 3], np.int64)}, "indptr does not rise from 0 to 3"),
