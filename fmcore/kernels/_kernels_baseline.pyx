@@ -5,8 +5,8 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from fmcore.kernels.headers cimport (
-    DIGIT, LANES, LINE, LOSSES, OPTIMIZERS, block_pass, csr, dense_block, fill_matrix, gemm, group_memory, group_rows, grouped, has_openmp,
-    parameters, rate, schedule, score_rows, slot, sparse_block, team_share, train_block)
+    DIGIT, LANES, LINE, LOSSES, OPTIMIZERS, block_pass, csr, dense_block, fill_matrix, gemm, group_memory, group_rows,
+    grouped, has_openmp, parameters, rate, schedule, score_rows, slot, sparse_block, team_share, train_block)
 
 import numpy as np
 
