@@ -45,7 +45,7 @@ run "cut -d, -f1 data/digits.test.csv | tail -n +2 | paste - demo/digits.scores 
 say '=== 2. How will this guest rate that restaurant?
 
 data/restaurants.train.csv holds ratings from 0 to 2 by guests of restaurants. CSV can be trained on directly: every
-userID and every placeID is a feature, and the vocabulary file notes which index each got. The columns of part ratings
+userID and every placeID is a feature, and the vocabulary file notes which index each got. The two partial ratings
 are ignored, as they would give the answer away. Training stops once 2 epochs in a row did no better on the test file.'
 run 'fm train data/restaurants.train.csv --test data/restaurants.test.csv \
     --label-column rating --categorical userID,placeID --ignore food_rating,service_rating \
@@ -66,6 +66,6 @@ guess=$(awk -F, 'FNR == 1 { next } NR == FNR { sum += $3; n++; next } { squares 
                  END { print sqrt(squares / m) }' data/restaurants.train.csv data/restaurants.test.csv)
 require "$accuracy > 0.98"
 require "$rmse < 0.9 * $guess"
-say "$(printf 'Done. %.1f %% of the test digits are told right. Ratings are missed by %.3f (root mean square); always
+say "$(printf 'Done. %.1f %% of the test digits are classified correctly. Ratings are missed by %.3f (root mean square); always
 guessing the mean rating misses by %.3f. Models, scores and vocabulary are in demo/.' \
     "$(awk "BEGIN { print 100 * $accuracy }")" "$rmse" "$guess")"

@@ -152,6 +152,6 @@ def recognized(error: BaseException, *, memory: str) -> BaseException:
         return ResourceError(f"out of memory; {memory}")
     if any(words in text for words in NO_THREAD):
         return ResourceError(
-            "no further thread could be started; take fewer with --threads, or raise what limits them (ulimit -u, -v)"
+            "no further thread could be started; use fewer with --threads, or raise what limits them (ulimit -u, -v)"
         )
     return error

@@ -12,14 +12,14 @@ from fmcli import exits
 from fmcli.console import flush, say
 
 COMMANDS = {  # name -> (module, its line in the list of commands)
-    "convert": ("convert", "Turn libsvm, libffm, CSV, Parquet or recordIO into recordIO or libsvm."),
+    "convert": ("convert", "Turn libsvm, libffm, CSV, TSV, Parquet or recordIO into recordIO or libsvm."),
     "train": ("train", "Train a model."),
     "tune": ("tune", "Search for the best hyperparameters, and train with them."),
-    "eval": ("evaluate", "Score a model on labelled rows: its metrics."),
+    "eval": ("evaluate", "Print a model's metrics on labelled rows."),
     "predict": ("predict", "Score rows, one prediction each."),
     "serve": ("serve", "Score rows over HTTP."),
     "inspect": ("inspect", "Show what a model is and what it learned."),
-    "import": ("import_", "Make a model from SageMaker's model.tar.gz."),
+    "import": ("import_", "Import SageMaker's model.tar.gz as a model."),
     "export": ("export", "Write weights, or vectors for nearest-neighbour search."),
 }
 

@@ -102,7 +102,7 @@ unseen_option = click.option(
     default="ignore",
     help="Features that the model has not seen: ignore and count them, or fail.  [default: ignore]",
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks, only errors.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no notes, only errors.")
 
 
 def chosen_threads(threads: int | None) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from fmcore.errors import UsageError
 from fmcore.families import DEFAULT as FM
 from fmcore.hyper.params import Hyperparameters
+from fmcore.hyper.presets import resolve
 from fmcore.io import convert as converting
 from fmcore.io.convert import Summary
 from fmcore.io.data import Data, Reader
@@ -33,15 +34,21 @@ from fmcore.rows.batch import Batch, counted
 from fmcore.rows.checks import known_features
 from fmcore.scoring import Scorer
 from fmcore.solvers import Judged, Resources, TeamOptions
+from fmcore.solvers.observer import Observer
 from fmcore.system import publish
 from fmcore.training import checkpoint, warmstart
 from fmcore.training.checkpoint import Saving
 from fmcore.training.checkpoint import remove as remove_checkpoint
 from fmcore.training.files import train
 from fmcore.training.fit import fit
+from fmcore.training.state import Control
 
-__all__ = [  # in the order of use
+__all__ = [
+    "Batch",
+    "Control",
     "Data",
+    "Hyperparameters",
+    "Observer",
     "PipeMode",
     "ReadOptions",
     "Resources",
@@ -61,9 +68,10 @@ __all__ = [  # in the order of use
     "predict",
     "read_options",
     "remove_checkpoint",
+    "resolve",
     "team",
     "train",
-]  # fmt: skip
+]
 
 PathName = str | PathLike
 

@@ -78,7 +78,7 @@ class Scorer:
 
     def _refusal(self, raw: np.ndarray, batch: Batch, row: int) -> ModelError | DataError:
         if self._defect:
-            return ModelError(f"the model's {self._defect}; it cannot score, train it anew")
+            return ModelError(f"the model's {self._defect}; it cannot score, train it again")
         return DataError(
             f"the score is {raw[row]}, beyond the range of 32-bit floats; the row's values are too large for the model",
             **batch.place(row),

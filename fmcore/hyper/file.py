@@ -47,7 +47,7 @@ def read_object(path: Path | str, expected: str) -> dict[str, Any]:
     try:
         given = json.loads(data, object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"no valid JSON ({error}); {expected}", source=path) from None
+        raise DataError(f"not valid JSON ({error}); {expected}", source=path) from None
     if not isinstance(given, dict):
         raise DataError(expected, source=path)
     return given

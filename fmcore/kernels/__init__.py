@@ -132,6 +132,9 @@ class SharedBackend(Backend, Protocol):
         ...
 
 
+HEADERS = ("fm.h",)  # of families, which the kernels are compiled with
+
+
 def has_kernels(hyperparameters: Hyperparameters, *, training: bool = True) -> bool:
     """Return whether the kernels train models of these hyperparameters, or (training=False) score them."""
     return not without_kernels(hyperparameters, training=training)
@@ -144,6 +147,11 @@ def without_kernels(hyperparameters: Hyperparameters, *, training: bool = True) 
         objective_of(hyperparameters),
         optimizer_of(hyperparameters),
     )
+    if family.kernel not in (None, *HEADERS):
+        raise UsageError(
+            f"family {family.name} names the header {family.kernel!r}, but these kernels are compiled with "
+            f"{', '.join(HEADERS)}; set its kernel to None"
+        )
     cases: list[tuple[str, str, object]] = [("family", family.name, family.kernel)]
     if training:
         cases += [("predictor_type", objective.name, objective.kernel), ("optimizer", optimizer.name, optimizer.kernel)]
@@ -169,6 +177,8 @@ def backend_of(
     missing = without_kernels(hyperparameters, training=training)
     if not missing:
         return backend_for(name, threads)
+    if name not in ("cpu", "auto", "reference"):
+        return backend_for(name, threads)  # which has objectives by their Python, and refuses whatever else it lacks
     chosen = backend_for("reference")
     has = "has" if len(missing) == 1 else "have"
     chosen.note = (

@@ -1,6 +1,7 @@
 """What training and scoring require of rows beyond their format; a row that fails is refused or left out."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,11 @@ def checked(
 def sound(batch: Batch) -> Batch:
     """Return a batch that a program made, whose arrays the kernels read unchecked.
 
+    An indptr of int32, as SciPy has it, is widened.
     Raises DataError where they do not have the shapes, dtypes and values that `Batch` describes.
     """
+    if batch.indptr.dtype == np.int32:
+        batch = replace(batch, indptr=batch.indptr.astype(np.int64))
     rows, non_zeros = len(batch.labels), len(batch.indices)
     for name, dtype, size in (
         ("indptr", np.int64, rows + 1),

@@ -183,7 +183,7 @@ def solver_of(hyperparameters: Hyperparameters, resources: Resources) -> type[So
     if resources.team is None:
         return SOLVERS[name].load()
     if name != DEFAULT:
-        raise UsageError(f"solver {name} trains in one process; leave --distributed out, or take solver {DEFAULT}")
+        raise UsageError(f"solver {name} trains in one process; leave --distributed out, or use solver {DEFAULT}")
     from fmcore.solvers.team.solver import TeamDescent
 
     return TeamDescent

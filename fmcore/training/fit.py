@@ -1,4 +1,4 @@
-"""Rows in memory to a Model: placed by a solver, trained from a first model. No file is touched here."""
+"""Rows in memory to a Model: placed by a solver, trained from a first model. No file of the user's is touched here."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def fit(
     """Train a model on labelled rows and return it.
 
     rows: a Batch, several, or an object as fmcore.rows.source.Rows describes; indices are 0-based.
+    hyperparameters: fmcore.hyper.presets.resolve makes those that `fm train` has where nothing is given.
     test: likewise, rows whose metrics are kept in the model's info; early stopping goes by them.
     initial_model: a trained Model to start from, with its optimizer's state; see fmcore.training.warmstart for the
     hyperparameters that go with it.
@@ -82,13 +83,12 @@ def require_trainable(task: Task) -> None:
         warmstart.require_same_model(task.initial_model, asdict(h))
     if task.test is None and h.early_stopping_patience is not None:
         raise UsageError(
-            "early_stopping_patience goes by the loss of test rows, but none are given; name some with "
-            "--test, or set it to none"
+            "early_stopping_patience needs test rows, but none are given; name some with --test, or set it to none"
         )
     if task.rows.streaming and h.on_divergence != "fail":
         raise UsageError(
             f"on_divergence is {h.on_divergence}, which trains an epoch again, but the rows "
-            "of a pipe come once; give files, or take fail"
+            "of a pipe come once; give files, or use fail"
         )
 
 

@@ -48,7 +48,7 @@ UNEXPECTED = "from fmcore import api\ndef load(*_, **__): raise KeyError('of a b
         (
             RuntimeError("can't start new thread"),
             6,
-            "no further thread could be started; take fewer with --threads, or raise what limits them (ulimit -u, -v)",
+            "no further thread could be started; use fewer with --threads, or raise what limits them (ulimit -u, -v)",
         ),
         (
             OSError(errno.EIO, "Input/output error"),

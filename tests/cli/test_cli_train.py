@@ -133,8 +133,7 @@ def test_early_stopping_keeps_the_best_model(fm):
     assert a.linear.tolist() == b.linear.tolist()
     printed = fm("train", "noise.svm", *CLASSIFIER, "--early-stopping-patience", 2, "-o", "c.fm", code=2).err
     assert printed == (
-        "fm: early_stopping_patience goes by the loss of test rows, but none are given; name some with "
-        "--test, or set it to none\n"
+        "fm: early_stopping_patience needs test rows, but none are given; name some with --test, or set it to none\n"
     )
 
 

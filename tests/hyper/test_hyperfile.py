@@ -51,15 +51,15 @@ def test_an_empty_object_is_read_in_any_encoding_of_json(write, content):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "no valid JSON (Expecting value: line 1 column 1 (char 0)); " + OBJECT),
-        ("epochs: 3", "no valid JSON (Expecting value: line 1 column 1 (char 0)); " + OBJECT),
+        ("", "not valid JSON (Expecting value: line 1 column 1 (char 0)); " + OBJECT),
+        ("epochs: 3", "not valid JSON (Expecting value: line 1 column 1 (char 0)); " + OBJECT),
         (
             '{"epochs": "1"\n "num_factors": "2"}',
-            "no valid JSON (Expecting ',' delimiter: line 2 column 2 (char 16)); " + OBJECT,
+            "not valid JSON (Expecting ',' delimiter: line 2 column 2 (char 16)); " + OBJECT,
         ),
-        ('{"epochs": "1", "epochs": "2"}', "no valid JSON ('epochs' is given twice); " + OBJECT),
-        (b'{"epochs": "\xff"}', "no valid JSON ("),
-        ("[" * 200_000, "no valid JSON ("),
+        ('{"epochs": "1", "epochs": "2"}', "not valid JSON ('epochs' is given twice); " + OBJECT),
+        (b'{"epochs": "\xff"}', "not valid JSON ("),
+        ("[" * 200_000, "not valid JSON ("),
         ('["epochs", 3]', OBJECT),
         ('"epochs"', OBJECT),
         ("3", OBJECT),
@@ -77,7 +77,7 @@ def test_an_object_cut_off_anywhere_is_refused(write):
     whole = '{"epochs": "3", "linear_lr": 0.1, "_x": [true]}'
     read_file(write(whole))
     for end in range(len(whole)):
-        with pytest.raises(DataError, match=r"^h\.json: no valid JSON"):
+        with pytest.raises(DataError, match=r"^h\.json: not valid JSON"):
             read_file(write(whole[:end]))
 
 

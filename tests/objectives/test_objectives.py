@@ -1,12 +1,15 @@
 """The contract of every objective: its gradient that of its loss, its labels, its first bias, and the registry of all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from poisson import Poisson
-from rows import small_model
+from rows import random_rows, small_model
 
 from fmcore.errors import UsageError
+from fmcore.families import FAMILIES
 from fmcore.hyper.params import PARAMETERS
 from fmcore.hyper.presets import resolve
 from fmcore.io.predictions import COLUMNS
@@ -15,6 +18,8 @@ from fmcore.kernels.cpu import settings
 from fmcore.objectives import OBJECTIVES, objective_of
 from fmcore.objectives.logistic import sigmoid
 from fmcore.optimizers import OPTIMIZERS
+from fmcore.solvers import Resources
+from fmcore.training.fit import fit
 from fmcore.training.state import State
 
 EACH = pytest.mark.parametrize("objective", [*OBJECTIVES.values(), Poisson()], ids=lambda objective: objective.name)
@@ -132,7 +137,7 @@ def test_the_registry_names_each_objective_once():
         resolve(predictor_type="ranker")
 
 
-@pytest.mark.parametrize("name", ["cpu", "auto", "torch:cpu"])
+@pytest.mark.parametrize("name", ["cpu", "auto"])
 def test_an_objective_without_a_kernel_is_trained_by_the_reference(monkeypatch, name):
     monkeypatch.setitem(OBJECTIVES, "poisson", Poisson())
     h = resolve(predictor_type="poisson")
@@ -142,6 +147,32 @@ def test_an_objective_without_a_kernel_is_trained_by_the_reference(monkeypatch, 
     assert backend_of(resolve(predictor_type="regressor"), "cpu").note is None
     with pytest.raises(ValueError, match="no case"):
         settings(h, (99, 99))
+
+
+def test_a_device_trains_an_objective_without_a_kernel_and_is_not_replaced(monkeypatch):
+    monkeypatch.setitem(OBJECTIVES, "poisson", Poisson())
+    h = resolve(predictor_type="poisson", epochs=2)
+    assert backend_of(h, "torch:cpu", 1).name.startswith("torch:cpu")
+    rows = dense_counts()
+    on_device, slowly = (fit(rows, h, resources=Resources(1, device=name)) for name in ("torch:cpu", "cpu"))
+    np.testing.assert_allclose(on_device.factors, slowly.factors, rtol=1e-3, atol=1e-5)
+    with pytest.raises(UsageError, match="cuda"):
+        backend_of(h, "cuda:99")
+
+
+def dense_counts():
+    """Rows of four columns, all filled, whose labels are counts."""
+    rows = random_rows(64, 4)
+    values = np.random.default_rng(5).uniform(0.5, 1.5, 256).astype(np.float32)
+    indices = np.tile(np.arange(4, dtype=np.int32), 64)
+    labels = np.random.default_rng(6).poisson(2, 64).astype(np.float32)
+    return replace(rows, indptr=np.arange(0, 257, 4), indices=indices, values=values, labels=labels, weights=None)
+
+
+def test_a_family_of_a_header_that_is_not_compiled_is_refused(monkeypatch):
+    monkeypatch.setattr(FAMILIES["fm"], "kernel", "other.h", raising=False)
+    with pytest.raises(UsageError, match=r"names the header 'other.h', but these kernels are compiled with fm\.h"):
+        backend_of(resolve(predictor_type="regressor"))
 
 
 def test_an_objective_or_optimizer_that_the_kernels_were_compiled_without_is_refused(monkeypatch):

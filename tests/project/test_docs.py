@@ -155,6 +155,13 @@ def test_architecture_names_files_of_the_kernels_that_exist():
     assert [name for name in named if name not in files] == []
 
 
+def test_the_blocks_of_the_python_page_run(shell, tmp_path):
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "python.md").read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "page.py").write_text("\n".join(blocks))
+    code, output = shell(f'"{sys.executable}" page.py')
+    assert (len(blocks), code) == (4, 0), output
+
+
 def test_the_demo_reaches_its_figures(shell):
     code, output = shell("bash demo.sh")
     assert code == 0, output

@@ -271,7 +271,7 @@ UNKNOWN = "Additional properties are not allowed ('mini_batch_siz' was unexpecte
             2,
             "fm: h.json: predictor_type is 'ranking'; expected binary_classifier or regressor",
         ),
-        ((), '{"epochs": 3', 3, "fm: h.json: no valid JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); "),
+        ((), '{"epochs": 3', 3, "fm: h.json: not valid JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); "),
         ((), "[]", 3, "fm: h.json: expected a JSON object of hyperparameters, such as "),
         (("--hyperparameters", "gone.json"), None, 3, "fm: gone.json: cannot be read: No such file or directory"),
         (("-p", "epochs=3", "--epochs", 2), None, 2, "fm: epochs is given twice, as 2 and as 3; leave one of them out"),

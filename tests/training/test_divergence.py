@@ -202,5 +202,5 @@ def test_halving_is_refused_for_rows_from_a_pipe(fm):
     said = fm("train", "--input-mode", "pipe", "--train", "x", *REGRESSOR, *HALVE, "-o", "x.fm", code=2).err
     assert said == (
         "fm: on_divergence is halve-lr, which trains an epoch again, but the rows of a pipe come once; "
-        "give files, or take fail\n"
+        "give files, or use fail\n"
     )
