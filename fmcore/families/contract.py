@@ -62,11 +62,6 @@ class Family(Protocol):
         ...
 
 
-def shapes(family: Family, hyperparameters: Any, feature_dim: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor by its name."""
-    return {tensor.name: tensor.shape(hyperparameters, feature_dim) for tensor in family.tensors}
-
-
 def per_feature(family: Family) -> list[Tensor]:
     """Return the tensors that have a row per feature."""
     return [tensor for tensor in family.tensors if tensor.per_feature]

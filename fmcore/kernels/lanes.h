@@ -21,9 +21,6 @@ FMKIT_INLINE lanes lanes_load(const float *from) {
     return v;
 }
 
-/* x in the first lane, the rest zero. */
-FMKIT_INLINE lanes lanes_of(float x) { return (lanes){x}; }
-
 /* The first `count` lanes from memory, the rest zero. */
 FMKIT_INLINE lanes lanes_load_part(const float *from, int count) {
     lanes v = lanes_zero();
@@ -32,11 +29,6 @@ FMKIT_INLINE lanes lanes_load_part(const float *from, int count) {
 }
 
 FMKIT_INLINE void lanes_store(float *to, lanes v) { memcpy(to, &v, sizeof v); }
-
-FMKIT_INLINE lanes lanes_add(lanes a, lanes b) { return a + b; }
-FMKIT_INLINE lanes lanes_subtract(lanes a, lanes b) { return a - b; }
-FMKIT_INLINE lanes lanes_multiply(lanes a, lanes b) { return a * b; }
-FMKIT_INLINE lanes lanes_scale(lanes a, float x) { return a * x; }
 
 /* Loops over an array, which both compilers turn into one instruction where there is one. */
 FMKIT_INLINE lanes lanes_sqrt(lanes v) {

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fielded import Fielded
+from gated import shapes
 from rows import block_of, random_rows
 from shell import ROOT
 
 from fmcore.errors import UsageError
 from fmcore.families import FAMILIES, family_of
-from fmcore.families.contract import numbers_per_feature, per_feature, shapes
+from fmcore.families.contract import numbers_per_feature, per_feature
 from fmcore.hyper.params import PARAMETERS, Hyperparameters
 from fmcore.kernels import backend_of, reference
 from fmcore.model.model import initial

@@ -14,7 +14,7 @@ from test_families import finite_differences
 from fmcore import api
 from fmcore.errors import UsageError
 from fmcore.families import FAMILIES
-from fmcore.families.contract import numbers_per_feature, shapes
+from fmcore.families.contract import numbers_per_feature
 from fmcore.hyper.presets import resolve
 from fmcore.kernels import backend_for, backend_of, reference
 from fmcore.model.model import initial
@@ -76,7 +76,7 @@ def test_the_gradient_of_a_registered_family_is_that_of_its_score():
     family, rng = gated.Gated(), np.random.default_rng(0)
     h = resolve(predictor_type="regressor", num_factors=2)
     X = reference.matrix(random_rows(10, 6), 6)
-    weights = {name: rng.normal(size=shape) for name, shape in shapes(family, h, 6).items()}
+    weights = {name: rng.normal(size=shape) for name, shape in gated.shapes(family, h, 6).items()}
     outer = rng.normal(size=X.shape[0])
     found = family.gradient(X, weights, outer)
     for name, expected in finite_differences(family, X, weights, outer).items():

@@ -47,5 +47,10 @@ def register():
     FAMILIES[Gated.name] = Gated()
 
 
+def shapes(family, hyperparameters, feature_dim):
+    """Return the shape of each tensor by its name."""
+    return {tensor.name: tensor.shape(hyperparameters, feature_dim) for tensor in family.tensors}
+
+
 def _sums(X, weights):
     return X @ (weights["gate"][:, None] * weights["pairs"][:, 0]), X @ weights["pairs"][:, 1]
