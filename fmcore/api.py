@@ -25,7 +25,7 @@ from fmcore.model import file as modelfile
 from fmcore.model import info as modelinfo
 from fmcore.model import inspection
 from fmcore.model.export import Selection
-from fmcore.model.info import read_options
+from fmcore.model.info import encoder_for, read_options
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch, counted
@@ -237,7 +237,7 @@ def predict(
 def _reader(model: Model, data: Data, **changes: Any) -> Reader:
     """Return a Reader of rows to score, with what the model needs of them and these ReadOptions changed."""
     options = needed_by(replace(data.options, **changes), objective_of(model.hyperparameters), model.family)
-    return data.reader(vocabularies.encoder_of(model.schema, options.table), options=options)
+    return data.reader(encoder_for(model, options.table), options=options)
 
 
 # ----------------------------------------------------------------------------------------------- looking inside

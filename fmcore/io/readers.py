@@ -79,6 +79,8 @@ class _Reading:
         if codec is None:
             yield from self._table(source, stream, name)
         else:
+            if self._encoder is not None:
+                self._encoder.take_indices(source.name, by_position=self._options.by_position)
             with closing(self._decoded(source, stream, codec(self._options))) as decoded:
                 yield from map(self._mapped, decoded)
 

@@ -7,6 +7,7 @@ from fmcore.errors import ModelError
 from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions
 from fmcore.schema.features import MAX_HASH_BITS
 from fmcore.schema.options import TableOptions
+from fmcore.schema.vocabulary import encoder_of
 
 INPUT, TABLE = "input", "table"
 CHOICES = {"index_base": ("auto", "0", "1"), "missing": ("zero", "error"), "hash_bits": range(1, MAX_HASH_BITS + 1)}
@@ -32,6 +33,15 @@ def read_options(model, **given):
         table.setdefault("canonical", False)
     table.update(given.pop(TABLE, {}))
     return ReadOptions(**{**kept, **given, TABLE: TableOptions(**table)})
+
+
+def encoder_for(model, table, *, grows=False):
+    """Return the Encoder of rows that a model is to score or to be trained further on; see fmcore.schema.vocabulary.
+
+    table: TableOptions, as `read_options` has them.
+    """
+    of_tables = TABLE in model.info.get(INPUT, {})
+    return encoder_of(model.schema, table, features=model.feature_dim, of_tables=of_tables, grows=grows)
 
 
 def require_records(records, best=None):

@@ -7,7 +7,7 @@ import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.rows.batch import MAX_FEATURE_DIM
-from fmcore.schema.columns import IGNORED, LABEL, Column
+from fmcore.schema.columns import LABEL, Column
 from fmcore.schema.features import Hashed, Listed
 from fmcore.schema.matching import Binding, bound, listed_plain, matched
 from fmcore.schema.options import TableOptions
@@ -67,7 +67,7 @@ class Encoder:
         self.values = Listed() if values is None else values
         self.columns, self.named, self.learns, self.grows = columns and tuple(columns), named, learns, grows
         self.barred, self.output = barred, output
-        self.indexed = False  # whether rows of index formats have been read
+        self.indexed: int | bool = False  # whether rows have indices instead of columns; or how many features those are
         self._begun = len(self.values)
         self._own: dict[str, int] = {}  # column -> the first of its own indices
         self._fields: dict[str, int] = {}  # feature column -> field
@@ -109,7 +109,7 @@ class Encoder:
         for a table where rows before had indices, or that has names where those before had none, and the reverse.
         """
         if self.columns is None:
-            self._require_first(head)
+            self._require_columns(head, by_position=by_position)
             self.columns, self.named = self._decided(head, options), head.named
             self._place_columns()
             return bound(head.names, self.columns)
@@ -120,18 +120,41 @@ class Encoder:
             raise self._unlike(head)
         return matched(names, self.columns, options, report, head.title)
 
-    def _require_first(self, head: Head) -> None:
-        if self.indexed:
-            raise UsageError(f"{head.title} is a table, but the rows before it have indices instead of columns")
+    def take_indices(self, title: str, *, by_position: bool = False) -> None:
+        """Take note that rows of an index format come; raise UsageError where columns are known instead."""
+        if self.columns is None:
+            self.indexed = self.indexed or True
+        elif not by_position:
+            raise UsageError(
+                f"{title} has indices instead of columns, but columns are known by {self._known_by()}; give a table, or "
+                "take indices as the features of training, in their order, with --by-position"
+            )
+
+    def _require_columns(self, head: Head, *, by_position: bool) -> None:
+        if self.indexed is True or (self.indexed is not False and not by_position):
+            raise UsageError(
+                f"{head.title} is a table, but features are known by index instead of columns; give rows of the format "
+                "of training, or take columns as indices, in their order, with --by-position"
+            )
+
+    def _known_by(self) -> str:
+        names = [column.name for column in self.columns or () if column.is_feature]
+        return f"name ({listed_plain(names)})" if self.named else f"number (0 to {len(self.columns or ()) - 1})"
 
     def _decided(self, head: Head, options: TableOptions) -> tuple[Column, ...]:
         found = head.found if self.learns else [None] * len(head.names)
         columns = columns_of(head.names, found, options)
+        own = [name for column in columns for name in column.own]
         valued = [column.name for column in columns if column.is_valued]
+        if self.indexed is not False and (valued or len(own) != self.indexed):
+            what = f"{listed_plain(valued)} are categorical" if valued else f"{len(own)} feature columns"
+            raise DataError(
+                f"{what}; by position there must be {int(self.indexed)} numeric ones, as features are known by index",
+                source=head.title,
+            )
         if valued and self.barred and isinstance(self.values, Listed):
             raise UsageError(f"categorical columns ({listed_plain(valued)}) {self.barred}")
-        own = tuple(name for column in columns for name in column.own)
-        if self._of_file is not None and own != self._of_file:
+        if self._of_file is not None and tuple(own) != self._of_file:
             raise UsageError(
                 f"the vocabulary lists {', '.join(self._of_file) or 'no'} as numeric columns, but {head.title} has "
                 f"{', '.join(own) or 'none'}; --vocabulary-mode new builds another"
@@ -163,9 +186,8 @@ class Encoder:
 
     def _unlike(self, head: Head) -> UsageError:
         if self.named:
-            first = ", ".join(column.name for column in self.columns or () if column.kind != IGNORED)
             return UsageError(
-                f"{head.title} has no header, but columns are known by name ({first[:200]}); give a header, or take "
+                f"{head.title} has no header, but columns are known by {self._known_by()}; give a header, or take "
                 "them in the order of training with --by-position"
             )
         return UsageError(

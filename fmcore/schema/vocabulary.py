@@ -44,17 +44,24 @@ def new_encoder(table: TableOptions, *, mode: str = "grow", barred: str | None =
     return encoder
 
 
-def encoder_of(schema: Schema | None, table: TableOptions, *, grows: bool = False) -> Encoder:
+def encoder_of(
+    schema: Schema | None, table: TableOptions, *, features: int, of_tables: bool = True, grows: bool = False
+) -> Encoder:
     """Return the Encoder for rows to score by a model, or to train it further.
 
     schema: of the model; None for one that keeps none, whose vocabulary the options name. grows: whether values that
-    the model does not know are added.
+    the model does not know are added. features: how many the model has. of_tables: whether a model without a schema may
+    have been trained on tables.
     Raises UsageError for a vocabulary that does not exist, or that is not the model's.
     """
-    if schema is None:
+    if schema is None and of_tables:
         return _of_options(table, grows=grows)
+    if schema is None or schema.columns is None:
+        encoder = Encoder(learns=False, grows=False)
+        encoder.indexed = features
+        return encoder
     _require_agreement(schema, table)
-    if table.vocabulary is not None and Path(table.vocabulary).exists() and schema.columns is not None:
+    if table.vocabulary is not None and Path(table.vocabulary).exists():
         _, values = vocabulary_file.read(Path(table.vocabulary))
         if not schema.lists(values):
             raise UsageError(
@@ -67,7 +74,7 @@ def encoder_of(schema: Schema | None, table: TableOptions, *, grows: bool = Fals
 def _require_agreement(schema: Schema, table: TableOptions) -> None:
     """Raise UsageError for options that say of columns what the model knows otherwise."""
     found = disagreement(schema.columns or (), table)
-    if found is None and table.hash_bits != schema.hash_bits and schema.columns is not None:
+    if found is None and table.hash_bits != schema.hash_bits:
         of_model = "lists values" if schema.hash_bits is None else f"hashes values into {schema.hash_bits} bits"
         found = f"--hash-bits is {table.hash_bits}, but the model {of_model}"
     if found is not None:

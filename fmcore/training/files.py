@@ -15,6 +15,7 @@ from fmcore.io.data import Data, Reader
 from fmcore.io.options import KEPT_OPTIONS, KEPT_TABLE, KEPT_WHERE_SET, ReadOptions, needed_by
 from fmcore.io.parallel import Workers
 from fmcore.model import file
+from fmcore.model.info import encoder_for
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.schema import vocabulary as vocabularies
@@ -104,8 +105,8 @@ def learn_first(rows: Reader, hyperparameters: Hyperparameters, resources: Resou
 def _encoder(data: Data, initial_model: Model | None) -> Encoder:
     """Return the Encoder of the training rows; a warm start adds values, except from pipes."""
     table = data.options.table
-    if initial_model is not None and "input" in initial_model.info:
-        return vocabularies.encoder_of(initial_model.schema, table, grows=data.pipe is None)
+    if initial_model is not None:
+        return encoder_for(initial_model, table, grows=data.pipe is None)
     return vocabularies.new_encoder(table, barred=None if data.pipe is None else PIPED)
 
 

@@ -13,6 +13,13 @@ class Lists(NamedTuple):
     lengths: np.ndarray
     items: Texts
 
+    @classmethod
+    def distinct(cls, rows: np.ndarray, size: int, texts: Texts) -> "Lists":
+        """Return Lists of `size` rows that have each value once; rows: int64, ascending, the row of each code."""
+        _, first = np.unique(rows * (len(texts.values) + 1) + texts.codes + 1, return_index=True)
+        kept = np.sort(first[texts.codes[first] >= 0])
+        return cls(np.bincount(rows[kept], minlength=size), Texts(texts.codes[kept], texts.values))
+
     def take(self, keep: np.ndarray) -> "Lists":
         """Return the rows where keep (bool, (rows,)) holds."""
         codes = self.items.codes[np.repeat(keep, self.lengths)]

@@ -261,10 +261,7 @@ def _lists(array):
     items, bad = _texts(_plain(compute.list_flatten(array)))
     rows = np.repeat(np.arange(len(lengths)), lengths)
     problems = [(int(rows[place]), problem) for place, problem in bad]
-    _, first = np.unique(np.stack([rows, items.codes]), axis=1, return_index=True)
-    kept = np.sort(first[items.codes[first] >= 0])
-    counts = np.bincount(rows[kept], minlength=len(lengths))
-    return Lists(counts, Texts(items.codes[kept], items.values)), problems
+    return Lists.distinct(rows, len(lengths), items), problems
 
 
 def _numbers(array, name):
