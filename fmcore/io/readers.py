@@ -8,6 +8,7 @@ import numpy as np
 from fmcore.errors import DataError
 from fmcore.io.detect import detect, enough
 from fmcore.io.formats import AUTO, FORMATS, choices
+from fmcore.io.formats.json import shows_features
 from fmcore.io.grouping import Grouping
 from fmcore.io.labels import Labels
 from fmcore.io.options import Report, require_one_of
@@ -76,7 +77,7 @@ class _Reading:
         if name == AUTO:
             name = detect(stream.head(enough), source.name)
         codec = FORMATS[name].codec
-        if codec is None:
+        if codec is None or (FORMATS[name].names is not None and FORMATS[name].names(stream.head(shows_features))):
             yield from self._table(source, stream, name)
         else:
             if self._encoder is not None:

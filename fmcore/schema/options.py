@@ -21,6 +21,7 @@ class TableOptions:
     hash_bits: categorical values are hashed into 2**hash_bits indices instead of being listed, or None.
     min_count: values in fewer training rows than this are no feature.
     missing: "zero" (the row has no such feature) or "error".
+    missing_values: the texts that mean a missing value, beside empty ones; None for those of fmcore.schema.texts.
     canonical: whether one value has one text, as fmcore.schema.texts describes; models of format 1 take texts as they
     are written.
     missing_columns: "error" where a table lacks a feature column of the model, or "zero" for no such features.
@@ -41,5 +42,6 @@ class TableOptions:
     hash_bits: int | None = None
     min_count: int = 1
     missing: str = "zero"
+    missing_values: tuple | None = None
     canonical: bool = True
     missing_columns: str = "error"

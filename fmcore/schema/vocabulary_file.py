@@ -23,7 +23,10 @@ UNESCAPES = {written: char for char, written in ESCAPES.items()}
 def write(handle: BinaryIO, entries: Iterable[tuple[str, str | None]]) -> None:
     """Write (column, value or None) pairs, by index, to a binary handle."""
     handle.write(HEADER + b"\n")
-    handle.writelines(f"{index}\t{_escape(column)}\t{_escape(value or '')}\n".encode() for index, (column, value) in enumerate(entries))
+    handle.writelines(
+        f"{index}\t{_escape(column)}\t{_escape(value or '')}\n".encode()
+        for index, (column, value) in enumerate(entries)
+    )
 
 
 def read(path: Path) -> tuple[tuple[str, ...], Listed]:

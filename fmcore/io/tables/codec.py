@@ -10,12 +10,15 @@ from fmcore.io.labels import Labels
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.csvhead import Rejoined, read_head
 from fmcore.io.tables.kinds import description, kind_of, parse_number
+from fmcore.io.tables import records
 from fmcore.io.tables.onehot import OneHot
+from fmcore.io.tables.records import Strictness
 from fmcore.io.tables.ragged import Ragged
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.schema.columns import CATEGORICAL, LIST, NUMERIC
 from fmcore.schema.encoder import Encoder, Head, Texts
 from fmcore.schema.roles import named_columns
+from fmcore.schema.texts import missing_texts
 
 BLOCK_BYTES = 2 << 20  # of CSV text; a row must fit
 BLOCK_FIELDS = 2 << 20  # of a Parquet file, rows times columns
@@ -42,13 +45,17 @@ def read(source, stream, options, report, format, *, encoder=None, labels=None):
     if labels is None:
         labels = Labels(binary=options.binary, positive=options.positive)
 
+    unit = records.UNITS.get(format, "row")
+
     def one_hot(names, named, found, examples):
         head = Head(source.name, names, named, found)
         columns = bind(encoder, head, examples, options, report)
-        return columns, OneHot(source.name, columns, encoder, labels, options, report)
+        return columns, OneHot(source.name, columns, encoder, labels, options, report, unit)
 
-    if format == "parquet":
-        yield from _read_parquet(source, options, report, one_hot)
+    if format in records.UNITS:
+        yield from _read_records(source, stream, format, options, report, one_hot)
+    elif format == "parquet":
+        yield from _read_parquet(source, options, one_hot)
     else:
         yield from _read_csv(source, stream, DELIMITERS[format], options, report, one_hot)
 
@@ -128,7 +135,17 @@ def _csv_batches(stream, delimiter, columns, ragged):
         raise DataError(problem, source=ragged.source, unit="row") from None
 
 
-def _read_parquet(source, options, report, one_hot):
+def _read_records(source, stream, format, options, report, one_hot):  # noqa: A002  (ReadOptions' word)
+    def refuse(error):
+        if options.on_error != "skip":
+            raise error.moved(source.name)
+        report.skip(error.moved(source.name))
+
+    missing = missing_texts(options.table.missing_values)
+    yield from records.read(stream, format, one_hot, refuse, Strictness(missing, options.table.missing_columns))
+
+
+def _read_parquet(source, options, one_hot):
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -19,10 +19,11 @@ class OneHot:
     """The encoder of the blocks of one table as batches.
 
     columns: `Binding`. encoder: `Encoder`. labels: `Labels`. options: `ReadOptions`.
-    report: receives the rows left out and the unknown values.
+    report: receives the rows left out and the unknown values. unit: what the rows of blocks are numbered by.
     """
 
-    def __init__(self, source, columns, encoder, labels, options, report):
+    def __init__(self, source, columns, encoder, labels, options, report, unit="row"):
+        self._unit = unit
         self._source, self._columns, self._encoder, self._labels = source, columns, encoder, labels
         self._options, self._report = options, report
         self._fields = None  # int32, of each feature column, where they are asked for
@@ -46,7 +47,7 @@ class OneHot:
             labels,
             None if weight is None else block.numbers[weight].astype(np.float32),
             None if row_id is None else _strings(block.texts[row_id]),
-            RowOrigin(self._source, "row", block.rows),
+            RowOrigin(self._source, self._unit, block.rows),
             made.fields,
         )
 
@@ -63,7 +64,7 @@ class OneHot:
         error = DataError(
             fault.problem,
             source=self._source,
-            unit="row",
+            unit=self._unit,
             number=int(block.rows[fault.row]),
             field=self._columns.names[fault.position],
         )
@@ -148,7 +149,7 @@ class OneHot:
             raise DataError(
                 f"the model holds no {texts.values[texts.codes[unknown[0]]][:40]!r}",
                 source=self._source,
-                unit="row",
+                unit=self._unit,
                 number=int(block.rows[row]),
                 field=column.name,
             )

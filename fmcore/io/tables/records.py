@@ -43,6 +43,15 @@ class Instance(NamedTuple):
     features: dict[str, Any]
 
 
+class Strictness(NamedTuple):
+    """What is missing. missing: the texts of missing values. missing_columns: "error" where a row lacks a column, or
+    "zero".
+    """
+
+    missing: frozenset[str]
+    missing_columns: str
+
+
 def is_named(features: Any) -> bool:
     """Return whether the features of an instance are an object by the names of columns, instead of by index."""
     return isinstance(features, dict) and not (
@@ -55,20 +64,21 @@ def read(
     format: str,  # noqa: A002 - ReadOptions' word
     bind: Callable,
     refuse: Callable[[DataError], None],
-    missing_columns: str = "error",
+    strictness: Strictness,
 ) -> Iterator[Batch]:
     """Yield the rows of named instances as batches; origins count instances, or lines of JSON Lines.
 
     bind: from (names, named, kinds, examples) to (Binding, OneHot). refuse: called with the DataError of a bad
     instance, which it raises unless bad rows are left out.
+    strictness: of what counts as missing.
     """
     instances = _instances(stream, format, refuse)
     head = list(islice(instances, SAMPLE))
     columns, rows = bind(*_shown(head))
-    wanted = [] if missing_columns == "zero" else [columns.names[place] for place, _ in columns.features]
+    wanted = [] if strictness.missing_columns == "zero" else [columns.names[place] for place, _ in columns.features]
     whole = _complete(chain(head, instances), wanted, UNITS[format], refuse)
     while block := list(islice(whole, ROWS)):
-        made = rows.batch(_block(columns, block, rows.missing))
+        made = rows.batch(_block(columns, block, strictness.missing))
         made.ids = _ids(block, made, made.ids)
         if len(made):
             yield made
@@ -105,7 +115,9 @@ def _shown(head: Sequence[Instance]) -> tuple[list[str], bool, list[str | None],
     for each in head:
         for name, value in each.features.items():
             values.setdefault(name, []).append(value)
-    texts = [[_text(value) for value in column if not isinstance(value, list | type(None))] for column in values.values()]
+    texts = [
+        [_text(value) for value in column if not isinstance(value, list | type(None))] for column in values.values()
+    ]
     return list(values), True, [_kind(column) for column in values.values()], texts
 
 
