@@ -1,4 +1,5 @@
-# Searches in the arrays of a ValueTable, without the GIL; see _values.pyx.
+# What searches the arrays of a ValueTable, and the texts that are searched for; see _values.pyx.
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
@@ -8,6 +9,11 @@ cdef extern from "texthash.h" nogil:
     uint16_t read_16(const uint8_t* at)
     uint64_t text_hash(uint32_t column, const uint8_t* text, int64_t size)
     void prefetch(const void* at)
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size)  # NULL: an exception is set
+    bint PyErr_ExceptionMatches(object kind)
+    void PyErr_Clear()
 
 cdef enum:
     TOGETHER = 32  # texts that are searched at once
@@ -92,6 +98,7 @@ cdef inline void next_candidate(const Table* t, Query* query) noexcept nogil:
             if query.index < 0 or query.index >= t.count:
                 query.index = DAMAGED
             return
+    query.index = DAMAGED  # a quarter of the slots should be empty
 
 
 cdef inline void finish(const Table* t, Query* query) noexcept nogil:
@@ -123,3 +130,39 @@ cdef void search(const Table* t, Query* queries, int count) noexcept nogil:
             prefetch(entry.text)
     for i in range(count):
         finish(t, &queries[i])
+
+
+cdef int take(object text, Query* query) except -1:
+    """Point the query at a text's UTF-8, which lives as long as the text; size -1 where it has none."""
+    if isinstance(text, str):
+        query.text = <const uint8_t*> PyUnicode_AsUTF8AndSize(text, &query.size)
+        if query.text == NULL:
+            query.size = ABSENT
+            return untakable()
+    elif isinstance(text, bytes):
+        query.text = <const uint8_t*> PyBytes_AS_STRING(text)
+        query.size = PyBytes_GET_SIZE(text)
+    else:
+        raise TypeError(f"a categorical value is {type(text).__name__}; expected str or bytes")
+    return 0
+
+
+cdef int untakable() except -1:
+    """Drop the exception of half a surrogate pair; raise any other, which is one of memory."""
+    if not PyErr_ExceptionMatches(UnicodeEncodeError):
+        return -1
+    PyErr_Clear()
+    return 0
+
+
+cdef int take_utf8(object text, Query* query) except -1:
+    """Do as `take`, but raise DataError for a text that no file could hold."""
+    take(text, query)
+    if query.size < 0:
+        raise DataError("half a surrogate pair in a text; expected valid Unicode")
+    if isinstance(text, bytes):
+        try:
+            PyUnicode_DecodeUTF8(<const char*> query.text, query.size, NULL)
+        except UnicodeDecodeError as error:
+            raise DataError(f"a text is no UTF-8: {error.reason}") from None
+    return 0

@@ -8,7 +8,6 @@ import numpy as np
 from fmcore.errors import DataError, ModelError
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t
@@ -16,48 +15,9 @@ from libc.string cimport memcpy
 
 include "fmcore/schema/_search.pxi"
 
-cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size)  # NULL: an exception is set
-    bint PyErr_ExceptionMatches(object kind)
-    void PyErr_Clear()
-
 LEAST_ROOM = 64  # entries of the first slots
 WIDE_TEXT = 1 << 32  # bytes of all texts from which their ends take 8 bytes each
 OUTSIDE = "damaged: the list of categorical values names places outside of itself; take another copy of the model"
-
-cdef int take(object text, Query* query) except -1:
-    """Point the query at a text's UTF-8, which lives as long as the text; size -1 where it has none."""
-    if isinstance(text, str):
-        query.text = <const uint8_t*> PyUnicode_AsUTF8AndSize(text, &query.size)
-        if query.text == NULL:
-            query.size = ABSENT
-            return untakable()
-    elif isinstance(text, bytes):
-        query.text = <const uint8_t*> PyBytes_AS_STRING(text)
-        query.size = PyBytes_GET_SIZE(text)
-    else:
-        raise TypeError(f"a categorical value is {type(text).__name__}; expected str or bytes")
-    return 0
-
-
-cdef int untakable() except -1:
-    """Drop the exception of half a surrogate pair; raise any other, which is one of memory."""
-    if not PyErr_ExceptionMatches(UnicodeEncodeError):
-        return -1
-    PyErr_Clear()
-    return 0
-
-
-cdef int require_utf8(object text, const Query* query) except -1:
-    """Raise DataError for a text that no file could hold."""
-    if query.size < 0:
-        raise DataError("half a surrogate pair in a text; expected valid Unicode")
-    if isinstance(text, bytes):
-        try:
-            PyUnicode_DecodeUTF8(<const char*> query.text, query.size, NULL)
-        except UnicodeDecodeError as error:
-            raise DataError(f"a text is no UTF-8: {error.reason}") from None
-    return 0
 
 
 def slot_count(int64_t entries):
@@ -117,32 +77,46 @@ cdef class ValueArrays:
                 found[first + i] = <int32_t> queries[i].index
         return found.base
 
+    def add(self, uint32_t column, text):
+        """Return the index of a text, which is appended where it is new."""
+        cdef Query query
+        query.column = column
+        take_utf8(text, &query)
+        self._extend(&query, 1)
+        return query.index
+
     def extend(self, const uint32_t[::1] columns not None, list texts not None):
         """Return the index of each (column, text), those that are new appended in order: int32."""
         cdef Py_ssize_t first, i, total = PyList_GET_SIZE(texts)
         cdef int32_t[::1] indices = np.empty(total, np.int32)
         cdef Query queries[TOGETHER]
-        cdef int64_t size
-        cdef uint32_t largest
         cdef int count
         for first in range(0, total, TOGETHER):
             count = <int> min(TOGETHER, total - first)
-            size = largest = 0
             for i in range(count):
-                take(<object> PyList_GET_ITEM(texts, first + i), &queries[i])
+                take_utf8(<object> PyList_GET_ITEM(texts, first + i), &queries[i])
                 queries[i].column = columns[first + i]
-                require_utf8(texts[first + i], &queries[i])
-                size += queries[i].size
-                largest = max(largest, queries[i].column)
-            search(&self.table, queries, count)
+            self._extend(queries, count)
             for i in range(count):
-                if queries[i].index == ABSENT:
-                    self._reserve(count, size, largest)
-                    self._append_absent(&queries[i])
-                if queries[i].index == DAMAGED:
-                    raise ModelError(OUTSIDE)
                 indices[first + i] = <int32_t> queries[i].index
         return indices.base
+
+    cdef int _extend(self, Query* queries, int count) except -1:
+        """Set the index of each query; append those that are new."""
+        cdef int64_t size = 0
+        cdef uint32_t largest = 0
+        cdef int i
+        for i in range(count):
+            size += queries[i].size
+            largest = max(largest, queries[i].column)
+        search(&self.table, queries, count)
+        for i in range(count):
+            if queries[i].index == ABSENT:
+                self._reserve(count, size, largest)
+                self._append_absent(&queries[i])
+            if queries[i].index == DAMAGED:
+                raise ModelError(OUTSIDE)
+        return 0
 
     def fit(self):
         """Make slots, ends and columns as small as their entries allow, which makes them equal for equal entries."""
@@ -243,7 +217,7 @@ cdef class ValueArrays:
             columns = columns.astype(np.min_scalar_type(column))
         if not (texts is self.texts and ends is self.ends and columns is self.columns):
             self._hold(texts, ends, columns)
-        if count + entries > self.room:
+        if count + entries > self.room < MAX_FEATURE_DIM:
             self._fill_slots(max(LEAST_ROOM, 2 * self.room, count + entries))
         return 0
 

@@ -49,7 +49,7 @@ class ValueTable:
 
     def add(self, column: int, text: str) -> int:
         """Return the index of a text, which is appended where it is new; see `extend`."""
-        return int(self.extend(column, [text])[0])
+        return self._arrays.add(column, text)
 
     def extend(self, columns: int | Sequence[int] | np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """Return the index of each (column, text), int32; those that are new are appended in their order.

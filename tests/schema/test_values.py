@@ -1,11 +1,14 @@
 """Categorical values and their indices: like a dict, in arrays that are used as they lie in a file."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shell import ROOT
 
 from fmcore.errors import DataError, ModelError
 from fmcore.schema import _values
@@ -308,3 +311,45 @@ def test_arrays_may_lie_at_any_address():
     assert table.find(7, [entries[7][1], "none"]).tolist() == [7, -1]
     table.add(0, "more")
     assert bytes_of(table) == bytes_of(filled([*entries, (0, "more")]))
+
+
+def test_damaged_arrays_never_lead_outside_of_themselves():
+    """In a process of its own, which a single read before or behind an array would end."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/helpers/walled.py"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    refused, others = map(int, done.stdout.split())
+    assert refused > 100
+    assert others > 100
+
+
+def test_slots_without_an_empty_one_end_a_search():
+    arrays = filled(many(1000)).tensors()
+    slots = np.where(arrays["slots"] == 0, 1, arrays["slots"])
+    with pytest.raises(ModelError, match="damaged"):
+        ValueTable.from_tensors({**arrays, "slots": slots}).find(0, ["not there"])
+
+
+def test_texts_that_are_no_utf8_are_refused_where_they_are_read():
+    arrays = filled([(0, "a"), (0, "b")]).tensors()
+    table = ValueTable.from_tensors({**arrays, "texts": np.array([0x61, 0xFF], np.uint8)})
+    assert table.entry(0) == (0, "a")
+    with pytest.raises(ModelError, match="no UTF-8"):
+        table.entry(1)
+
+
+def test_a_table_that_grows_from_damaged_arrays_is_refused_and_stays_as_it_was():
+    arrays = filled(many(100)).tensors()
+    ends = arrays["ends"].copy()
+    ends[50] = 2**31
+    table = ValueTable.from_tensors({**arrays, "ends": ends})
+    before = table.find(0, [many(100)[99][1]]).tolist()
+    with pytest.raises(ModelError, match="damaged"):
+        table.add(0, "new")
+    assert len(table) == 100
+    assert table.find(0, [many(100)[99][1]]).tolist() == before == [99]
+    with pytest.raises(ModelError, match="damaged"):
+        table.subset(np.ones(100, bool))
+    with pytest.raises(ModelError, match="damaged"):
+        table.digest(51)
