@@ -36,6 +36,7 @@ from fmcore.scoring import Scorer
 from fmcore.solvers import Judged, Resources, TeamOptions
 from fmcore.solvers.observer import Observer
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 from fmcore.training import checkpoint, warmstart
 from fmcore.training.checkpoint import Saving
 from fmcore.training.checkpoint import remove as remove_checkpoint
@@ -86,6 +87,8 @@ def convert(
     feature_dim: of the rows, or None to count. Raises DataError for bad rows, UsageError for what cannot be written.
     """
     paths = converting.shard_paths(target, shards)
+    outputs = {f"shard {number}": path for number, path in enumerate(paths)} if shards > 1 else {"the rows": target}
+    require_apart({**outputs, "the vocabulary": data.options.table.vocabulary}, data.paths)
     rows = data.reader(open_encoder(data.options.table))
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
@@ -178,6 +181,7 @@ def import_archive(
     """
     from fmcore.model.archive import network  # with the library of ZIP, which nothing else needs
 
+    require_apart({"the model": target}, [path])
     with publish.whole(target) as handle:
         model = network.load(path, predictor_type=predictor_type, limit=limit)
         modelfile.dump(model, handle)
@@ -215,6 +219,7 @@ def predict(
 
     to: a format of fmcore.io.predictions. unseen, errors: as for `evaluate`; labels are not needed.
     """
+    require_apart({"the predictions": target}, _read_by(model, data))
     scorer, count = Scorer(model), 0
     # any label will do, or none: with a positive label named, every other one is legal
     reader = _reader(model, data, binary=False, positive="1", unseen=unseen)
@@ -234,6 +239,11 @@ def predict(
         out.write(writer.end())
         modelfile.require_unchanged(model)
     return count
+
+
+def _read_by(model: Model, data: Data) -> list[PathName | None]:
+    """Return the paths of what is read where a model scores rows."""
+    return [modelfile.path_of(model), data.options.table.vocabulary, *data.paths]
 
 
 def _reader(model: Model, data: Data, **changes: Any) -> Reader:
@@ -273,4 +283,5 @@ def export(
 
     to, selection, vocabulary, errors: as for fmcore.model.export.export.
     """
+    require_apart({"the export": target}, [modelfile.path_of(model), vocabulary])
     exporting.export(model, target, to=to, selection=selection, vocabulary=vocabulary)
