@@ -14,11 +14,12 @@ from fmcore.families import DEFAULT as FM
 from fmcore.hyper.params import Hyperparameters
 from fmcore.hyper.presets import resolve
 from fmcore.io import convert as converting
+from fmcore.io import naming
 from fmcore.io.convert import Summary
 from fmcore.io.data import Data, Reader
 from fmcore.io.options import ReadOptions, needed_by
 from fmcore.io.parallel import Workers
-from fmcore.io.predictions import writer_for
+from fmcore.io.predictions import WRITERS, writer_for
 from fmcore.io.sources import streams
 from fmcore.io.sources.pipes import PipeMode
 from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
@@ -83,9 +84,11 @@ def convert(
 ) -> Summary:
     """Write the rows to `target`, and a vocabulary that was built; return a Summary of them.
 
-    to: a format to write, or None to go by the name of the target. shards: files beside each other to deal rows to.
-    feature_dim: of the rows, or None to count. Raises DataError for bad rows, UsageError for what cannot be written.
+    to: "recordio", "libsvm", or None to go by the name of the target, else recordio. shards: files beside each other to
+    deal rows to. feature_dim: of the rows, or None to count.
+    Raises DataError for bad rows, UsageError for what cannot be written.
     """
+    output_format = naming.output_format(target, converting.OUTPUT_FORMATS, "recordio", to)
     paths = converting.shard_paths(target, shards)
     outputs = {f"shard {number}": path for number, path in enumerate(paths)} if shards > 1 else {"the rows": target}
     require_apart({**outputs, "the vocabulary": data.options.table.vocabulary}, data.paths)
@@ -94,7 +97,7 @@ def convert(
         stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
         vocabulary = rows.vocabulary_output(stack)
-        writer = _writer(rows, paths, converting.output_format(target, to), feature_dim)
+        writer = _writer(rows, paths, output_format, feature_dim)
         workers = stack.enter_context(Workers(data.options.threads))
         batches, _ = rows.checked(workers, feature_dim=feature_dim)
         summary = converting.convert(batches, handles, writer, workers)
@@ -213,17 +216,19 @@ def evaluate(model: Model, data: Data, *, threads: int = 1, unseen: str = "ignor
 
 
 def predict(
-    model: Model, data: Data, target: str, *, to: str = "text", threads: int = 1, unseen: str = "ignore"
+    model: Model, data: Data, target: str, *, to: str | None = None, threads: int = 1, unseen: str = "ignore"
 ) -> int:
     """Write a prediction for each row to `target`, in order; return the number of rows.
 
-    to: a format of fmcore.io.predictions. unseen, errors: as for `evaluate`; labels are not needed.
+    to: a format of fmcore.io.predictions, or None to go by the name of the target, else text.
+    unseen, errors: as for `evaluate`; labels are not needed.
     """
     require_apart({"the predictions": target}, _read_by(model, data))
     scorer, count = Scorer(model), 0
     # any label will do, or none: with a positive label named, every other one is legal
     reader = _reader(model, data, binary=False, positive="1", unseen=unseen)
-    writer = writer_for(to, objective_of(model.hyperparameters).columns)
+    output_format = naming.output_format(target, tuple(WRITERS), "text", to)
+    writer = writer_for(output_format, objective_of(model.hyperparameters).columns)
 
     def predictions(item: tuple[int, Batch]) -> tuple[int, bytes]:
         first, batch = item

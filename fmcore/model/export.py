@@ -15,6 +15,7 @@ import numpy as np
 from fmcore.errors import UsageError
 from fmcore.families import require_fm
 from fmcore.io import _format
+from fmcore.io.naming import output_format
 from fmcore.io.options import require_one_of
 from fmcore.io.predictions import quoted
 from fmcore.io.sources import streams
@@ -50,15 +51,18 @@ def parse_range(text):
 
 
 def export(model, target, *, to=None, selection=None, vocabulary=None):
-    """Write all weights to `target` as `weights` gives them ("json" if to is None), or a selection's `vectors` ("csv").
+    """Write all weights to `target` as `weights` gives them, or a selection's `vectors`.
 
+    to: a format of these, or None to go by the name of the target, else JSON of weights and CSV of vectors.
     vocabulary: path of the file that names features, or None; a column is looked up in the one that the model was
     trained with where none is given. The output is opened only once the arguments have been checked.
     """
     if vocabulary is None and selection and selection.column is not None:
         vocabulary = model.info.get("input", {}).get("table", {}).get("vocabulary")
     entries = vocabulary and Vocabulary.read(Path(vocabulary)).entries()
-    pieces = vectors(model, selection, to or "csv", entries) if selection else weights(model, to or "json", entries)
+    writable, default = (VECTOR_FORMATS, "csv") if selection else (WEIGHTS, "json")
+    to = output_format(target, tuple(writable), default, to)
+    pieces = vectors(model, selection, to, entries) if selection else weights(model, to, entries)
     with streams.open_output(target) as out:
         for piece in pieces:
             out.write(piece)
