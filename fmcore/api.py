@@ -13,11 +13,12 @@ from fmcore.families import DEFAULT as FM
 from fmcore.hyper.params import Hyperparameters
 from fmcore.hyper.presets import resolve
 from fmcore.io import convert as converting
+from fmcore.io import naming
 from fmcore.io.convert import Summary
 from fmcore.io.data import Data, Reader
 from fmcore.io.options import ReadOptions, needed_by
 from fmcore.io.parallel import Workers
-from fmcore.io.predictions import writer_for
+from fmcore.io.predictions import WRITERS, writer_for
 from fmcore.io.sources import streams
 from fmcore.io.sources.pipes import PipeMode
 from fmcore.model import export as exporting
@@ -35,6 +36,7 @@ from fmcore.scoring import Scorer
 from fmcore.solvers import Judged, Resources, TeamOptions
 from fmcore.solvers.observer import Observer
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 from fmcore.training import checkpoint, warmstart
 from fmcore.training.checkpoint import Saving
 from fmcore.training.checkpoint import remove as remove_checkpoint
@@ -80,16 +82,20 @@ def convert(
 ) -> Summary:
     """Write the rows to `target`, and a vocabulary that was built; return a Summary of them.
 
-    to: a format to write, or None to go by the name of the target. shards: files beside each other to deal rows to.
-    feature_dim: of the rows, or None to count. Raises DataError for bad rows, UsageError for what cannot be written.
+    to: "recordio", "libsvm", or None to go by the name of the target, else recordio. shards: files beside each other to
+    deal rows to. feature_dim: of the rows, or None to count.
+    Raises DataError for bad rows, UsageError for what cannot be written.
     """
+    output_format = naming.output_format(target, converting.OUTPUT_FORMATS, "recordio", to)
     paths = converting.shard_paths(target, shards)
+    outputs = {f"shard {number}": path for number, path in enumerate(paths)} if shards > 1 else {"the rows": target}
+    require_apart({**outputs, "the vocabulary": data.options.table.vocabulary}, data.paths)
     rows = data.reader(vocabularies.new_encoder(data.options.table, mode="fixed", barred=vocabularies.NOT_KEPT))
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
         vocabulary = rows.vocabulary_output(stack)
-        writer = _writer(rows, paths, converting.output_format(target, to), feature_dim)
+        writer = _writer(rows, paths, output_format, feature_dim)
         workers = stack.enter_context(Workers(data.options.threads))
         batches, _ = rows.checked(workers, feature_dim=feature_dim)
         summary = converting.convert(batches, handles, writer, workers)
@@ -176,6 +182,7 @@ def import_archive(
     """
     from fmcore.model.archive import network  # with the library of ZIP, which nothing else needs
 
+    require_apart({"the model": target}, [path])
     with publish.whole(target) as handle:
         model = network.load(path, predictor_type=predictor_type, limit=limit)
         modelfile.dump(model, handle)
@@ -207,16 +214,19 @@ def evaluate(model: Model, data: Data, *, threads: int = 1, unseen: str = "ignor
 
 
 def predict(
-    model: Model, data: Data, target: str, *, to: str = "text", threads: int = 1, unseen: str = "ignore"
+    model: Model, data: Data, target: str, *, to: str | None = None, threads: int = 1, unseen: str = "ignore"
 ) -> int:
     """Write a prediction for each row to `target`, in order; return the number of rows.
 
-    to: a format of fmcore.io.predictions. unseen, errors: as for `evaluate`; labels are not needed.
+    to: a format of fmcore.io.predictions, or None to go by the name of the target, else text.
+    unseen, errors: as for `evaluate`; labels are not needed.
     """
+    require_apart({"the predictions": target}, _read_by(model, data))
     scorer, count = Scorer(model), 0
     # any label will do, or none: with a positive label named, every other one is legal
     reader = _reader(model, data, binary=False, positive="1", unseen=unseen)
-    writer = writer_for(to, objective_of(model.hyperparameters).columns)
+    output_format = naming.output_format(target, tuple(WRITERS), "text", to)
+    writer = writer_for(output_format, objective_of(model.hyperparameters).columns)
 
     def predictions(item: tuple[int, Batch]) -> tuple[int, bytes]:
         first, batch = item
@@ -232,6 +242,11 @@ def predict(
         out.write(writer.end())
         modelfile.require_unchanged(model)
     return count
+
+
+def _read_by(model: Model, data: Data) -> list[PathName | None]:
+    """Return the paths of what is read where a model scores rows."""
+    return [modelfile.path_of(model), data.options.table.vocabulary, *data.paths]
 
 
 def _reader(model: Model, data: Data, **changes: Any) -> Reader:
@@ -268,4 +283,5 @@ def export(
 
     to, selection, vocabulary, errors: as for fmcore.model.export.export.
     """
+    require_apart({"the export": target}, [modelfile.path_of(model), vocabulary])
     exporting.export(model, target, to=to, selection=selection, vocabulary=vocabulary)

@@ -10,6 +10,7 @@ from fmcli.progress import byte_bar, reporting
 from fmcli.reading import Reading, read_options
 from fmcore import api
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 
 
 @click.command("eval")
@@ -43,6 +44,7 @@ def command(
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
     data = api.Data(list(inputs), api.read_options(loaded, **reading.given(threads)), on_bytes=bar.reach)
+    require_apart({"the metrics": "-"}, [model, *data.paths])
     with publish.whole("-") as out, reporting(data.report, bar, quiet=quiet):
         metrics = api.evaluate(loaded, data, threads=threads, unseen=unseen)
         for line in [json.dumps(metrics)] if as_json else lines(metrics):

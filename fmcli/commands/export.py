@@ -20,7 +20,7 @@ from fmcore.model.export import VECTOR_FORMATS, VECTORS, WEIGHTS, Selection, par
     "--to",
     type=click.Choice(tuple(dict.fromkeys((*WEIGHTS, *VECTOR_FORMATS)))),
     help=f"Format: {', '.join(WEIGHTS)} of weights; {', '.join(VECTOR_FORMATS)} of vectors.  "
-    "[default: json of weights, csv of vectors]",
+    "[default: by the name of OUT, else json of weights, csv of vectors]",
 )
 @click.option(
     "--vectors",
@@ -59,9 +59,9 @@ def command(
     All numbers read back as the same float32.
 
     \b
-    fm export ratings.fm --to csv -o weights.csv
+    fm export ratings.fm -o weights.csv
     fm export ratings.fm --vectors items --column movie -o movies.csv
-    fm export ratings.fm --vectors users --range :943 --to recordio -o users.rec
+    fm export ratings.fm --vectors users --range :943 -o users.rec
     """
     if vectors is None and (span or column):
         raise click.UsageError("--range and --column choose whose vectors are written; give --vectors as well")

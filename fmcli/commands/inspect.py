@@ -8,6 +8,7 @@ import click
 from fmcli.console import printable
 from fmcore import api
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 
 
 @click.command("inspect")
@@ -33,6 +34,7 @@ def command(model: str, *, as_json: bool, verify: bool, top: int, vocabulary: st
     fm inspect clicks.fm --vocabulary columns.tsv
     fm inspect clicks.fm --json | jq .hyperparameters
     """
+    require_apart({"the description": "-"}, [model, vocabulary])
     with publish.whole("-") as out:
         loaded = api.load(model, verify=verify, finite=True)
         found = api.inspect(loaded, top=top, vocabulary=vocabulary)

@@ -13,16 +13,24 @@ from fmcore.io.predictions import WRITERS
 
 @dataclass(frozen=True)
 class PredictionFile:
-    """The file of predictions: output, a path or "-"; to, a name of WRITERS."""
+    """The file of predictions: output, a path or "-"; to, a name of WRITERS or None."""
 
     output: str
-    to: str
+    to: str | None
 
 
 file_options = stacked(
-    click.option("-o", "--output", default="-", metavar="OUT", help="File to write; - is stdout.  [default: -]"),
     click.option(
-        "--to", type=click.Choice(tuple(WRITERS)), default="text", help="Format of predictions.  [default: text]"
+        "-o",
+        "--output",
+        default="-",
+        metavar="OUT",
+        help="File to write, compressed where its name ends with .gz, .bz2 or .zst; - is stdout.  [default: -]",
+    ),
+    click.option(
+        "--to",
+        type=click.Choice(tuple(WRITERS)),
+        help="Format of predictions.  [default: by the name of OUT, as .csv, .json, .jsonl or .rec; else text]",
     ),
     gathered("file", PredictionFile),
 )
@@ -53,7 +61,7 @@ def command(
 
     \b
     cat today.rec | fm predict clicks.fm > scores.txt
-    fm predict clicks.fm today.csv --to csv -o scores.csv
+    fm predict clicks.fm today.csv -o scores.csv
     """
     threads = chosen_threads(threads)
     loaded = api.load(model)

@@ -23,6 +23,7 @@ from fmcore.io.options import ReadOptions
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 
 LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 MINUTES = 10.0
@@ -156,6 +157,10 @@ def train(
     initial_model, chosen, read = begun(start, hyperparameters, reading, resources.threads or 1, quiet=quiet)
     bar = byte_bar("reading", quiet=quiet or reporting.log_format != "table")
     data, test = channels.train_and_test(read, bar.reach)
+    metrics = {"the metrics": reporting.metrics_out}
+    read_too = [hyperparameters.file, *(path for part in (data, test) if part for path in part.paths)]
+    require_apart({"the model": output, "the checkpoint": start.checkpoint, **metrics}, read_too)
+    require_apart(metrics, [start.init_model])
     reports = [part.report for part in (data, test) if part]
     log = LOGS[reporting.log_format](reports, bar=bar, begun=stop.gently, quiet=quiet)
     path = reporting.metrics_out

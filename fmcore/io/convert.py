@@ -12,7 +12,6 @@ from fmcore.io.sources import streams
 from fmcore.rows.batch import counted
 
 OUTPUT_FORMATS = ("recordio", "libsvm")
-LIBSVM_SUFFIXES = (".svm", ".libsvm", ".txt", ".svmlight")
 MANY_LABELS = 20  # with more distinct labels, a data set is no classification, and label counts are not shown
 
 
@@ -66,16 +65,6 @@ def widened(so_far, numbers):
         return so_far
     both = [*(so_far or ()), float(numbers.min()), float(numbers.max())]
     return [min(both), max(both)]
-
-
-def output_format(path, given=None):
-    """Return the format to write: the given one, else libsvm where the file's suffix shows it, else recordIO."""
-    if given:
-        return given
-    stem = Path(path)
-    if stem.suffix in {".gz", ".zst", ".bz2"}:
-        stem = stem.with_suffix("")
-    return "libsvm" if stem.suffix in LIBSVM_SUFFIXES else "recordio"
 
 
 def shard_paths(path, shards):

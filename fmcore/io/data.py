@@ -13,7 +13,7 @@ from fmcore.io.options import ReadOptions, Report
 from fmcore.io.parallel import Workers
 from fmcore.io.readers import read_batches
 from fmcore.io.sources import source
-from fmcore.io.sources.pipes import PipeMode, never, pipes
+from fmcore.io.sources.pipes import PipeMode, existing_pipes, never, pipes
 from fmcore.io.sources.source import Source
 from fmcore.rows.batch import Batch
 from fmcore.rows.checks import checked, known_features
@@ -55,6 +55,11 @@ class Data:
     def title(self) -> str:
         """Return the name of the rows as a whole in messages."""
         return source.title(self.sources) if self.sources else f"{self.names[0]}_0"
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the paths of all that is read, for fmcore.system.apart; of pipes, of those that exist so far."""
+        return [each.path for each in self.sources] or existing_pipes(self.names[0])
 
     @property
     def uses_stdin(self) -> bool:

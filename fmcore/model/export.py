@@ -15,6 +15,7 @@ import numpy as np
 from fmcore.errors import UsageError
 from fmcore.families import require_fm
 from fmcore.io import _format
+from fmcore.io.naming import output_format
 from fmcore.io.options import require_one_of
 from fmcore.io.predictions import quoted
 from fmcore.io.sources import streams
@@ -50,13 +51,16 @@ def parse_range(text):
 
 
 def export(model, target, *, to=None, selection=None, vocabulary=None):
-    """Write all weights to `target` as `weights` gives them ("json" if to is None), or a selection's `vectors` ("csv").
+    """Write all weights to `target` as `weights` gives them, or a selection's `vectors`.
 
+    to: a format of these, or None to go by the name of the target, else JSON of weights and CSV of vectors.
     vocabulary: path of a file that names the features of a model that does not know their names, or None.
     The output is opened only once the arguments have been checked.
     """
     names = feature_names(model, vocabulary)
-    pieces = vectors(model, selection, to or "csv", names) if selection else weights(model, to or "json", names)
+    writable, default = (VECTOR_FORMATS, "csv") if selection else (WEIGHTS, "json")
+    to = output_format(target, tuple(writable), default, to)
+    pieces = vectors(model, selection, to, names) if selection else weights(model, to, names)
     with streams.open_output(target) as out:
         for piece in pieces:
             out.write(piece)

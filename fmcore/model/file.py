@@ -91,6 +91,11 @@ def require_unchanged(model):
             )
 
 
+def path_of(model: Model) -> str | None:
+    """Return the path of the file that a loaded model's arrays are mapped from; None for a model that was made."""
+    return None if model.origin is None else model.origin.path
+
+
 def _encode(model):
     """Return the file's first bytes and the arrays that follow, in order."""
     model.check_finite()

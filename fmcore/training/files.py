@@ -23,11 +23,15 @@ from fmcore.schema.encoder import Encoder
 from fmcore.solvers import Resources, Task
 from fmcore.solvers.observer import Observer
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 from fmcore.training import checkpoint as checkpoints
 from fmcore.training.fit import Fitting, require_trainable
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+PathName = str | PathLike
+Kept = PathName | checkpoints.Saving | None  # where a training is saved
 
 
 PIPED = (
@@ -45,14 +49,14 @@ class Interruption(TypedDict, total=False):
     model's info then has "stopped".
     """
 
-    checkpoint: str | PathLike | checkpoints.Saving | None
+    checkpoint: Kept
     stop: Callable[[], bool] | None
 
 
 def train(
     data: Data,
     hyperparameters: Hyperparameters,
-    target: str | PathLike,
+    target: PathName,
     *,
     test: Data | None = None,
     resources: Resources | None = None,
@@ -69,6 +73,7 @@ def train(
     that is damaged.
     """
     observer, stop = observer or Observer(), interruption.get("stop") or _never
+    _require_apart(target, interruption.get("checkpoint"), (data, test), initial_model)
     encoder = _encoder(data, initial_model)
     _require_stdin_once(data, test)
     rows = _reader(data, encoder, hyperparameters, stop)
@@ -113,6 +118,14 @@ def _encoder(data: Data, initial_model: Model | None) -> Encoder:
 def _reader(data: Data, encoder: Encoder, hyperparameters: Hyperparameters, stop: Callable[[], bool]) -> Reader:
     objective, family = objective_of(hyperparameters), family_of(hyperparameters)
     return data.reader(encoder, options=needed_by(data.options, objective, family), stopped=stop)
+
+
+def _require_apart(target: PathName, checkpoint: Kept, parts: tuple[Data, Data | None], start: Model | None) -> None:
+    """Refuse outputs that are inputs; the model that a training starts from may be replaced by what becomes of it."""
+    saved = checkpoint.path if isinstance(checkpoint, checkpoints.Saving) else checkpoint
+    others = {"the checkpoint": saved, "the vocabulary": parts[0].options.table.vocabulary}
+    require_apart({"the model": target, **others}, [path for part in parts if part for path in part.paths])
+    require_apart(others, [file.path_of(start)] if start else [])
 
 
 def _never() -> bool:

@@ -15,6 +15,7 @@ from fmcore.objectives import objective_of
 from fmcore.schema.vocabulary import new_encoder
 from fmcore.solvers import Resources
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 from fmcore.system.memory import default_limit
 from fmcore.training.files import train
 from fmcore.tuning.goals import goal_of
@@ -78,6 +79,10 @@ def tune(data, test, space, target, plan, *, resources=None, observer=None):
     goal = goal_of(plan.objective, space.fixed["predictor_type"])
     _require_searchable(data, test, space, plan)
     require()
+    require_apart(
+        {"the model": target, "the study": plan.study, "the vocabulary": data.options.table.vocabulary},
+        [path for part in (data, test) if part for path in part.paths],
+    )
     publish.prepare(target)
     with tempfile.TemporaryDirectory(prefix="fmkit-tune-") as folder:
         with _fits(folder):

@@ -290,12 +290,6 @@ def test_a_failed_convert_publishes_nothing(fm):
     assert len(records(fm.read("old.rec"))) == 3
 
 
-def test_a_file_may_be_converted_onto_itself(fm):
-    fm.write("x.svm", LIBSVM)
-    fm("convert", "x.svm", "-o", "x.svm", "--positive-label", 0)
-    assert fm.read("x.svm") == b"0 0:1.5 3:-2\n1 0:0.5 1:1\n0\n"
-
-
 def test_convert_gives_the_same_bytes_on_any_number_of_threads(fm):
     fm.write("x.svm", LIBSVM * 50)
     for threads in (1, 3):
