@@ -80,11 +80,11 @@ def train(
     test_rows = None if test is None else _reader(test, encoder, hyperparameters, stop)
     task = Task(rows, hyperparameters, test_rows, initial_model)
     require_trainable(task)
-    learn_first(rows, hyperparameters, resources)
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
         handle = stack.enter_context(publish.whole(target))
         vocabulary = rows.vocabulary_output(stack)
+        learn_first(rows, hyperparameters, resources)
         kept = read_as(rows.options)
         facts = _facts(rows.options, kept, initial_model)
         control = checkpoints.control(**interruption, facts=facts, observer=observer, target=target)
