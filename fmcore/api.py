@@ -42,6 +42,7 @@ from fmcore.training.checkpoint import Saving
 from fmcore.training.checkpoint import remove as remove_checkpoint
 from fmcore.training.files import train
 from fmcore.training.fit import fit
+from fmcore.training.preview import Preview, preview
 from fmcore.training.state import Control
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Hyperparameters",
     "Observer",
     "PipeMode",
+    "Preview",
     "ReadOptions",
     "Resources",
     "Saving",
@@ -66,6 +68,7 @@ __all__ = [
     "load",
     "mpi_leader",
     "predict",
+    "preview",
     "read_options",
     "remove_checkpoint",
     "resolve",

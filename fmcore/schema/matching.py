@@ -68,7 +68,7 @@ def matched(names: Sequence[str], columns: Sequence[Column], options: TableOptio
     if missing and options.missing_columns != "zero":
         raise _missing(missing, names, title)
     if missing:
-        report.note(f"{title}: columns of the model that are missing count as empty: {listed(missing)}")
+        report.note(f"{title}: columns of the model that are missing count as empty: {listed_plain(missing)}")
     roles = {
         kind: _role(names, columns, kind, wanted)
         for kind, wanted in ((LABEL, options.label), (WEIGHT, options.weight), (ID, options.row_id))

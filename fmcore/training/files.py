@@ -74,10 +74,9 @@ def train(
     """
     observer, stop = observer or Observer(), interruption.get("stop") or _never
     _require_apart(target, interruption.get("checkpoint"), (data, test), initial_model)
-    encoder = _encoder(data, initial_model)
     _require_stdin_once(data, test)
-    rows = _reader(data, encoder, hyperparameters, stop)
-    test_rows = None if test is None else _reader(test, encoder, hyperparameters, stop)
+    rows = reader_of(data, hyperparameters, initial_model, stop)
+    test_rows = None if test is None else _reader(test, rows.encoder, hyperparameters, stop)
     task = Task(rows, hyperparameters, test_rows, initial_model)
     require_trainable(task)
     with ExitStack() as stack:
@@ -92,8 +91,18 @@ def train(
         model.info["input"], model.schema = kept, rows.schema()
         file.dump(model, handle)
         if vocabulary:
-            vocabularies.write(encoder, vocabulary)
+            vocabularies.write(rows.encoder, vocabulary)
     return model
+
+
+def reader_of(
+    data: Data,
+    hyperparameters: Hyperparameters,
+    initial_model: Model | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Reader:
+    """Return a Reader of training rows, whose encoder learns what they mean, or goes by the model to start from."""
+    return _reader(data, _encoder(data, initial_model), hyperparameters, stop or _never)
 
 
 def learn_first(rows: Reader, hyperparameters: Hyperparameters, resources: Resources | None = None) -> None:

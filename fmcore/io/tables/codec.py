@@ -7,13 +7,13 @@ import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.labels import Labels
+from fmcore.io.tables import records
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.csvhead import Rejoined, read_head
 from fmcore.io.tables.kinds import description, kind_of, parse_number
-from fmcore.io.tables import records
 from fmcore.io.tables.onehot import OneHot
-from fmcore.io.tables.records import Strictness
 from fmcore.io.tables.ragged import Ragged
+from fmcore.io.tables.records import Strictness
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.schema.columns import CATEGORICAL, LIST, NUMERIC
 from fmcore.schema.encoder import Encoder, Head, Texts

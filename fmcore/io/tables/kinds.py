@@ -7,7 +7,6 @@ from fmcore.schema.columns import CATEGORICAL, FEATURES, ID, IGNORED, LABEL, NUM
 
 NUMBERS = 0.9  # of the fields that are there: with fewer numbers a column is of text
 SHOWN, LONGEST, MOST = 3, 20, 200  # examples of a column, characters of one, columns in a message
-IDENTIFIERS = ("id", "_id", "Id", "ID")  # how the names of columns end whose integers are no quantities
 
 
 def parse_number(text: str) -> float | None:
@@ -55,4 +54,4 @@ def _example(column: Column, fields: Sequence[str]) -> str:
 
 
 def _is_id(name: str) -> bool:
-    return name.lower() == "id" or name.endswith(IDENTIFIERS[1:])
+    return name.lower().endswith("id")
