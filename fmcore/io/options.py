@@ -21,6 +21,7 @@ class TableOptions:
     vocabulary: path of the file that maps categorical values to indices; built where it does not exist.
     hash_bits: categorical values are hashed into 2**hash_bits indices instead of a vocabulary, or None.
     missing: "zero" (the row has no such feature) or "error".
+    missing_values: texts that count as missing beside empty ones; None stands for fmcore.schema.texts.MISSING.
     """
 
     header: bool | None = None
@@ -33,6 +34,7 @@ class TableOptions:
     vocabulary: str | None = None
     hash_bits: int | None = None
     missing: str = "zero"
+    missing_values: tuple | None = None
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.labels import Labels
-from fmcore.io.tables.columns import parse_number, resolve
+from fmcore.io.tables.arrays import Fields, advice, is_text, plain
+from fmcore.io.tables.columns import resolve
 from fmcore.io.tables.csvhead import Rejoined, read_head
-from fmcore.io.tables.onehot import ColumnBlock, Fault, OneHot, Texts
+from fmcore.io.tables.onehot import OneHot
 from fmcore.io.tables.ragged import Ragged
 from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.io.text.utf8 import ValidUTF8
@@ -17,7 +18,6 @@ from fmcore.io.text.utf8 import ValidUTF8
 BLOCK_BYTES = 2 << 20  # of CSV text; a row must fit
 BLOCK_FIELDS = 2 << 20  # of a Parquet file, rows times columns
 DELIMITERS = {"csv": ",", "tsv": "\t"}
-NO_TEXT = "is not UTF-8, or contains a NUL"
 
 
 def read(source, stream, options, report, format, *, encoder=None, labels=None):  # noqa: A002  (ReadOptions' word)
@@ -29,9 +29,10 @@ def read(source, stream, options, report, format, *, encoder=None, labels=None):
     encoder: from `open_encoder`, one for all tables of a run; by default the one of options.table, whose vocabulary
     must exist then. labels: `Labels` of the data set, by default of this table alone.
 
-    Blanks around a field do not count. A field is missing where it is empty, null in Parquet, or a NaN in a numeric
-    column. Raises UsageError for columns that do not fit the options, DataError for the first bad row;
-    of one block of rows, those with another number of fields than the first line come before all others.
+    Blanks around a field do not count. A field is missing where it is empty or a text of options.table.missing_values,
+    null or NaN. Texts come in one spelling (fmcore.schema.texts), whatever the format; ids stay as they are written.
+    Raises UsageError for columns that do not fit the options, DataError for the first bad row; of one block of rows,
+    those with another number of fields than the first line come before all others.
     """
     if encoder is None:
         encoder = open_encoder(options.table, build=False)
@@ -56,12 +57,12 @@ def _read_csv(source, stream, delimiter, options, report, one_hot):
         report.note(f"{source.name} is empty")
         return
     columns = resolve(head.names, options.table, report)
-    rows = one_hot(columns)
+    rows, fields = one_hot(columns), Fields(columns, options.table.missing_values, report)
     ragged = Ragged(source.name, options.on_error, report)
     if head.rows:
         for batch in _csv_batches(ValidUTF8(Rejoined(head.rows, stream)), delimiter, columns, ragged):
             numbers = ragged.number(batch.num_rows)
-            made = rows.batch(_block(columns, numbers, {p: batch.column(str(p)) for p in columns.used}))
+            made = rows.batch(fields.block(numbers, {p: batch.column(str(p)) for p in columns.used}))
             if len(made):
                 yield made
         ragged.finish()
@@ -114,12 +115,12 @@ def _read_parquet(source, options, report, one_hot):
             schema = file.schema_arrow
             columns = resolve(schema.names, options.table, report)
             _check_types(schema, columns)
-            rows, done = one_hot(columns), 0
+            rows, fields, done = one_hot(columns), Fields(columns, options.table.missing_values, report), 0
             size = min(1 << 16, max(1, BLOCK_FIELDS // len(columns.used)))
             names = [schema.names[p] for p in columns.used]
             for batch in file.iter_batches(size, columns=names, use_threads=options.threads > 1):
-                arrays = {p: _plain(batch.column(name)) for p, name in zip(columns.used, names, strict=True)}
-                made = rows.batch(_block(columns, np.arange(done + 1, done + 1 + len(batch)), arrays))
+                arrays = {p: plain(batch.column(name)) for p, name in zip(columns.used, names, strict=True)}
+                made = rows.batch(fields.block(np.arange(done + 1, done + 1 + len(batch)), arrays))
                 done += len(batch)
                 if len(made):
                     yield made
@@ -136,7 +137,7 @@ def _check_types(schema, columns):
     numbers = set(columns.numbers)
     for position in columns.used:
         name, kind = columns.names[position], schema.types[position]
-        text = _is_text(kind) or types.is_dictionary(kind)
+        text = is_text(kind) or types.is_dictionary(kind)
         number = types.is_null(kind) or any(
             test(kind) for test in (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal)
         )
@@ -146,117 +147,4 @@ def _check_types(schema, columns):
                 f"leave it out with --ignore {shlex.quote(name)}"
             )
         if position in numbers and not (text or number):
-            raise UsageError(f"column {name!r} has the type {kind}, which is not a number: {_advice(name)}")
-
-
-def _is_text(kind):
-    from pyarrow import types
-
-    return any(
-        test(kind)
-        for test in (
-            types.is_string,
-            types.is_binary,
-            types.is_large_string,
-            types.is_large_binary,
-            types.is_fixed_size_binary,
-        )
-    )
-
-
-def _plain(array):
-    """Return the array without dictionary; text as binary."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    return array.cast(pa.binary()) if _is_text(array.type) else array
-
-
-def _block(columns, rows, arrays):
-    """Return the `ColumnBlock` of these arrays (position -> pyarrow array)."""
-    block = ColumnBlock(rows, {}, {}, [])
-    for position in columns.numbers:
-        block.numbers[position], bad = _numbers(arrays[position], columns.names[position])
-        block.faults.extend(Fault(row, position, problem) for row, problem in bad)
-    for position in columns.texts:
-        block.texts[position], bad = _texts(arrays[position])
-        block.faults.extend(Fault(row, position, problem) for row, problem in bad)
-    return block
-
-
-def _numbers(array, name):
-    """Return (float64 (rows,), NaN where missing; (row, problem) pairs of fields that are no number)."""
-    import pyarrow as pa
-
-    if not pa.types.is_binary(array.type):
-        return _float64(array.cast(pa.float64(), safe=False)), []
-    numbers = _parse_all(array)
-    if numbers is None:
-        numbers = _parse_all(_stripped(array))
-    return _parse_each(array.dictionary_encode(), name) if numbers is None else (numbers, [])
-
-
-def _parse_all(array):
-    """Return float64 (rows,) of an array of text; None where any of it is no number."""
-    import pyarrow as pa
-
-    try:
-        return _float64(array.cast(pa.float64()))
-    except pa.ArrowInvalid:
-        return None
-
-
-def _float64(array):
-    return array.fill_null(np.nan).to_numpy(zero_copy_only=False)
-
-
-def _stripped(array):
-    import pyarrow as pa
-    from pyarrow import compute
-
-    return compute.ascii_trim_whitespace(array.view(pa.string()))  # a view: bytes that are not UTF-8 may pass here
-
-
-def _parse_each(array, name):
-    """Do as `_numbers` for a dictionary of binary, one distinct text after the other."""
-    texts = [value.strip().decode(errors="replace") for value in array.dictionary.to_pylist()]
-    parsed = [parse_number(text) if text else np.nan for text in texts]
-    codes = _codes(array)
-    numbers = np.array([*(np.nan if number is None else number for number in parsed), np.nan])[codes]
-    bad = np.array([*(number is None for number in parsed), False])[codes]
-    return numbers, [
-        (row, f"{texts[codes[row]][:40]!r} is not a number: {_advice(name)}") for row in np.flatnonzero(bad).tolist()
-    ]
-
-
-def _texts(array):
-    """Return (`Texts`, (row, problem) pairs of fields that are no text)."""
-    import pyarrow as pa
-
-    if not pa.types.is_dictionary(array.type):
-        array = array if pa.types.is_binary(array.type) else array.cast(pa.string()).cast(pa.binary())
-        array = array.dictionary_encode()
-    values, problems = [], {}
-    for code, value in enumerate(array.dictionary.to_pylist()):
-        try:
-            values.append(value.strip().decode())
-        except UnicodeDecodeError:
-            values.append("")
-            problems[code] = NO_TEXT
-        if b"\0" in value:
-            problems[code] = NO_TEXT
-    codes = _codes(array)
-    bad = [(row, problems[codes[row]]) for row in np.flatnonzero(np.isin(codes, list(problems))).tolist()]
-    if "" in values:
-        codes = np.where(np.array([not text for text in values] + [True])[codes], np.int32(-1), codes)
-    return Texts(codes, values), bad
-
-
-def _codes(array):
-    """Return int32 (rows,) codes of a dictionary array, -1 where null."""
-    return array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-
-
-def _advice(name):
-    return f"--categorical {shlex.quote(name)} or --ignore {shlex.quote(name)}"
+            raise UsageError(f"column {name!r} has the type {kind}, which is not a number: {advice(name)}")

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from fmcore.errors import UsageError
-from fmcore.io.options import number_or_none
+from fmcore.schema.texts import parse_number
 
 
 class Columns(NamedTuple):
@@ -105,11 +105,6 @@ def has_header(first, second, options):
     raise UsageError(
         "cannot tell whether the first line is a header, as every field is text; give --header or --no-header"
     )
-
-
-def parse_number(text):
-    """Return the text as a float as the fast path reads it (no underscores, ASCII digits only), or None."""
-    return number_or_none(text) if text.isascii() and "_" not in text else None
 
 
 def _is_number(field):
