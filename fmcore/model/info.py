@@ -68,7 +68,7 @@ def _known(found, kinds, what):
 
 
 def _fits(name, value, kind):
-    if kind is tuple:
+    if kind is tuple or (kind == tuple | None and value is not None):
         return isinstance(value, list) and all(isinstance(text, str) for text in value)
     return isinstance(value, kind) and (value is None or name not in CHOICES or value in CHOICES[name])
 

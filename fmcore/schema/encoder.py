@@ -22,7 +22,10 @@ class Texts(NamedTuple):
 
 
 class Values(NamedTuple):
-    """The values of a column to be encoded. name: of the column. rows: int64, the row of each code, None for 0, 1, ..."""
+    """The values of a column to be encoded.
+
+    name: of the column. rows: int64, the row of each code, None for 0, 1, ...
+    """
 
     name: str
     texts: Texts
@@ -126,8 +129,8 @@ class Encoder:
             self.indexed = self.indexed or True
         elif not by_position:
             raise UsageError(
-                f"{title} has indices instead of columns, but columns are known by {self._known_by()}; give a table, or "
-                "take indices as the features of training, in their order, with --by-position"
+                f"{title} has indices instead of columns, but columns are known by {self._known_by()}; give a table, "
+                "or take indices as the features of training, in their order, with --by-position"
             )
 
     def _require_columns(self, head: Head, *, by_position: bool) -> None:

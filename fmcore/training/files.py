@@ -35,8 +35,8 @@ Kept = PathName | checkpoints.Saving | None  # where a training is saved
 
 
 PIPED = (
-    "need --hash-bits, or --vocabulary FILE --vocabulary-mode fixed with a file that exists: to list their values takes "
-    "all rows before training begins, which pipes do not give"
+    "need --hash-bits, or --vocabulary FILE --vocabulary-mode fixed with a file that exists: to list their values "
+    "takes all rows before training begins, which pipes do not give"
 )
 
 

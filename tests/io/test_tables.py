@@ -21,6 +21,7 @@ from fmcore.io.tables import csvhead
 from fmcore.io.tables.vocabulary import Encoder, Hashing, Vocabulary
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.rows.batch import concatenate
+from fmcore.schema.texts import canonical
 
 DATA = ROOT.parent / "shared" / "data"
 ADULT = {"label": "14", "categorical": ("1", "3", "5", "6", "7", "8", "9", "13")}
@@ -197,7 +198,7 @@ def test_numbers_of_a_table_are_read_as_float32(text):
     assert rows(b"a,b\n" + text + b",1\n").values.tolist() == [1.5, 1]
 
 
-@pytest.mark.parametrize("text", ["x", "1_0", "0x10", "1,5", "1.5.2", "--1", "\u0661", "1 2", "N/A", "x\0"])
+@pytest.mark.parametrize("text", ["x", "1_0", "0x10", "1,5", "1.5.2", "--1", "\u0661", "1 2", "n.a.", "x\0"])
 def test_texts_that_are_no_number_are_refused(text):
     data = f'a,b b\n1,2\n1,"{text}"\n'.encode()
     expected = f"t.csv, row 2, field b b: {text!r} is not a number: --categorical 'b b' or --ignore 'b b'"
@@ -225,6 +226,58 @@ def test_missing_fields_of_a_table_are_no_feature_or_refused():
     expected = "t.csv, row 1, field a: is empty; --missing zero reads it as no feature"
     assert failure(data, categorical=("c",), label="y", missing="error") == expected
     assert "row 1, field c: is empty" in failure(b"a,c\n1, \n", categorical=("c",), missing="error")
+
+
+MISSING_DATA = b"id,a,c,y\nNA, NA ,NULL,1\nr2,nan,x,null\nr3,-nan,,0\nr4,2, NULL ,1\nr5,,n/a,\n"
+
+
+def test_texts_that_mean_a_missing_value_are_missing_and_counted():
+    report, encoder = Report(), Vocabulary()
+    options = {"row_id": "id", "categorical": ("c",), "label": "y"}
+    batch = rows(MISSING_DATA, encoder=encoder, report=report, **options)
+    assert encoder.names() == ["a", "c=x"]
+    assert dense(batch, 2).tolist() == [[0, 0], [0, 1], [0, 0], [2, 0], [0, 0]]
+    np.testing.assert_array_equal(batch.labels, np.array([1, np.nan, 0, 1, np.nan], np.float32))
+    assert batch.ids == ["NA", "r2", "r3", "r4", "r5"]
+    assert report.counts == {
+        "missing values 'NA' in column a": 1,
+        "missing values 'nan' in column a": 1,
+        "missing values '-nan' in column a": 1,
+        "missing values 'NULL' in column c": 2,
+        "missing values 'n/a' in column c": 1,
+        "missing values 'null' in column y": 1,
+    }
+    assert report.notes[1:] == ["texts such as NA count as missing; --missing-values '' takes only empty fields"]
+
+
+def test_counts_of_missing_values_add_up_over_blocks(monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
+    report = Report()
+    rows(b"a,c\n" + b"1,x\nNA,NA\n" * 100, report=report, categorical=("c",))
+    assert report.counts == {"missing values 'NA' in column a": 100, "missing values 'NA' in column c": 100}
+
+
+def test_texts_that_mean_a_missing_value_can_be_given():
+    report, encoder = Report(), Vocabulary()
+    data = b"a,c\n-999.0,NA\n1,?\n-999, ? \n2,7.0\n3,7\n"
+    batch = rows(data, encoder=encoder, report=report, categorical=("c",), missing_values=("-999", "?", "7"))
+    assert encoder.names() == ["a", "c=NA"]
+    assert dense(batch, 2).tolist() == [[0, 1], [1, 0], [0, 0], [2, 0], [3, 0]]
+    assert report.counts == {
+        "missing values '-999' in column a": 2,
+        "missing values '?' in column c": 2,
+        "missing values '7' in column c": 2,
+    }
+    assert len(report.notes) == 1
+    assert "field a: 'NA' is not a number" in failure(b"a,b\nNA,1\n", header=True, missing_values=())
+    assert dense(rows(b"a,b\nnan,1\n", header=True, missing_values=("",)), 2).tolist() == [[0, 1]]
+
+
+def test_a_missing_value_is_refused_where_none_may_be():
+    message = failure(b"a,c\nNA,x\n", header=True, categorical=("c",), missing="error")
+    assert message == "t.csv, row 1, field a: is empty; --missing zero reads it as no feature"
+    assert "field c: is empty" in failure(b"a,c\n1,None\n", header=True, categorical=("c",), missing="error")
+    assert "field w: no weight; expected" in failure(b"a,w\n1,NULL\n", weight="w")
 
 
 def test_a_question_mark_is_a_categorical_value():
@@ -272,7 +325,7 @@ def test_labels_of_a_table_are_mapped(options, texts, expected):
             "label 'yes' is not a finite number; name the label that means 1 with --positive-label",
         ),
         ({}, "inf", "label 'inf' is not a finite number"),
-        ({}, "1e39", "label '1e39' is not a finite number"),
+        ({}, "1e39", "label '1e+39' is not a finite number"),
         ({"binary": True}, "2", "label 2 in a classification; expected 0 and 1, or -1 and 1"),
         ({"binary": True}, "-1", "label -1 in a classification"),
     ],
@@ -576,7 +629,7 @@ def test_online_shoppers_equals_scikit_learn():
     expected, one_hot = judge(lines, numeric, categorical)
     position = {name: i for i, name in enumerate(encoder.names())}
     order = [position[header[p]] for p in numeric]
-    order += [position[f"{header[int(name.split('=', 1)[0])]}={name.split('=', 1)[1]}"] for name in one_hot]
+    order += [position[f"{header[int(name.split('=', 1)[0])]}={canonical(name.split('=', 1)[1])}"] for name in one_hot]
     np.testing.assert_array_equal(dense(batch, encoder.feature_dim)[:, order], expected)
     assert batch.labels.tolist() == [float(line[-1] == "TRUE") for line in lines]
 
