@@ -17,6 +17,7 @@ from fmcore.io.sources.dealing import ShardedFile, shard
 from fmcore.io.sources.ranges import ByteRange
 from fmcore.io.sources.source import title
 from fmcore.io.sources.streams import open_source
+from fmcore.rows.checks import largest_indices
 from fmcore.system.memory import keep_freed
 
 NOTES = {  # fact -> (the option of ReadOptions that makes use of it, the note without that)
@@ -80,10 +81,27 @@ class _Reading:
         if codec is None or (FORMATS[name].names is not None and FORMATS[name].names(stream.head(shows_features))):
             yield from self._table(source, stream, name)
         else:
-            if self._encoder is not None:
-                self._encoder.take_indices(source.name, by_position=self._options.by_position)
             with closing(self._decoded(source, stream, codec(self._options))) as decoded:
-                yield from map(self._mapped, decoded)
+                yield from map(self._mapped, self._indexed(source, decoded, asked=FORMATS[name].names is None))
+
+    def _indexed(self, source, batches, *, asked):
+        """Yield batches of indices, which are refused where columns are known instead.
+
+        asked: whether that holds unless they are taken by position; requests say by themselves what indices they mean.
+        """
+        columns = None if self._encoder is None else self._encoder.columns
+        for batch in batches:
+            if self._encoder is not None and len(batch):
+                by_position = self._options.by_position or not asked
+                self._encoder.take_indices(source.name, by_position=by_position)
+            if columns is not None and batch.feature_dim > self._encoder.feature_dim:
+                row = int(np.argmax(largest_indices(batch) >= self._encoder.feature_dim))
+                raise DataError(
+                    f"index {largest_indices(batch)[row]} is none of the {self._encoder.feature_dim} features that the "
+                    "columns of training made",
+                    **batch.place(row),
+                )
+            yield batch
 
     def finish(self, sources):
         """Add the notes that need all of the data."""
