@@ -15,13 +15,18 @@ from fmcore.schema.schema import Schema
 NOT_KEPT = (
     "need either --vocabulary FILE, which lists their values, or --hash-bits B, which hashes them into 2**B indices"
 )
+STREAMED = (
+    "need --hash-bits, or --vocabulary FILE --vocabulary-mode fixed with a file that exists: to list their values "
+    "takes all rows before training begins, which pipes do not give"
+)
 
 
-def new_encoder(table: TableOptions, *, mode: str = "grow", barred: str | None = None) -> Encoder:
+def new_encoder(table: TableOptions, *, mode: str = "grow", kept: bool = True, streamed: bool = False) -> Encoder:
     """Return an Encoder for the rows of a new model, or of a conversion.
 
     mode: what becomes of a vocabulary file that exists where the options do not say. "new" replaces it, "grow" takes in
-    more values, "fixed" adds none. barred: see Encoder; a vocabulary that exists and is fixed lifts it.
+    more values, "fixed" adds none. kept: whether a model will keep the values. streamed: whether training begins before
+    all rows are read, so that no values can be added.
     Raises UsageError where the options do not fit together, DataError where the vocabulary's file is damaged.
     """
     if table.vocabulary is not None and table.hash_bits is not None:
@@ -31,15 +36,16 @@ def new_encoder(table: TableOptions, *, mode: str = "grow", barred: str | None =
     if table.vocabulary is None:
         if table.vocabulary_mode is not None:
             raise UsageError("--vocabulary-mode says what becomes of a vocabulary file; name one with --vocabulary")
-        return Encoder(barred=barred)
+        return Encoder(barred=NOT_KEPT if not kept else STREAMED if streamed else None)
     path, mode = Path(table.vocabulary), table.vocabulary_mode or mode
     if mode == "new" or not path.exists():
         if mode == "fixed" and table.vocabulary_mode is not None:
             raise UsageError(f"the vocabulary {path} does not exist, so it cannot be fixed")
-        return Encoder(output=table.vocabulary, barred=barred)
+        return Encoder(output=table.vocabulary, barred=STREAMED if streamed else None)
     own, values = vocabulary_file.read(path)
     grows = mode == "grow"
-    encoder = Encoder(values, grows=grows, barred=barred if grows else None, output=table.vocabulary if grows else None)
+    barred = STREAMED if grows and streamed else None
+    encoder = Encoder(values, grows=grows, barred=barred, output=table.vocabulary if grows else None)
     encoder.expect_own(own)
     return encoder
 

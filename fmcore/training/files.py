@@ -34,12 +34,6 @@ PathName = str | PathLike
 Kept = PathName | checkpoints.Saving | None  # where a training is saved
 
 
-PIPED = (
-    "need --hash-bits, or --vocabulary FILE --vocabulary-mode fixed with a file that exists: to list their values "
-    "takes all rows before training begins, which pipes do not give"
-)
-
-
 class Interruption(TypedDict, total=False):
     """Arguments that say how a training is saved and stopped.
 
@@ -121,7 +115,7 @@ def _encoder(data: Data, initial_model: Model | None) -> Encoder:
     table = data.options.table
     if initial_model is not None:
         return encoder_for(initial_model, table, grows=data.pipe is None)
-    return vocabularies.new_encoder(table, barred=None if data.pipe is None else PIPED)
+    return vocabularies.new_encoder(table, streamed=data.pipe is not None)
 
 
 def _reader(data: Data, encoder: Encoder, hyperparameters: Hyperparameters, stop: Callable[[], bool]) -> Reader:
