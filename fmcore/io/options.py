@@ -7,6 +7,7 @@ from fmcore.families import Family
 from fmcore.objectives import Objective
 
 SHOWN = 5  # errors of rows that were left out
+SKIPPED = "rows skipped"  # what a report counts them as
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
 KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained with them
 
@@ -103,7 +104,7 @@ class Report:
 
     def skip(self, error):
         """Count a row left out because of `error`, and keep the first SHOWN errors."""
-        self.count("rows skipped")
+        self.count(SKIPPED)
         if len(self.errors) < SHOWN:
             self.errors.append(error)
 
