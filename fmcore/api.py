@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from os import PathLike
@@ -18,7 +18,7 @@ from fmcore.io.convert import Summary
 from fmcore.io.data import Data, Reader
 from fmcore.io.options import ReadOptions, needed_by
 from fmcore.io.parallel import Workers
-from fmcore.io.predictions import WRITERS, writer_for
+from fmcore.io.predictions import WRITERS, row_ids, writer_for
 from fmcore.io.sources import streams
 from fmcore.io.sources.pipes import PipeMode
 from fmcore.model import export as exporting
@@ -217,23 +217,30 @@ def evaluate(model: Model, data: Data, *, threads: int = 1, unseen: str = "ignor
 
 
 def predict(
-    model: Model, data: Data, target: str, *, to: str | None = None, threads: int = 1, unseen: str = "ignore"
+    model: Model,
+    data: Data,
+    target: str,
+    *,
+    to: str | None = None,
+    columns: Sequence[tuple[str, str]] | None = None,
+    threads: int = 1,
+    unseen: str = "ignore",
 ) -> int:
     """Write a prediction for each row to `target`, in order; return the number of rows.
 
-    to: a format of fmcore.io.predictions, or None to go by the name of the target, else text.
-    unseen, errors: as for `evaluate`; labels are not needed.
+    to: a format of fmcore.io.predictions, or None to go by the name of the target, else text. columns: those of CSV, as
+    fmcore.io.predictions.parse_columns has them. unseen, errors: as for `evaluate`; labels are not needed.
     """
     require_apart({"the predictions": target}, _read_by(model, data))
     scorer, count = Scorer(model), 0
     # any label will do, or none: with a positive label named, every other one is legal
     reader = _reader(model, data, binary=False, positive="1", unseen=unseen)
     output_format = naming.output_format(target, tuple(WRITERS), "text", to)
-    writer = writer_for(output_format, objective_of(model.hyperparameters).columns)
+    writer = writer_for(output_format, objective_of(model.hyperparameters).columns, columns)
 
     def predictions(item: tuple[int, Batch]) -> tuple[int, bytes]:
         first, batch = item
-        return len(batch), writer.rows(scorer.scores(batch), batch.ids, first)
+        return len(batch), writer.rows(scorer.scores(batch), row_ids(batch, writer), first)
 
     with Workers(threads) as workers, streams.open_output(target) as out:
         batches, report = reader.batches(workers)

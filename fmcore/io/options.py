@@ -8,8 +8,9 @@ from fmcore.objectives import Objective
 from fmcore.schema.options import TableOptions
 
 SHOWN = 5  # errors of rows that were left out
+SKIPPED = "rows skipped"  # what a report counts them as
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; those of tables: KEPT_TABLE
-KEPT_TABLE = ("missing", "canonical", "min_count", "hash_bits")
+KEPT_TABLE = ("missing", "missing_values", "canonical", "min_count", "hash_bits")
 KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained with them
 
 
@@ -83,7 +84,7 @@ class Report:
 
     def skip(self, error):
         """Count a row left out because of `error`, and keep the first SHOWN errors."""
-        self.count("rows skipped")
+        self.count(SKIPPED)
         if len(self.errors) < SHOWN:
             self.errors.append(error)
 

@@ -1,5 +1,6 @@
 """The reader that joins all formats: sources in order, in whatever format, as batches."""
 
+from array import array
 from contextlib import closing, nullcontext
 from functools import partial
 
@@ -11,7 +12,7 @@ from fmcore.io.formats import AUTO, FORMATS, choices
 from fmcore.io.formats.json import shows_features
 from fmcore.io.grouping import Grouping
 from fmcore.io.labels import Labels
-from fmcore.io.options import Report, require_one_of
+from fmcore.io.options import SKIPPED, Report, require_one_of
 from fmcore.io.parallel import Workers
 from fmcore.io.sources.dealing import ShardedFile, shard
 from fmcore.io.sources.ranges import ByteRange
@@ -65,7 +66,7 @@ class _Reading:
 
     def __init__(self, options, report, encoder, workers, grouping):
         self._options, self._report, self._encoder, self._workers = options, report, encoder, workers
-        self._grouping = grouping
+        self._grouping, self._rows = grouping, 0  # rows so far, those left out included
         self._labels = Labels(binary=options.binary, positive=options.positive)
 
     def batches(self, source, stream):
@@ -79,7 +80,7 @@ class _Reading:
             name = detect(stream.head(enough), source.name)
         codec = FORMATS[name].codec
         if codec is None or (FORMATS[name].names is not None and FORMATS[name].names(stream.head(shows_features))):
-            yield from self._table(source, stream, name)
+            yield from self._placed(self._table(source, stream, name))
         else:
             with closing(self._decoded(source, stream, codec(self._options))) as decoded:
                 yield from map(self._mapped, self._indexed(source, decoded, asked=FORMATS[name].names is None))
@@ -127,24 +128,50 @@ class _Reading:
             source, stream, self._options, self._report, name, encoder=self._encoder, labels=self._labels
         )
 
+    def _placed(self, batches):
+        """Yield the batches of a table, whose numbers count rows, with the places of their rows among all rows."""
+        if self._options.on_error != "skip":
+            yield from batches
+            return
+        before, skipped, rows = self._rows, self._report.counts.get(SKIPPED, 0), 0
+        for batch in batches:
+            batch.origin = batch.origin._replace(places=before + np.asarray(batch.origin.numbers))
+            rows += len(batch)
+            yield batch
+        self._rows += rows + self._report.counts.get(SKIPPED, 0) - skipped
+
     def _decoded(self, source, stream, codec):
-        """Yield batches with their place in the source; labels are still those of the data."""
+        """Yield batches with their places in the source and among all rows; labels are still those of the data."""
         units = offset = 0
         with closing(self._pieces(source, stream, codec)) as pieces:
             for piece, size in pieces:
                 if isinstance(piece, DataError):
                     raise piece.moved(source.name, units, offset)
+                left_out = array("q")  # numbers within the piece
                 for error in piece.skipped:
+                    left_out.append(error.number)
                     self._report.skip(error.moved(source.name, units, offset))
                 for fact in piece.facts:
                     self._report.learn(*fact)
                 origin = piece.batch.origin
-                piece.batch.origin = origin._replace(source=source.name, numbers=np.asarray(origin.numbers) + units)
+                numbers, places = np.asarray(origin.numbers) + units, self._places(origin.numbers, left_out)
+                piece.batch.origin = origin._replace(source=source.name, numbers=numbers, places=places)
                 yield piece.batch
                 units += piece.units
                 offset += size
         if isinstance(source, ByteRange):
             self._report.units[source.name] = units
+
+    def _places(self, numbers, left_out):
+        """Return the places of a piece's rows among all rows, int64 (rows,); None where none may be left out.
+
+        numbers, left_out: which units of the piece are its rows, and rows that are left out, both ascending.
+        """
+        if self._options.on_error != "skip":
+            return None
+        first = self._rows + 1
+        self._rows += len(numbers) + len(left_out)
+        return first + np.arange(len(numbers), dtype=np.int64) + np.searchsorted(left_out, numbers)
 
     def _pieces(self, source, stream, codec):
         return self._workers.map(partial(_decode, codec), _cut(codec, source, stream))
