@@ -147,6 +147,7 @@ class Reader:
         """Read the first rows, so that the encoder knows the columns."""
         with closing(self._silent(workers)) as batches:
             next(batches, None)
+        self.encoder.seen.clear()  # as it is to be what all rows show
 
     def learn(self, labels: LabelRule, workers: Workers | None = None) -> None:
         """Read all rows once, so that the encoder knows columns and values before training begins; then drop rare ones.
@@ -159,6 +160,7 @@ class Reader:
                 f"{self.title} can be read once, but to count the rows of each value, or to list the values for "
                 "several workers, takes a pass of its own; give files"
             )
+        self.encoder.seen.clear()
         counts = np.zeros(0, np.int64)
         for batch in self._silent(workers, labels):
             counts = added(counts, batch.indices)

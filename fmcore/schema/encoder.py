@@ -72,6 +72,7 @@ class Encoder:
         self.barred, self.output = barred, output
         self.indexed: int | bool = False  # whether rows have indices instead of columns; or how many features those are
         self._begun = len(self.values)
+        self.seen: dict[str, dict[str, float]] = {}  # numeric column -> its range and missing fields, while it learns
         self._own: dict[str, int] = {}  # column -> the first of its own indices
         self._fields: dict[str, int] = {}  # feature column -> field
         self._of_file: tuple[str, ...] | None = None  # own features that a vocabulary file lists
@@ -122,6 +123,17 @@ class Encoder:
         elif self.named != head.named:
             raise self._unlike(head)
         return matched(names, self.columns, options, report, head.title)
+
+    def see(self, column: Column, numbers: np.ndarray) -> None:
+        """Take the fields of a numeric column, float64 with NaN where missing, into what is seen of it."""
+        if not self.learns:
+            return
+        present = numbers[~np.isnan(numbers)]
+        found = self.seen.setdefault(column.name, {"missing": 0})
+        found["missing"] += len(numbers) - len(present)
+        if len(present):
+            found["min"] = min(found.get("min", np.inf), float(present.min()))
+            found["max"] = max(found.get("max", -np.inf), float(present.max()))
 
     def take_indices(self, title: str, *, by_position: bool = False) -> None:
         """Take note that rows of an index format come; raise UsageError where columns are known instead."""

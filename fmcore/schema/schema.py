@@ -43,8 +43,8 @@ class Schema:
 
     @classmethod
     def of(cls, encoder: Encoder, **facts: Any) -> Schema:
-        """Return the Schema of the rows that an encoder has read; facts: label, seen and min_count."""
-        values = encoder.values
+        """Return the Schema of the rows that an encoder has read; facts: label and min_count."""
+        values, facts = encoder.values, {**facts, "seen": _seen(encoder)}
         if isinstance(values, Hashed):
             tensors = {} if values.kept is None else {KEPT: values.kept}
             return cls(encoder.columns, encoder.named, hash_bits=values.bits, tensors=tensors, **facts)
@@ -128,6 +128,15 @@ class Schema:
             return Hashed(self.hash_bits, kept)
         tensors = {name.removeprefix(VALUES): self.tensors[name] for name in self.tensors if name.startswith(VALUES)}
         return Listed(self.value_columns, ValueTable.from_tensors(tensors) if tensors else None)
+
+
+def _seen(encoder: Encoder) -> dict[str, Any]:
+    """Return column -> range and missing fields of a numeric one, number of values of a categorical one."""
+    found: dict[str, Any] = {name: dict(facts) for name, facts in encoder.seen.items()}
+    if isinstance(encoder.values, Listed) and len(encoder.values):
+        counts = np.bincount(encoder.values.table.columns(), minlength=len(encoder.values.names))
+        found |= {name: {"values": int(n)} for name, n in zip(encoder.values.names, counts, strict=True)}
+    return found
 
 
 def _plain(column: Column) -> dict[str, Any]:

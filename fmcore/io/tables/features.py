@@ -121,6 +121,7 @@ def part_of(column: Column, position: int, block: ColumnBlock, encoder: Encoder)
     """Return the Part of a column of numbers or dates."""
     if column.kind == DATE:
         return date_part(block.texts[position], encoder.first(column))
+    encoder.see(column, block.numbers[position])
     return number_part(column, block.numbers[position], encoder.first(column))
 
 
