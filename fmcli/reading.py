@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
+from fmcli.option_types import Parsed
 from fmcli.options import gathered, stacked
 from fmcore.io.formats import choices
 from fmcore.io.options import ReadOptions
-from fmcore.schema.options import MODES, TableOptions
+from fmcore.schema.options import MODES, TableOptions, parse_delimiter
 from fmcore.schema.selection import split
 
 COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "lists", "ignore")  # options that take several columns
@@ -27,6 +28,8 @@ class Reading:
     on_error: str | None
     positive: str | None
     header: bool | None
+    delimiter: str | None
+    quotes: bool | None
     label: str | None
     weight: str | None
     row_id: str | None
@@ -41,6 +44,7 @@ class Reading:
     hash_bits: int | None
     min_count: int | None
     missing: str | None
+    missing_values: str | None
     missing_columns: str | None
     by_position: bool | None
 
@@ -52,7 +56,11 @@ class Reading:
         values = asdict(self)
         for name in COLUMN_LISTS:
             values[name] = tuple(column for columns in values[name] for column in split(columns))
-        values = {name: value for name, value in values.items() if value not in (None, ())}
+        if self.missing_values is not None:
+            values["missing_values"] = split(self.missing_values)
+        values = {
+            name: value for name, value in values.items() if value is not None and (value or name not in COLUMN_LISTS)
+        }
         table = {name: values[name] for name in TABLE_NAMES if name in values}
         return {
             **{name: values[name] for name in values if name not in TABLE_NAMES},
@@ -84,6 +92,17 @@ read_options = stacked(
     click.option("--positive-label", "positive", metavar="X", help="The label that means 1; every other one means 0."),
     click.option(
         "--header/--no-header", default=None, help="CSV: whether the first line names columns.  [default: by content]"
+    ),
+    click.option(
+        "--delimiter",
+        type=Parsed("delimiter", parse_delimiter),
+        metavar="CHAR",
+        help="CSV, TSV: the character between fields, or tab, space, semicolon, pipe.  [default: a comma, a tab]",
+    ),
+    click.option(
+        "--quotes/--no-quotes",
+        default=None,
+        help='CSV, TSV: whether " encloses fields, which may hold delimiters then.  [default: --quotes]',
     ),
     click.option("--label-column", "label", metavar="COL", help="Column of the label, by name or number from 0."),
     click.option("--weight-column", "weight", metavar="COL", help="Column of the row's weight."),
@@ -139,6 +158,12 @@ read_options = stacked(
         "--missing",
         type=click.Choice(("zero", "error")),
         help="Tables: a missing value is no feature, or an error.  [default: zero]",
+    ),
+    click.option(
+        "--missing-values",
+        metavar="TEXTS",
+        help="Texts that mean a missing value, separated by commas; '' for empty fields alone.  "
+        r"[default: NA, N/A, NULL, NaN, None, \N and the like]",
     ),
     click.option(
         "--missing-columns",

@@ -10,7 +10,7 @@ from fmcore.schema.options import TableOptions
 SHOWN = 5  # errors of rows that were left out
 SKIPPED = "rows skipped"  # what a report counts them as
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; those of tables: KEPT_TABLE
-KEPT_TABLE = ("missing", "missing_values", "canonical", "min_count", "hash_bits")
+KEPT_TABLE = ("delimiter", "quotes", "missing", "missing_values", "canonical", "min_count", "hash_bits")
 KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained with them
 
 

@@ -77,13 +77,22 @@ class _Reading:
     def _batches(self, source, stream):
         name = source.format if isinstance(source, ByteRange) else self._options.format
         if name == AUTO:
-            name = detect(stream.head(enough), source.name)
+            name = self._detected(source, stream)
         codec = FORMATS[name].codec
         if codec is None or (FORMATS[name].names is not None and FORMATS[name].names(stream.head(shows_features))):
             yield from self._placed(self._table(source, stream, name))
         else:
             with closing(self._decoded(source, stream, codec(self._options))) as decoded:
                 yield from map(self._mapped, self._indexed(source, decoded, asked=FORMATS[name].names is None))
+
+    def _detected(self, source, stream):
+        """Return the name of the format; a delimiter that is given makes what looks like none a table."""
+        try:
+            return detect(stream.head(enough), source.name)
+        except DataError:
+            if self._options.table.delimiter is None:
+                raise
+            return "csv"
 
     def _indexed(self, source, batches, *, asked):
         """Yield batches of indices, which are refused where columns are known instead.
