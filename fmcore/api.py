@@ -262,6 +262,8 @@ def _read_by(model: Model, data: Data) -> list[PathName | None]:
 def _reader(model: Model, data: Data, **changes: Any) -> Reader:
     """Return a Reader of rows to score, with what the model needs of them and these ReadOptions changed."""
     options = needed_by(replace(data.options, **changes), objective_of(model.hyperparameters), model.family)
+    if sentence := modelinfo.unchecked(model):
+        data.report.note(sentence)
     return data.reader(encoder_for(model, options.table), options=options)
 
 

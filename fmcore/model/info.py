@@ -44,6 +44,16 @@ def encoder_for(model, table, *, grows=False):
     return encoder_of(model.schema, table, features=model.feature_dim, of_tables=of_tables, grows=grows)
 
 
+def unchecked(model):
+    """Return what cannot be checked of rows for a model of format 1, as a sentence; None for any other."""
+    table = model.info.get(INPUT, {}).get(TABLE)
+    if model.schema is not None or not table:
+        return None
+    vocabulary = table.get("vocabulary")
+    of = f", nor that {vocabulary} is the vocabulary of training" if vocabulary else ""
+    return f"an earlier fmkit wrote the model, without its columns: their names and order cannot be checked{of}"
+
+
 def require_records(records, best=None):
     """Raise ModelError for what is no list of epochs: each has train and perhaps test, metric -> number or None.
 

@@ -15,7 +15,7 @@ from fmcore.io.data import Data, Reader
 from fmcore.io.options import KEPT_OPTIONS, KEPT_TABLE, KEPT_WHERE_SET, ReadOptions, needed_by
 from fmcore.io.parallel import Workers
 from fmcore.model import file
-from fmcore.model.info import encoder_for
+from fmcore.model.info import encoder_for, unchecked
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.schema import vocabulary as vocabularies
@@ -114,6 +114,8 @@ def _encoder(data: Data, initial_model: Model | None) -> Encoder:
     """Return the Encoder of the training rows; a warm start adds values, except from pipes."""
     table = data.options.table
     if initial_model is not None:
+        if sentence := unchecked(initial_model):
+            data.report.note(sentence)
         return encoder_for(initial_model, table, grows=data.pipe is None)
     return vocabularies.new_encoder(table, streamed=data.pipe is not None)
 
