@@ -72,6 +72,7 @@ class Encoder:
         self.barred, self.output = barred, output
         self.indexed: int | bool = False  # whether rows have indices instead of columns; or how many features those are
         self._begun = len(self.values)
+        self.pruned = False  # whether what it does not list are values that were dropped as rare
         self.seen: dict[str, dict[str, float]] = {}  # numeric column -> its range and missing fields, while it learns
         self._own: dict[str, int] = {}  # column -> the first of its own indices
         self._fields: dict[str, int] = {}  # feature column -> field
@@ -253,6 +254,7 @@ class Encoder:
         kept = np.append(kept, np.zeros(len(self.values) - len(kept), bool))
         seen = int((counts[self.fixed :] > 0).sum())
         self.values.keep(kept)
+        self.pruned = True
         return seen, int(kept.sum())
 
     def own_names(self) -> tuple[str, ...]:

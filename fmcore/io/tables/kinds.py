@@ -49,8 +49,13 @@ def description(
 
 
 def _example(column: Column, fields: Sequence[str]) -> str:
-    shown = [field if len(field) <= LONGEST else f"{field[: LONGEST - 3]}..." for field in fields[:SHOWN]]
+    shown = [_shortened(field) for field in fields[:SHOWN]]
     return f"{column.name} ({', '.join(shown)}{', ...' if len(fields) > SHOWN else ''})" if shown else column.name
+
+
+def _shortened(field: str) -> str:
+    short = field if len(field) <= LONGEST else f"{field[: LONGEST - 3]}..."
+    return f'"{short}"' if "," in field else short
 
 
 def _is_id(name: str) -> bool:

@@ -12,7 +12,7 @@ from fmcore.schema import dates
 from fmcore.schema.columns import DATE, LIST
 from fmcore.schema.encoder import Texts
 
-UNKNOWN = "unknown values"  # what a report counts them as, column by column
+UNKNOWN, RARE = "unknown values", "rare values left out"  # what a report counts them as, column by column
 
 
 class OneHot:
@@ -153,7 +153,8 @@ class OneHot:
                 number=int(block.rows[row]),
                 field=column.name,
             )
-        self._report.count(f"{UNKNOWN} in column {column.name}", len(unknown))
+        what = RARE if self._encoder.pruned else UNKNOWN
+        self._report.count(f"{what} in column {column.name}", len(unknown))
 
 
 def _is_missing(block, position):
