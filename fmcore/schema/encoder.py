@@ -14,6 +14,10 @@ from fmcore.schema.options import TableOptions
 from fmcore.schema.roles import columns_of
 
 
+MOST_COLUMNS, MOST_LETTERS = 100_000, 1 << 20  # of a table
+MOST_SEEN = 10_000  # columns of which a model keeps what training saw
+
+
 class Texts(NamedTuple):
     """A column of text. codes: int32 (rows,), into values or -1 where missing; values: list of str, not empty."""
 
@@ -159,6 +163,7 @@ class Encoder:
 
     def _decided(self, head: Head, options: TableOptions) -> tuple[Column, ...]:
         found = head.found if self.learns else [None] * len(head.names)
+        _require_few(head)
         columns = columns_of(head.names, found, options)
         own = [name for column in columns for name in column.own]
         valued = [column.name for column in columns if column.is_valued]
@@ -264,6 +269,15 @@ class Encoder:
     def expect_own(self, names: Sequence[str]) -> None:
         """Note what own features a vocabulary file lists, which those of the first table must be."""
         self._of_file = tuple(names)
+
+
+def _require_few(head: Head) -> None:
+    """Raise UsageError for more columns than the header of a model file has room for."""
+    if len(head.names) > MOST_COLUMNS or sum(map(len, head.names)) > MOST_LETTERS:
+        raise UsageError(
+            f"{head.title} has {len(head.names):,} columns; a model knows up to {MOST_COLUMNS:,}, whose names have up to "
+            f"{MOST_LETTERS:,} letters together; give rows of so many features as libsvm or recordIO"
+        )
 
 
 def _first_places(texts: Texts) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fmcore.errors import ModelError
 from fmcore.schema.columns import FEATURES, OTHERS, Column
-from fmcore.schema.encoder import Encoder
+from fmcore.schema.encoder import MOST_SEEN, Encoder
 from fmcore.schema.features import MAX_HASH_BITS, Hashed, Listed
 from fmcore.schema.values import ValueTable
 
@@ -132,6 +132,8 @@ class Schema:
 
 def _seen(encoder: Encoder) -> dict[str, Any]:
     """Return column -> range and missing fields of a numeric one, number of values of a categorical one."""
+    if len(encoder.columns or ()) > MOST_SEEN:
+        return {}
     found: dict[str, Any] = {name: dict(facts) for name, facts in encoder.seen.items()}
     if isinstance(encoder.values, Listed) and len(encoder.values):
         counts = np.bincount(encoder.values.table.columns(), minlength=len(encoder.values.names))
