@@ -57,14 +57,15 @@ def matched(names: Sequence[str], columns: Sequence[Column], options: TableOptio
     A column that is no feature may be missing, and what the schema does not know is ignored; the report notes both.
     Raises DataError, of `title`, for a feature column that is missing, UsageError for a column given that is not there.
     """
+    places = {name: place for place, name in enumerate(names)}
     features, missing = [], []
     for column in columns:
         if column.is_feature:
-            place = _only(names, column.name, title)
-            if place is None:
-                missing.append(column.name)
+            if column.name in places:
+                features.append((places[column.name], column))
             else:
-                features.append((place, column))
+                missing.append(column.name)
+    _require_single(names, [column.name for _, column in features], title)
     if missing and options.missing_columns != "zero":
         raise _missing(missing, names, title)
     if missing:
@@ -79,10 +80,12 @@ def matched(names: Sequence[str], columns: Sequence[Column], options: TableOptio
     return Binding(tuple(names), tuple(features), roles[LABEL], roles[WEIGHT], roles[ID])
 
 
-def _only(names: Sequence[str], name: str, title: str) -> int | None:
-    if names.count(name) > 1:
-        raise DataError(f"several columns are named {name!r}, which is a feature of the model", source=title)
-    return names.index(name) if name in names else None
+def _require_single(names: Sequence[str], features: Sequence[str], title: str) -> None:
+    if len(set(names)) == len(names):
+        return
+    for name in features:
+        if names.count(name) > 1:
+            raise DataError(f"several columns are named {name!r}, which is a feature of the model", source=title)
 
 
 def _role(names: Sequence[str], columns: Sequence[Column], kind: str, wanted: str | None) -> int | None:
