@@ -18,7 +18,7 @@ from fmcore.io.sources.dealing import ShardedFile, shard
 from fmcore.io.sources.ranges import ByteRange
 from fmcore.io.sources.source import title
 from fmcore.io.sources.streams import open_source
-from fmcore.rows.checks import largest_indices
+from fmcore.rows.checks import require_within
 from fmcore.system.memory import keep_freed
 
 NOTES = {  # fact -> (the option of ReadOptions that makes use of it, the note without that)
@@ -104,13 +104,8 @@ class _Reading:
             if self._encoder is not None and len(batch):
                 by_position = self._options.by_position or not asked
                 self._encoder.take_indices(source.name, by_position=by_position)
-            if columns is not None and batch.feature_dim > self._encoder.feature_dim:
-                row = int(np.argmax(largest_indices(batch) >= self._encoder.feature_dim))
-                raise DataError(
-                    f"index {largest_indices(batch)[row]} is none of the {self._encoder.feature_dim} features that the "
-                    "columns of training made",
-                    **batch.place(row),
-                )
+            if columns is not None:
+                require_within(batch, self._encoder.feature_dim)
             yield batch
 
     def finish(self, sources):

@@ -11,6 +11,7 @@ from fmcore.io.formats import FORMATS
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.pieces import Decoded
 from fmcore.rows.batch import Batch, concatenate
+from fmcore.rows.checks import require_within
 from fmcore.schema.encoder import Encoder
 
 
@@ -38,7 +39,10 @@ class BodyReader:
         if decode is None or (names is not None and names(body)):
             return self._table(body, format)
         self._columns.take_indices("request", by_position=self._options.by_position or names is not None)
-        return decode(body).batch
+        batch = decode(body).batch
+        if self._columns.columns is not None:
+            require_within(batch, self._columns.feature_dim or 0)
+        return batch
 
     def _table(self, body: bytes, format: str) -> Batch:  # noqa: A002
         from fmcore.io.tables import codec as tables

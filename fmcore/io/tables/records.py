@@ -172,7 +172,8 @@ def _numbers(values: Sequence[Any], missing: frozenset[str]) -> tuple[np.ndarray
         if isinstance(value, bool):
             number = float(value)
         if number is None:
-            bad.append((row, f"{grammar.kind(value)!r} is not a number"))
+            found_text = repr(value[:40]) if isinstance(value, str) else grammar.kind(value)
+            bad.append((row, f"{found_text} is not a number"))
         else:
             found[row] = number
     return found, bad
