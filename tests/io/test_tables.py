@@ -179,7 +179,10 @@ def test_first_lines_that_cannot_be_parsed_are_refused(monkeypatch):
     assert failure(b"\xff,b\n1,2\n") == "t.csv: the header is not UTF-8"
     assert failure(b"a" * 200_000).startswith("t.csv: the first lines are not CSV: field larger than field limit")
     monkeypatch.setattr(csvhead, "LIMIT", 10)
-    assert failure(b"a,b,c,d,e,f,g,h\n1") == "t.csv: the first line is longer than 10 bytes"
+    assert (
+        failure(b"a,b,c,d,e,f,g,h\n1")
+        == "t.csv: the first line is longer than 10 bytes; perhaps a quote is never closed"
+    )
     assert dense(rows(b"a,b,ccc,d\n1,2,3,4\n"), 4).tolist() == [[1, 2, 3, 4]]
 
 
@@ -427,7 +430,7 @@ def test_row_numbers_count_skipped_ragged_rows(lines, block):
 def test_a_table_row_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
     message = failure(b'a,c\n1,"' + b"x" * 500, categorical=("c",))
-    assert message == "t.csv: a row is longer than 64 bytes; perhaps a quote is never closed"
+    assert message == "t.csv, row 1: a row is longer than 64 bytes; perhaps a quote is never closed"
 
 
 def test_a_failing_stream_keeps_its_error(monkeypatch):

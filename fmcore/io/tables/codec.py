@@ -7,11 +7,12 @@ import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.labels import Labels
+from fmcore.io.tables._quotes import QuoteScanner
 from fmcore.io.tables.arrays import Fields, advice, is_text, plain
 from fmcore.io.tables.columns import resolve
 from fmcore.io.tables.csvhead import Rejoined, read_head
 from fmcore.io.tables.onehot import OneHot
-from fmcore.io.tables.ragged import Ragged
+from fmcore.io.tables.ragged import Quotes, Ragged
 from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.io.text.utf8 import ValidUTF8
 
@@ -58,17 +59,33 @@ def _read_csv(source, stream, delimiter, options, report, one_hot):
         return
     columns = resolve(head.names, options.table, report)
     rows, fields = one_hot(columns), Fields(columns, options.table.missing_values, report)
-    ragged = Ragged(source.name, options.on_error, report)
+    scanner = QuoteScanner(ord(delimiter), len(columns.names) == 1)
+    ragged = Ragged(source.name, options.on_error, report, scanner)
     if head.rows:
-        for batch in _csv_batches(ValidUTF8(Rejoined(head.rows, stream)), delimiter, columns, ragged):
+        stream = ValidUTF8(Rejoined(head.rows, stream))
+        parse = _parse_options(options.table, delimiter, ragged)
+        for batch in _csv_batches(Quotes(scanner, stream) if options.table.quotes else stream, parse, columns, ragged):
             numbers = ragged.number(batch.num_rows)
-            made = rows.batch(fields.block(numbers, {p: batch.column(str(p)) for p in columns.used}))
+            block = fields.block(numbers, {p: batch.column(str(p)) for p in columns.used})
+            block.faults.extend(ragged.faults(numbers))
+            made = rows.batch(block)
             if len(made):
                 yield made
         ragged.finish()
 
 
-def _csv_batches(stream, delimiter, columns, ragged):
+def _parse_options(table, delimiter, ragged):
+    from pyarrow import csv
+
+    return csv.ParseOptions(
+        delimiter=delimiter,
+        quote_char='"' if table.quotes else False,
+        newlines_in_values=table.quotes,
+        invalid_row_handler=ragged,
+    )
+
+
+def _csv_batches(stream, parse_options, columns, ragged):
     """Yield record batches, columns called by their position: numbers as binary, texts as dictionaries of binary."""
     import pyarrow as pa
     from pyarrow import csv
@@ -82,7 +99,7 @@ def _csv_batches(stream, delimiter, columns, ragged):
             stream,
             # One thread: with more, the rows of another length come without their number.
             read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names),
-            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=ragged),
+            parse_options=parse_options,
             convert_options=csv.ConvertOptions(
                 column_types=kinds,
                 include_columns=list(kinds),
@@ -94,10 +111,8 @@ def _csv_batches(stream, delimiter, columns, ragged):
             yield from reader
     except pa.ArrowInvalid as error:
         ragged.raise_first()
-        problem = f"not CSV: {error}"
-        if "straddling" in str(error):
-            problem = f"a row is longer than {BLOCK_BYTES} bytes; perhaps a quote is never closed"
-        raise DataError(problem, source=ragged.source, unit="row") from None
+        straddling = "straddling" in str(error)
+        raise (ragged.too_long(BLOCK_BYTES) if straddling else ragged.not_csv(error)) from None
 
 
 def _read_parquet(source, options, report, one_hot):

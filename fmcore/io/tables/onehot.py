@@ -19,7 +19,7 @@ class Texts(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A problem with one field. row: from 0 within the block; position: of the column."""
+    """A problem with one field. row: from 0 within the block; position: of the column, -1 for the row as a whole."""
 
     row: int
     position: int
@@ -106,7 +106,7 @@ class OneHot:
             source=self._source,
             unit="row",
             number=int(block.rows[fault.row]),
-            field=self._columns.names[fault.position],
+            field=self._columns.names[fault.position] if fault.position >= 0 else None,
         )
         if self._options.on_error != "skip":
             raise error
