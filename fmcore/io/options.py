@@ -21,6 +21,7 @@ class TableOptions:
     vocabulary: path of the file that maps categorical values to indices; built where it does not exist.
     hash_bits: categorical values are hashed into 2**hash_bits indices instead of a vocabulary, or None.
     missing: "zero" (the row has no such feature) or "error".
+    delimiter: the character between fields of CSV and TSV; None for a comma and a tab.
     quotes: whether `"` quotes in CSV and TSV, or is an ordinary character.
     missing_values: texts that count as missing beside empty ones; None stands for fmcore.schema.texts.MISSING.
     """
@@ -36,6 +37,7 @@ class TableOptions:
     hash_bits: int | None = None
     missing: str = "zero"
     missing_values: tuple | None = None
+    delimiter: str | None = None
     quotes: bool = True
 
 

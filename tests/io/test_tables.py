@@ -193,6 +193,26 @@ def test_an_empty_file_has_no_rows(data):
     assert report.notes == ["t.csv is empty"]
 
 
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+@pytest.mark.parametrize("delimiter", [";", "|", "\t", " ", ",", "\x01", "x"])
+def test_a_delimiter_can_be_given(kind, delimiter):
+    data = b'"a;b|,\t";c\n1,5;2\n'.replace(b"1,5", b"1.5").replace(b";", delimiter.encode())
+    encoder = Vocabulary()
+    batch = rows(data, kind, encoder=encoder, delimiter=delimiter, categorical=("c",))
+    assert encoder.names() == [data[1:].split(b'"')[0].decode().strip(), "c=2"]
+    assert batch.values.tolist() == [1.5, 1]
+    assert failure(b"a" + delimiter.encode() + b"b\n1\n", kind, delimiter=delimiter) == (
+        "t.csv, row 1: 1 fields, expected 2 as in the first line"
+    )
+
+
+@pytest.mark.parametrize("delimiter", ["", ";;", '"', "\n", "\r", "\0", "\u00a7"])
+def test_a_delimiter_that_cannot_be_is_refused(delimiter):
+    assert failure(b"a;b\n1;2\n", delimiter=delimiter) == (
+        f"--delimiter is {delimiter!r}; expected one ASCII character, no quote and no line end"
+    )
+
+
 # Fields
 
 

@@ -46,7 +46,15 @@ def read(source, stream, options, report, format, *, encoder=None, labels=None):
     if format == "parquet":
         yield from _read_parquet(source, options, report, one_hot)
     else:
-        yield from _read_csv(source, stream, DELIMITERS[format], options, report, one_hot)
+        yield from _read_csv(source, stream, _delimiter(options.table, format), options, report, one_hot)
+
+
+def _delimiter(table, name):
+    """Return the character between fields; raise UsageError for one that cannot be."""
+    delimiter = DELIMITERS[name] if table.delimiter is None else table.delimiter
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
+        raise UsageError(f"--delimiter is {delimiter!r}; expected one ASCII character, no quote and no line end")
+    return delimiter
 
 
 def _read_csv(source, stream, delimiter, options, report, one_hot):
