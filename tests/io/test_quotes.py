@@ -150,6 +150,14 @@ def test_a_table_without_quotes_takes_them_as_characters(kind):
     assert batch.values[batch.indices == 0].tolist() == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("block", range(20, 40))
+def test_a_character_cut_by_the_end_of_a_block_ends_no_quote(monkeypatch, block):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+    data = b"n,c\n" + "".join(f'{n},"\u20ac\u20ac"\n' for n in range(20)).encode()
+    assert len(rows(data, categorical=("c",))) == 20
+    assert failure(data + b'1,"x', categorical=("c",)) == f"t.csv, row 21: {UNCLOSED}"
+
+
 def test_quotes_are_scanned_in_blocks_of_any_size(monkeypatch):
     data = b"n,c\n" + b"".join(b'%d,"v%d\n""w"\n' % (n, n % 7) for n in range(300))
     whole = rows(data, encoder=Vocabulary(), categorical=("c",))

@@ -70,9 +70,10 @@ def _read_csv(source, stream, delimiter, options, report, one_hot):
     scanner = QuoteScanner(ord(delimiter), len(columns.names) == 1)
     ragged = Ragged(source.name, options.on_error, report, scanner)
     if head.rows:
-        stream = ValidUTF8(Rejoined(head.rows, stream))
+        whole = Rejoined(head.rows, stream)
+        whole = ValidUTF8(Quotes(scanner, whole) if options.table.quotes else whole)
         parse = _parse_options(options.table, delimiter, ragged)
-        for batch in _csv_batches(Quotes(scanner, stream) if options.table.quotes else stream, parse, columns, ragged):
+        for batch in _csv_batches(whole, parse, columns, ragged):
             numbers = ragged.number(batch.num_rows)
             block = fields.block(numbers, {p: batch.column(str(p)) for p in columns.used})
             block.faults.extend(ragged.faults(numbers))

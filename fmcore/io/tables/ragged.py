@@ -18,8 +18,6 @@ class Quotes:
     scanner: a QuoteScanner; stream: `read(n)` returns fewer bytes at the end alone.
     """
 
-    closed = False
-
     def __init__(self, scanner, stream):
         self._scanner, self._stream = scanner, stream
 
@@ -30,9 +28,6 @@ class Quotes:
         if len(data) < size:
             self._scanner.finish()
         return data
-
-    def close(self):
-        """Do nothing: the code that opened the stream closes it."""
 
 
 class Ragged:
