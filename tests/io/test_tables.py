@@ -179,7 +179,10 @@ def test_first_lines_that_cannot_be_parsed_are_refused(monkeypatch):
     assert failure(b"\xff,b\n1,2\n") == "t.csv: the header is not UTF-8"
     assert failure(b"a" * 200_000).startswith("t.csv: the first lines are not CSV: field larger than field limit")
     monkeypatch.setattr(csvhead, "LIMIT", 10)
-    assert failure(b"a,b,c,d,e,f,g,h\n1") == "t.csv: the first line is longer than 10 bytes"
+    assert (
+        failure(b"a,b,c,d,e,f,g,h\n1")
+        == "t.csv: the first line is longer than 10 bytes; perhaps a quote is never closed"
+    )
     assert dense(rows(b"a,b,ccc,d\n1,2,3,4\n"), 4).tolist() == [[1, 2, 3, 4]]
 
 
@@ -188,6 +191,26 @@ def test_an_empty_file_has_no_rows(data):
     report = Report()
     assert batches(data, report=report, label="y") == []
     assert report.notes == ["t.csv is empty"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+@pytest.mark.parametrize("delimiter", [";", "|", "\t", " ", ",", "\x01", "x"])
+def test_a_delimiter_can_be_given(kind, delimiter):
+    data = b'"a;b|,\t";c\n1,5;2\n'.replace(b"1,5", b"1.5").replace(b";", delimiter.encode())
+    encoder = Vocabulary()
+    batch = rows(data, kind, encoder=encoder, delimiter=delimiter, categorical=("c",))
+    assert encoder.names() == [data[1:].split(b'"')[0].decode().strip(), "c=2"]
+    assert batch.values.tolist() == [1.5, 1]
+    assert failure(b"a" + delimiter.encode() + b"b\n1\n", kind, delimiter=delimiter) == (
+        "t.csv, row 1: 1 fields, expected 2 as in the first line"
+    )
+
+
+@pytest.mark.parametrize("delimiter", ["", ";;", '"', "\n", "\r", "\0", "\u00a7"])
+def test_a_delimiter_that_cannot_be_is_refused(delimiter):
+    assert failure(b"a;b\n1;2\n", delimiter=delimiter) == (
+        f"--delimiter is {delimiter!r}; expected one ASCII character, no quote and no line end"
+    )
 
 
 # Fields
@@ -427,7 +450,7 @@ def test_row_numbers_count_skipped_ragged_rows(lines, block):
 def test_a_table_row_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
     message = failure(b'a,c\n1,"' + b"x" * 500, categorical=("c",))
-    assert message == "t.csv: a row is longer than 64 bytes; perhaps a quote is never closed"
+    assert message == "t.csv, row 1: a row is longer than 64 bytes; perhaps a quote is never closed"
 
 
 def test_a_failing_stream_keeps_its_error(monkeypatch):

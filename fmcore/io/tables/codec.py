@@ -3,11 +3,12 @@
 from fmcore.errors import DataError
 from fmcore.io.labels import Labels
 from fmcore.io.tables import parquet, records
+from fmcore.io.tables._quotes import QuoteScanner
 from fmcore.io.tables.arrays import Fields
 from fmcore.io.tables.csvhead import Rejoined, read_head
 from fmcore.io.tables.kinds import description, kind_of
 from fmcore.io.tables.onehot import OneHot
-from fmcore.io.tables.ragged import Ragged
+from fmcore.io.tables.ragged import Quotes, Ragged
 from fmcore.io.tables.records import Strictness
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.schema.encoder import Encoder, Head
@@ -49,7 +50,8 @@ def read(source, stream, options, report, format, *, encoder=None, labels=None):
     elif format == "parquet":
         yield from parquet.read(source, options, report, one_hot, decides=decides)
     else:
-        yield from _read_csv(source, stream, DELIMITERS[format], options, report, one_hot, decides=decides)
+        delimiter = options.table.delimiter or DELIMITERS[format]
+        yield from _read_csv(source, stream, delimiter, options, report, one_hot, decides=decides)
 
 
 def _read_csv(source, stream, delimiter, options, report, one_hot, *, decides):
@@ -64,11 +66,17 @@ def _read_csv(source, stream, delimiter, options, report, one_hot, *, decides):
     examples = _examples(head.sample if decides else (), len(names), missing_texts(options.table.missing_values))
     columns, rows = one_hot(names, head.named, [kind_of(column) for column in examples], examples)
     fields = Fields(columns, options.table, report)
-    ragged = Ragged(source.name, options.on_error, report)
+    scanner = QuoteScanner(ord(delimiter), len(columns.names) == 1)
+    ragged = Ragged(source.name, options.on_error, report, scanner)
     if head.rows:
-        for batch in _csv_batches(ValidUTF8(Rejoined(head.rows, stream)), delimiter, columns, ragged):
+        whole = Rejoined(head.rows, stream)
+        whole = ValidUTF8(Quotes(scanner, whole) if options.table.quotes else whole)
+        parse = _parse_options(options.table, delimiter, ragged)
+        for batch in _csv_batches(whole, parse, columns, ragged):
             numbers = ragged.number(batch.num_rows)
-            made = rows.batch(fields.block(numbers, {p: batch.column(str(p)) for p in columns.used}))
+            block = fields.block(numbers, {p: batch.column(str(p)) for p in columns.used})
+            block.faults.extend(ragged.faults(numbers))
+            made = rows.batch(block)
             if len(made):
                 yield made
         ragged.finish()
@@ -95,7 +103,18 @@ def _examples(sample, columns, missing):
     return [[field for field in column if field not in missing] for column in stripped]
 
 
-def _csv_batches(stream, delimiter, columns, ragged):
+def _parse_options(table, delimiter, ragged):
+    from pyarrow import csv
+
+    return csv.ParseOptions(
+        delimiter=delimiter,
+        quote_char='"' if table.quotes else False,
+        newlines_in_values=table.quotes,
+        invalid_row_handler=ragged,
+    )
+
+
+def _csv_batches(stream, parse_options, columns, ragged):
     """Yield record batches, columns called by their position: numbers as binary, texts as dictionaries of binary."""
     import pyarrow as pa
     from pyarrow import csv
@@ -109,7 +128,7 @@ def _csv_batches(stream, delimiter, columns, ragged):
             stream,
             # One thread: with more, the rows of another length come without their number.
             read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names),
-            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=ragged),
+            parse_options=parse_options,
             convert_options=csv.ConvertOptions(
                 column_types=kinds,
                 include_columns=list(kinds),
@@ -121,10 +140,8 @@ def _csv_batches(stream, delimiter, columns, ragged):
             yield from reader
     except pa.ArrowInvalid as error:
         ragged.raise_first()
-        problem = f"not CSV: {error}"
-        if "straddling" in str(error):
-            problem = f"a row is longer than {BLOCK_BYTES} bytes; perhaps a quote is never closed"
-        raise DataError(problem, source=ragged.source, unit="row") from None
+        straddling = "straddling" in str(error)
+        raise (ragged.too_long(BLOCK_BYTES) if straddling else ragged.not_csv(error)) from None
 
 
 def _read_records(source, stream, format, options, report, one_hot):  # noqa: A002  (ReadOptions' word)

@@ -5,7 +5,9 @@ import io
 from typing import NamedTuple
 
 from fmcore.errors import DataError, UsageError
+from fmcore.io.tables._quotes import QuoteScanner
 from fmcore.io.tables.kinds import parse_number
+from fmcore.io.tables.ragged import TORN, UNCLOSED
 from fmcore.schema.selection import names_columns
 
 LIMIT = 1 << 20  # bytes in which the first two lines must end
@@ -34,13 +36,19 @@ def read_head(stream, delimiter, options, report):
     start = read_fully(stream, LIMIT)
     rows = start.removeprefix(BYTE_ORDER_MARK)
     try:
-        lines, ends = _first_lines(rows, delimiter)
+        lines, ends = _first_lines(rows, delimiter, csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE)
     except csv.Error as error:
         raise DataError(f"the first lines are not CSV: {error}", unit="row") from None
     if not lines:
         return None
-    if ends[0] == len(rows) and len(start) == LIMIT and not rows.endswith((b"\n", b"\r")):
-        raise DataError(f"the first line is longer than {LIMIT} bytes", unit="row")
+    scanner = QuoteScanner(ord(delimiter), False)
+    if options.quotes:
+        scanner.scan(rows[: ends[0]])
+        scanner.finish()
+    if ends[0] == len(rows) and len(start) == LIMIT and (scanner.unclosed or not rows.endswith((b"\n", b"\r"))):
+        raise DataError(f"the first line is longer than {LIMIT} bytes; perhaps a quote is never closed", unit="row")
+    if scanner.unclosed or scanner.torn:
+        raise DataError(f"the first line: {UNCLOSED if scanner.unclosed else TORN}", unit="row")
     texts = [[field.encode("latin-1").decode(errors="replace") for field in line] for line in lines]
     header = has_header(*(*texts, None)[:2], options)
     if options.header is None:
@@ -111,7 +119,7 @@ class Rejoined:
         return start + read_fully(self._stream, size - len(start))
 
 
-def _first_lines(data, delimiter):
+def _first_lines(data, delimiter, quoting):
     """Return the first two lines that are not blank, as lists of fields, and the byte offset where each ends."""
     # Latin-1 gives each byte one character, so that offsets are those of the bytes.
     text = io.StringIO(data.decode("latin-1"), newline="")
@@ -123,7 +131,7 @@ def _first_lines(data, delimiter):
             offset += len(line)
             yield line
 
-    for fields in csv.reader(counted(), delimiter=delimiter):
+    for fields in csv.reader(counted(), delimiter=delimiter, quoting=quoting):
         if fields:
             lines.append(fields)
             ends.append(offset)

@@ -66,7 +66,7 @@ class OneHot:
             source=self._source,
             unit=self._unit,
             number=int(block.rows[fault.row]),
-            field=self._columns.names[fault.position],
+            field=self._columns.names[fault.position] if fault.position >= 0 else None,
         )
         if self._options.on_error != "skip":
             raise error
