@@ -156,8 +156,8 @@ class Reader:
         """
         if not self.rereadable:
             raise UsageError(
-                f"{self.title} can be read once, but to count the rows of each value, or to list the values for several "
-                "workers, takes a pass of its own; give files"
+                f"{self.title} can be read once, but to count the rows of each value, or to list the values for "
+                "several workers, takes a pass of its own; give files"
             )
         counts = np.zeros(0, np.int64)
         for batch in self._silent(workers, labels):
@@ -169,7 +169,7 @@ class Reader:
         self.encoder.freeze()
 
     def _silent(self, workers: Workers | None, labels: LabelRule | None = None) -> Generator[Batch, None, None]:
-        """Yield the batches of a pass that reports nothing but its notes; the errors and counts are those of the next."""
+        """Yield the batches of a pass that reports nothing but its notes: errors and counts are those of the next."""
         report = Report(notes=self.report.notes)
         rows = read_batches(self.sources, self.options, report, encoder=self.encoder, workers=workers)
         with closing(rows):

@@ -29,7 +29,7 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
     """Yield the rows of all sources, in order, as non-empty batches with their origins; labels are mapped.
 
     sources: list of Source. options: ReadOptions. report: Report, filled on the way.
-    encoder: of categorical columns, for tables (`fmcore.io.tables.vocabulary.open_encoder`).
+    encoder: fmcore.schema.encoder.Encoder, of the columns of tables.
     on_bytes: called as on_bytes(done, total) now and then: bytes read so far, as they are in the files (compressed),
     and their sum over all sources, or None where one is not a regular file.
     workers: Workers that decode, by default options.threads of their own.
@@ -80,10 +80,11 @@ class _Reading:
         if codec is None or (FORMATS[name].names is not None and FORMATS[name].names(stream.head(shows_features))):
             yield from self._table(source, stream, name)
         else:
-            if self._encoder is not None:
-                self._encoder.take_indices(source.name, by_position=self._options.by_position)
             with closing(self._decoded(source, stream, codec(self._options))) as decoded:
-                yield from map(self._mapped, decoded)
+                for batch in decoded:
+                    if self._encoder is not None and len(batch):  # an empty file may be of any format
+                        self._encoder.take_indices(source.name, by_position=self._options.by_position)
+                    yield self._mapped(batch)
 
     def finish(self, sources):
         """Add the notes that need all of the data."""

@@ -81,7 +81,7 @@ class Model:
         return SOLVERS[self.hyperparameters.solver].table(self.hyperparameters, self.family, self.feature_dim)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return all arrays of numbers by their name in a model file: those of the family, then "state." + name, sorted."""
+        """Return all arrays of numbers by name in a model file: those of the family, then "state." + name, sorted."""
         named = {tensor.name: self.weights[tensor.name] for tensor in self.family.tensors}
         return named | {f"state.{name}": self.state[name] for name in sorted(self.state)}
 

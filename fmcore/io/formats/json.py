@@ -7,7 +7,6 @@ from functools import partial
 from fmcore.io.formats.contract import Codec, Format, Head
 from fmcore.io.options import ReadOptions
 
-
 FORM_KEYS = (b"keys", b"shape", b"values")  # of features by index
 FIRST_FEATURES = re.compile(rb'"features"\s*:\s*(?:\[|\{\s*(?:\}|"((?:[^"\\]|\\.)*)"\s*:\s*(.)))', re.DOTALL)
 MOST = 1 << 16  # bytes in which they must begin

@@ -7,13 +7,13 @@ import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.labels import Labels
+from fmcore.io.tables import records
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.csvhead import Rejoined, read_head
 from fmcore.io.tables.kinds import description, kind_of, parse_number
-from fmcore.io.tables import records
 from fmcore.io.tables.onehot import OneHot
-from fmcore.io.tables.records import Strictness
 from fmcore.io.tables.ragged import Ragged
+from fmcore.io.tables.records import Strictness
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.schema.columns import CATEGORICAL, LIST, NUMERIC
 from fmcore.schema.encoder import Encoder, Head, Texts
@@ -69,7 +69,7 @@ def _read_csv(source, stream, delimiter, options, report, one_hot):
         report.note(f"{source.name} is empty")
         return
     names = [name.strip() or str(position) for position, name in enumerate(head.names)]
-    examples = _examples(head.sample, len(names))
+    examples = _examples(head.sample, len(names), missing_texts(options.table.missing_values))
     columns, rows = one_hot(names, head.named, [kind_of(fields) for fields in examples], examples)
     ragged = Ragged(source.name, options.on_error, report)
     if head.rows:
@@ -96,11 +96,11 @@ def bind(encoder, head, examples, options, report):
     return binding
 
 
-def _examples(sample, columns):
-    """Return the fields of each column of some rows, blanks stripped, without missing ones."""
+def _examples(sample, columns, missing):
+    """Return the fields of each column of some rows, blanks stripped, without missing ones (texts of `missing`)."""
     rows = [fields for fields in sample if len(fields) == columns]
     stripped = ([field.strip() for field in column] for column in zip(*rows, strict=True)) if rows else [[]] * columns
-    return [[field for field in column if field] for column in stripped]
+    return [[field for field in column if field not in missing] for column in stripped]
 
 
 def _csv_batches(stream, delimiter, columns, ragged):

@@ -21,7 +21,7 @@ from fmcore.rows.batch import Batch
 from fmcore.schema.columns import CATEGORICAL, LIST, NUMERIC
 from fmcore.schema.encoder import Texts
 from fmcore.schema.matching import Binding
-from fmcore.schema.texts import canonical, canonical_texts, missing_texts, parse_number
+from fmcore.schema.texts import canonical, parse_number
 
 ROWS = 1 << 12  # of a block
 SAMPLE = 5000  # rows whose names and values show what columns there are
