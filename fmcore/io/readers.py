@@ -31,7 +31,7 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
     """Yield the rows of all sources, in order, as non-empty batches with their origins; labels are mapped.
 
     sources: list of Source. options: ReadOptions. report: Report, filled on the way.
-    encoder: of categorical columns, for tables (`fmcore.io.tables.vocabulary.open_encoder`).
+    encoder: fmcore.schema.encoder.Encoder, of the columns of tables.
     on_bytes: called as on_bytes(done, total) now and then: bytes read so far, as they are in the files (compressed),
     and their sum over all sources, or None where one is not a regular file.
     workers: Workers that decode, by default options.threads of their own.

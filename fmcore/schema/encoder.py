@@ -9,10 +9,9 @@ from fmcore.errors import DataError, UsageError
 from fmcore.rows.batch import MAX_FEATURE_DIM
 from fmcore.schema.columns import LABEL, Column
 from fmcore.schema.features import Hashed, Listed
-from fmcore.schema.matching import Binding, bound, listed_plain, matched
+from fmcore.schema.matching import Binding, bound, label_absent, listed_plain, matched
 from fmcore.schema.options import TableOptions
 from fmcore.schema.roles import columns_of
-
 
 MOST_COLUMNS, MOST_LETTERS = 100_000, 1 << 20  # of a table
 MOST_SEEN = 10_000  # columns of which a model keeps what training saw
@@ -72,7 +71,8 @@ class Encoder:
         output: str | None = None,
     ) -> None:
         self.values = Listed() if values is None else values
-        self.columns, self.named, self.learns, self.grows = columns and tuple(columns), named, learns, grows
+        self.columns = None if columns is None else tuple(columns)
+        self.named, self.learns, self.grows = named, learns, grows
         self.barred, self.output = barred, output
         self.indexed: int | bool = False  # whether rows have indices instead of columns; or how many features those are
         self._begun = len(self.values)
@@ -121,7 +121,10 @@ class Encoder:
             self._require_columns(head, by_position=by_position)
             self.columns, self.named = self._decided(head, options), head.named
             self._place_columns()
-            return bound(head.names, self.columns)
+            binding = bound(head.names, self.columns)
+            if binding.label is None and options.label is not None:
+                report.note(label_absent(options.label))
+            return binding
         names = head.names
         if by_position or not (self.named or head.named):
             names = self._by_position(head)
@@ -184,12 +187,12 @@ class Encoder:
 
     def _place_columns(self) -> None:
         self._own, first = {}, 0
-        for column in self.columns or ():
+        features = [column for column in self.columns or () if column.is_feature]
+        for column in features:
             self._own[column.name], first = first, first + len(column.own)
         if first + len(self.values) > MAX_FEATURE_DIM:
             raise UsageError(f"the columns have more than {MAX_FEATURE_DIM} features")
-        features = [column.name for column in self.columns or () if column.is_feature]
-        self._fields = {name: number for number, name in enumerate(features)}
+        self._fields = {column.name: number for number, column in enumerate(features)}
 
     def _by_position(self, head: Head) -> list[str]:
         """Return the schema's names for a table whose columns count by their position."""
@@ -232,10 +235,10 @@ class Encoder:
         """
         found = [self.values.find(each.name, each.texts.values) for each in columns]
         if self.grows and isinstance(self.values, Listed):
-            self._grow(columns, found)
+            self._grow(columns, found, self.values)
         return [np.where(indices < 0, indices, indices + np.int32(self.fixed)) for indices in found]
 
-    def _grow(self, columns: Sequence[Values], found: list[np.ndarray]) -> None:
+    def _grow(self, columns: Sequence[Values], found: list[np.ndarray], listed: Listed) -> None:
         new: list[tuple[int, int, int, int]] = []  # (row, column, place in it, code)
         for number, (each, indices) in enumerate(zip(columns, found, strict=True)):
             unknown = np.flatnonzero(indices < 0)
@@ -248,19 +251,23 @@ class Encoder:
             new += zip(rows.tolist(), [number] * len(rows), places.tolist(), unknown.tolist(), strict=True)
         for _, number, _, code in sorted(new):
             each = columns[number]
-            found[number][code] = self.values.add(each.name, each.texts.values[code])
+            found[number][code] = listed.add(each.name, each.texts.values[code])
 
     def keep(self, counts: np.ndarray, least: int) -> tuple[int, int]:
-        """Drop the values that fewer rows have than `least`; return how many there were, and are kept.
+        """Drop the values that fewer rows have than `least`; return how many rows have, and how many of these are kept.
 
-        counts: int64, for each index from 0, in how many rows it is.
+        counts: int64, for each index from 0, in how many rows it is. What a model to start from knows stays.
         """
-        kept = counts[self.fixed : self.fixed + len(self.values)] >= least
-        kept = np.append(kept, np.zeros(len(self.values) - len(kept), bool))
-        seen = int((counts[self.fixed :] > 0).sum())
-        self.values.keep(kept)
+        values = self.values
+        counts = counts[self.fixed : self.fixed + len(values)]
+        kept = np.zeros(len(values), bool)
+        kept[: len(counts)] = counts >= least
+        if isinstance(values, Listed):
+            kept[: self._begun] = True
+        if isinstance(values, Listed) or values.kept is None:
+            values.keep(kept)
         self.pruned = True
-        return seen, int(kept.sum())
+        return int((counts > 0).sum()), int((kept[: len(counts)] & (counts > 0)).sum())
 
     def own_names(self) -> tuple[str, ...]:
         """Return the names of the features that columns have of their own, by index."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fmcore.errors import DataError, UsageError
+from fmcore.errors import DataError, ModelError, UsageError
 from fmcore.rows.batch import MAX_FEATURE_DIM
 from fmcore.schema.values import ValueTable
 
@@ -48,7 +48,13 @@ class Listed:
     def entry(self, index: int) -> tuple[str, str]:
         """Return (column, value)."""
         number, value = self.table.entry(index)
+        self.require_known(number)
         return self.names[number], value
+
+    def require_known(self, number: int) -> None:
+        """Raise ModelError for a column's number that has no name, as a damaged file may have it."""
+        if number >= len(self.names):
+            raise ModelError(f"damaged: a categorical value is of column {number}; there are {len(self.names)}")
 
 
 class Hashed:

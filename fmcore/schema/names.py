@@ -79,6 +79,7 @@ class FeatureNames:
         places = [place if name in (self._single or ()) else TOGETHER for place, name in enumerate(self._values.names)]
         found = np.full(features, TOGETHER, np.int64)
         numbers = self._values.table.columns()[: max(0, features - len(self._own))]
+        self._values.require_known(int(numbers.max(initial=0)))
         found[len(self._own) : len(self._own) + len(numbers)] = np.array(places, np.int64)[numbers]
         return found
 

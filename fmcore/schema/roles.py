@@ -83,7 +83,7 @@ def _exact(names: Sequence[str], options: TableOptions) -> dict[int, Column]:
         place = single(names, wanted)
         if place is not None:
             _assign(kinds, place, Column("", kind), names)
-        elif wanted is not None and (kind == ID or (kind == WEIGHT and single(names, options.label) is not None)):
+        elif wanted is not None and (kind == ID or (kind == WEIGHT and not _lacks_label(names, options))):
             raise not_found(wanted, names)
     for named, column in _wanted(options):
         place = single(names, named)
@@ -92,6 +92,10 @@ def _exact(names: Sequence[str], options: TableOptions) -> dict[int, Column]:
         elif several(names, named) is None:
             raise not_found(named, names)
     return kinds
+
+
+def _lacks_label(names: Sequence[str], options: TableOptions) -> bool:
+    return options.label is not None and single(names, options.label) is None
 
 
 def _add_groups(kinds: dict[int, Column], names: Sequence[str], options: TableOptions) -> None:

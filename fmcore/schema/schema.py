@@ -12,11 +12,21 @@ from fmcore.errors import ModelError
 from fmcore.schema.columns import FEATURES, OTHERS, Column
 from fmcore.schema.encoder import MOST_SEEN, Encoder
 from fmcore.schema.features import MAX_HASH_BITS, Hashed, Listed
+from fmcore.schema.roles import SINGLE
 from fmcore.schema.values import ValueTable
 
 KINDS = (*FEATURES, *OTHERS)
 VALUES, KEPT = "values.", "kept"  # tensors: of a ValueTable, and the bits of hashed values that are kept
 DAMAGED = "damaged: its schema"
+MEMBERS: dict[str, tuple[type, ...]] = {
+    "columns": (list, type(None)),
+    "named": (bool,),
+    "value_columns": (list,),
+    "hash_bits": (int, type(None)),
+    "label": (dict,),
+    "seen": (dict,),
+    "min_count": (int,),
+}
 
 
 @dataclass(frozen=True)
@@ -87,21 +97,12 @@ class Schema:
     @classmethod
     def from_dict(cls, found: Any, tensors: Mapping[str, np.ndarray]) -> Schema:
         """Return the Schema of a file, given what `as_dict` returned; raise ModelError where it cannot be one."""
-        kinds = {
-            "columns": (list, type(None)),
-            "named": bool,
-            "value_columns": list,
-            "hash_bits": (int, type(None)),
-            "label": dict,
-            "seen": dict,
-            "min_count": int,
-        }
         if not isinstance(found, dict):
             raise ModelError(f"{DAMAGED} is not a JSON object")
-        for name, kind in kinds.items():
-            if not isinstance(found.get(name), kind):
+        for name, types in MEMBERS.items():
+            if name not in found or type(found[name]) not in types:
                 raise ModelError(f"{DAMAGED} has no {name}, or one of the wrong type")
-        if unknown := found.keys() - kinds.keys():
+        if unknown := found.keys() - MEMBERS.keys():
             raise ModelError(f"the model holds a schema that this version does not know: {min(unknown)!r:.80}")
         bits, columns = found["hash_bits"], found["columns"]
         if bits is not None and not 1 <= bits <= MAX_HASH_BITS:
@@ -111,14 +112,25 @@ class Schema:
         given = {**found, "value_columns": tuple(found["value_columns"])}
         given["columns"] = None if columns is None else tuple(map(_column, columns))
         schema = cls(**given, tensors=dict(tensors))
-        schema._values()  # raises ModelError
+        schema._require_sound()
         return schema
 
     def require_fits(self, feature_dim: int) -> None:
         """Raise ModelError unless columns and values are as many features as a model has."""
-        own = self.encoder().feature_dim
+        own = None if self.columns is None else sum(len(column.own) for column in self.columns) + len(self._values())
         if own is not None and own > feature_dim:
             raise ModelError(f"{DAMAGED} has {own} features, but the model {feature_dim}")
+
+    def _require_sound(self) -> None:
+        """Raise ModelError where its parts cannot be those of any table."""
+        columns = self.columns or ()
+        features = [column.name for column in columns if column.is_feature]
+        singles = [column.kind for column in columns if column.kind in SINGLE]
+        if any(len(set(each)) < len(each) for each in (features, singles, self.value_columns)):
+            raise ModelError(f"{DAMAGED} has one column several times")
+        if self.columns is not None and not features:
+            raise ModelError(f"{DAMAGED} has columns, but none that is a feature")
+        self._values()  # raises ModelError
 
     def _values(self) -> Listed | Hashed:
         if self.hash_bits is not None:

@@ -104,8 +104,9 @@ def learn_first(rows: Reader, hyperparameters: Hyperparameters, resources: Resou
     with rows.named(), Workers(rows.options.threads) as workers:
         if resources is not None and resources.team is not None and not rows.streaming:
             rows.look(workers)  # workers read at the same time, and must agree on what columns are
-            if rows.encoder.lists_values:
+            if rows.encoder.lists_values or rows.options.table.min_count > 1:
                 rows.learn(objective_of(hyperparameters), workers)
+            rows.report.count("values added to the vocabulary", rows.encoder.added)
         elif rows.options.table.min_count > 1:
             rows.learn(objective_of(hyperparameters), workers)
 

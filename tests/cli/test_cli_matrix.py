@@ -64,7 +64,17 @@ def models(tmp_path_factory):
     fm = Shell(folder)
     for name, (given, options) in MODELS.items():
         rows = path_of(folder, given)
-        fm("train", rows, *options, "--predictor-type", "binary_classifier", "--epochs", "2", "-o", folder / f"{name}.fm")
+        fm(
+            "train",
+            rows,
+            *options,
+            "--predictor-type",
+            "binary_classifier",
+            "--epochs",
+            "2",
+            "-o",
+            folder / f"{name}.fm",
+        )
     return folder
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from fmcore.io.tables.vocabulary import Hashing, Vocabulary
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
 from fmcore.io.options import ReadOptions, Report, TableOptions
 from fmcore.io.tables import codec as tables
-from fmcore.io.tables.vocabulary import Hashing, Vocabulary
 from fmcore.rows.batch import concatenate
 
 DAY, LATER, FRACTION = map(

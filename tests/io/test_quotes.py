@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from fmcore.io.tables._quotes import QuoteScanner
+from fmcore.io.tables.vocabulary import Vocabulary
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import csv
@@ -14,7 +15,6 @@ from test_tables import batches, failure, rows
 from fmcore.io.options import Report
 from fmcore.io.tables import codec as tables
 from fmcore.io.tables import csvhead
-from fmcore.io.tables.vocabulary import Vocabulary
 
 ORDINARY = "; if quotes are ordinary characters here, give --no-quotes"
 UNCLOSED = "a quote opens in this row and is never closed" + ORDINARY

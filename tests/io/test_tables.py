@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
+from encoders import hashing, names_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -15,13 +16,13 @@ from shell import ROOT
 from sklearn.preprocessing import OneHotEncoder
 
 from fmcore.errors import DataError, UsageError
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.options import ReadOptions, Report
 from fmcore.io.tables import codec as tables
 from fmcore.io.tables import csvhead
-from fmcore.io.tables.vocabulary import Encoder, Hashing, Vocabulary
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.rows.batch import concatenate
-from fmcore.schema.texts import canonical
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.options import TableOptions
 
 DATA = ROOT.parent / "shared" / "data"
 ADULT = {"label": "14", "categorical": ("1", "3", "5", "6", "7", "8", "9", "13")}
@@ -32,7 +33,7 @@ def batches(data, format_name="csv", encoder=None, report=None, path=None, **opt
     general = {name: options.pop(name) for name in READ_OPTIONS & set(options)}
     read_options = ReadOptions(table=TableOptions(**options), **general)
     if encoder is None:
-        encoder = Vocabulary() if options.get("categorical") else Encoder()
+        encoder = Encoder()
     source = SimpleNamespace(name="t.csv", path=path)
     stream = io.BytesIO(data) if isinstance(data, bytes) else data
     return list(tables.read(source, stream, read_options, report or Report(), format_name, encoder=encoder))
@@ -67,9 +68,9 @@ def shared(*parts):
 
 def test_columns_take_roles_by_name():
     data = b"id,a,w,note,c,y\nr1,1.5,2,zz,x,1\n r2 ,0,0.5,,  y ,0\n,-3,1,q,x,1\n"
-    encoder = Vocabulary()
+    encoder = Encoder()
     (batch,) = batches(data, encoder=encoder, label="y", weight="w", row_id="id", ignore=("note",), categorical=("c",))
-    assert encoder.names() == ["a", "c=x", "c=y"]
+    assert names_of(encoder) == ["a", "c=x", "c=y"]
     assert dense(batch, 3).tolist() == [[1.5, 1, 0], [0, 0, 1], [-3, 1, 0]]
     assert len(batch.indices) == 5
     assert batch.labels.tolist() == [1, 0, 1]
@@ -103,7 +104,10 @@ def test_a_digit_string_is_a_number_unless_a_column_has_that_name():
         ({"ignore": ("3",), "label": "y"}, "no column '3'; the columns found are: 0 a, 1 b, 2 y"),
         ({"weight": "w"}, "no column 'w'; the columns found are: 0 a, 1 b, 2 y"),
         ({"row_id": "w", "label": "gone"}, "no column 'w'; the columns found are"),
-        ({"ignore": ("a", "b"), "label": "y"}, "no column is left to be a feature; the columns found are: a, b, y"),
+        (
+            {"ignore": ("a", "b"), "label": "y"},
+            "no column is left to be a feature; the columns found are: 0 a, 1 b, 2 y",
+        ),
     ],
 )
 def test_roles_that_do_not_fit_the_columns_are_refused(options, expected):
@@ -118,9 +122,9 @@ def test_column_names_that_are_not_unique_are_refused():
 
 
 def test_a_column_without_a_name_is_called_by_its_number():
-    encoder = Vocabulary()
+    encoder = Encoder()
     rows(b",a\nx,1\n", encoder=encoder, categorical=("0",), header=True)
-    assert encoder.names() == ["a", "0=x"]
+    assert names_of(encoder) == ["a", "0=x"]
 
 
 def test_a_table_without_a_label_column_is_read_for_scoring():
@@ -155,9 +159,8 @@ def test_a_header_is_detected_from_the_first_line(data, options, header):
     report = Report()
     read = batches(data, report=report, **options)
     if "header" not in options:
-        assert report.notes == [
-            "first line taken as the header" if header else "first line taken as data; columns are numbered from 0"
-        ]
+        taken = "as the header" if header else "as data; columns are numbered from 0"
+        assert report.notes[0] == f"first line taken {taken}"
     total = sum(1 for row in csv.reader(io.StringIO(data.decode(), newline="")) if row)
     assert sum(map(len, read)) == total - header
 
@@ -169,8 +172,11 @@ def test_a_first_line_that_may_or_may_not_be_a_header_is_refused():
     assert len(rows(data, header=True, **options)) == 1
 
 
-def test_a_first_line_with_text_among_numbers_is_data_and_says_where():
-    assert failure(b"39, State-gov,1\n40,Private,0\n", label="2") == (
+def test_a_first_line_with_text_among_numbers_is_data():
+    data, encoder = b"39, State-gov,1\n40,Private,0\n", Encoder()
+    assert len(rows(data, encoder=encoder, label="2")) == 2
+    assert names_of(encoder) == ["0", "1=State-gov", "1=Private"]
+    assert failure(data, label="2", numeric=("1",)) == (
         "t.csv, row 1, field 1: 'State-gov' is not a number: --categorical 1 or --ignore 1"
     )
 
@@ -225,7 +231,7 @@ def test_numbers_of_a_table_are_read_as_float32(text):
 def test_texts_that_are_no_number_are_refused(text):
     data = f'a,b b\n1,2\n1,"{text}"\n'.encode()
     expected = f"t.csv, row 2, field b b: {text!r} is not a number: --categorical 'b b' or --ignore 'b b'"
-    assert failure(data) == expected
+    assert failure(data, numeric=("b b",)) == expected
 
 
 @pytest.mark.parametrize("text", ["inf", "-Infinity", "1e39", "1e400"])
@@ -304,9 +310,9 @@ def test_a_missing_value_is_refused_where_none_may_be():
 
 
 def test_a_question_mark_is_a_categorical_value():
-    encoder = Vocabulary()
+    encoder = Encoder()
     rows(b"a,c\n1, ?\n2,?\n", encoder=encoder, categorical=("c",))
-    assert encoder.names() == ["a", "c=?"]
+    assert names_of(encoder) == ["a", "c=?"]
 
 
 @pytest.mark.parametrize(
@@ -378,25 +384,26 @@ BAD_REASONS = {
 @pytest.mark.parametrize("block", [16, 24, 1 << 20])
 def test_bad_rows_of_a_table_can_be_skipped(monkeypatch, block):
     monkeypatch.setattr(tables, "BLOCK_BYTES", block)
-    report, encoder = Report(), Vocabulary()
+    report, encoder = Report(), Encoder()
     report.skip = (errors := []).append
     batch_list = batches(
-        BAD, report=report, encoder=encoder, categorical=("c",), label="y", binary=True, on_error="skip"
+        BAD, report=report, encoder=encoder, numeric=("a",), categorical=("c",), label="y", binary=True, on_error="skip"
     )
     numbers = [int(number) for batch in batch_list for number in batch.origin.numbers]
     assert numbers == [1, 10]
-    assert rows(BAD, categorical=("c",), label="y", binary=True, on_error="skip").labels.tolist() == [0, 1]
+    again = rows(BAD, numeric=("a",), categorical=("c",), label="y", binary=True, on_error="skip")
+    assert again.labels.tolist() == [0, 1]
     found = {error.number: error.problem for error in errors}
     assert sorted(found) == sorted(BAD_REASONS)
     assert all(found[number].startswith(reason) for number, reason in BAD_REASONS.items())
-    assert encoder.names() == ["a", "c=x", "c=v"]
+    assert names_of(encoder) == ["a", "c=x", "c=v"]
 
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6, 7, 9, 11])
 def test_the_first_bad_row_of_a_table_is_named(number):
     lines = [line for line in BAD.splitlines() if line]
     whole = [line for line in lines[number:] if line.count(b",") == 2]
-    message = failure(b"\n".join(lines[:2] + whole), categorical=("c",), label="y", binary=True)
+    message = failure(b"\n".join(lines[:2] + whole), numeric=("a",), categorical=("c",), label="y", binary=True)
     assert message.startswith("t.csv, row 2, field ")
     assert BAD_REASONS[number] in message
 
@@ -478,7 +485,7 @@ def mixed_table(count):
 
 
 @pytest.mark.parametrize("block", [64, 1000, 1 << 20])
-@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(12)])
+@pytest.mark.parametrize("encoder", [Encoder, lambda: hashing(12)])
 def test_block_size_of_a_table_changes_no_rows(monkeypatch, block, encoder):
     data, options = mixed_table(300).encode(), {"categorical": ("c", "d"), "label": "y", "binary": True}
     whole = rows(data, encoder=encoder(), **options)
@@ -510,14 +517,10 @@ def test_a_table_reader_closed_early_ends_without_error():
     stream.close()
 
 
-def test_without_an_encoder_the_vocabulary_must_exist(tmp_path):
-    source, path = SimpleNamespace(name="t.csv", path=None), tmp_path / "v.tsv"
-    options = ReadOptions(table=TableOptions(categorical=("c",), vocabulary=str(path)))
-    with pytest.raises(UsageError, match="does not exist"):
-        next(tables.read(source, io.BytesIO(b"a,c\n1,x\n"), options, Report(), "csv"))
-    path.write_text("index\tcolumn\tvalue\n0\ta\t\n1\tc\tx\n")
-    (batch,) = tables.read(source, io.BytesIO(b"a,c\n1,x\n"), options, Report(), "csv")
-    assert batch.indices.tolist() == [0, 1]
+def test_without_an_encoder_a_table_has_features_of_its_own():
+    source = SimpleNamespace(name="t.csv", path=None)
+    (batch,) = tables.read(source, io.BytesIO(b"a,c\n1,x\n2,y\n"), ReadOptions(), Report(), "csv")
+    assert batch.indices.tolist() == [0, 1, 0, 2]
 
 
 # Parquet
@@ -560,10 +563,11 @@ def test_parquet_columns_of_all_types_are_read_or_refused(tmp_path, monkeypatch)
         num=pa.array([7, None, 7]),
         raw=pa.array([b"x", b" ", None]),
     )
-    encoder = Vocabulary()
-    parts = batches(b"", "parquet", path=path, encoder=encoder, categorical=("day", "num", "raw"))
+    encoder = Encoder()
+    kinds = {"numeric": ("b", "s"), "categorical": ("num",)}  # the others by their type
+    parts = batches(b"", "parquet", path=path, encoder=encoder, **kinds)
     names = ["i", "b", "f", "s", "dec", "none", "day=1970-01-02", "num=7", "raw=x", "day=1970-01-03"]
-    assert encoder.names() == names
+    assert names_of(encoder) == names
     assert len(parts) == 3
     assert dense(concatenate(parts), 10).tolist() == [
         [1, 1, 1.5, 2, 1.5, 0, 1, 1, 1, 0],
@@ -581,12 +585,12 @@ def test_parquet_faults_are_named(tmp_path):
         e=[1.0, np.inf],
         m=[1, None],
     )
-    only = {"ignore": ("t", "n", "e")}
+    only = {"ignore": ("t", "n", "e"), "numeric": ("a",)}
     assert failure(b"", "parquet", path=path, **only).startswith("t.csv, row 2, field a: 'x' is not a number")
     assert "row 2, field e: inf as feature value" in failure(b"", "parquet", path=path, ignore=("a", "t", "n"))
     options = {"ignore": ("a", "t", "n", "e"), "missing": "error"}
     assert "row 2, field m: is empty" in failure(b"", "parquet", path=path, **options)
-    assert failure(b"", "parquet", path=path, ignore=("n",)) == (
+    assert failure(b"", "parquet", path=path, ignore=("n",), numeric=("t",)) == (
         "column 't' has the type date32[day], which is not a number: --categorical t or --ignore t"
     )
     assert failure(b"", "parquet", path=path, ignore=("t",), categorical=("n",)).startswith(
@@ -621,14 +625,14 @@ def judge(lines, numeric, categorical):
 
 def test_adult_equals_scikit_learn():
     path = shared("adult", "adult.data")
-    encoder = Vocabulary()
+    encoder = Encoder()
     data = path.read_bytes()
     batch = rows(data, encoder=encoder, positive=">50K", **ADULT)
     lines = [[field.strip() for field in line] for line in csv.reader(io.StringIO(data.decode())) if line]
     categorical = [int(p) for p in ADULT["categorical"]]
     numeric = [p for p in range(14) if p not in categorical]
     expected, names = judge(lines, numeric, categorical)
-    position = {name: i for i, name in enumerate(encoder.names())}
+    position = {name: i for i, name in enumerate(names_of(encoder))}
     order = [position[name] for name in [str(p) for p in numeric] + names]
     np.testing.assert_array_equal(dense(batch, encoder.feature_dim)[:, order], expected)
     assert encoder.feature_dim == len(order) == 108
@@ -644,13 +648,13 @@ def test_adult_equals_scikit_learn():
 
 def test_online_shoppers_equals_scikit_learn():
     path = shared("online-shoppers", "online_shoppers_intention.csv")
-    encoder, names = Vocabulary(), ("Month", "VisitorType", "Weekend", "Browser")
+    encoder, names = Encoder(), ("Month", "VisitorType", "Weekend", "Browser")
     batch = rows(path.read_bytes(), encoder=encoder, label="Revenue", categorical=names, binary=True)
     header, *lines = csv.reader(io.StringIO(path.read_text()))
     categorical = [header.index(name) for name in names]
     numeric = [p for p in range(len(header) - 1) if p not in categorical]
     expected, one_hot = judge(lines, numeric, categorical)
-    position = {name: i for i, name in enumerate(encoder.names())}
+    position = {name: i for i, name in enumerate(names_of(encoder))}
     order = [position[header[p]] for p in numeric]
     order += [position[f"{header[int(name.split('=', 1)[0])]}={canonical(name.split('=', 1)[1])}"] for name in one_hot]
     np.testing.assert_array_equal(dense(batch, encoder.feature_dim)[:, order], expected)
@@ -659,12 +663,12 @@ def test_online_shoppers_equals_scikit_learn():
 
 def test_restaurant_ratings_read_as_expected():
     path = shared("restaurant", "rating_final.csv")
-    encoder = Vocabulary()
+    encoder = Encoder()
     options = {"label": "rating", "categorical": ("userID", "placeID"), "ignore": ("food_rating", "service_rating")}
     batch = rows(path.read_bytes(), encoder=encoder, **options)
     lines = list(csv.DictReader(io.StringIO(path.read_text())))
     assert batch.labels.tolist() == [float(line["rating"]) for line in lines]
-    names = encoder.names()
+    names = names_of(encoder)
     assert [names[i] for i in batch.indices] == [
         f"{name}={line[name]}" for line in lines for name in ("userID", "placeID")
     ]
@@ -685,7 +689,7 @@ def parquet_of(text, path):
     parquet.write_table(pa.table(columns), path)
 
 
-@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(10)])
+@pytest.mark.parametrize("encoder", [Encoder, lambda: hashing(10)])
 def test_a_column_is_a_field_in_all_three_formats(tmp_path, encoder):
     path = tmp_path / "t.parquet"
     parquet_of(TYPED, path)
@@ -710,17 +714,19 @@ def test_tables_have_no_fields_where_nobody_asks():
     assert rows(TYPED.encode(), **{**TYPED_OPTIONS, "fields": False}).fields is None
 
 
-@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(10)])
+@pytest.mark.parametrize("encoder", [Encoder, lambda: hashing(10)])
 def test_a_column_keeps_its_field_where_a_later_table_has_another_order(encoder):
     encoder, report = encoder(), Report()
     rows(b"a,c,d\n1,x,y\n", encoder=encoder, categorical=("c", "d"), fields=True, report=report)
-    later = rows(b"d,e,a,c\ny,z,1,x\n", encoder=encoder, categorical=("c", "d", "e"), fields=True, report=report)
-    assert later.fields.tolist() == [2, 3, 0, 1]
-    assert report.facts["fields"] == 4
+    later = rows(b"d,e,a,c\ny,z,1,x\n", encoder=encoder, categorical=("c", "d"), fields=True, report=report)
+    assert later.fields.tolist() == [0, 1, 2]
+    assert later.indices.tolist() == rows(b"a,c,d\n1,x,y\n", encoder=encoder).indices.tolist()
+    assert report.facts["fields"] == 3
 
 
 def test_rows_that_are_left_out_take_their_fields_with_them():
     report = Report()
-    batch = rows(b"a,y,b\n1,1,2\nx,1,2\n0,0,4\n", label="y", fields=True, on_error="skip", report=report)
+    data = b"a,y,b\n1,1,2\nx,1,2\n0,0,4\n"
+    batch = rows(data, label="y", numeric=("a",), fields=True, on_error="skip", report=report)
     assert (batch.fields.tolist(), batch.values.tolist()) == ([0, 1, 1], [1, 2, 4])
     assert report.counts == {"rows skipped": 1}

@@ -143,4 +143,4 @@ def _first_lines(data, delimiter, quoting):
 def _sample(rows, delimiter):
     text = rows[: rows.rfind(b"\n") + 1 or None].decode("latin-1")
     read = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return tuple(fields for fields, _ in zip(read, range(5000)) if fields)
+    return tuple(fields for fields, _ in zip(read, range(5000), strict=False) if fields)

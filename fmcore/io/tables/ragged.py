@@ -5,7 +5,7 @@ from array import array
 import numpy as np
 
 from fmcore.errors import DataError
-from fmcore.io.tables.onehot import Fault
+from fmcore.io.tables.blocks import Fault
 
 ORDINARY = "if quotes are ordinary characters here, give --no-quotes"
 UNCLOSED = f"a quote opens in this row and is never closed; {ORDINARY}"
