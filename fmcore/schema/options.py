@@ -60,6 +60,6 @@ def parse_delimiter(text: str) -> str:
     Raises UsageError for what cannot separate fields.
     """
     found = DELIMITERS.get(text, text)
-    if len(found) != 1 or not found.isascii() or found in '"\r\n\0' or found.isalnum():
-        raise UsageError(f"{text!r} cannot separate fields; expected one character, such as ';', or tab, space, pipe")
+    if len(found) != 1 or not found.isascii() or found in '"\r\n\0':
+        raise UsageError(f"--delimiter is {text!r}; expected one ASCII character, no quote and no line end")
     return found

@@ -12,6 +12,7 @@ from fmcore.io.tables.ragged import Quotes, Ragged
 from fmcore.io.tables.records import Strictness
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.schema.encoder import Encoder, Head
+from fmcore.schema.options import parse_delimiter
 from fmcore.schema.roles import named_columns
 from fmcore.schema.texts import missing_texts
 
@@ -50,7 +51,8 @@ def read(source, stream, options, report, format, *, encoder=None, labels=None):
     elif format == "parquet":
         yield from parquet.read(source, options, report, one_hot, decides=decides)
     else:
-        delimiter = options.table.delimiter or DELIMITERS[format]
+        given = options.table.delimiter
+        delimiter = DELIMITERS[format] if given is None else parse_delimiter(given)
         yield from _read_csv(source, stream, delimiter, options, report, one_hot, decides=decides)
 
 
