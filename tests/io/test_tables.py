@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from fmcore.errors import DataError, UsageError
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.tables import codec as tables
-from fmcore.io.tables import parquet
+from fmcore.io.tables import parquet as parquet_tables
 from fmcore.io.tables import csvhead
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.rows.batch import concatenate
@@ -300,7 +300,7 @@ def test_texts_that_mean_a_missing_value_can_be_given():
         "missing values '7' in column c": 2,
     }
     assert not any(note.startswith("texts such as") for note in report.notes)
-    assert "field a: 'NA' is not a number" in failure(b"a,b\nNA,1\n", header=True, missing_values=())
+    assert "field a: 'NA' is not a number" in failure(b"a,b\nNA,1\n", header=True, numeric=("a",), missing_values=())
     assert dense(rows(b"a,b\nnan,1\n", header=True, missing_values=("",)), 2).tolist() == [[0, 1]]
 
 
@@ -552,7 +552,7 @@ def test_parquet_equals_csv(tmp_path):
 
 
 def test_parquet_columns_of_all_types_are_read_or_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "BLOCK_FIELDS", 9)  # one row a batch
+    monkeypatch.setattr(parquet_tables, "BLOCK_FIELDS", 9)  # one row a batch
     path = to_parquet(
         tmp_path / "t.parquet",
         i=pa.array([1, None, 2**60]),
