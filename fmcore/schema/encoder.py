@@ -234,24 +234,19 @@ class Encoder:
         New values are added while it grows.
         """
         found = [self.values.find(each.name, each.texts.values) for each in columns]
-        if self.grows and isinstance(self.values, Listed):
+        if columns and self.grows and isinstance(self.values, Listed):
             self._grow(columns, found, self.values)
         return [np.where(indices < 0, indices, indices + np.int32(self.fixed)) for indices in found]
 
     def _grow(self, columns: Sequence[Values], found: list[np.ndarray], listed: Listed) -> None:
-        new: list[tuple[int, int, int, int]] = []  # (row, column, place in it, code)
-        for number, (each, indices) in enumerate(zip(columns, found, strict=True)):
-            unknown = np.flatnonzero(indices < 0)
-            if not len(unknown):
-                continue
-            places = _first_places(each.texts)[unknown]
-            there = places < len(each.texts.codes)
-            places, unknown = places[there], unknown[there]
-            rows = places if each.rows is None else each.rows[places]
-            new += zip(rows.tolist(), [number] * len(rows), places.tolist(), unknown.tolist(), strict=True)
-        for _, number, _, code in sorted(new):
-            each = columns[number]
-            found[number][code] = listed.add(each.name, each.texts.values[code])
+        new = [_new(number, each, indices) for number, (each, indices) in enumerate(zip(columns, found, strict=True))]
+        row, number, place, code = np.concatenate(new, axis=1)
+        order = np.lexsort((place, number, row))
+        number, code = number[order], code[order]
+        texts = [columns[n].texts.values[c] for n, c in zip(number.tolist(), code.tolist(), strict=True)]
+        indices = listed.extend([each.name for each in columns], number, texts)
+        for n, of_column in enumerate(found):
+            of_column[code[number == n]] = indices[number == n]
 
     def keep(self, counts: np.ndarray, least: int) -> tuple[int, int]:
         """Drop the values that fewer rows have than `least`; return how many rows have, and how many of these are kept.
@@ -285,6 +280,16 @@ def _require_few(head: Head) -> None:
             f"{head.title} has {len(head.names):,} columns; a model knows up to {MOST_COLUMNS:,}, whose names have up to "
             f"{MOST_LETTERS:,} letters together; give rows of so many features as libsvm or recordIO"
         )
+
+
+def _new(number: int, each: Values, indices: np.ndarray) -> np.ndarray:
+    """Return int64 (4, n): row, number of the column, place in it and code of its values that have no index yet."""
+    unknown = np.flatnonzero(indices < 0)
+    places = _first_places(each.texts)[unknown]
+    there = places < len(each.texts.codes)
+    places, unknown = places[there], unknown[there]
+    rows = places if each.rows is None else each.rows[places]
+    return np.stack([rows, np.full(len(rows), number), places, unknown])
 
 
 def _first_places(texts: Texts) -> np.ndarray:
