@@ -104,7 +104,10 @@ def test_a_digit_string_is_a_number_unless_a_column_has_that_name():
         ({"ignore": ("3",), "label": "y"}, "no column '3'; the columns found are: 0 a, 1 b, 2 y"),
         ({"weight": "w"}, "no column 'w'; the columns found are: 0 a, 1 b, 2 y"),
         ({"row_id": "w", "label": "gone"}, "no column 'w'; the columns found are"),
-        ({"ignore": ("a", "b"), "label": "y"}, "no column is left to be a feature; the columns found are: 0 a, 1 b, 2 y"),
+        (
+            {"ignore": ("a", "b"), "label": "y"},
+            "no column is left to be a feature; the columns found are: 0 a, 1 b, 2 y",
+        ),
     ],
 )
 def test_roles_that_do_not_fit_the_columns_are_refused(options, expected):
