@@ -11,7 +11,7 @@ from fmcore.io.options import ReadOptions
 from fmcore.schema.options import MODES, TableOptions
 from fmcore.schema.selection import split
 
-COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "lists", "ignore")  # options that take several columns
+COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "ignore")  # options that take several columns
 TABLE_NAMES = tuple(field.name for field in fields(TableOptions))
 
 
