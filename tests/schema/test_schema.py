@@ -63,12 +63,19 @@ def test_a_schema_comes_back_from_json_and_tensors(schema):
     assert again == schema
     assert again.as_dict() == schema.as_dict()
     encoder = again.encoder()
-    assert (encoder.columns, encoder.named, encoder.learns, encoder.grows) == (schema.columns, schema.named, False, False)
+    assert (encoder.columns, encoder.named, encoder.learns, encoder.grows) == (
+        schema.columns,
+        schema.named,
+        False,
+        False,
+    )
     assert encoder.feature_dim == schema.encoder().feature_dim
 
 
 def test_a_schema_knows_the_names_of_all_features():
-    parts = [f"when:{part}" for part in ("years", "sin(year)", "cos(year)", "sin(week)", "cos(week)", "sin(day)", "cos(day)")]
+    parts = [
+        f"when:{part}" for part in ("years", "sin(year)", "cos(year)", "sin(week)", "cos(week)", "sin(day)", "cos(day)")
+    ]
     schema = through_json(made())
     assert names_of(schema) == ["age", "pay", *parts, "city=Rome", "tags=a", "city=Oslo", "tags=b"]
     names = FeatureNames.of_schema(schema)
@@ -136,7 +143,10 @@ NUMBER = {"name": "a", "kind": "numeric"}
         ({"columns": [{"name": 1, "kind": "numeric"}]}, "has a column {'name': 1"),
         ({"columns": [{**NUMBER, "mean": 1}]}, "has a column"),
         ({"columns": [{**NUMBER, "more": "x"}]}, "has a column"),
-        ({"columns": [{"name": "a", "kind": "bucketed"}]}, "columns of a kind that this version does not know: 'bucketed'"),
+        (
+            {"columns": [{"name": "a", "kind": "bucketed"}]},
+            "columns of a kind that this version does not know: 'bucketed'",
+        ),
         ({"columns": [NUMBER, NUMBER]}, "has one column several times"),
         ({"columns": [NUMBER, {"name": "y", "kind": "label"}, {"name": "z", "kind": "label"}]}, "several times"),
         ({"value_columns": ["city", "city"]}, "has one column several times"),
