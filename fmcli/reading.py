@@ -12,7 +12,7 @@ from fmcore.io.options import ReadOptions
 from fmcore.schema.options import MODES, TableOptions, parse_delimiter
 from fmcore.schema.selection import split
 
-COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "lists", "ignore")  # options that take several columns
+COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "ignore")  # options that take several columns
 TABLE_NAMES = tuple(field.name for field in fields(TableOptions))
 
 

@@ -62,11 +62,12 @@ def matched(names: Sequence[str], columns: Sequence[Column], options: TableOptio
         raise _missing(missing, names, title)
     if missing:
         report.note(f"{title}: columns of the model that are missing count as empty: {listed_plain(missing)}")
+    taken = {place for place, _ in features}
     roles = {
-        kind: _role(names, columns, kind, wanted)
+        kind: _role(names, columns, taken, kind, wanted)
         for kind, wanted in ((LABEL, options.label), (WEIGHT, options.weight), (ID, options.row_id))
     }
-    label = options.label or next((column.name for column in columns if column.kind == LABEL), None)
+    label = next((column.name for column in columns if column.kind == LABEL), options.label)
     if roles[LABEL] is None and label is not None:
         report.note(label_absent(label))
     _note_extra(names, columns, roles.values(), report)
@@ -109,19 +110,24 @@ def _places(names: Sequence[str]) -> dict[str, list[int]]:
     return places
 
 
-def _role(names: Sequence[str], columns: Sequence[Column], kind: str, wanted: str | None) -> int | None:
+def _role(
+    names: Sequence[str], columns: Sequence[Column], taken: set[int], kind: str, wanted: str | None
+) -> int | None:
     """Return the position of the label, weight or id: as given, else by the schema's name, None where it is absent.
 
-    The number of the schema's own column means that column, wherever it is.
+    The number of the schema's own column means that column, wherever it is. taken: the positions of features.
     """
     own = next((place for place, column in enumerate(columns) if column.kind == kind), None)
     name = None if own is None else columns[own].name
-    if name in names and (wanted is None or wanted.strip() in (name, str(own))):
-        return names.index(name)
-    place = None if wanted == name else single(names, wanted)
-    if place is not None and any(column.is_feature and column.name == names[place] for column in columns):
+    if name is not None and (wanted is None or wanted.strip() in (name, str(own))):
+        place = next((p for p, found in enumerate(names) if found == name and p not in taken), None)
+        if place is None and wanted is not None and kind == ID:
+            raise not_found(name, names)
+        return place
+    place = single(names, wanted)
+    if place in taken:
         raise UsageError(f"column {names[place]!r} is a feature of the model, so it cannot be the {kind}")
-    if place is None and wanted is not None and (kind == ID or (kind == WEIGHT and wanted != name)):
+    if place is None and wanted is not None and kind != LABEL:
         raise not_found(wanted, names)
     return place
 

@@ -61,12 +61,12 @@ def listed(names: Sequence[str]) -> str:
 
 def list_column(text: str) -> tuple[str, Column]:
     """Return (column as named, Column of kind LIST) of `COLUMN:SEPARATOR[:mean]`; raise UsageError for another form."""
-    name, _, rest = text.partition(":")
-    while ":" in rest and rest not in (":", f"::{MEAN}") and not rest.endswith(f":{MEAN}"):  # a name may hold colons
-        more, _, rest = rest.partition(":")
-        name = f"{name}:{more}"
-    mean = rest.endswith(f":{MEAN}")
-    separator = rest.removesuffix(f":{MEAN}") if mean else rest
+    whole = text.removesuffix(f":{MEAN}")
+    mean = whole != text and ":" in whole
+    whole = whole if mean else text
+    name, _, separator = whole.rpartition(":")  # a name may hold colons
+    if whole.endswith("::"):
+        name, separator = whole[:-2], ":"
     if not (name.strip() and separator):
         raise UsageError(
             f"--lists {text!r} is not understood; expected COLUMN:SEPARATOR, such as genres:'|', or "

@@ -130,6 +130,9 @@ class Schema:
             raise ModelError(f"{DAMAGED} has one column several times")
         if self.columns is not None and not features:
             raise ModelError(f"{DAMAGED} has columns, but none that is a feature")
+        for name in self.tensors:
+            if not (name.startswith(VALUES) if self.hash_bits is None else name == KEPT):
+                raise ModelError(f"{DAMAGED} has a tensor {name!r} that this version does not know")
         self._values()  # raises ModelError
 
     def _values(self) -> Listed | Hashed:

@@ -17,11 +17,12 @@ from fmcore import api
 from fmcore.errors import DataError, ModelError
 from fmcore.families import FAMILIES, family_of
 from fmcore.hyper.presets import resolve
-from fmcore.io.options import ReadOptions, TableOptions, needed_by
+from fmcore.io.options import ReadOptions, needed_by
 from fmcore.kernels.cpu import CpuBackend
 from fmcore.model import info as modelinfo
 from fmcore.objectives import OBJECTIVES, objective_of
 from fmcore.objectives.squared import Squared
+from fmcore.schema.options import TableOptions
 
 PLAIN = ReadOptions(binary=True)
 KEPT = ReadOptions(binary=True, fields=True, groups=True)
@@ -148,7 +149,8 @@ import fielded
 fielded.register()
 if __name__ == "__main__":
     from fmcore import api
-    from fmcore.io.options import ReadOptions, TableOptions
+    from fmcore.io.options import ReadOptions
+    from fmcore.schema.options import TableOptions
     from fmcore.tuning.space import Range, search_space
     from fmcore.tuning.tune import Plan, tune
     data = [api.Data([name], {read!r}) for name in {names!r}]
