@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from fmcore.errors import UsageError
-from fmcore.schema.texts import parse_number
 
 
 class Columns(NamedTuple):
@@ -83,41 +82,8 @@ def resolve(header, options, report):
     return columns
 
 
-def has_header(first, second, options):
-    """Return whether the first line of a table (list of fields) is a header; second: the next one, or None.
-
-    It is one where an option names a column by anything but a number, or else where no field of a numeric column is a
-    number. Where every column is categorical, a number anywhere in the first line makes it data; a number in the
-    second alone makes it a header. Raises UsageError where neither line shows it.
-    """
-    if options.header is not None:
-        return options.header
-    if not all(_is_number_of_column(column) for column in _declared(options)):
-        return True
-    declared = {*options.categorical, *options.ignore, options.label, options.row_id}
-    numeric = [field for position, field in enumerate(first) if str(position) not in declared and field.strip()]
-    if numeric:
-        return not any(map(_is_number, numeric))
-    if any(map(_is_number, first)):
-        return False
-    if second is None or any(map(_is_number, second)):
-        return True
-    raise UsageError(
-        "cannot tell whether the first line is a header, as every field is text; give --header or --no-header"
-    )
-
-
-def _is_number(field):
-    return parse_number(field) is not None
-
-
 def _is_number_of_column(column):
     return column.isascii() and column.isdigit()
-
-
-def _declared(options):
-    singles = (c for c in (options.label, options.weight, options.row_id) if c is not None)
-    return [*singles, *options.numeric, *options.categorical, *options.ignore]
 
 
 def _some(position):
