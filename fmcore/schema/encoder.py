@@ -277,8 +277,8 @@ def _require_few(head: Head) -> None:
     """Raise UsageError for more columns than the header of a model file has room for."""
     if len(head.names) > MOST_COLUMNS or sum(map(len, head.names)) > MOST_LETTERS:
         raise UsageError(
-            f"{head.title} has {len(head.names):,} columns; a model knows up to {MOST_COLUMNS:,}, whose names have up to "
-            f"{MOST_LETTERS:,} letters together; give rows of so many features as libsvm or recordIO"
+            f"{head.title} has {len(head.names):,} columns; a model knows up to {MOST_COLUMNS:,}, whose names have "
+            f"up to {MOST_LETTERS:,} letters together; give rows of so many features as libsvm or recordIO"
         )
 
 

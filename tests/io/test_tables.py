@@ -18,8 +18,8 @@ from sklearn.preprocessing import OneHotEncoder
 from fmcore.errors import DataError, UsageError
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.tables import codec as tables
-from fmcore.io.tables import parquet as parquet_tables
 from fmcore.io.tables import csvhead
+from fmcore.io.tables import parquet as parquet_tables
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.rows.batch import concatenate
 from fmcore.schema.encoder import Encoder
@@ -155,14 +155,29 @@ def test_a_table_without_a_label_column_is_read_for_scoring():
         (b'\n\n"a\nb",c\r\n1,2\r\n', {}, True),
         (b"\xef\xbb\xbfa,b\n1,2\n", {"label": "a"}, True),
         (b"a,b\r1,2\r", {}, True),
+        # by all columns, of several rows
+        (b"city,click\nA,1\nB,0\n", {"categorical": ("0",), "label": "1"}, True),
+        (b"a,b,c\nx,,\nz,NA,\nw,5,\n", {"categorical": ("0", "1"), "ignore": ("2",)}, True),
+        (b"A,NA\nB,1\nC,2\n", {"categorical": ("0",)}, False),
+        (b"A,nan\nB,x\n", {"categorical": ("0", "1")}, False),
+        (b"U1,135,x\nU2,y,z\n", {"categorical": ("0", "1", "2")}, False),
+        (b",a\n0,x\n1,y\n", {"categorical": ("1",), "ignore": ("0",), "header": True}, True),
+        (b",a,b\n0,x,5\n1,y,6\n", {"categorical": ("1",)}, True),
+        (b",\n1,2\n", {}, False),
+        (b"a,b\n" + b"1,x\n" * 18 + b"?,x\n2,x\n", {"categorical": ("0", "1")}, True),
+        # by names, where the first line holds one
+        (b"user,item\nA,B\n", {"categorical": ("user", "item")}, True),
+        (b"country,1990,1991\nFR,1,2\n", {"categorical": ("country",)}, True),
+        (b" user ,item\nA,B\n", {"categorical": ("user",), "ignore": ("1",)}, True),
     ],
 )
 def test_a_header_is_detected_from_the_first_line(data, options, header):
     report = Report()
     read = batches(data, report=report, **options)
     if "header" not in options:
-        taken = "as the header" if header else "as data; columns are numbered from 0"
-        assert report.notes[0] == f"first line taken {taken}"
+        assert report.notes[:1] == [
+            "first line taken as the header" if header else "first line taken as data; columns are numbered from 0"
+        ]
     total = sum(1 for row in csv.reader(io.StringIO(data.decode(), newline="")) if row)
     assert sum(map(len, read)) == total - header
 
@@ -172,6 +187,49 @@ def test_a_first_line_that_may_or_may_not_be_a_header_is_refused():
     assert "give --header or --no-header" in failure(data, **options)
     assert len(rows(data, header=False, **options)) == 2
     assert len(rows(data, header=True, **options)) == 1
+    mixed = b"a,b\nc,d\n12,e\n"  # a column with a number here and there is text
+    assert "give --header or --no-header" in failure(mixed, **options)
+
+
+def test_a_table_without_header_keeps_its_first_row_from_names():
+    data = b"7,x,1\n8,y,0\n"
+    assert "the columns found are: 0, 1, 2" in failure(data, label="click", categorical=("site",))
+    report = Report()
+    found = rows(data, report=report, label="click", categorical=("1",))
+    assert len(found) == 2
+    assert "first line taken as data; columns are numbered from 0" in report.notes
+
+
+def read_head(data, report=None, **options):
+    return csvhead.read_head(io.BytesIO(data), options.pop("sep", ","), TableOptions(**options), report or Report())
+
+
+def test_a_sample_of_the_rows_is_taken(monkeypatch):
+    head = read_head('a,b\n\n1, x \n1\n"2","y, ""z""\n"\n\u00e9,\xff\n3,'.encode(), header=True)
+    assert (head.names, head.header) == (["a", "b"], True)
+    assert head.sample == [["1", "x"], ["2", 'y, "z"'], ["\u00e9", "\xff"], ["3", ""]]
+    head = read_head(b"\n1,x\n2,\xff\n")
+    assert (head.names, head.header) == (["0", "1"], False)
+    assert head.sample == [["1", "x"], ["2", "\ufffd"]]
+    assert read_head(b"a\n1\n\n2\n").sample == [["1"], [""], ["2"]]
+    assert read_head(b'a;b\n1;"x\n', sep=";", quotes=False).sample == [["1", '"x']]
+    assert read_head(b"a,b\n").sample == []
+    monkeypatch.setattr(csvhead, "SAMPLE", 3)
+    assert read_head(b"a\n1\n2\n3\n4\n").sample == [["1"], ["2"], ["3"]]
+    assert read_head(b"1\n2\n3\n4\n").sample == [["1"], ["2"], ["3"]]
+    monkeypatch.setattr(csvhead, "LIMIT", 9)
+    assert read_head(b"a,b\n1,2\n3,4\n").sample == [["1", "2"]]
+
+
+@pytest.mark.parametrize("length", [131_072, 131_073, 900_000])
+def test_long_fields_are_read_in_the_first_lines_as_in_later_ones(length):
+    limit, encoder = csv.field_size_limit(), Encoder()
+    long = b"x" * length
+    batch = rows(b"a,c,d\n1," + long + b",y\n2,z," + long + b"\n", encoder=encoder, categorical=("c", "d"))
+    assert len(batch) == 2
+    assert names_of(encoder)[1] == "c=" + long.decode()
+    assert failure(b"a," + long + b"\n1\n").endswith("row 1: 1 fields, expected 2 as in the first line")
+    assert csv.field_size_limit() == limit
 
 
 def test_a_first_line_with_text_among_numbers_is_data():
@@ -185,7 +243,6 @@ def test_a_first_line_with_text_among_numbers_is_data():
 
 def test_first_lines_that_cannot_be_parsed_are_refused(monkeypatch):
     assert failure(b"\xff,b\n1,2\n") == "t.csv: the header is not UTF-8"
-    assert failure(b"a" * 200_000).startswith("t.csv: the first lines are not CSV: field larger than field limit")
     monkeypatch.setattr(csvhead, "LIMIT", 10)
     assert (
         failure(b"a,b,c,d,e,f,g,h\n1")

@@ -53,20 +53,20 @@ def read(source, stream, options, report, format, *, encoder=None, labels=None):
     else:
         given = options.table.delimiter
         delimiter = DELIMITERS[format] if given is None else parse_delimiter(given)
-        yield from _read_csv(source, stream, delimiter, options, report, one_hot, decides=decides)
+        yield from _read_csv(source, stream, delimiter, options, report, one_hot, _known(encoder))
 
 
-def _read_csv(source, stream, delimiter, options, report, one_hot, *, decides):
+def _read_csv(source, stream, delimiter, options, report, one_hot, known):
     try:
-        head = read_head(stream, delimiter, options.table, report)
+        head = read_head(stream, delimiter, options.table, report, known)
     except DataError as error:
         raise error.moved(source.name) from None
     if head is None:
         report.note(f"{source.name} is empty")
         return
     names = [name.strip() or str(position) for position, name in enumerate(head.names)]
-    examples = _examples(head.sample if decides else (), len(names), missing_texts(options.table.missing_values))
-    columns, rows = one_hot(names, head.named, [kind_of(column) for column in examples], examples)
+    examples = _examples(head.sample if known is None else (), len(names), missing_texts(options.table.missing_values))
+    columns, rows = one_hot(names, head.header, [kind_of(column) for column in examples], examples)
     fields = Fields(columns, options.table, report)
     scanner = QuoteScanner(ord(delimiter), len(columns.names) == 1)
     ragged = Ragged(source.name, options.on_error, report, scanner)
@@ -82,6 +82,13 @@ def _read_csv(source, stream, delimiter, options, report, one_hot, *, decides):
             if len(made):
                 yield made
         ragged.finish()
+
+
+def _known(encoder):
+    """Return the names of the columns that an encoder knows, none where they are numbered; None before any table."""
+    if encoder.columns is None:
+        return None
+    return frozenset(column.name for column in encoder.columns) if encoder.named else frozenset()
 
 
 def bind(encoder, head, examples, options, report):

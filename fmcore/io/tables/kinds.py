@@ -2,16 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from fmcore.io.options import number_or_none
 from fmcore.schema.columns import CATEGORICAL, FEATURES, ID, IGNORED, LABEL, NUMERIC, WEIGHT, Column
+from fmcore.schema.texts import parse_number
 
 NUMBERS = 0.9  # of the fields that are there: with fewer numbers a column is of text
 SHOWN, LONGEST, MOST = 3, 20, 200  # examples of a column, characters of one, columns in a message
-
-
-def parse_number(text: str) -> float | None:
-    """Return the text as a float as the fast path reads it (no underscores, ASCII digits only), or None."""
-    return number_or_none(text) if text.isascii() and "_" not in text else None
 
 
 def kind_of(fields: Iterable[str]) -> str | None:
