@@ -107,7 +107,7 @@ class Crew:
             engine.workers,
             read,
             tests,
-            open_encoder(options.table),
+            open_encoder(options),
             h,
             1,
             Budget(NO_LIMIT, NO_LIMIT, given=True),

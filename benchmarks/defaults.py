@@ -38,7 +38,7 @@ def split(batch, every):
 
 def read(path, options, encoder=None):
     """Return all rows of a file as one batch."""
-    batches, _ = api.Data([str(path)], options).reader(encoder or open_encoder(options.table)).batches()
+    batches, _ = api.Data([str(path)], options).reader(encoder or open_encoder(options)).batches()
     return concatenate(list(batches))
 
 

@@ -22,6 +22,7 @@ class Reading:
 
     format: str | None
     index_base: str | None
+    compact: bool | None
     on_error: str | None
     positive: str | None
     header: bool | None
@@ -38,7 +39,7 @@ class Reading:
     def given(self, threads: int) -> dict[str, Any]:
         """Return name -> value of the ReadOptions that were given, those of tables as a dict under "table".
 
-        threads: to decode with, which are always among them.
+        threads: to decode with, which are always among them, and so are the names, under "given".
         """
         values = asdict(self)
         for name in COLUMN_LISTS:
@@ -49,6 +50,7 @@ class Reading:
             **{name: values[name] for name in values if name not in TABLE_NAMES},
             "table": table,
             "threads": threads,
+            "given": frozenset(values),
         }
 
     def options(self, threads: int, *, binary: bool = False) -> ReadOptions:
@@ -64,8 +66,14 @@ read_options = stacked(
     click.option(
         "--index-base",
         type=click.Choice(("auto", "0", "1")),
-        help="libsvm, libffm: 1 subtracts one from every index; 0 and auto keep indices as they stand, and "
-        "auto adds a note when they look 1-based.",
+        help="libsvm, libffm, keys of recordIO and JSON: 1 subtracts one from every index; 0 and auto keep indices as "
+        "they stand, and auto adds a note when those of text look 1-based.",
+    ),
+    click.option(
+        "--compact",
+        is_flag=True,
+        default=None,
+        help="libsvm, libffm, recordIO: number ids as they first appear, up to 2^64, where few of a huge range occur.",
     ),
     click.option(
         "--on-error",
@@ -93,7 +101,10 @@ read_options = stacked(
         help="The file that maps categorical values to indices: written if it does not exist, else read.",
     ),
     click.option(
-        "--hash-bits", type=click.IntRange(1, 30), metavar="B", help="Hash categorical values into 2^B indices instead."
+        "--hash-bits",
+        type=click.IntRange(1, 30),
+        metavar="B",
+        help="Hash categorical values, or the ids of libsvm, libffm and recordIO up to 2^64, into 2^B indices instead.",
     ),
     click.option(
         "--missing",

@@ -86,7 +86,12 @@ def convert(
     feature_dim: of the rows, or None to count. Raises DataError for bad rows, UsageError for what cannot be written.
     """
     paths = converting.shard_paths(target, shards)
-    rows = data.reader(open_encoder(data.options.table))
+    if data.options.compact:
+        raise UsageError(
+            "--compact keeps the ids that it numbers in a model, which fm convert does not write; give it to fm train, "
+            "or hash the ids with --hash-bits"
+        )
+    rows = data.reader(open_encoder(data.options))
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
@@ -239,7 +244,7 @@ def predict(
 def _reader(model: Model, data: Data, **changes: Any) -> Reader:
     """Return a Reader of rows to score, with what the model needs of them and these ReadOptions changed."""
     options = needed_by(replace(data.options, **changes), objective_of(model.hyperparameters), model.family)
-    return data.reader(open_encoder(data.options.table, build=False), options=options)
+    return data.reader(open_encoder(data.options, build=False), options=options)
 
 
 # ----------------------------------------------------------------------------------------------- looking inside

@@ -10,10 +10,13 @@ import numpy as np
 
 from fmcore.errors import DataError, ModelError
 from fmcore.io.formats import FORMATS
+from fmcore.io.indexing import Indexing
 from fmcore.io.options import ReadOptions
 from fmcore.io.predictions import writer_for
 from fmcore.io.requests.media import TYPES, answer_type, request_type
+from fmcore.io.tables.vocabulary import known_ids
 from fmcore.kernels import backend_of
+from fmcore.model.info import read_options
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
@@ -58,7 +61,8 @@ class Scorer:
         body, with the row, line or record.
         """
         try:
-            known, _ = self._decoders[TYPES[asked]](body).batch.within(self._model.feature_dim)
+            batch, _ = self._indexing.apply(self._decoders[TYPES[asked]](body).batch)
+            known, _ = batch.within(self._model.feature_dim)
             scores = self.scores(known)
         except DataError as error:
             raise error.moved("request") from None
@@ -69,7 +73,17 @@ class Scorer:
     def _decoders(self) -> dict[str, Callable[[bytes], Any]]:
         """Return format -> decoder of a body; made at first use, as the commands that read files never need it."""
         codecs = {name: FORMATS[name].codec for name in set(TYPES.values())}
-        return {name: codec(ReadOptions()).decode for name, codec in codecs.items() if codec is not None}
+        return {name: codec(self._options).decode for name, codec in codecs.items() if codec is not None}
+
+    @cached_property
+    def _options(self) -> ReadOptions:
+        """Return how ids are read: as they were for training."""
+        kept = read_options(self._model)
+        return ReadOptions(index_base=kept.index_base, compact=kept.compact, hash_ids=kept.hash_ids, table=kept.table)
+
+    @cached_property
+    def _indexing(self) -> Indexing:
+        return Indexing(known_ids(self._options), self._options.base)
 
     @cached_property
     def _defect(self) -> str | None:

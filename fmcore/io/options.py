@@ -8,7 +8,8 @@ from fmcore.objectives import Objective
 
 SHOWN = 5  # errors of rows that were left out
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
-KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained with them
+KEPT_WHERE_SET = ("fields", "groups", "compact")  # likewise, in a model that was trained with them
+KEPT_OF_IDS = "hash_ids"  # likewise, in a model of hashed ids
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class TableOptions:
     label, weight, row_id: a column, or None.
     numeric, categorical, ignore: columns; what none of the three names is numeric.
     vocabulary: path of the file that maps categorical values to indices; built where it does not exist.
-    hash_bits: categorical values are hashed into 2**hash_bits indices instead of a vocabulary, or None.
+    hash_bits: categorical values are hashed into 2**hash_bits indices instead of a vocabulary, or None; the ids of
+    other formats likewise.
     missing: "zero" (the row has no such feature) or "error".
     """
 
@@ -40,7 +42,9 @@ class ReadOptions:
     """All options of a reader.
 
     format: a name of fmcore.io.formats.FORMATS, or "auto", which looks at the first bytes.
-    index_base: libsvm and libffm only. "0" and "auto" keep indices as they stand, "1" subtracts one.
+    index_base: of libsvm, libffm, and the keys of recordIO and requests. "0" and "auto" keep indices as they stand, "1"
+    subtracts one.
+    compact: whether the ids of these formats, up to 2**64 - 1, are numbered as they first appear.
     on_error: "fail", or "skip" to leave a bad unit out and count it.
     binary: labels are checked and mapped to {0, 1} (see `Labels`); positive: the label that means 1, as written.
     threads: decoding threads.
@@ -49,6 +53,9 @@ class ReadOptions:
     the order of the feature columns); rows of other formats have none.
     groups: whether batches get `groups`, the qid of libsvm and libffm text. Then a row without one in data whose first
     row has one is a DataError; rows of other formats, and data without any, have none.
+    hash_ids: whether table.hash_bits is for the ids of index formats; not in the options of a model of tables, for
+    which they are indices as they stand.
+    given: names of fields of this and of TableOptions that the user chose, for `fmcore.io.given`.
     """
 
     format: str = "auto"
@@ -61,6 +68,24 @@ class ReadOptions:
     unseen: str = "ignore"
     fields: bool = False
     groups: bool = False
+    compact: bool = False
+    hash_ids: bool = True
+    given: frozenset[str] = frozenset()
+
+    @property
+    def wide(self) -> bool:
+        """Return whether index formats have ids of 64 bits, which a map turns into indices."""
+        return self.compact or self.id_bits is not None
+
+    @property
+    def id_bits(self) -> int | None:
+        """Return the bits into which the ids of index formats are hashed, or None."""
+        return self.table.hash_bits if self.hash_ids else None
+
+    @property
+    def base(self) -> int:
+        """Return the number from which index formats count."""
+        return int(self.index_base == "1")
 
 
 def needed_by(options: ReadOptions, objective: Objective, family: Family) -> ReadOptions:

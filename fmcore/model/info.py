@@ -4,13 +4,13 @@ import math
 from typing import get_type_hints
 
 from fmcore.errors import ModelError
-from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions, TableOptions
+from fmcore.io.options import KEPT_OF_IDS, KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions, TableOptions
 from fmcore.io.tables.vocabulary import MAX_HASH_BITS
 
 INPUT, TABLE = "input", "table"
 CHOICES = {"index_base": ("auto", "0", "1"), "missing": ("zero", "error"), "hash_bits": range(1, MAX_HASH_BITS + 1)}
 KINDS = get_type_hints(ReadOptions)
-READ = {name: KINDS[name] for name in (*KEPT_OPTIONS, *KEPT_WHERE_SET)} | {TABLE: dict}
+READ = {name: KINDS[name] for name in (*KEPT_OPTIONS, *KEPT_WHERE_SET, KEPT_OF_IDS)} | {TABLE: dict}
 
 
 def require_sound(model, path):
@@ -27,6 +27,7 @@ def read_options(model, **given):
     kept = _known(model.info.get(INPUT, {}), READ, "read options")
     table = _known(kept.pop(TABLE, {}), get_type_hints(TableOptions), "options of tables")
     table = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    kept.setdefault(KEPT_OF_IDS, "hash_bits" in given.get(TABLE, {}) or table.get("hash_bits") is None)
     table.update(given.pop(TABLE, {}))
     return ReadOptions(**{**kept, **given, TABLE: TableOptions(**table)})
 

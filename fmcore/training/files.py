@@ -12,7 +12,7 @@ from fmcore.errors import UsageError
 from fmcore.families import family_of
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.data import Data, Reader
-from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions, needed_by
+from fmcore.io.options import KEPT_OF_IDS, KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions, needed_by
 from fmcore.io.tables.vocabulary import Encoder, open_encoder
 from fmcore.model import file
 from fmcore.model.model import Model
@@ -61,7 +61,7 @@ def train(
     """
     observer, stop = observer or Observer(), interruption.get("stop") or _never
     encoder = open_encoder(
-        data.options.table,
+        data.options,
         build=initial_model is None,
         grow=initial_model is not None and data.pipe is None,
     )
@@ -79,6 +79,8 @@ def train(
         facts = _facts(kept, initial_model)
         control = checkpoints.control(**interruption, facts=facts, observer=observer, target=target)
         model = Fitting(resources).fit(task, observer, control)
+        if rows.options.id_bits is not None and encoder.feature_dim is None:  # no table was read
+            kept[KEPT_OF_IDS] = True
         model.info["input"] = kept
         file.dump(model, handle)
         if vocabulary:
@@ -101,6 +103,10 @@ def _require_stdin_once(*parts: Data | None) -> None:
 
 
 def _require_known_columns(rows: Reader) -> None:
+    if rows.streaming and rows.encoder.ids.grows:
+        raise UsageError(
+            "--compact numbers the ids of all rows before training begins, which pipes do not give; take --hash-bits"
+        )
     if rows.streaming and rows.encoder.is_new:
         raise UsageError(
             f"the vocabulary {rows.options.table.vocabulary} does not exist, and to build one takes all "

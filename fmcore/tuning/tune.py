@@ -146,7 +146,8 @@ def _fits(folder):
 
 def _shared(data, test, space, folder):
     """Return a TrialContext with the rows decoded into files of the folder."""
-    objective, encoder = objective_of(space.fixed["predictor_type"]), open_encoder(data.options.table)
+    objective = objective_of(space.fixed["predictor_type"])
+    encoder = open_encoder(data.options)
     family = FAMILIES[space.fixed.get("family", FM)]
     reader = data.reader(encoder, options=needed_by(data.options, objective, family))
     if encoder.is_new:

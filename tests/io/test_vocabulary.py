@@ -58,7 +58,7 @@ def test_a_vocabulary_read_back_gives_the_same_columns_and_counts_the_unknown(tm
     grown = Vocabulary()
     (first,) = read(TRAIN, grown)
     path = saved(tmp_path, written(grown))
-    fixed = open_encoder(TableOptions(vocabulary=str(path)))
+    fixed = open_encoder(table_options(vocabulary=str(path)))
     assert not fixed.is_new
     (again,) = read(TRAIN, fixed)
     assert again.indices.tolist() == first.indices.tolist()
@@ -182,18 +182,22 @@ def test_a_column_that_changes_its_kind_is_refused():
         vocabulary.bind([], ["a", "b"])
 
 
+def table_options(**options):
+    return ReadOptions(table=TableOptions(**options))
+
+
 def test_open_encoder_chooses_by_the_options(tmp_path):
     missing = str(tmp_path / "none.tsv")
-    assert open_encoder(TableOptions(vocabulary=missing)).is_new
+    assert open_encoder(table_options(vocabulary=missing)).is_new
     with pytest.raises(UsageError, match=r"none\.tsv does not exist; name the one of the training rows"):
-        open_encoder(TableOptions(vocabulary=missing), build=False)
-    assert isinstance(open_encoder(TableOptions(hash_bits=4)), Hashing)
-    assert type(open_encoder(TableOptions())) is Encoder
+        open_encoder(table_options(vocabulary=missing), build=False)
+    assert isinstance(open_encoder(table_options(hash_bits=4)), Hashing)
+    assert type(open_encoder(table_options())) is Encoder
     with pytest.raises(UsageError, match="--vocabulary and --hash-bits exclude each other"):
-        open_encoder(TableOptions(vocabulary="v", hash_bits=4))
+        open_encoder(table_options(vocabulary="v", hash_bits=4))
     for bits in (0, 31):
         with pytest.raises(UsageError, match=f"--hash-bits is {bits}; expected 1 to 30"):
-            open_encoder(TableOptions(hash_bits=bits))
+            open_encoder(table_options(hash_bits=bits))
 
 
 def test_categorical_columns_need_a_vocabulary_or_hashing():

@@ -270,7 +270,7 @@ def test_workers_shuffle_their_rows_in_different_orders():
         2,
         parts,
         Parts.of([[], []], [], options),
-        open_encoder(options.table),
+        open_encoder(options),
         h,
         1,
         Budget(1 << 40, 1 << 40, given=True),

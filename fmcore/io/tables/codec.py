@@ -34,7 +34,7 @@ def read(source, stream, options, report, format, *, encoder=None, labels=None):
     of one block of rows, those with another number of fields than the first line come before all others.
     """
     if encoder is None:
-        encoder = open_encoder(options.table, build=False)
+        encoder = open_encoder(options, build=False)
     if labels is None:
         labels = Labels(binary=options.binary, positive=options.positive)
 

@@ -5,23 +5,35 @@ from pathlib import Path
 
 import numpy as np
 
-from fmcore.errors import DataError, UsageError
+from fmcore.errors import DataError, ModelError, UsageError
 from fmcore.io.tables import vocabulary_file as vocabularyfile
 from fmcore.rows.batch import MAX_FEATURE_DIM
+from fmcore.schema.ids import MAX_HASH_BITS, IdMap, id_map
 
-MAX_HASH_BITS = 30  # 2**31 indices would pass MAX_FEATURE_DIM
 
-
-def open_encoder(table, *, build=True, grow=False):
-    """Return the encoder that a `TableOptions` asks for; use one for all files of a run: they share their indices.
+def open_encoder(options, *, build=True, grow=False):
+    """Return the encoder that `ReadOptions` ask for; use one for all files of a run: they share their indices.
 
     A vocabulary whose file exists is read and fixed. One whose file does not exist grows while tables are read
     (`is_new`), and the caller writes it when the reading is done; with build=False the file must exist. With grow
     it is read and grows from there.
     Raises UsageError where the options do not fit together, DataError where the vocabulary's file is damaged.
     """
-    if table.vocabulary is not None and table.hash_bits is not None:
+    if options.table.vocabulary is not None and options.table.hash_bits is not None:
         raise UsageError("--vocabulary and --hash-bits exclude each other: values are either listed or hashed")
+    encoder = _encoder(options.table, build=build, grow=grow)
+    encoder.ids = id_map(options.id_bits, compact=options.compact) if build else known_ids(options)
+    return encoder
+
+
+def known_ids(options):
+    """Return the IdMap of a model by its ReadOptions; raise ModelError where these do not suffice."""
+    if options.compact:
+        raise ModelError("the model does not hold the ids that --compact numbered; train it again")
+    return id_map(options.id_bits)
+
+
+def _encoder(table, *, build, grow):
     if table.hash_bits is not None:
         return Hashing(table.hash_bits)
     if table.vocabulary is None:
@@ -38,12 +50,14 @@ class Encoder:
     """Numeric columns alone: each takes one index, in the order of the first table's columns.
 
     is_new: what was learned must be written by the caller at the end (vocabularies only).
+    ids: an IdMap, the way from ids to indices where rows are of an index format.
     """
 
     is_new = False
     added = 0  # how many values it has added
 
     def __init__(self):
+        self.ids = IdMap()
         self._numeric = None  # column name -> index, once a table has been seen
         self._fields = {}  # column name -> field, where fields are asked for
 
@@ -53,7 +67,8 @@ class Encoder:
         return None if self._numeric is None else len(self._numeric)
 
     def freeze(self):
-        """Learn no more from here on; only a new vocabulary learns at all."""
+        """Learn no more from here on; only a new vocabulary and a map of ids learn at all."""
+        self.ids.freeze()
 
     def bind(self, numeric, categorical):
         """Return int32 indices of the numeric columns (names, in the file's order) of a table about to be read.
@@ -168,6 +183,7 @@ class Vocabulary(Encoder):
 
     def freeze(self):
         """Add no more values: what is not listed from here on is unknown."""
+        super().freeze()
         self._growing = False
 
     def names(self):

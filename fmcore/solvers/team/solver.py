@@ -172,6 +172,11 @@ def _require_files(task: Task) -> tuple[Reader, Reader | None]:
             "pipes are read by one process, and here each worker reads rows of its own; name files "
             "that all of them can read"
         )
+    if rows.encoder.ids.grows and task.initial_model is None:
+        raise UsageError(
+            "--compact numbers ids in the order of all rows, which workers that read at the same time do not see; take "
+            "--hash-bits, or train without --distributed"
+        )
     if rows.encoder.is_new and task.initial_model is None:
         raise UsageError(
             f"the vocabulary {rows.options.table.vocabulary} does not exist, and workers that read at "
