@@ -25,6 +25,7 @@ class Reading:
 
     format: str | None
     index_base: str | None
+    compact: bool | None
     on_error: str | None
     positive: str | None
     header: bool | None
@@ -51,21 +52,22 @@ class Reading:
     def given(self, threads: int) -> dict[str, Any]:
         """Return name -> value of the ReadOptions that were given, those of tables as a dict under "table".
 
-        threads: to decode with, which are always among them.
+        threads: to decode with, which are always among them, and so are the names, under "given".
         """
         values = asdict(self)
         for name in COLUMN_LISTS:
             values[name] = tuple(column for columns in values[name] for column in split(columns))
         if self.missing_values is not None:
             values["missing_values"] = split(self.missing_values)
-        values = {
-            name: value for name, value in values.items() if value is not None and (value or name not in COLUMN_LISTS)
-        }
+        values = {name: value for name, value in values.items() if value not in (None, ()) or name == "missing_values"}
+        if self.missing_values is None:
+            del values["missing_values"]
         table = {name: values[name] for name in TABLE_NAMES if name in values}
         return {
             **{name: values[name] for name in values if name not in TABLE_NAMES},
             "table": table,
             "threads": threads,
+            "given": frozenset(values),
         }
 
     def options(self, threads: int, *, binary: bool = False) -> ReadOptions:
@@ -81,8 +83,14 @@ read_options = stacked(
     click.option(
         "--index-base",
         type=click.Choice(("auto", "0", "1")),
-        help="libsvm, libffm: 1 subtracts one from every index; 0 and auto keep indices as they stand, and "
-        "auto adds a note when they look 1-based.",
+        help="libsvm, libffm, keys of recordIO and JSON: 1 subtracts one from every index; 0 and auto keep indices as "
+        "they stand, and auto adds a note when those of text look 1-based.",
+    ),
+    click.option(
+        "--compact",
+        is_flag=True,
+        default=None,
+        help="libsvm, libffm, recordIO: number ids as they first appear, up to 2^64, where few of a huge range occur.",
     ),
     click.option(
         "--on-error",
@@ -146,7 +154,10 @@ read_options = stacked(
         "(fixed).  [default: grow; fm convert: fixed]",
     ),
     click.option(
-        "--hash-bits", type=click.IntRange(1, 30), metavar="B", help="Hash categorical values into 2^B indices instead."
+        "--hash-bits",
+        type=click.IntRange(1, 30),
+        metavar="B",
+        help="Hash categorical values, or the ids of libsvm, libffm and recordIO up to 2^64, into 2^B indices instead.",
     ),
     click.option(
         "--min-count",

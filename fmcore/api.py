@@ -93,6 +93,11 @@ def convert(
     paths = converting.shard_paths(target, shards)
     outputs = {f"shard {number}": path for number, path in enumerate(paths)} if shards > 1 else {"the rows": target}
     require_apart({**outputs, "the vocabulary": data.options.table.vocabulary}, data.paths)
+    if data.options.compact:
+        raise UsageError(
+            "--compact keeps the ids that it numbers in a model, which fm convert does not write; give it to fm train, "
+            "or hash the ids with --hash-bits"
+        )
     rows = data.reader(vocabularies.new_encoder(data.options.table, mode="fixed", kept=False))
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())

@@ -130,7 +130,8 @@ class Reader:
 
     def feature_dim(self, seen: int, stated: int | None = None) -> int:
         """Return the stated feature_dim, else the largest of what rows, records and vocabulary show."""
-        return stated or max(seen, self.report.facts.get("feature_dim", 0), self.encoder.feature_dim or 0)
+        known = 0 if self.encoder.ids.wide else self.report.facts.get("feature_dim", 0)
+        return stated or max(seen, known, self.encoder.feature_dim or 0)
 
     def complete(self, seen: int, stated: int | None, known: int | None) -> int:
         """See Rows."""
@@ -203,7 +204,7 @@ class Reader:
 
     def _require_known(self, feature_dim: int | None) -> None:
         """Raise UsageError for a feature_dim that could only be guessed from the rows that a pipe has sent so far."""
-        if self.streaming and not (feature_dim or self.report.facts.get("feature_dim") or self.encoder.feature_dim):
+        if self.streaming and not (feature_dim or self.feature_dim(0)):
             raise UsageError(
                 f"{self.title}: these rows do not show how many features there are, and rows "
                 "still to come may hold more; give their number with --feature-dim"

@@ -31,6 +31,7 @@ def read_options(model, **given):
     table = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     if table and model.schema is None:  # of format 1, which took texts as they are written
         table.setdefault("canonical", False)
+    kept["hash_ids"] = model.schema is not None and model.schema.columns is None
     table.update(given.pop(TABLE, {}))
     return ReadOptions(**{**kept, **given, TABLE: TableOptions(**table)})
 

@@ -9,6 +9,7 @@ from fmcore.errors import DataError, UsageError
 from fmcore.rows.batch import MAX_FEATURE_DIM
 from fmcore.schema.columns import LABEL, Column
 from fmcore.schema.features import Hashed, Listed
+from fmcore.schema.ids import IdMap
 from fmcore.schema.matching import Binding, bound, label_absent, listed_plain, matched
 from fmcore.schema.options import TableOptions
 from fmcore.schema.roles import columns_of
@@ -57,6 +58,7 @@ class Encoder:
     named: whether a header named them. learns: whether the content of the first table decides on columns that no option
     names. grows: whether values are added. barred: why categorical columns cannot be had, to follow their names in a
     message; None where they can. output: path of the vocabulary to write once rows are read, or None.
+    ids: the way from the ids of index formats to indices.
     """
 
     def __init__(
@@ -69,13 +71,15 @@ class Encoder:
         grows: bool = True,
         barred: str | None = None,
         output: str | None = None,
+        ids: IdMap | None = None,
     ) -> None:
         self.values = Listed() if values is None else values
         self.columns = None if columns is None else tuple(columns)
         self.named, self.learns, self.grows = named, learns, grows
-        self.barred, self.output = barred, output
+        self.barred, self.output, self.ids = barred, output, ids or IdMap()
         self.indexed: int | bool = False  # whether rows have indices instead of columns; or how many features those are
         self._begun = len(self.values)
+        self._begun_ids = 0 if self.ids.bits is not None else self.ids.feature_dim or 0
         self.pruned = False  # whether what it does not list are values that were dropped as rare
         self.seen: dict[str, dict[str, float]] = {}  # numeric column -> its range and missing fields, while it learns
         self._own: dict[str, int] = {}  # column -> the first of its own indices
@@ -96,18 +100,23 @@ class Encoder:
 
     @property
     def feature_dim(self) -> int | None:
-        """Return one more than the largest index there is, or None before the first table."""
-        return None if self.columns is None else self.fixed + len(self.values)
+        """Return one more than the largest index there is, or None where only the rows show it."""
+        if self.columns is None:
+            return None if self.indexed is False else self.ids.feature_dim
+        return self.fixed + len(self.values)
 
     @property
     def lists_values(self) -> bool:
-        """Return whether rows of these columns can show values that are to be added."""
+        """Return whether rows of these columns, or ids, can show values that are to be added."""
+        if self.columns is None:
+            return self.ids.grows
         valued = any(column.is_valued for column in self.columns or ())
         return valued and self.grows and isinstance(self.values, Listed)
 
     def freeze(self) -> None:
         """Learn no more from here on: what is not listed is unknown."""
         self.learns = self.grows = False
+        self.ids.freeze()
 
     # --------------------------------------------------------------------------------------------------- columns
     def bind(self, head: Head, options: TableOptions, report: Any, *, by_position: bool = False) -> Binding:
@@ -253,6 +262,9 @@ class Encoder:
 
         counts: int64, for each index from 0, in how many rows it is. What a model to start from knows stays.
         """
+        self.pruned = True
+        if self.columns is None:
+            return self._keep_ids(counts, least)
         values = self.values
         counts = counts[self.fixed : self.fixed + len(values)]
         kept = np.zeros(len(values), bool)
@@ -261,7 +273,13 @@ class Encoder:
             kept[: self._begun] = True
         if isinstance(values, Listed) or values.kept is None:
             values.keep(kept)
-        self.pruned = True
+        return int((counts > 0).sum()), int((kept[: len(counts)] & (counts > 0)).sum())
+
+    def _keep_ids(self, counts: np.ndarray, least: int) -> tuple[int, int]:
+        kept = np.zeros(max(len(counts), self.ids.feature_dim or 0), bool)
+        kept[: len(counts)] = counts >= least
+        kept[: self._begun_ids] = True
+        self.ids = self.ids.subset(kept)
         return int((counts > 0).sum()), int((kept[: len(counts)] & (counts > 0)).sum())
 
     def own_names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from fmcore.errors import UsageError
 from fmcore.schema import vocabulary_file
 from fmcore.schema.encoder import Encoder
 from fmcore.schema.features import Hashed
+from fmcore.schema.ids import id_map
 from fmcore.schema.names import FeatureNames
 from fmcore.schema.options import TableOptions
 from fmcore.schema.roles import disagreement
@@ -21,8 +22,12 @@ STREAMED = (
 )
 
 
-def new_encoder(table: TableOptions, *, mode: str = "grow", kept: bool = True, streamed: bool = False) -> Encoder:
+def new_encoder(
+    table: TableOptions, *, compact: bool = False, mode: str = "grow", kept: bool = True, streamed: bool = False
+) -> Encoder:
     """Return an Encoder for the rows of a new model, or of a conversion.
+
+    compact: whether the ids of index formats are numbered as they first appear.
 
     mode: what becomes of a vocabulary file that exists where the options do not say. "new" replaces it, "grow" takes in
     more values, "fixed" adds none. kept: whether a model will keep the values. streamed: whether training begins before
@@ -31,12 +36,17 @@ def new_encoder(table: TableOptions, *, mode: str = "grow", kept: bool = True, s
     """
     if table.vocabulary is not None and table.hash_bits is not None:
         raise UsageError("--vocabulary and --hash-bits exclude each other: values are either listed or hashed")
+    if compact and streamed:
+        raise UsageError(
+            "--compact numbers the ids of all rows before training begins, which pipes do not give; take --hash-bits"
+        )
+    ids = id_map(table.hash_bits, compact=compact)
     if table.hash_bits is not None:
-        return Encoder(Hashed(table.hash_bits))
+        return Encoder(Hashed(table.hash_bits), ids=ids)
     if table.vocabulary is None:
         if table.vocabulary_mode is not None:
             raise UsageError("--vocabulary-mode says what becomes of a vocabulary file; name one with --vocabulary")
-        return Encoder(barred=NOT_KEPT if not kept else STREAMED if streamed else None)
+        return Encoder(barred=NOT_KEPT if not kept else STREAMED if streamed else None, ids=ids)
     path, mode = Path(table.vocabulary), table.vocabulary_mode or mode
     if mode == "new" or not path.exists():
         if mode == "fixed" and table.vocabulary_mode is not None:
@@ -63,7 +73,7 @@ def encoder_of(
     if schema is None and of_tables:
         return _of_options(table, grows=grows)
     if schema is None or schema.columns is None:
-        encoder = Encoder(learns=False, grows=False)
+        encoder = Encoder(learns=False, grows=False) if schema is None else schema.encoder(grows=grows)
         encoder.indexed = features
         return encoder
     _require_agreement(schema, table)

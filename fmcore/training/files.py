@@ -118,7 +118,7 @@ def _encoder(data: Data, initial_model: Model | None) -> Encoder:
         if sentence := unchecked(initial_model):
             data.report.note(sentence)
         return encoder_for(initial_model, table, grows=data.pipe is None)
-    return vocabularies.new_encoder(table, streamed=data.pipe is not None)
+    return vocabularies.new_encoder(table, compact=data.options.compact, streamed=data.pipe is not None)
 
 
 def _reader(data: Data, encoder: Encoder, hyperparameters: Hyperparameters, stop: Callable[[], bool]) -> Reader:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.formats import FORMATS
+from fmcore.io.indexing import Indexing
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.pieces import Decoded
 from fmcore.rows.batch import Batch, concatenate
@@ -39,7 +40,7 @@ class BodyReader:
         if decode is None or (names is not None and names(body)):
             return self._table(body, format)
         self._columns.take_indices("request", by_position=self._options.by_position or names is not None)
-        batch = decode(body).batch
+        batch, _ = Indexing(self._columns.ids, self._options.base).apply(decode(body).batch)
         if self._columns.columns is not None:
             require_within(batch, self._columns.feature_dim or 0)
         return batch

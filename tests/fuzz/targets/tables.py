@@ -66,7 +66,7 @@ def vocabulary(data):
 def _read(data, form, options, stream=io.BytesIO):
     """Return (batches, report, the error that ends them or None)."""
     report = Report()
-    encoder = Vocabulary() if options.table.vocabulary else open_encoder(options.table)
+    encoder = Vocabulary() if options.table.vocabulary else open_encoder(options)
     batches = tables.read(Source("a.csv"), stream(data), options, report, form, encoder=encoder)
     found, error = [], None
     while error is None:
