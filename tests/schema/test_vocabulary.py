@@ -49,7 +49,10 @@ def test_a_new_encoder_lists_values_unless_they_are_hashed():
         ({"hash_bits": 0}, "--hash-bits is 0; expected 1 to 30"),
         ({"hash_bits": 31}, "--hash-bits is 31; expected 1 to 30"),
         ({"vocabulary_mode": "new"}, "--vocabulary-mode says what becomes of a vocabulary file; name one with --vocab"),
-        ({"vocabulary": "none", "vocabulary_mode": "fixed"}, "the vocabulary none does not exist, so it cannot be fixed"),
+        (
+            {"vocabulary": "none", "vocabulary_mode": "fixed"},
+            "the vocabulary none does not exist, so it cannot be fixed",
+        ),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused(options, expected):

@@ -172,7 +172,7 @@ def _numbers(values: Sequence[Any], missing: frozenset[str]) -> tuple[np.ndarray
         if isinstance(value, bool):
             number = float(value)
         if number is None:
-            bad.append((row, f"{grammar.kind(value)!r} is not a number"))
+            bad.append((row, f"{repr(value[:40]) if isinstance(value, str) else grammar.kind(value)} is not a number"))
         else:
             found[row] = number
     return found, bad
