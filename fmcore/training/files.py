@@ -34,10 +34,8 @@ PathName = str | PathLike
 Kept = PathName | checkpoints.Saving | None  # where a training is saved
 
 
-PIPED = (
-    "need --hash-bits, or --vocabulary FILE --vocabulary-mode fixed with a file that exists: to list their values "
-    "takes all rows before training begins, which pipes do not give"
-)
+LISTING = "takes all rows before training begins, which pipes do not give"
+PIPED = f"need --hash-bits, or --vocabulary FILE with a file that exists: to list their values {LISTING}"
 
 
 class Interruption(TypedDict, total=False):
@@ -113,7 +111,12 @@ def _encoder(data: Data, initial_model: Model | None) -> Encoder:
     table = data.options.table
     if initial_model is not None:
         return encoder_for(initial_model, table, grows=data.pipe is None)
-    return vocabularies.new_encoder(table, barred=None if data.pipe is None else PIPED)
+    if data.pipe is None:
+        return vocabularies.new_encoder(table)
+    encoder = vocabularies.new_encoder(table, mode="fixed", barred=PIPED)
+    if encoder.output is not None:
+        raise UsageError(f"to list the values of a vocabulary {LISTING}; name one that exists, or take --hash-bits")
+    return encoder
 
 
 def _reader(data: Data, encoder: Encoder, hyperparameters: Hyperparameters, stop: Callable[[], bool]) -> Reader:
