@@ -49,7 +49,9 @@ class FeatureNames:
     single: the columns of which a row has one value.
     """
 
-    def __init__(self, own: Sequence[str], values: Listed | Hashed | NumberedIds, single: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, own: Sequence[str], values: Listed | Hashed | NumberedIds, single: Sequence[str] | None = None
+    ) -> None:
         self._own, self._values, self._single = tuple(own), values, single
 
     @classmethod

@@ -16,10 +16,8 @@ from fmcore.schema.schema import Schema
 NOT_KEPT = (
     "need either --vocabulary FILE, which lists their values, or --hash-bits B, which hashes them into 2**B indices"
 )
-STREAMED = (
-    "need --hash-bits, or --vocabulary FILE --vocabulary-mode fixed with a file that exists: to list their values "
-    "takes all rows before training begins, which pipes do not give"
-)
+LISTING = "takes all rows before training begins, which pipes do not give"
+STREAMED = f"need --hash-bits, or --vocabulary FILE with a file that exists: to list their values {LISTING}"
 
 
 def new_encoder(
@@ -47,15 +45,16 @@ def new_encoder(
         if table.vocabulary_mode is not None:
             raise UsageError("--vocabulary-mode says what becomes of a vocabulary file; name one with --vocabulary")
         return Encoder(barred=NOT_KEPT if not kept else STREAMED if streamed else None, ids=ids)
-    path, mode = Path(table.vocabulary), table.vocabulary_mode or mode
+    path, mode = Path(table.vocabulary), table.vocabulary_mode or ("fixed" if streamed else mode)
+    if streamed and (mode != "fixed" or not path.exists()):
+        raise UsageError(f"to list the values of a vocabulary {LISTING}; name one that exists, or take --hash-bits")
     if mode == "new" or not path.exists():
         if mode == "fixed" and table.vocabulary_mode is not None:
             raise UsageError(f"the vocabulary {path} does not exist, so it cannot be fixed")
-        return Encoder(output=table.vocabulary, barred=STREAMED if streamed else None)
+        return Encoder(output=table.vocabulary, ids=ids)
     own, values = vocabulary_file.read(path)
     grows = mode == "grow"
-    barred = STREAMED if grows and streamed else None
-    encoder = Encoder(values, grows=grows, barred=barred, output=table.vocabulary if grows else None)
+    encoder = Encoder(values, grows=grows, output=table.vocabulary if grows else None, ids=ids)
     encoder.expect_own(own)
     return encoder
 

@@ -4,7 +4,7 @@ import io
 
 from fmcore.schema import vocabulary
 from fmcore.schema.encoder import Encoder
-from fmcore.schema.features import Hashed
+from fmcore.schema.features import Hashed, Listed
 from fmcore.schema.names import FeatureNames
 
 
@@ -24,3 +24,19 @@ def vocabulary_bytes(encoder):
     handle = io.BytesIO()
     vocabulary.write(encoder, handle)
     return handle.getvalue()
+
+
+def feature_names(entries, lists=()):
+    """Return FeatureNames of (column, value or None) pairs, by index; those without a value come first.
+
+    lists: the columns that may have several values in a row.
+    """
+    values = Listed()
+    for column, value in entries:
+        if value is not None:
+            values.add(column, value)
+    return FeatureNames(
+        [column for column, value in entries if value is None],
+        values,
+        [name for name in values.names if name not in lists],
+    )

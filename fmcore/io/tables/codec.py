@@ -156,8 +156,11 @@ def _csv_batches(stream, parse_options, columns, ragged):
 def _read_records(source, stream, format, options, report, one_hot):  # noqa: A002  (ReadOptions' word)
     def refuse(error):
         if options.on_error != "skip":
-            raise error.moved(source.name)
+            raise error
         report.skip(error.moved(source.name))
 
-    missing = missing_texts(options.table.missing_values)
-    yield from records.read(stream, format, one_hot, refuse, Strictness(missing, options.table.missing_columns))
+    strictness = Strictness(missing_texts(options.table.missing_values), options.table.missing_columns)
+    try:
+        yield from records.read(stream, format, one_hot, refuse, strictness)
+    except DataError as error:
+        raise error.moved(source.name) from None
