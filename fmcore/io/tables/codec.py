@@ -10,7 +10,7 @@ from fmcore.io.labels import Labels
 from fmcore.io.tables._quotes import QuoteScanner
 from fmcore.io.tables.arrays import Fields, advice, is_text, plain
 from fmcore.io.tables.columns import resolve
-from fmcore.io.tables.csvhead import Rejoined, read_head
+from fmcore.io.tables.csvhead import Rejoined, RepeatedHeader, read_head
 from fmcore.io.tables.onehot import OneHot
 from fmcore.io.tables.ragged import Quotes, Ragged
 from fmcore.io.tables.vocabulary import open_encoder
@@ -22,7 +22,8 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 def read(source, stream, options, report, format, *, encoder=None, labels=None):  # noqa: A002  (ReadOptions' word)
-    """Yield the rows of a table as batches; origins count rows from 1, without the header and blank lines.
+    """Yield the rows of a table as batches; origins count rows from 1, without the header and without blank lines,
+    which are rows where there is one column.
 
     source: has `name`, for messages, and `path`, which Parquet opens (None or no regular file: DataError).
     stream: binary file-like object with read(n), decompressed; not used for Parquet.
@@ -67,29 +68,34 @@ def _read_csv(source, stream, delimiter, options, report, one_hot):
         return
     columns = resolve(head.names, options.table, report)
     rows, fields = one_hot(columns), Fields(columns, options.table.missing_values, report)
+    header = RepeatedHeader(head.names, columns)
     scanner = QuoteScanner(ord(delimiter), len(columns.names) == 1)
     ragged = Ragged(source.name, options.on_error, report, scanner)
     if head.rows:
         whole = Rejoined(head.rows, stream)
         whole = ValidUTF8(Quotes(scanner, whole) if options.table.quotes else whole)
-        parse = _parse_options(options.table, delimiter, ragged)
+        parse = _parse_options(options.table, delimiter, columns, ragged)
         for batch in _csv_batches(whole, parse, columns, ragged):
             numbers = ragged.number(batch.num_rows)
-            block = fields.block(numbers, {p: batch.column(str(p)) for p in columns.used})
+            arrays = {p: batch.column(str(p)) for p in columns.used}
+            block = fields.block(numbers, arrays)
             block.faults.extend(ragged.faults(numbers))
+            if head.header:
+                block.faults.extend(header.faults(block, arrays))
             made = rows.batch(block)
             if len(made):
                 yield made
         ragged.finish()
 
 
-def _parse_options(table, delimiter, ragged):
+def _parse_options(table, delimiter, columns, ragged):
     from pyarrow import csv
 
     return csv.ParseOptions(
         delimiter=delimiter,
         quote_char='"' if table.quotes else False,
         newlines_in_values=table.quotes,
+        ignore_empty_lines=len(columns.names) > 1,  # a blank line of one column is a missing value
         invalid_row_handler=ragged,
     )
 
