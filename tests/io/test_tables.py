@@ -464,6 +464,8 @@ def test_labels_of_a_table_are_mapped(options, texts, expected):
         ),
         ({}, "inf", "label 'inf' is not a finite number"),
         ({}, "1e39", "label '1e+39' is not a finite number"),
+        ({}, "1_0", "label '1_0' is not a finite number"),
+        ({}, "\u0661", "label '\u0661' is not a finite number"),
         ({"binary": True}, "2", "label 2 in a classification; expected 0 and 1, or -1 and 1"),
         ({"binary": True}, "-1", "label -1 in a classification"),
     ],
