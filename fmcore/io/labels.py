@@ -1,9 +1,11 @@
 """Labels of a classification: {0, 1}, {-1, 1} or one positive label against the rest become 0 and 1."""
 
+import unicodedata
+
 import numpy as np
 
 from fmcore.errors import DataError, UsageError
-from fmcore.io.options import number_or_none
+from fmcore.schema.texts import canonical, parse_number
 
 EXPECTED = "expected 0 and 1, or -1 and 1; for other labels name the one that means 1 with --positive-label"
 
@@ -24,7 +26,7 @@ class Labels:
     def apply(self, batch):
         """Map batch.labels in place; return the rows (int array) whose label is not valid in a classification."""
         if self.positive is not None:
-            value = number_or_none(self.positive)
+            value = parse_number(self.positive)
             if value is None:
                 raise UsageError(f"--positive-label {self.positive!r} is not a number, but the labels of this data are")
             known = ~np.isnan(batch.labels)
@@ -34,12 +36,15 @@ class Labels:
         return np.empty(0, np.intp)
 
     def from_texts(self, texts):
-        """Return float32 labels for distinct label texts (list of str or None), and for each whether it is valid."""
-        numbers = [number_or_none(text) for text in texts]
+        """Return float32 labels for distinct label texts (list of str or None), and for each whether it is valid.
+
+        The positive label is compared in canonical texts of composed characters (NFC), or as a number.
+        """
+        numbers = [None if text is None else parse_number(text) for text in texts]
         if self.positive is not None:
-            wanted = number_or_none(self.positive)
+            wanted, number = _composed(self.positive), parse_number(self.positive)
             hits = [
-                t is not None and (t == self.positive or (n is not None and n == wanted))
+                t is not None and (_composed(t) == wanted or (n is not None and n == number))
                 for t, n in zip(texts, numbers, strict=True)
             ]
             mapped = [np.nan if t is None else float(hit) for t, hit in zip(texts, hits, strict=True)]
@@ -66,3 +71,7 @@ class Labels:
         rows = np.flatnonzero(bad)
         labels[(labels == -1) & ~bad] = 0
         return rows
+
+
+def _composed(text):
+    return unicodedata.normalize("NFC", canonical(text))

@@ -124,14 +124,6 @@ class Report:
         self.units.update(other.units)
 
 
-def number_or_none(text):
-    """Return the text as a float, or None."""
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return None
-
-
 def require_one_of(name, value, allowed):
     """Raise UsageError unless value is one of allowed."""
     if value not in allowed:

@@ -156,6 +156,26 @@ def test_a_number_is_the_same_in_every_format(tmp_path, name):
         require_equal(read(by_pandas(table, "\t"), "tsv", Vocabulary, ()), expected)
 
 
+def test_labels_are_the_same_in_every_format(tmp_path):
+    def labels(data, kind, positive, path=None):
+        options = ReadOptions(table=TableOptions(label="y"), positive=positive)
+        batches = tables.read(SimpleNamespace(name="t", path=path), io.BytesIO(data), options, Report(), kind)
+        return np.concatenate([batch.labels for batch in batches]).tolist()
+
+    for column, positive in (
+        ([True, False, True], "True"),
+        ([2.0, 1.0, 2.0], "2"),
+        ([DAY, LATER, DAY], "2024-01-02T00:00:00"),
+        (["caf\u00e9", "b", "cafe\u0301"], " cafe\u0301"),
+    ):
+        table = pa.table({"n": [1, 2, 3], "y": pa.array(column)})
+        path = tmp_path / "t.parquet"
+        parquet.write_table(table, path)
+        assert labels(b"", "parquet", positive, path) == [1, 0, 1]
+        assert labels(by_arrow(table), "csv", positive) == [1, 0, 1]
+        assert labels(by_pandas(table), "csv", positive) == [1, 0, 1]
+
+
 def test_ids_stay_as_they_are_written():
     options = ReadOptions(table=TableOptions(row_id="id", header=True))
     data = b"id,n\n007,1\n7.0,2\n NA ,3\nTrue,4\n2024-01-02T00:00:00,5\n,6\n1e-7,7\n"

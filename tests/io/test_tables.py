@@ -258,6 +258,65 @@ def test_an_empty_file_has_no_rows(data):
     assert report.notes == ["t.csv is empty"]
 
 
+JOINED = {
+    "numbers": (b"a,b\n1,2\n a , b \n3,4\n", {}),
+    "numbers and texts": (b"a,c,z,y\n1,x,5,0\na,c,z,y\n2,c,6,1\n", {"categorical": ("c",), "label": "y"}),
+    "texts": (b"c,d,y\nc,y,1\nc,d,y\nx,y,0\n", {"categorical": ("c", "d"), "label": "y", "header": True}),
+    "ignored columns": (b"a,z,w\n1,2,1\na,other,w\n3,4,1\n", {"ignore": ("z",), "weight": "w"}),
+    "without a name": (b",a,c\n1,1,x\n,a,c\n2,2,y\n", {"categorical": ("c",)}),
+    "numbers as names": (b"a,2024,c\n1,1,x\na,2024,c\n2,2,y\n", {"categorical": ("c",)}),
+    "marked": (b"\xef\xbb\xbfc,y\nx,1\n\xef\xbb\xbfc,y\nz,0\n", {"categorical": ("c",), "label": "y"}),
+    "ids": (b"id,True,y\nq,x,1\nid,True,y\nr,z,0\n", {"row_id": "id", "categorical": ("True",), "label": "y"}),
+}
+
+
+@pytest.mark.parametrize("block", [1 << 20, 20])
+@pytest.mark.parametrize("kind", JOINED)
+def test_a_row_that_repeats_the_header_is_refused_or_left_out(monkeypatch, kind, block):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+    data, options = JOINED[kind]
+    message = failure(data, **options)
+    assert message.startswith("t.csv, row 2: repeats the header: ")
+    assert message.endswith("; perhaps two files were joined")
+    report, encoder = Report(), Vocabulary()
+    kept = batches(data, report=report, encoder=encoder, on_error="skip", **options)
+    assert [number for batch in kept for number in batch.origin.numbers.tolist()] == [1, 3]
+    assert report.counts["rows skipped"] == 1
+    assert [str(error) for error in report.errors] == [message]
+
+
+def test_a_row_that_holds_some_names_is_data():
+    data = b"c,d,y\nc,d,1\nc,x,0\ny,d,1\n"
+    assert len(rows(data, categorical=("c", "d"), label="y")) == 3
+    assert "field a: 'a' is not a number" in failure(b"a,b\n1,2\na,2\n")
+    assert "field y: label 'y' is not" in failure(b"c,y\nx,1\nz,y\n", categorical=("c",), label="y")
+    assert len(rows(b"1,2\n1,2\n1,2\n", header=True)) == 2
+    assert len(rows(b"c,d\nc,d\n", header=False, categorical=("0", "1"))) == 2
+
+
+@pytest.mark.parametrize("block", [1 << 20, 16])
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])
+def test_a_blank_line_of_one_column_is_a_row(monkeypatch, ending, block):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+
+    def read(data, **options):
+        report = Report()
+        found = batches(data.replace(b"\n", ending), report=report, **options)
+        joined = concatenate(found)
+        counts = np.diff(joined.indptr)
+        numbers = [number for batch in found for number in batch.origin.numbers.tolist()]
+        return [1.0 if n else 0.0 for n in counts], numbers
+
+    assert read(b"a\n1\n\n\n2\n") == ([1, 0, 0, 1], [1, 2, 3, 4])
+    assert read(b"a\n1\n\n") == ([1, 0], [1, 2])
+    assert read(b"a\n\n", header=True) == ([0], [1])
+    assert read(b"1\n\n2") == ([1, 0, 1], [1, 2, 3])
+    assert read(b"a\n\nx\n\n", categorical=("a",), header=True) == ([0, 1, 0], [1, 2, 3])
+    assert read(b"a,b\n\n1,2\n\n") == ([1], [1])
+    assert failure(b"a\n1\n\n\nx\n2").startswith("t.csv, row 4, field a: 'x'")
+    assert failure(b'a\n1\n\n\n"x\n', header=True).startswith("t.csv, row 4: a quote opens")
+
+
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
 @pytest.mark.parametrize("delimiter", [";", "|", "\t", " ", ",", "\x01", "x"])
 def test_a_delimiter_can_be_given(kind, delimiter):
@@ -414,6 +473,8 @@ def test_labels_of_a_table_are_mapped(options, texts, expected):
         ),
         ({}, "inf", "label 'inf' is not a finite number"),
         ({}, "1e39", "label '1e+39' is not a finite number"),
+        ({}, "1_0", "label '1_0' is not a finite number"),
+        ({}, "\u0661", "label '\u0661' is not a finite number"),
         ({"binary": True}, "2", "label 2 in a classification; expected 0 and 1, or -1 and 1"),
         ({"binary": True}, "-1", "label -1 in a classification"),
     ],

@@ -81,7 +81,7 @@ class Fields:
             numbers = _parse_all(array)
         if numbers is None:
             return _parse_each(array.dictionary_encode(), name)
-        if np.isnan(np.min(numbers, initial=0)) and np.count_nonzero(np.isnan(numbers)) > array.null_count:
+        if _may_hold_nan(array) and np.count_nonzero(np.isnan(numbers)) > array.null_count:
             self._count_texts(array, np.isnan(numbers), name)
         return numbers, []
 
@@ -183,7 +183,7 @@ def _parse_all(array):
 
 
 def _float64(array):
-    return array.fill_null(np.nan).to_numpy(zero_copy_only=False)
+    return array.to_numpy(zero_copy_only=False)  # with NaN for null
 
 
 def _stripped(array):
@@ -191,6 +191,12 @@ def _stripped(array):
     from pyarrow import compute
 
     return compute.ascii_trim_whitespace(array.view(pa.string()))  # a view: bytes that are not UTF-8 may pass here
+
+
+def _may_hold_nan(array):
+    """Return whether an array of numbers as text holds an n."""
+    letters = np.frombuffer(array.buffers()[2] or b"", np.uint8)
+    return letters.max(initial=0) >= ord("N") and ((letters | 32) == ord("n")).any()
 
 
 def _parse_each(array, name):

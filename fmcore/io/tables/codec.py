@@ -5,7 +5,7 @@ from fmcore.io.labels import Labels
 from fmcore.io.tables import parquet, records
 from fmcore.io.tables._quotes import QuoteScanner
 from fmcore.io.tables.arrays import Fields
-from fmcore.io.tables.csvhead import Rejoined, read_head
+from fmcore.io.tables.csvhead import Rejoined, RepeatedHeader, read_head
 from fmcore.io.tables.kinds import description, kind_of
 from fmcore.io.tables.onehot import OneHot
 from fmcore.io.tables.ragged import Quotes, Ragged
@@ -21,7 +21,8 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 def read(source, stream, options, report, format, *, encoder=None, labels=None):  # noqa: A002  (ReadOptions' word)
-    """Yield the rows of a table as batches; origins count rows from 1, without the header and blank lines.
+    """Yield the rows of a table as batches; origins count rows from 1, without the header and without blank lines,
+    which are rows where there is one column.
 
     source: has `name`, for messages, and `path`, which Parquet opens (None or no regular file: DataError).
     stream: binary file-like object with read(n), decompressed; not used for Parquet.
@@ -67,17 +68,20 @@ def _read_csv(source, stream, delimiter, options, report, one_hot, known):
     names = [name.strip() or str(position) for position, name in enumerate(head.names)]
     examples = _examples(head.sample if known is None else (), len(names), missing_texts(options.table.missing_values))
     columns, rows = one_hot(names, head.header, [kind_of(column) for column in examples], examples)
-    fields = Fields(columns, options.table, report)
+    fields, header = Fields(columns, options.table, report), RepeatedHeader(head.names, columns)
     scanner = QuoteScanner(ord(delimiter), len(columns.names) == 1)
     ragged = Ragged(source.name, options.on_error, report, scanner)
     if head.rows:
         whole = Rejoined(head.rows, stream)
         whole = ValidUTF8(Quotes(scanner, whole) if options.table.quotes else whole)
-        parse = _parse_options(options.table, delimiter, ragged)
+        parse = _parse_options(options.table, delimiter, columns, ragged)
         for batch in _csv_batches(whole, parse, columns, ragged):
             numbers = ragged.number(batch.num_rows)
-            block = fields.block(numbers, {p: batch.column(str(p)) for p in columns.used})
+            arrays = {p: batch.column(str(p)) for p in columns.used}
+            block = fields.block(numbers, arrays)
             block.faults.extend(ragged.faults(numbers))
+            if head.header:
+                block.faults.extend(header.faults(block, arrays))
             made = rows.batch(block)
             if len(made):
                 yield made
@@ -112,13 +116,14 @@ def _examples(sample, columns, missing):
     return [[field for field in column if field not in missing] for column in stripped]
 
 
-def _parse_options(table, delimiter, ragged):
+def _parse_options(table, delimiter, columns, ragged):
     from pyarrow import csv
 
     return csv.ParseOptions(
         delimiter=delimiter,
         quote_char='"' if table.quotes else False,
         newlines_in_values=table.quotes,
+        ignore_empty_lines=len(columns.names) > 1,  # a blank line of one column is a missing value
         invalid_row_handler=ragged,
     )
 

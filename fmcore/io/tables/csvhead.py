@@ -3,24 +3,28 @@
 import csv
 import io
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
 from itertools import islice
-from typing import NamedTuple
+
+import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.tables._quotes import QuoteScanner
+from fmcore.io.tables.blocks import Fault
 from fmcore.io.tables.ragged import TORN, UNCLOSED
 from fmcore.schema.roles import list_column
 from fmcore.schema.selection import names_columns
-from fmcore.schema.texts import BLANKS, MISSING, parse_number
+from fmcore.schema.texts import BLANKS, MISSING, canonical, parse_number
 
 LIMIT = 1 << 20  # bytes in which the first line must end, and of which the sample is taken
 SAMPLE = 5_000  # rows
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+JUDGED = 200  # rows by which a header is recognized
+MARK = "\ufeff"  # of the order of bytes, which some editors put before UTF-8
 LOCK = threading.Lock()  # of csv's limit of a field's size, which all threads share
 
 
-class TableHead(NamedTuple):
+class TableHead:
     """The first lines of a CSV file.
 
     names: list of str, one a column. header: whether they stand in the first line; otherwise they are numbers from 0.
@@ -28,10 +32,13 @@ class TableHead(NamedTuple):
     sample: up to SAMPLE rows, complete and with a field a column, from the first LIMIT bytes; lists of str, stripped.
     """
 
-    names: list
-    header: bool
-    rows: bytes
-    sample: list
+    def __init__(self, names, header, rows, sampled):
+        self.names, self.header, self.rows, self._sampled = names, header, rows, sampled
+
+    @cached_property
+    def sample(self):
+        """Return the sample, made when it is first wanted."""
+        return self._sampled(SAMPLE)
 
 
 def read_head(stream, delimiter, options, report, known=None):
@@ -43,31 +50,33 @@ def read_head(stream, delimiter, options, report, known=None):
     where nothing shows whether the first line is a header.
     """
     start = read_fully(stream, LIMIT)
-    rows = start.removeprefix(BYTE_ORDER_MARK)
+    rows = start.removeprefix(MARK.encode())
     first, end = _first_line(rows, delimiter, options.quotes)
     if first is None:
         return None
     cut = len(start) == LIMIT
     _require_whole(rows[:end], cut and end == len(rows), delimiter, options.quotes)
-    sample = _sample(rows[end:], len(first), delimiter, options.quotes, cut=cut)
     fields = [field.decode(errors="replace").strip(BLANKS) for field in first]
-    header = has_header(fields, sample, options) if known is None else names_known(fields, sample, options, known)
+    sampled = partial(_sample, rows[end:], len(first), delimiter, options.quotes, cut)
+    header = has_header(fields, sampled, options) if known is None else names_known(fields, sampled, options, known)
     if options.header is None:
         report.note(
             "first line taken as the header" if header else "first line taken as data; columns are numbered from 0"
         )
     if not header:
-        return TableHead([str(position) for position in range(len(first))], False, rows, [fields, *sample][:SAMPLE])
+        names = [str(position) for position in range(len(first))]
+        return TableHead(names, False, rows, lambda most: [fields, *sampled(most - 1)])
     try:
         names = [field.decode() for field in first]
     except UnicodeDecodeError:
         raise DataError("the header is not UTF-8", unit="row") from None
-    return TableHead(names, True, rows[end:] or stream.read(1), sample)
+    return TableHead(names, True, rows[end:] or stream.read(1), sampled)
 
 
-def has_header(first, sample, options):
-    """Return whether the first line of a table (list of str, stripped) is a header; sample: rows that follow.
+def has_header(first, sampled, options):
+    """Return whether the first line of a table (list of str, stripped) is a header.
 
+    sampled: returns up to so many of the rows that follow, each a list of str.
     It is one where it holds the name of a column that an option names. Otherwise a number in it, or a text that means
     a missing value, makes it data; text above a column of numbers makes it a header, and so does an option that names
     a column, or that no row follows. Raises UsageError where none of them shows it.
@@ -82,14 +91,15 @@ def has_header(first, sample, options):
         return True
     if not any(first) or any(field and _is_value(field) for field in first):
         return False
-    if named or not sample or any(name and _is_numeric(sample, column) for column, name in enumerate(first)):
+    rows = [row for row in sampled(JUDGED) if row != first]  # which repeat a header, if it is one
+    if named or not rows or any(name and _is_numeric(rows, column) for column, name in enumerate(first)):
         return True
     raise UsageError(
         "cannot tell whether the first line is a header, as every field is text; give --header or --no-header"
     )
 
 
-def names_known(first, sample, options, known):
+def names_known(first, sampled, options, known):
     """Return whether the first line of another table than the first is a header; known: the names of its columns.
 
     Where columns have numbers alone, which is no names, it is one where `has_header` is sure of it.
@@ -99,9 +109,55 @@ def names_known(first, sample, options, known):
     if known:
         return not known.isdisjoint(first)
     try:
-        return has_header(first, sample, options)
+        return has_header(first, sampled, options)
     except UsageError:
         return False
+
+
+class RepeatedHeader:
+    """The header of a table, to be found again among its rows where files were joined.
+
+    names: list of str, one a column. columns: `Binding`.
+    """
+
+    def __init__(self, names, columns):
+        self._columns = columns
+        self._names = {position: names[position].strip(BLANKS) for position in columns.used}
+
+    def faults(self, block, arrays):
+        """Return the faults (list of `Fault`) of the rows of a `ColumnBlock` in which every column holds its name.
+
+        arrays: position -> array of pyarrow, as the block was made of.
+        """
+        rows = self._like_names(block)
+        if not len(rows):
+            return []
+        problem = f"repeats the header: {', '.join(self._names.values()):.60}; perhaps two files were joined"
+        return [Fault(row, -1, problem) for row in rows.tolist() if self._is_header(arrays, row)]
+
+    def _like_names(self, block):
+        """Return the rows whose texts are the columns' names and whose numbers are none, int64; few or none."""
+        words = [p for p in self._columns.numbers if not _is_value(self._names[p])]
+        like = np.ones(len(block.rows), bool) if words or block.texts else np.zeros(0, bool)
+        for position in words:
+            wrong = np.zeros(len(like), bool)
+            wrong[[fault.row for fault in block.faults if fault.position == position]] = True
+            like &= wrong
+        for position in block.texts:
+            if like.any():
+                codes, values = block.texts[position]
+                like &= np.isin(codes, self._codes(position, values))
+        return np.flatnonzero(like)
+
+    def _codes(self, position, values):
+        """Return the codes of a column's name among its distinct texts, of a missing value where it has none."""
+        name = canonical(self._names[position])
+        spelled = {name, MARK + name}
+        return [-1, *(code for code, text in enumerate(values) if text in spelled)]
+
+    def _is_header(self, arrays, row):
+        fields = {p: (arrays[p][row].as_py() or b"").decode(errors="replace") for p in self._names}
+        return all(fields[p].removeprefix(MARK).strip(BLANKS) == name for p, name in self._names.items())
 
 
 def read_fully(stream, size):
@@ -129,10 +185,10 @@ def _is_value(field):
     return field in MISSING or parse_number(field) is not None
 
 
-def _is_numeric(sample, column):
-    """Return whether nine in ten of the fields of a column that are not missing are numbers, and there are some."""
-    fields = [row[column] for row in sample if row[column] not in MISSING]
-    return 0.9 * len(fields) <= sum(parse_number(field) is not None for field in fields) > 0
+def _is_numeric(rows, column):
+    """Return whether most fields of a column that are not missing are numbers."""
+    fields = [row[column] for row in rows if row[column] not in MISSING]
+    return 2 * sum(parse_number(field) is not None for field in fields) > len(fields)
 
 
 def _require_whole(line, cut, delimiter, quotes):
@@ -170,20 +226,19 @@ def _first_line(data, delimiter, quotes):
     return first and [field.encode("latin-1") for field in first], offset
 
 
-def _sample(data, columns, delimiter, quotes, *, cut):
-    """Return rows of some lines of CSV as lists of str; the last one may be incomplete where data is cut."""
-    rows = []
-    with _fields_of_any_size():
-        try:
-            lines = io.StringIO(data.decode(errors="replace"), newline="")
-            rows.extend(islice(_reader(lines, delimiter, quotes), SAMPLE + 1))
-        except csv.Error:  # which is found again where the rows are read
-            pass
-    if rows and (cut or len(rows) > SAMPLE):
+def _sample(data, columns, delimiter, quotes, cut, most):
+    """Return up to `most` rows of lines of CSV as lists of str, without the last line where data is cut."""
+    text, rows = data.decode(errors="replace"), []
+    with _fields_of_any_size(), suppress(csv.Error):  # which is found again where the rows are read
+        rows.extend(islice(_reader(io.StringIO(text, newline=""), delimiter, quotes), most + 1))
+    if rows and (cut or len(rows) > most):
         rows.pop()
     if columns == 1:  # where a blank line is a row
         rows = [row or [""] for row in rows]
-    return [[field.strip(BLANKS) for field in row] for row in rows if len(row) == columns]
+    rows = [row for row in rows if len(row) == columns]
+    if not any(blank in text for blank in BLANKS if blank not in {delimiter, "\n", "\r"}) and '"' not in text:
+        return rows
+    return [[field.strip(BLANKS) for field in row] for row in rows]
 
 
 def _reader(lines, delimiter, quotes):
