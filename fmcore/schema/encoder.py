@@ -57,8 +57,7 @@ class Encoder:
     values: Listed or Hashed. columns: of the first table, in its order; None before it, and for index formats.
     named: whether a header named them. learns: whether the content of the first table decides on columns that no option
     names. grows: whether values are added. barred: why categorical columns cannot be had, to follow their names in a
-    message; None where they can. output: path of the vocabulary to write once rows are read, or None.
-    ids: the way from the ids of index formats to indices.
+    message; None where they can. ids: the way from the ids of index formats to indices.
     """
 
     def __init__(
@@ -70,13 +69,13 @@ class Encoder:
         learns: bool = True,
         grows: bool = True,
         barred: str | None = None,
-        output: str | None = None,
         ids: IdMap | None = None,
     ) -> None:
         self.values = Listed() if values is None else values
         self.columns = None if columns is None else tuple(columns)
         self.named, self.learns, self.grows = named, learns, grows
-        self.barred, self.output, self.ids = barred, output, ids or IdMap()
+        self.barred, self.ids = barred, ids or IdMap()
+        self.output: str | None = None  # path of the vocabulary to write once rows are read
         self.indexed: int | bool = False  # whether rows have indices instead of columns; or how many features those are
         self._begun = len(self.values)
         self._begun_ids = 0 if self.ids.bits is not None else self.ids.feature_dim or 0

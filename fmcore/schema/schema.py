@@ -70,7 +70,7 @@ class Schema:
         tensors = {VALUES + name: array for name, array in values.table.tensors().items()} if len(values) else {}
         return cls(encoder.columns, encoder.named, tuple(values.names), tensors=tensors, **facts)
 
-    def encoder(self, *, grows: bool = False, output: str | None = None) -> Encoder:
+    def encoder(self, *, grows: bool = False) -> Encoder:
         """Return an Encoder that reads rows as the model's training did; grows: whether it adds values."""
         return Encoder(
             self._values(),
@@ -78,7 +78,6 @@ class Schema:
             named=self.named,
             learns=False,
             grows=grows,
-            output=output,
             ids=self._ids(grows=grows) if self.columns is None else None,
         )
 

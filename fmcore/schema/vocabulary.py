@@ -51,10 +51,13 @@ def new_encoder(
     if mode == "new" or not path.exists():
         if mode == "fixed" and table.vocabulary_mode is not None:
             raise UsageError(f"the vocabulary {path} does not exist, so it cannot be fixed")
-        return Encoder(output=table.vocabulary, ids=ids)
+        encoder = Encoder(ids=ids)
+        encoder.output = table.vocabulary
+        return encoder
     own, values = vocabulary_file.read(path)
     grows = mode == "grow"
-    encoder = Encoder(values, grows=grows, output=table.vocabulary if grows else None, ids=ids)
+    encoder = Encoder(values, grows=grows, ids=ids)
+    encoder.output = table.vocabulary if grows else None
     encoder.expect_own(own)
     return encoder
 
@@ -83,7 +86,9 @@ def encoder_of(
                 f"the vocabulary {table.vocabulary} is not the one that the model holds; leave it out, as the model "
                 "needs none"
             )
-    return schema.encoder(grows=grows, output=table.vocabulary if grows else None)
+    encoder = schema.encoder(grows=grows)
+    encoder.output = table.vocabulary if grows else None
+    return encoder
 
 
 def _require_agreement(schema: Schema, table: TableOptions) -> None:
@@ -111,6 +116,7 @@ def _of_options(table: TableOptions, *, grows: bool) -> Encoder:
     if not path.exists():
         raise UsageError(f"the vocabulary {path} does not exist; name the one of the training rows with --vocabulary")
     own, values = vocabulary_file.read(path)
-    encoder = Encoder(values, learns=False, grows=grows, output=table.vocabulary if grows else None)
+    encoder = Encoder(values, learns=False, grows=grows)
+    encoder.output = table.vocabulary if grows else None
     encoder.expect_own(own)
     return encoder

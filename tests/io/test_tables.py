@@ -278,7 +278,7 @@ def test_a_row_that_repeats_the_header_is_refused_or_left_out(monkeypatch, kind,
     message = failure(data, **options)
     assert message.startswith("t.csv, row 2: repeats the header: ")
     assert message.endswith("; perhaps two files were joined")
-    report, encoder = Report(), Vocabulary()
+    report, encoder = Report(), Encoder()
     kept = batches(data, report=report, encoder=encoder, on_error="skip", **options)
     assert [number for batch in kept for number in batch.origin.numbers.tolist()] == [1, 3]
     assert report.counts["rows skipped"] == 1
