@@ -288,7 +288,7 @@ def test_a_row_that_repeats_the_header_is_refused_or_left_out(monkeypatch, kind,
 def test_a_row_that_holds_some_names_is_data():
     data = b"c,d,y\nc,d,1\nc,x,0\ny,d,1\n"
     assert len(rows(data, categorical=("c", "d"), label="y")) == 3
-    assert "field a: 'a' is not a number" in failure(b"a,b\n1,2\na,2\n")
+    assert "field a: 'a' is not a number" in failure(b"a,b\n1,2\na,2\n", numeric=("a",))
     assert "field y: label 'y' is not" in failure(b"c,y\nx,1\nz,y\n", categorical=("c",), label="y")
     assert len(rows(b"1,2\n1,2\n1,2\n", header=True)) == 2
     assert len(rows(b"c,d\nc,d\n", header=False, categorical=("0", "1"))) == 2
@@ -313,7 +313,7 @@ def test_a_blank_line_of_one_column_is_a_row(monkeypatch, ending, block):
     assert read(b"1\n\n2") == ([1, 0, 1], [1, 2, 3])
     assert read(b"a\n\nx\n\n", categorical=("a",), header=True) == ([0, 1, 0], [1, 2, 3])
     assert read(b"a,b\n\n1,2\n\n") == ([1], [1])
-    assert failure(b"a\n1\n\n\nx\n2").startswith("t.csv, row 4, field a: 'x'")
+    assert failure(b"a\n1\n\n\nx\n2", numeric=("a",)).startswith("t.csv, row 4, field a: 'x'")
     assert failure(b'a\n1\n\n\n"x\n', header=True).startswith("t.csv, row 4: a quote opens")
 
 
