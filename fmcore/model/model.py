@@ -128,7 +128,7 @@ def initial(hyperparameters: Hyperparameters, mean_label: float = 0.0) -> Model:
         raise ResourceError(
             f"a model of feature_dim {h.feature_dim} and num_factors {h.num_factors} needs "
             f"{4 * h.feature_dim * numbers_per_feature(family, h):,} bytes of "
-            "memory, more than there is; take fewer factors, or, where ids are sparse, fewer features by --compact or "
+            "memory, more than there is; take fewer factors, or fewer features: --compact where ids are sparse, else "
             "--hash-bits"
         ) from None
     for stream, tensor in enumerate(family.tensors):

@@ -126,7 +126,7 @@ def _keys(keys, size, path, rule):
     last = (rule.limit if size is None else size) - 1 + rule.base
     for key in (min(keys, default=0), max(keys, default=0)):
         if keys and not rule.base <= key <= last:
-            why = FROM_1 if key == 0 else f"expected {rule.base} to {last}"
+            why = f"but {FROM_1}" if key == 0 else f"expected {rule.base} to {last}"
             wider = f"; {WIDER}" if key > last and size is None and not rule.wide else ""
             raise Refused(f"key {str(key)[:40]}, {why}{wider}", path)
     return np.array([key - rule.base for key in keys], rule.dtype)
