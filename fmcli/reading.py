@@ -7,9 +7,11 @@ import click
 
 from fmcli.options import gathered, stacked
 from fmcore.io.formats import choices
-from fmcore.io.options import ReadOptions, TableOptions
+from fmcore.io.options import ReadOptions
+from fmcore.schema.options import MODES, TableOptions
+from fmcore.schema.selection import split
 
-COLUMN_LISTS = ("numeric", "categorical", "ignore")  # options that take several columns, separated by commas
+COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "lists", "ignore")  # options that take several columns
 TABLE_NAMES = tuple(field.name for field in fields(TableOptions))
 
 
@@ -29,11 +31,18 @@ class Reading:
     weight: str | None
     row_id: str | None
     numeric: tuple[str, ...]
+    log: tuple[str, ...]
+    dates: tuple[str, ...]
     categorical: tuple[str, ...]
+    lists: tuple[str, ...]
     ignore: tuple[str, ...]
     vocabulary: str | None
+    vocabulary_mode: str | None
     hash_bits: int | None
+    min_count: int | None
     missing: str | None
+    missing_columns: str | None
+    by_position: bool | None
 
     def given(self, threads: int) -> dict[str, Any]:
         """Return name -> value of the ReadOptions that were given, those of tables as a dict under "table".
@@ -42,7 +51,7 @@ class Reading:
         """
         values = asdict(self)
         for name in COLUMN_LISTS:
-            values[name] = tuple(column for columns in values[name] for column in columns.split(",") if column)
+            values[name] = tuple(column for columns in values[name] for column in split(columns))
         values = {name: value for name, value in values.items() if value not in (None, ())}
         table = {name: values[name] for name in TABLE_NAMES if name in values}
         return {
@@ -83,22 +92,64 @@ read_options = stacked(
         "--numeric",
         multiple=True,
         metavar="COLS",
-        help="Numeric columns, separated by commas; columns that no option names are numeric as well.",
+        help="Numeric columns, separated by commas: names, numbers from 0, ranges (c1-c20) and patterns (c*).  "
+        "[default: columns of numbers]",
     ),
-    click.option("--categorical", multiple=True, metavar="COLS", help="Columns whose every value is a feature."),
+    click.option("--log", multiple=True, metavar="COLS", help="Numeric columns taken as sign(x) log(1 + |x|)."),
+    click.option(
+        "--dates",
+        multiple=True,
+        metavar="COLS",
+        help="Dates, times or Unix seconds: years passed, and place in the year, the week and the day.",
+    ),
+    click.option(
+        "--categorical",
+        multiple=True,
+        metavar="COLS",
+        help="Columns whose every value is a feature.  [default: columns of text]",
+    ),
+    click.option(
+        "--lists",
+        multiple=True,
+        metavar="COL:SEP",
+        help="Columns of several values, each a feature: genres:'|'. With COL:SEP:mean n values are 1/n each.",
+    ),
     click.option("--ignore", multiple=True, metavar="COLS", help="Columns to leave out."),
     click.option(
         "--vocabulary",
         metavar="FILE",
-        help="The file that maps categorical values to indices: written if it does not exist, else read.",
+        help="Write the categorical values and their indices to this file too, or share those that it lists.",
+    ),
+    click.option(
+        "--vocabulary-mode",
+        type=click.Choice(MODES),
+        help="A vocabulary that exists: replace it (new), add values (grow), or leave out those that it does not list "
+        "(fixed).  [default: grow; fm convert: fixed]",
     ),
     click.option(
         "--hash-bits", type=click.IntRange(1, 30), metavar="B", help="Hash categorical values into 2^B indices instead."
     ),
     click.option(
+        "--min-count",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Values in fewer than N training rows are no feature; takes a pass of its own.  [default: 1]",
+    ),
+    click.option(
         "--missing",
         type=click.Choice(("zero", "error")),
-        help="CSV, Parquet: a missing value is no feature, or an error.  [default: zero]",
+        help="Tables: a missing value is no feature, or an error.  [default: zero]",
+    ),
+    click.option(
+        "--missing-columns",
+        type=click.Choice(("error", "zero")),
+        help="A feature column of the model that a table lacks: an error, or no such features.  [default: error]",
+    ),
+    click.option(
+        "--by-position",
+        is_flag=True,
+        default=None,
+        help="Take columns in the order of training where their names are not known, and indices as columns.",
     ),
     gathered("reading", Reading),
 )

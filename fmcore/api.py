@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from fmcore.errors import UsageError
@@ -22,17 +21,17 @@ from fmcore.io.parallel import Workers
 from fmcore.io.predictions import WRITERS, row_ids, writer_for
 from fmcore.io.sources import streams
 from fmcore.io.sources.pipes import PipeMode
-from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
 from fmcore.model import export as exporting
 from fmcore.model import file as modelfile
 from fmcore.model import info as modelinfo
 from fmcore.model import inspection
 from fmcore.model.export import Selection
-from fmcore.model.info import read_options
+from fmcore.model.info import encoder_for, read_options
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch, counted
 from fmcore.rows.checks import known_features
+from fmcore.schema import vocabulary as vocabularies
 from fmcore.scoring import Scorer
 from fmcore.solvers import Judged, Resources, TeamOptions
 from fmcore.solvers.observer import Observer
@@ -43,6 +42,7 @@ from fmcore.training.checkpoint import Saving
 from fmcore.training.checkpoint import remove as remove_checkpoint
 from fmcore.training.files import train
 from fmcore.training.fit import fit
+from fmcore.training.preview import Preview, preview
 from fmcore.training.state import Control
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "Hyperparameters",
     "Observer",
     "PipeMode",
+    "Preview",
     "ReadOptions",
     "Resources",
     "Saving",
@@ -66,8 +67,8 @@ __all__ = [
     "inspect",
     "load",
     "mpi_leader",
-    "names",
     "predict",
+    "preview",
     "read_options",
     "remove_checkpoint",
     "resolve",
@@ -92,7 +93,7 @@ def convert(
     paths = converting.shard_paths(target, shards)
     outputs = {f"shard {number}": path for number, path in enumerate(paths)} if shards > 1 else {"the rows": target}
     require_apart({**outputs, "the vocabulary": data.options.table.vocabulary}, data.paths)
-    rows = data.reader(open_encoder(data.options.table))
+    rows = data.reader(vocabularies.new_encoder(data.options.table, mode="fixed", barred=vocabularies.NOT_KEPT))
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
@@ -104,7 +105,7 @@ def convert(
         summary.feature_dim = rows.feature_dim(summary.feature_dim, feature_dim)
         writer.finish(summary.feature_dim, workers)
         if vocabulary:
-            rows.encoder.write(vocabulary)
+            vocabularies.write(rows.encoder, vocabulary)
     return summary
 
 
@@ -261,26 +262,23 @@ def _read_by(model: Model, data: Data) -> list[PathName | None]:
 def _reader(model: Model, data: Data, **changes: Any) -> Reader:
     """Return a Reader of rows to score, with what the model needs of them and these ReadOptions changed."""
     options = needed_by(replace(data.options, **changes), objective_of(model.hyperparameters), model.family)
-    return data.reader(open_encoder(data.options.table, build=False), options=options)
+    return data.reader(encoder_for(model, options.table), options=options)
 
 
 # ----------------------------------------------------------------------------------------------- looking inside
-def inspect(model: Model, *, top: int = 10, names: Mapping[int, str] | None = None) -> dict[str, Any]:
+def inspect(model: Model, *, top: int = 10, vocabulary: PathName | None = None) -> dict[str, Any]:
     """Return what the model is, with its `top` largest weights and, of family fm, pairs: a dict ready for JSON.
 
-    names: of features by index, as `names` returns them. Raises ModelError where the model's file has changed.
+    vocabulary: path of a file that names the features of a model that does not know their names.
+    Raises ModelError where the model's file has changed.
     """
+    names = exporting.feature_names(model, vocabulary)
     found = {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names)}
     if model.family.name == FM:
         pairs = inspection.largest_pairs(model, top, names)
         found |= {"largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
     modelfile.require_unchanged(model)
     return found
-
-
-def names(vocabulary: PathName) -> dict[int, str]:
-    """Return index -> name of each feature of a vocabulary file; DataError where it is damaged."""
-    return dict(enumerate(Vocabulary.read(Path(vocabulary)).names()))
 
 
 def export(

@@ -22,7 +22,11 @@ from fmcore.system.apart import require_apart
     metavar="N",
     help="How many of the largest weights and pairs to show.  [default: 10]",
 )
-@click.option("--vocabulary", metavar="FILE", help="Names of the features, as `fm convert --vocabulary` wrote them.")
+@click.option(
+    "--vocabulary",
+    metavar="FILE",
+    help="Names of the features, as `fm convert --vocabulary` wrote them.  [default: those that the model knows]",
+)
 def command(model: str, *, as_json: bool, verify: bool, top: int, vocabulary: str | None) -> None:
     """Show a model: hyperparameters, metrics, norms, the largest weights and factor pairs.
 
@@ -33,7 +37,7 @@ def command(model: str, *, as_json: bool, verify: bool, top: int, vocabulary: st
     require_apart({"the description": "-"}, [model, vocabulary])
     with publish.whole("-") as out:
         loaded = api.load(model, verify=verify, finite=True)
-        found = api.inspect(loaded, top=top, names=api.names(vocabulary) if vocabulary else None)
+        found = api.inspect(loaded, top=top, vocabulary=vocabulary)
         if verify:
             found["verified"] = True
         for line in [json.dumps(found)] if as_json else map(printable, lines(found)):

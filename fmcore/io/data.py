@@ -1,10 +1,12 @@
 """Rows that a command reads: `Data` describes them, a `Reader` reads them pass after pass, from files or pipes."""
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.options import ReadOptions, Report
@@ -16,6 +18,7 @@ from fmcore.io.sources.source import Source
 from fmcore.rows.batch import Batch
 from fmcore.rows.checks import checked, known_features
 from fmcore.rows.source import LabelRule, Limit
+from fmcore.schema.schema import Schema
 from fmcore.system import publish
 
 
@@ -68,7 +71,7 @@ class Data:
     ) -> "Reader":
         """Return a Reader of these rows.
 
-        encoder: of categorical columns, as open_encoder gives it; rows that share one are encoded alike.
+        encoder: fmcore.schema.encoder.Encoder; rows that share one are encoded alike.
         options: in place of the Data's own. stopped: called while a pipe is waited for; once it returns True, waiting
         ends with a StoppedError.
         """
@@ -78,7 +81,7 @@ class Data:
 class Reader:
     """A reader of the rows of Data, pass after pass; see fmcore.rows.source.Rows.
 
-    report, options: of the Data. encoder: of categorical columns.
+    report, options: of the Data. encoder: how its columns, or ids, become features.
     sources: of all passes, or the pipe of the last pass begun.
     """
 
@@ -133,36 +136,50 @@ class Reader:
         """See Rows."""
         self.encoder.freeze()
         self._require_known(stated or known)
-        if known is not None:
-            self.require_columns(known, stated)
-        return max(known or 1, self.feature_dim(seen, stated))
-
-    def require_columns(self, known: int, stated: int | None) -> None:
-        """Raise UsageError where tables have other columns than those that a model of `known` features knows by index.
-
-        stated: the feature_dim that the user gave, or None. Call it once the rows have been read.
-        """
-        columns, table = self.encoder.feature_dim, self.options.table
         self.report.count("values added to the vocabulary", self.encoder.added)
-        if columns is None or stated is not None:
-            return
-        if table.vocabulary is not None:
-            if columns < known:
-                raise UsageError(
-                    f"the vocabulary {table.vocabulary} lists {columns} features, but the model to start from "
-                    f"has {known}; name the one that it was trained with, or --feature-dim {known}"
-                )
-        elif columns != known:
-            raise UsageError(
-                f"these tables have {columns} features, but the model to start from has {known}, and columns "
-                "are identified by their order; give the same ones, with --ignore for any other"
-            )
+        return max(known or 1, self.feature_dim(seen, stated))
 
     def vocabulary_output(self, stack: ExitStack) -> BinaryIO | None:
         """Return a handle, held by an ExitStack, for the vocabulary that reading builds; None where it builds none."""
-        if not self.encoder.is_new:
-            return None
-        return stack.enter_context(publish.whole(self.options.table.vocabulary))
+        return None if self.encoder.output is None else stack.enter_context(publish.whole(self.encoder.output))
+
+    def look(self, workers: Workers | None = None) -> None:
+        """Read the first rows, so that the encoder knows the columns."""
+        with closing(self._silent(workers)) as batches:
+            next(batches, None)
+
+    def learn(self, labels: LabelRule, workers: Workers | None = None) -> None:
+        """Read all rows once, so that the encoder knows columns and values before training begins; then drop rare ones.
+
+        A value is rare where fewer rows than the options' min_count have it. Raises UsageError for rows that cannot be
+        read again.
+        """
+        if not self.rereadable:
+            raise UsageError(
+                f"{self.title} can be read once, but to count the rows of each value, or to list the values for several "
+                "workers, takes a pass of its own; give files"
+            )
+        counts = np.zeros(0, np.int64)
+        for batch in self._silent(workers, labels):
+            counts = added(counts, batch.indices)
+        least = self.options.table.min_count
+        if least > 1:
+            seen, kept = self.encoder.keep(counts, least)
+            self.report.note(f"values in at least {least} rows are features: {kept:,} of {seen:,}")
+        self.encoder.freeze()
+
+    def _silent(self, workers: Workers | None, labels: LabelRule | None = None) -> Generator[Batch, None, None]:
+        """Yield the batches of a pass that reports nothing but its notes; the errors and counts are those of the next."""
+        report = Report(notes=self.report.notes)
+        rows = read_batches(self.sources, self.options, report, encoder=self.encoder, workers=workers)
+        with closing(rows):
+            yield from checked(rows, report, on_error=self.options.on_error, labels=labels)
+
+    def schema(self) -> Schema:
+        """Return what the rows mean, once they have been read."""
+        options = self.options
+        label = {"positive": options.positive} if options.positive is not None else {}
+        return Schema.of(self.encoder, label=label, min_count=options.table.min_count)
 
     def cancel(self) -> None:
         """End the last pass begun, which another thread reads, where it waits for a pipe."""
@@ -189,3 +206,10 @@ class Reader:
                 f"{self.title}: these rows do not show how many features there are, and rows "
                 "still to come may hold more; give their number with --feature-dim"
             )
+
+
+def added(counts: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return int64 counts by index with those of more indices, longer where these need it."""
+    more = np.bincount(indices, minlength=len(counts))
+    more[: len(counts)] += counts
+    return more

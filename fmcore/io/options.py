@@ -5,35 +5,13 @@ from dataclasses import dataclass, field, replace
 from fmcore.errors import UsageError
 from fmcore.families import Family
 from fmcore.objectives import Objective
+from fmcore.schema.options import TableOptions
 
 SHOWN = 5  # errors of rows that were left out
 SKIPPED = "rows skipped"  # what a report counts them as
-KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
+KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; those of tables: KEPT_TABLE
+KEPT_TABLE = ("missing", "canonical", "min_count", "hash_bits")
 KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained with them
-
-
-@dataclass(frozen=True)
-class TableOptions:
-    """The meaning of the columns of a CSV or Parquet file; a column is named, or numbered from 0.
-
-    header: True, False, or None to find out (a first line whose every field is text while the second's is not).
-    label, weight, row_id: a column, or None.
-    numeric, categorical, ignore: columns; what none of the three names is numeric.
-    vocabulary: path of the file that maps categorical values to indices; built where it does not exist.
-    hash_bits: categorical values are hashed into 2**hash_bits indices instead of a vocabulary, or None.
-    missing: "zero" (the row has no such feature) or "error".
-    """
-
-    header: bool | None = None
-    label: str | None = None
-    weight: str | None = None
-    row_id: str | None = None
-    numeric: tuple = ()
-    categorical: tuple = ()
-    ignore: tuple = ()
-    vocabulary: str | None = None
-    hash_bits: int | None = None
-    missing: str = "zero"
 
 
 @dataclass(frozen=True)
@@ -50,6 +28,7 @@ class ReadOptions:
     the order of the feature columns); rows of other formats have none.
     groups: whether batches get `groups`, the qid of libsvm and libffm text. Then a row without one in data whose first
     row has one is a DataError; rows of other formats, and data without any, have none.
+    by_position: whether columns, or indices, of another kind of rows than those of training are taken in their order.
     """
 
     format: str = "auto"
@@ -62,6 +41,7 @@ class ReadOptions:
     unseen: str = "ignore"
     fields: bool = False
     groups: bool = False
+    by_position: bool = False
 
 
 def needed_by(options: ReadOptions, objective: Objective, family: Family) -> ReadOptions:

@@ -9,9 +9,10 @@ import numpy as np
 from fmcore.errors import DataError
 from fmcore.io.detect import detect, enough
 from fmcore.io.formats import AUTO, FORMATS, choices
+from fmcore.io.formats.json import shows_features
 from fmcore.io.grouping import Grouping
 from fmcore.io.labels import Labels
-from fmcore.io.options import SKIPPED, Report, require_one_of
+from fmcore.io.options import Report, require_one_of
 from fmcore.io.parallel import Workers
 from fmcore.io.sources.dealing import ShardedFile, shard
 from fmcore.io.sources.ranges import ByteRange
@@ -77,9 +78,11 @@ class _Reading:
         if name == AUTO:
             name = detect(stream.head(enough), source.name)
         codec = FORMATS[name].codec
-        if codec is None:
-            yield from self._placed(self._table(source, stream, name))
+        if codec is None or (FORMATS[name].names is not None and FORMATS[name].names(stream.head(shows_features))):
+            yield from self._table(source, stream, name)
         else:
+            if self._encoder is not None and stream.head(bool):  # an empty file has neither indices nor columns
+                self._encoder.take_indices(source.name, by_position=self._options.by_position)
             with closing(self._decoded(source, stream, codec(self._options))) as decoded:
                 yield from map(self._mapped, decoded)
 
@@ -103,21 +106,20 @@ class _Reading:
             )
         from fmcore.io.tables import codec as tables
 
-        return tables.read(
-            source, stream, self._options, self._report, name, encoder=self._encoder, labels=self._labels
-        )
+        places = self._options.on_error == "skip"
+        report = SkippedNumbers(self._report) if places else self._report
+        batches = tables.read(source, stream, self._options, report, name, encoder=self._encoder, labels=self._labels)
+        return self._placed(batches, report) if places else batches
 
-    def _placed(self, batches):
-        """Yield the batches of a table, whose numbers count rows, with the places of their rows among all rows."""
-        if self._options.on_error != "skip":
-            yield from batches
-            return
-        before, skipped, rows = self._rows, self._report.counts.get(SKIPPED, 0), 0
+    def _placed(self, batches, left_out):
+        """Yield the batches of a table with the places of their rows among all rows; left_out: a SkippedNumbers."""
         for batch in batches:
-            batch.origin = batch.origin._replace(places=before + np.asarray(batch.origin.numbers))
-            rows += len(batch)
+            passed = left_out.before(batch.origin.numbers)
+            places = self._rows + 1 + np.arange(len(batch)) + passed
+            batch.origin = batch.origin._replace(places=places)
+            self._rows = int(places[-1])
             yield batch
-        self._rows += rows + self._report.counts.get(SKIPPED, 0) - skipped
+        self._rows += len(left_out.numbers)
 
     def _decoded(self, source, stream, codec):
         """Yield batches with their places in the source and among all rows; labels are still those of the data."""
@@ -169,6 +171,28 @@ class _Reading:
         for row in bad:
             self._report.skip(rule.error(batch, row))
         return batch.take(np.delete(np.arange(len(batch)), bad))
+
+
+class SkippedNumbers:
+    """A Report that also keeps the numbers of the rows that are left out of one source, from the last row given on."""
+
+    def __init__(self, report):
+        self._report, self.numbers = report, array("q")
+
+    def skip(self, error):
+        """Do as Report.skip."""
+        self.numbers.append(error.number)
+        self._report.skip(error)
+
+    def before(self, numbers):
+        """Return how many rows were left out before each of these, which come next; their numbers ascend."""
+        left_out = np.sort(np.array(self.numbers, np.int64))
+        passed = np.searchsorted(left_out, numbers)
+        self.numbers = array("q", left_out[passed[-1] :].tolist())
+        return passed
+
+    def __getattr__(self, name):
+        return getattr(self._report, name)
 
 
 def note_indices(report, options, sources):

@@ -4,8 +4,10 @@ import math
 from typing import get_type_hints
 
 from fmcore.errors import ModelError
-from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions, TableOptions
-from fmcore.io.tables.vocabulary import MAX_HASH_BITS
+from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions
+from fmcore.schema.features import MAX_HASH_BITS
+from fmcore.schema.options import TableOptions
+from fmcore.schema.vocabulary import encoder_of
 
 INPUT, TABLE = "input", "table"
 CHOICES = {"index_base": ("auto", "0", "1"), "missing": ("zero", "error"), "hash_bits": range(1, MAX_HASH_BITS + 1)}
@@ -27,8 +29,19 @@ def read_options(model, **given):
     kept = _known(model.info.get(INPUT, {}), READ, "read options")
     table = _known(kept.pop(TABLE, {}), get_type_hints(TableOptions), "options of tables")
     table = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    if table and model.schema is None:  # of format 1, which took texts as they are written
+        table.setdefault("canonical", False)
     table.update(given.pop(TABLE, {}))
     return ReadOptions(**{**kept, **given, TABLE: TableOptions(**table)})
+
+
+def encoder_for(model, table, *, grows=False):
+    """Return the Encoder of rows that a model is to score or to be trained further on; see fmcore.schema.vocabulary.
+
+    table: TableOptions, as `read_options` has them.
+    """
+    of_tables = TABLE in model.info.get(INPUT, {})
+    return encoder_of(model.schema, table, features=model.feature_dim, of_tables=of_tables, grows=grows)
 
 
 def require_records(records, best=None):

@@ -11,8 +11,8 @@ from fmcore.families import DEFAULT as FM
 from fmcore.families import FAMILIES
 from fmcore.io.options import Report, needed_by
 from fmcore.io.sources import source as sources
-from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.objectives import objective_of
+from fmcore.schema.vocabulary import new_encoder
 from fmcore.solvers import Resources
 from fmcore.system import publish
 from fmcore.system.apart import require_apart
@@ -151,12 +151,14 @@ def _fits(folder):
 
 def _shared(data, test, space, folder):
     """Return a TrialContext with the rows decoded into files of the folder."""
-    objective, encoder = objective_of(space.fixed["predictor_type"]), open_encoder(data.options.table)
+    objective, encoder = objective_of(space.fixed["predictor_type"]), new_encoder(data.options.table)
     family = FAMILIES[space.fixed.get("family", FM)]
     reader = data.reader(encoder, options=needed_by(data.options, objective, family))
-    if encoder.is_new:
-        publish.prepare(data.options.table.vocabulary)
+    if encoder.output is not None:
+        publish.prepare(encoder.output)
     with reader.named():
+        if data.options.table.min_count > 1:
+            reader.learn(objective)
         rows = share(reader.read(objective, space.fixed.get("feature_dim")), Path(folder, "train"))
         if not rows.rows:
             raise DataError("no rows to train on")

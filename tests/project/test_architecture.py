@@ -25,6 +25,7 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcore.kernels",
     "fmcore.model",
     "fmcore.io",
+    "fmcore.schema",
     "fmcore.hyper",
     "fmcore.objectives fmcore.optimizers",
     "fmcore.families",

@@ -7,16 +7,23 @@ import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.labels import Labels
-from fmcore.io.tables.columns import parse_number, resolve
+from fmcore.io.tables import records
+from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.csvhead import Rejoined, read_head
-from fmcore.io.tables.onehot import ColumnBlock, Fault, OneHot, Texts
+from fmcore.io.tables.kinds import description, kind_of, parse_number
+from fmcore.io.tables.onehot import OneHot
 from fmcore.io.tables.ragged import Ragged
-from fmcore.io.tables.vocabulary import open_encoder
+from fmcore.io.tables.records import Strictness
 from fmcore.io.text.utf8 import ValidUTF8
+from fmcore.schema.columns import CATEGORICAL, LIST, NUMERIC
+from fmcore.schema.encoder import Encoder, Head, Texts
+from fmcore.schema.roles import named_columns
+from fmcore.schema.texts import missing_texts
 
 BLOCK_BYTES = 2 << 20  # of CSV text; a row must fit
 BLOCK_FIELDS = 2 << 20  # of a Parquet file, rows times columns
 DELIMITERS = {"csv": ",", "tsv": "\t"}
+EXAMPLES = 100  # rows of a Parquet file whose texts are examples
 NO_TEXT = "is not UTF-8, or contains a NUL"
 
 
@@ -26,23 +33,29 @@ def read(source, stream, options, report, format, *, encoder=None, labels=None):
     source: has `name`, for messages, and `path`, which Parquet opens (None or no regular file: DataError).
     stream: binary file-like object with read(n), decompressed; not used for Parquet.
     options: `ReadOptions`. report: `Report`. format: "csv", "tsv" or "parquet".
-    encoder: from `open_encoder`, one for all tables of a run; by default the one of options.table, whose vocabulary
-    must exist then. labels: `Labels` of the data set, by default of this table alone.
+    encoder: `Encoder`, one for all tables of a run; by default one of this table alone. labels: `Labels` of the data
+    set, by default of this table alone.
 
     Blanks around a field do not count. A field is missing where it is empty, null in Parquet, or a NaN in a numeric
     column. Raises UsageError for columns that do not fit the options, DataError for the first bad row;
     of one block of rows, those with another number of fields than the first line come before all others.
     """
     if encoder is None:
-        encoder = open_encoder(options.table, build=False)
+        encoder = Encoder()
     if labels is None:
         labels = Labels(binary=options.binary, positive=options.positive)
 
-    def one_hot(columns):
-        return OneHot(source.name, columns, encoder, labels, options, report)
+    unit = records.UNITS.get(format, "row")
 
-    if format == "parquet":
-        yield from _read_parquet(source, options, report, one_hot)
+    def one_hot(names, named, found, examples):
+        head = Head(source.name, names, named, found)
+        columns = bind(encoder, head, examples, options, report)
+        return columns, OneHot(source.name, columns, encoder, labels, options, report, unit)
+
+    if format in records.UNITS:
+        yield from _read_records(source, stream, format, options, report, one_hot)
+    elif format == "parquet":
+        yield from _read_parquet(source, options, one_hot)
     else:
         yield from _read_csv(source, stream, DELIMITERS[format], options, report, one_hot)
 
@@ -55,8 +68,9 @@ def _read_csv(source, stream, delimiter, options, report, one_hot):
     if head is None:
         report.note(f"{source.name} is empty")
         return
-    columns = resolve(head.names, options.table, report)
-    rows = one_hot(columns)
+    names = [name.strip() or str(position) for position, name in enumerate(head.names)]
+    examples = _examples(head.sample, len(names))
+    columns, rows = one_hot(names, head.named, [kind_of(fields) for fields in examples], examples)
     ragged = Ragged(source.name, options.on_error, report)
     if head.rows:
         for batch in _csv_batches(ValidUTF8(Rejoined(head.rows, stream)), delimiter, columns, ragged):
@@ -65,6 +79,28 @@ def _read_csv(source, stream, delimiter, options, report, one_hot):
             if len(made):
                 yield made
         ragged.finish()
+
+
+def bind(encoder, head, examples, options, report):
+    """Return the Binding of a table; where it is the first one, and what it shows decides, the report says what of.
+
+    examples: the first fields of each column, missing ones left out.
+    """
+    decides = encoder.columns is None and encoder.learns
+    binding = encoder.bind(head, options.table, report, by_position=options.by_position)
+    if decides:
+        named = named_columns(head.names, options.table)
+        shown = [list(dict.fromkeys(fields)) for fields in examples]
+        free = [place not in named for place in range(len(head.names))]
+        report.note(description(head.title, encoder.columns, shown, free))
+    return binding
+
+
+def _examples(sample, columns):
+    """Return the fields of each column of some rows, blanks stripped, without missing ones."""
+    rows = [fields for fields in sample if len(fields) == columns]
+    stripped = ([field.strip() for field in column] for column in zip(*rows, strict=True)) if rows else [[]] * columns
+    return [[field for field in column if field] for column in stripped]
 
 
 def _csv_batches(stream, delimiter, columns, ragged):
@@ -99,7 +135,17 @@ def _csv_batches(stream, delimiter, columns, ragged):
         raise DataError(problem, source=ragged.source, unit="row") from None
 
 
-def _read_parquet(source, options, report, one_hot):
+def _read_records(source, stream, format, options, report, one_hot):  # noqa: A002  (ReadOptions' word)
+    def refuse(error):
+        if options.on_error != "skip":
+            raise error.moved(source.name)
+        report.skip(error.moved(source.name))
+
+    missing = missing_texts(options.table.missing_values)
+    yield from records.read(stream, format, one_hot, refuse, Strictness(missing, options.table.missing_columns))
+
+
+def _read_parquet(source, options, one_hot):
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -112,10 +158,12 @@ def _read_parquet(source, options, report, one_hot):
     try:
         with parquet.ParquetFile(source.path) as file:
             schema = file.schema_arrow
-            columns = resolve(schema.names, options.table, report)
+            if len(set(schema.names)) < len(schema.names):
+                raise UsageError(f"several columns have one name; the columns found are: {', '.join(schema.names)}")
+            columns, rows = one_hot(schema.names, True, *_typed(file, options))
             _check_types(schema, columns)
-            rows, done = one_hot(columns), 0
-            size = min(1 << 16, max(1, BLOCK_FIELDS // len(columns.used)))
+            done = 0
+            size = min(1 << 16, max(1, BLOCK_FIELDS // max(1, len(columns.used))))
             names = [schema.names[p] for p in columns.used]
             for batch in file.iter_batches(size, columns=names, use_threads=options.threads > 1):
                 arrays = {p: _plain(batch.column(name)) for p, name in zip(columns.used, names, strict=True)}
@@ -127,26 +175,60 @@ def _read_parquet(source, options, report, one_hot):
         raise DataError(f"not a Parquet file that can be read: {error}", source=source.name, unit="row") from None
 
 
-def _check_types(schema, columns):
-    """Raise UsageError for a column that is neither numbers nor text, as its role wants it."""
+def _typed(file, options):
+    """Return (the kind that each column's type shows or None, some of its texts)."""
+    schema = file.schema_arrow
+    flat = [name for name, kind in zip(schema.names, schema.types, strict=True) if not _is_nested(kind)]
+    head = next(file.iter_batches(EXAMPLES, columns=flat, use_threads=options.threads > 1), None)
+    examples = [_texts(_plain(head.column(name)))[0].values if head and name in flat else [] for name in schema.names]
+    return [_kind_of_type(kind) for kind in schema.types], examples
+
+
+def _kind_of_type(kind):
     from pyarrow import types
 
-    if len(set(schema.names)) < len(schema.names):
-        raise UsageError(f"several columns have one name; the columns found are: {', '.join(schema.names)}")
-    numbers = set(columns.numbers)
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if _is_list(kind):
+        return LIST
+    return NUMERIC if _is_number(kind) else CATEGORICAL
+
+
+def _check_types(schema, columns):
+    """Raise UsageError for a column that is not of a type that its kind can be made of."""
+    from pyarrow import types
+
+    kinds = {position: column.kind for position, column in columns.features}
     for position in columns.used:
         name, kind = columns.names[position], schema.types[position]
-        text = _is_text(kind) or types.is_dictionary(kind)
-        number = types.is_null(kind) or any(
-            test(kind) for test in (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal)
-        )
-        if types.is_nested(kind):
+        if _is_nested(kind) and not (_is_list(kind) and kinds.get(position) == LIST):
             raise UsageError(
                 f"column {name!r} has the type {kind}, which is neither a number nor text: "
                 f"leave it out with --ignore {shlex.quote(name)}"
             )
-        if position in numbers and not (text or number):
+        value = kind.value_type if types.is_dictionary(kind) else kind
+        number = _is_number(value) or types.is_null(value) or types.is_boolean(value) or _is_text(value)
+        if position in columns.numbers and not number:
             raise UsageError(f"column {name!r} has the type {kind}, which is not a number: {_advice(name)}")
+
+
+def _is_nested(kind):
+    from pyarrow import types
+
+    return types.is_nested(kind)
+
+
+def _is_list(kind):
+    from pyarrow import types
+
+    lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return lists and not types.is_nested(kind.value_type)
+
+
+def _is_number(kind):
+    from pyarrow import types
+
+    return types.is_null(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
 
 
 def _is_text(kind):
@@ -175,14 +257,28 @@ def _plain(array):
 
 def _block(columns, rows, arrays):
     """Return the `ColumnBlock` of these arrays (position -> pyarrow array)."""
-    block = ColumnBlock(rows, {}, {}, [])
+    block = ColumnBlock(rows, {}, {}, {}, [])
     for position in columns.numbers:
         block.numbers[position], bad = _numbers(arrays[position], columns.names[position])
         block.faults.extend(Fault(row, position, problem) for row, problem in bad)
     for position in columns.texts:
-        block.texts[position], bad = _texts(arrays[position])
+        if _is_nested(arrays[position].type):
+            block.lists[position], bad = _lists(arrays[position])
+        else:
+            block.texts[position], bad = _texts(arrays[position])
         block.faults.extend(Fault(row, position, problem) for row, problem in bad)
     return block
+
+
+def _lists(array):
+    """Return (`Lists` of an array of lists, each value once, (row, problem) pairs of values that are no text)."""
+    from pyarrow import compute
+
+    lengths = compute.fill_null(compute.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    items, bad = _texts(_plain(compute.list_flatten(array)))
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    problems = [(int(rows[place]), problem) for place, problem in bad]
+    return Lists.distinct(rows, len(lengths), items), problems
 
 
 def _numbers(array, name):

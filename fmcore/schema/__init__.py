@@ -1,0 +1,1 @@
+"""What the rows of a model mean: columns, values, ids."""
