@@ -11,7 +11,7 @@ from fmcore.io.detect import detect, enough
 from fmcore.io.formats import AUTO, FORMATS, choices
 from fmcore.io.formats.json import shows_features
 from fmcore.io.grouping import Grouping
-from fmcore.io.labels import Labels
+from fmcore.io.labels import POSITIVE, Labels
 from fmcore.io.options import Report, require_one_of
 from fmcore.io.parallel import Workers
 from fmcore.io.sources.dealing import ShardedFile, shard
@@ -93,6 +93,9 @@ class _Reading:
                 self._report.note(sentence)
         if self._grouping and self._grouping.grouped is False:
             self._report.learn("no qid", 1)
+        if self._labels.found:
+            self._report.learn(POSITIVE, 1)
+        self._report.labels += self._labels.others
         if self._labels.negative is not None:
             self._report.learn(f"label {self._labels.negative:g}", 1)
         if not any(isinstance(source, ByteRange) for source in sources):
