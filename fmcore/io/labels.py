@@ -68,7 +68,9 @@ class Labels:
 
     def error(self, batch, row):
         """Return the DataError for a row that `apply` returned."""
-        return DataError(f"label {batch.labels[row]:g} in a classification; {EXPECTED}", **batch.place(row))
+        label, other = batch.labels[row], self.negative
+        beside = f" beside label {other:g}" if label in {0, -1} and other is not None else ""
+        return DataError(f"label {label:g}{beside}; {EXPECTED}", **batch.place(row))
 
     def _hits(self, texts, numbers):
         """Return which texts are the positive label, bool (texts,)."""

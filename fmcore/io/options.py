@@ -47,9 +47,9 @@ class ReadOptions:
 
 
 def needed_by(options: ReadOptions, objective: Objective, family: Family) -> ReadOptions:
-    """Return the options with the fields that a family needs and the groups by which an objective couples rows."""
+    """Return the options with the fields that a family needs, and the classes or groups that an objective does."""
     fields, groups = options.fields or family.needs_fields, options.groups or objective.groups
-    return replace(options, fields=fields, groups=groups)
+    return replace(options, fields=fields, groups=groups, binary=options.binary or objective.binary)
 
 
 @dataclass

@@ -88,7 +88,7 @@ def test_eval_refuses_rows_without_usable_labels(fm, world):
     assert printed.startswith("fm: stdin, line 1: the row has no label, which training and metrics need; ")
     printed = fm("eval", world.classifier, "-", stdin="1 0:1\n4 0:1\n", code=3)
     assert printed.out == ""
-    assert printed.err.startswith("fm: stdin, line 2: label 4 in a classification; expected 0 and 1, or -1 and 1; ")
+    assert printed.err.startswith("fm: stdin, line 2: label 4; expected 0 and 1, or -1 and 1; ")
     printed = fm("eval", world.classifier, "-", "--on-error", "skip", stdin="1 0:1\n0 1:1\n4 0:1\n")
     assert printed.out.endswith("rows: 2\n")
     assert printed.err.endswith("rows skipped: 1\n")
