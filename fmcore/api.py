@@ -105,7 +105,7 @@ def convert(
         vocabulary = rows.vocabulary_output(stack)
         writer = _writer(rows, paths, output_format, feature_dim)
         workers = stack.enter_context(Workers(data.options.threads))
-        batches, _ = rows.checked(workers, feature_dim=feature_dim)
+        batches = rows.whole(*rows.checked(workers, feature_dim=feature_dim), None, training=False)
         summary = converting.convert(batches, handles, writer, workers)
         summary.feature_dim = rows.feature_dim(summary.feature_dim, feature_dim)
         writer.finish(summary.feature_dim, workers)
@@ -213,6 +213,7 @@ def evaluate(model: Model, data: Data, *, threads: int = 1, unseen: str = "ignor
 
     with Workers(threads) as workers, reader.named():
         batches, report = reader.checked(workers, labels=objective)
+        batches = reader.whole(batches, report, objective, training=False)
         rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
         for judgement in workers.map(judged, rows):
             metrics.update(*judgement)

@@ -6,7 +6,7 @@ import click
 
 from fmcli.option_types import Parsed
 from fmcli.options import chosen_threads, gathered, quiet_option, stacked, threads_option, unseen_option
-from fmcli.progress import byte_bar, reporting
+from fmcli.progress import byte_bar, reporting, warned
 from fmcli.reading import Reading, read_options
 from fmcore import api
 from fmcore.io.predictions import KEYS, WRITERS, parse_columns
@@ -77,5 +77,5 @@ def command(
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
     data = api.Data(list(inputs) or ["-"], api.read_options(loaded, **reading.given(threads)), on_bytes=bar.reach)
-    with reporting(data.report, bar, quiet=quiet):
+    with warned(data.report), reporting(data.report, bar, quiet=quiet):
         api.predict(loaded, data, file.output, to=file.to, columns=file.columns, threads=threads, unseen=unseen)

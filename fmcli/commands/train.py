@@ -194,29 +194,30 @@ def train(
     reports = [part.report for part in (data, test) if part]
     log = LOGS[reporting.log_format](reports, bar=bar, begun=stop.gently, quiet=quiet)
     path = reporting.metrics_out
-    with publish.all_or_none(), publish.whole(path) if path else nullcontext() as metrics:
-        try:
-            model = api.train(
-                data,
-                chosen,
-                output,
-                test=test,
-                observer=log,
-                initial_model=initial_model,
-                checkpoint=saving,
-                stop=stop,
-                resources=resources,
-            )
-        except PausedError as error:
-            error.exit_code = stop.exit_code
-            raise
-        finally:
-            log.close()
-        if metrics:
-            metrics.write(b"".join(json.dumps(record).encode() + b"\n" for record in log.history))
-    if saving:
-        api.remove_checkpoint(saving.path)
-    log.finish(model)
+    with log.warned():
+        with publish.all_or_none(), publish.whole(path) if path else nullcontext() as metrics:
+            try:
+                model = api.train(
+                    data,
+                    chosen,
+                    output,
+                    test=test,
+                    observer=log,
+                    initial_model=initial_model,
+                    checkpoint=saving,
+                    stop=stop,
+                    resources=resources,
+                )
+            except PausedError as error:
+                error.exit_code = stop.exit_code
+                raise
+            finally:
+                log.close()
+            if metrics:
+                metrics.write(b"".join(json.dumps(record).encode() + b"\n" for record in log.history))
+        if saving:
+            api.remove_checkpoint(saving.path)
+        log.finish(model)
 
 
 def show(data: api.Data, hyperparameters: Hyperparameters, initial_model: Model | None, *, quiet: bool) -> None:

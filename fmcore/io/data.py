@@ -15,6 +15,7 @@ from fmcore.io.readers import read_batches
 from fmcore.io.sources import source
 from fmcore.io.sources.pipes import PipeMode, existing_pipes, never, pipes
 from fmcore.io.sources.source import Source
+from fmcore.io.whole import judge, watched
 from fmcore.rows.batch import Batch
 from fmcore.rows.checks import checked, known_features
 from fmcore.rows.source import LabelRule, Limit
@@ -121,12 +122,26 @@ class Reader:
 
     def read(self, labels: LabelRule, feature_dim: Limit = None) -> Iterator[Batch]:
         """See Rows."""
-        return self.checked(labels=labels, feature_dim=feature_dim)[0]
+        batches, report = self.checked(labels=labels, feature_dim=feature_dim)
+        return self.whole(batches, report, labels, training=True)
 
     def read_known(self, labels: LabelRule, feature_dim: int) -> Iterator[Batch]:
         """See Rows; the non-zeros left out are counted in the report."""
         batches, report = self.checked(labels=labels)
+        batches = self.whole(batches, report, labels, training=False)
         return known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
+
+    def whole(
+        self, batches: Iterator[Batch], report: Report, labels: LabelRule | None, *, training: bool
+    ) -> Iterator[Batch]:
+        """Pass on the batches of a pass over all rows; at the end of the first one do as fmcore.io.whole.judge."""
+        yield from watched(batches, report)
+        if report is self.report and not report.partial:
+            self.judge(labels, training=training)
+
+    def judge(self, labels: LabelRule | None, *, training: bool) -> None:
+        """Refuse or warn of the rows, which have been read, as fmcore.io.whole.judge does."""
+        judge(self.report, self.options, self.data.title, labels, training=training)
 
     def feature_dim(self, seen: int, stated: int | None = None) -> int:
         """Return the stated feature_dim, else the largest of what rows, records and vocabulary show."""

@@ -1,6 +1,8 @@
 """The options that every reader understands, kept in the model so that scoring reads as training did."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from fmcore.errors import UsageError
 from fmcore.families import Family
@@ -8,7 +10,8 @@ from fmcore.objectives import Objective
 from fmcore.schema.options import TableOptions
 
 SHOWN = 5  # errors of rows that were left out
-SKIPPED = "rows skipped"  # what a report counts them as
+SKIPPED, UNKNOWN = "rows skipped", "unknown values"  # what a report counts them as, the latter column by column
+RARE = "rare values left out"  # likewise
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; those of tables: KEPT_TABLE
 KEPT_TABLE = ("delimiter", "quotes", "missing", "missing_values", "canonical", "min_count", "hash_bits")
 KEPT_WHERE_SET = ("fields", "groups", "compact")  # likewise, in a model that was trained with them
@@ -69,32 +72,42 @@ class ReadOptions:
 
 
 def needed_by(options: ReadOptions, objective: Objective, family: Family) -> ReadOptions:
-    """Return the options with the fields that a family needs and the groups by which an objective couples rows."""
+    """Return the options with the fields that a family needs, and the classes or groups that an objective does."""
     fields, groups = options.fields or family.needs_fields, options.groups or objective.groups
-    return replace(options, fields=fields, groups=groups)
+    return replace(options, fields=fields, groups=groups, binary=options.binary or objective.binary)
 
 
 @dataclass
 class Report:
     """The report of a reader besides its rows; filled while reading, printed by the caller.
 
-    notes: sentences, each once. counts: name -> number (of "rows skipped", "unknown values", ...).
+    notes: sentences, each once. warnings: likewise, those that a user must see, however quiet a command is to be.
+    counts: name -> number (of "rows skipped", "unknown values", ...).
     errors: the first few errors that on_error="skip" passed over.
     facts: name -> number, observations of the data as a whole: "min_index" is the smallest over all pieces, every
     other ("max_index", "feature_dim", ...) the largest.
+    labels: label as written -> rows, of rows among which none has the positive label that the options name.
     units: name of a ByteRange that was read to its end -> lines or records that it holds, rows or not.
     """
 
+    partial: ClassVar[bool] = False  # whether it is of a part of the rows, from which nothing follows for all of them
     notes: list = field(default_factory=list)
     counts: dict = field(default_factory=dict)
     errors: list = field(default_factory=list)
     facts: dict = field(default_factory=dict)
+    labels: Counter = field(default_factory=Counter)
+    warnings: list = field(default_factory=list)
     units: dict = field(default_factory=dict)
 
     def note(self, sentence):
         """Add a sentence, once."""
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+    def warn(self, sentence):
+        """Add a sentence, once, that is printed at the end, however quiet a command is to be."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
 
     def count(self, name, number=1):
         """Add to a named count."""
@@ -116,6 +129,9 @@ class Report:
         """Add the report of another reader, of other rows."""
         for sentence in other.notes:
             self.note(sentence)
+        for sentence in other.warnings:
+            self.warn(sentence)
+        self.labels += other.labels
         for name, number in other.counts.items():
             self.count(name, number)
         for name, value in other.facts.items():

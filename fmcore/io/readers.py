@@ -13,8 +13,8 @@ from fmcore.io.formats.json import shows_features
 from fmcore.io.given import require_meaning
 from fmcore.io.grouping import Grouping
 from fmcore.io.indexing import SHIFTED, UNKNOWN_IDS, Indexing
-from fmcore.io.labels import Labels
-from fmcore.io.options import SKIPPED, Report, require_one_of
+from fmcore.io.labels import POSITIVE, Labels
+from fmcore.io.options import Report, require_one_of
 from fmcore.io.parallel import Workers
 from fmcore.io.sources.dealing import ShardedFile, shard
 from fmcore.io.sources.ranges import ByteRange
@@ -87,7 +87,7 @@ class _Reading:
         is_table = codec is None or (names is not None and names(stream.head(shows_features)))
         require_meaning(self._options, name, source.name, is_table=is_table)
         if is_table:
-            yield from self._placed(self._table(source, stream, name))
+            yield from self._table(source, stream, name)
         else:
             with closing(self._decoded(source, stream, codec(self._options))) as decoded:
                 yield from map(self._mapped, self._indexed(source, decoded, asked=names is None))
@@ -122,6 +122,9 @@ class _Reading:
                 self._report.note(sentence)
         if self._grouping and self._grouping.grouped is False:
             self._report.learn("no qid", 1)
+        if self._labels.found:
+            self._report.learn(POSITIVE, 1)
+        self._report.labels += self._labels.others
         if self._labels.negative is not None:
             self._report.learn(f"label {self._labels.negative:g}", 1)
         if SHIFTED in self._report.facts and "index_base" not in self._options.given:
@@ -140,21 +143,20 @@ class _Reading:
             )
         from fmcore.io.tables import codec as tables
 
-        return tables.read(
-            source, stream, self._options, self._report, name, encoder=self._encoder, labels=self._labels
-        )
+        places = self._options.on_error == "skip"
+        report = SkippedNumbers(self._report) if places else self._report
+        batches = tables.read(source, stream, self._options, report, name, encoder=self._encoder, labels=self._labels)
+        return self._placed(batches, report) if places else batches
 
-    def _placed(self, batches):
-        """Yield the batches of a table, whose numbers count rows, with the places of their rows among all rows."""
-        if self._options.on_error != "skip":
-            yield from batches
-            return
-        before, skipped, rows = self._rows, self._report.counts.get(SKIPPED, 0), 0
+    def _placed(self, batches, left_out):
+        """Yield the batches of a table with the places of their rows among all rows; left_out: a SkippedNumbers."""
         for batch in batches:
-            batch.origin = batch.origin._replace(places=before + np.asarray(batch.origin.numbers))
-            rows += len(batch)
+            passed = left_out.before(batch.origin.numbers)
+            places = self._rows + 1 + np.arange(len(batch)) + passed
+            batch.origin = batch.origin._replace(places=places)
+            self._rows = int(places[-1])
             yield batch
-        self._rows += rows + self._report.counts.get(SKIPPED, 0) - skipped
+        self._rows += len(left_out.numbers)
 
     def _decoded(self, source, stream, codec):
         """Yield batches with their places in the source and among all rows; labels are still those of the data."""
@@ -208,6 +210,28 @@ class _Reading:
         for row in bad:
             self._report.skip(rule.error(batch, row))
         return batch.take(np.delete(np.arange(len(batch)), bad))
+
+
+class SkippedNumbers:
+    """A Report that also keeps the numbers of the rows that are left out of one source, from the last row given on."""
+
+    def __init__(self, report):
+        self._report, self.numbers = report, array("q")
+
+    def skip(self, error):
+        """Do as Report.skip."""
+        self.numbers.append(error.number)
+        self._report.skip(error)
+
+    def before(self, numbers):
+        """Return how many rows were left out before each of these, which come next; their numbers ascend."""
+        left_out = np.sort(np.array(self.numbers, np.int64))
+        passed = np.searchsorted(left_out, numbers)
+        self.numbers = array("q", left_out[passed[-1] :].tolist())
+        return passed
+
+    def __getattr__(self, name):
+        return getattr(self._report, name)
 
 
 def note_indices(report, options, sources):

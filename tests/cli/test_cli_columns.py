@@ -64,6 +64,14 @@ def test_ids_of_tables_are_those_of_the_input(fm, numeric):
     assert found == [str(start + n) for start in (0, 6, 12) for n in (1, 3, 5)]
 
 
+def test_ids_of_named_requests_are_those_of_the_input(fm, numeric):
+    good, bad = '{"features": {"a": 1, "b": 2}}', '{"features": {"a": "x", "b": 2}}'
+    fm.write("x.jsonl", "\n".join([good, "", bad, good, "", '{"features": {"a": 1}}', good, bad]))  # 1, 3, 5 of 6
+    fm.write("x.json", f'{{"instances": [{good}, {bad}, {good}]}}')
+    found = fm("predict", numeric, "x.jsonl", "x.json", "x.jsonl", "--on-error", "skip", "--to", "csv", "-q").out
+    assert ids(found) == ["1", "3", "5", "7", "9", "10", "12", "14"]
+
+
 def test_ids_of_records_are_those_of_the_input(fm, world):
     from fmcore.io.recordio.record_message import record_class
 
@@ -121,6 +129,8 @@ def test_columns_hold_ids_of_the_input(fm, tmp_path):
         "train",
         "noid.csv",
         *TABLE_OPTIONS[:8],
+        "--numeric",
+        "age",
         "--hash-bits",
         4,
         "--predictor-type",

@@ -23,7 +23,7 @@ def test_other_labels_and_mixed_kinds_are_refused_with_the_row():
     assert labels.apply(rows(1, -1)).tolist() == []
     batch = rows(1, 0, 2, np.nan)
     assert labels.apply(batch).tolist() == [1, 2]
-    assert str(labels.error(batch, 2)).startswith("input, row 3: label 2 in a classification; expected 0 and 1")
+    assert str(labels.error(batch, 2)).startswith("input, row 3: label 2; expected 0 and 1")
 
 
 def test_a_positive_label_makes_all_others_negative():

@@ -475,8 +475,8 @@ def test_labels_of_a_table_are_mapped(options, texts, expected):
         ({}, "1e39", "label '1e+39' is not a finite number"),
         ({}, "1_0", "label '1_0' is not a finite number"),
         ({}, "\u0661", "label '\u0661' is not a finite number"),
-        ({"binary": True}, "2", "label 2 in a classification; expected 0 and 1, or -1 and 1"),
-        ({"binary": True}, "-1", "label -1 in a classification"),
+        ({"binary": True}, "2", "label 2; expected 0 and 1, or -1 and 1"),
+        ({"binary": True}, "-1", "label -1 beside label 0"),
     ],
 )
 def test_invalid_labels_of_a_table_are_refused(options, text, expected):
@@ -492,11 +492,11 @@ BAD_REASONS = {
     3: "is not UTF-8, or",
     4: "is not UTF-8, or",
     5: "'q' is not a number",
-    6: "label 3 in a classification",
+    6: "label 3",
     7: "label 'no' is not a finite number",
     8: "4 fields, expected 3",
     9: "1e+39 as feature value",
-    11: "label -1 in a classification",
+    11: "label -1 beside label 0",
     12: "2 fields, expected 3",
 }
 

@@ -5,14 +5,13 @@ import math
 import numpy as np
 
 from fmcore.errors import DataError
+from fmcore.io.options import RARE, UNKNOWN
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.features import encoded, float32, joined, list_part, part_of, value_part
 from fmcore.rows.batch import Batch, RowOrigin
 from fmcore.schema import dates
 from fmcore.schema.columns import DATE, LIST
 from fmcore.schema.encoder import Texts
-
-UNKNOWN, RARE = "unknown values", "rare values left out"  # what a report counts them as, column by column
 
 
 class OneHot:
@@ -101,7 +100,7 @@ class OneHot:
             return np.full(len(block.rows), np.nan, np.float32), []
         texts = block.texts[position]
         with np.errstate(over="ignore"):
-            mapped, valid = self._labels.from_texts([*texts.values, None])
+            mapped, valid = self._labels.from_texts([*texts.values, None], texts.codes)
         labels, bad = mapped[texts.codes], (~valid | np.isinf(mapped))[texts.codes]
         labels[bad] = np.nan
         faults = [
