@@ -90,7 +90,8 @@ def convert(
     paths = converting.shard_paths(target, shards)
     outputs = {f"shard {number}": path for number, path in enumerate(paths)} if shards > 1 else {"the rows": target}
     require_apart({**outputs, "the vocabulary": data.options.table.vocabulary}, data.paths)
-    rows = data.reader(vocabularies.new_encoder(data.options.table, mode="fixed", barred=vocabularies.NOT_KEPT))
+    barred = None if data.options.table.vocabulary else vocabularies.NOT_KEPT
+    rows = data.reader(vocabularies.new_encoder(data.options.table, mode="fixed", barred=barred))
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
