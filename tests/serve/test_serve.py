@@ -46,8 +46,7 @@ def test_ping_and_execution_parameters_are_answered(server):
             "text/csv",
             None,
             400,
-            "request: the body is a table, but features are known by index instead of columns; give rows of the format of training, "
-            "or take columns as indices, in their order, with --by-position",
+            "request: the body is a table, but features are known by index instead of columns; give rows of the format of training, or take columns as indices, in their order, with --by-position",
         ),
         (
             GOOD,
