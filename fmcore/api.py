@@ -93,7 +93,12 @@ def convert(
     paths = converting.shard_paths(target, shards)
     outputs = {f"shard {number}": path for number, path in enumerate(paths)} if shards > 1 else {"the rows": target}
     require_apart({**outputs, "the vocabulary": data.options.table.vocabulary}, data.paths)
-    rows = data.reader(vocabularies.new_encoder(data.options.table, mode="fixed", barred=vocabularies.NOT_KEPT))
+    if data.options.compact:
+        raise UsageError(
+            "--compact keeps the ids that it numbers in a model, which fm convert does not write; give it to fm train, "
+            "or hash the ids with --hash-bits"
+        )
+    rows = data.reader(vocabularies.new_encoder(data.options.table, mode="fixed", kept=False))
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
@@ -263,6 +268,8 @@ def _read_by(model: Model, data: Data) -> list[PathName | None]:
 def _reader(model: Model, data: Data, **changes: Any) -> Reader:
     """Return a Reader of rows to score, with what the model needs of them and these ReadOptions changed."""
     options = needed_by(replace(data.options, **changes), objective_of(model.hyperparameters), model.family)
+    if sentence := modelinfo.unchecked(model):
+        data.report.note(sentence)
     return data.reader(encoder_for(model, options.table), options=options)
 
 

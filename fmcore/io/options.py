@@ -11,9 +11,10 @@ from fmcore.schema.options import TableOptions
 
 SHOWN = 5  # errors of rows that were left out
 SKIPPED, UNKNOWN = "rows skipped", "unknown values"  # what a report counts them as, the latter column by column
+RARE = "rare values left out"  # likewise
 KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; those of tables: KEPT_TABLE
-KEPT_TABLE = ("missing", "canonical", "min_count", "hash_bits")
-KEPT_WHERE_SET = ("fields", "groups")  # likewise, in a model that was trained with them
+KEPT_TABLE = ("delimiter", "quotes", "missing", "missing_values", "canonical", "min_count", "hash_bits")
+KEPT_WHERE_SET = ("fields", "groups", "compact")  # likewise, in a model that was trained with them
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class ReadOptions:
     """All options of a reader.
 
     format: a name of fmcore.io.formats.FORMATS, or "auto", which looks at the first bytes.
-    index_base: libsvm and libffm only. "0" and "auto" keep indices as they stand, "1" subtracts one.
+    index_base: of libsvm, libffm, and the keys of recordIO and requests. "0" and "auto" keep indices as they stand, "1"
+    subtracts one.
+    compact: whether the ids of these formats, up to 2**64 - 1, are numbered as they first appear.
     on_error: "fail", or "skip" to leave a bad unit out and count it.
     binary: labels are checked and mapped to {0, 1} (see `Labels`); positive: the label that means 1, as written.
     threads: decoding threads.
@@ -31,6 +34,10 @@ class ReadOptions:
     groups: whether batches get `groups`, the qid of libsvm and libffm text. Then a row without one in data whose first
     row has one is a DataError; rows of other formats, and data without any, have none.
     by_position: whether columns, or indices, of another kind of rows than those of training are taken in their order.
+    compact: whether the ids of index formats are numbered as they first appear.
+    hash_ids: whether table.hash_bits is for the ids of index formats; not in the options of a model of tables, for
+    which they are indices as they stand.
+    given: names of fields of this and of TableOptions that the user chose, for `fmcore.io.given`.
     """
 
     format: str = "auto"
@@ -44,6 +51,24 @@ class ReadOptions:
     fields: bool = False
     groups: bool = False
     by_position: bool = False
+    compact: bool = False
+    hash_ids: bool = True
+    given: frozenset[str] = frozenset()
+
+    @property
+    def wide(self) -> bool:
+        """Return whether index formats have ids of 64 bits, which a map turns into indices."""
+        return self.compact or self.id_bits is not None
+
+    @property
+    def id_bits(self) -> int | None:
+        """Return the bits into which the ids of index formats are hashed, or None."""
+        return self.table.hash_bits if self.hash_ids else None
+
+    @property
+    def base(self) -> int:
+        """Return the number from which index formats count."""
+        return int(self.index_base == "1")
 
 
 def needed_by(options: ReadOptions, objective: Objective, family: Family) -> ReadOptions:
@@ -113,14 +138,6 @@ class Report:
             self.learn(name, value)
         self.errors += other.errors[: SHOWN - len(self.errors)]
         self.units.update(other.units)
-
-
-def number_or_none(text):
-    """Return the text as a float, or None."""
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return None
 
 
 def require_one_of(name, value, allowed):

@@ -81,8 +81,8 @@ def layout(tensors, aligned):
 def encode(table, content):
     """Return the first bytes of a model file, up to the first tensor.
 
-    content: feature_dim, hyperparameters, info, schema and checksum. Raises DivergedError where it holds NaN or infinity,
-    ValueError where the header exceeds MAX_LENGTH.
+    content: feature_dim, hyperparameters, info, schema and checksum. Raises DivergedError where it holds NaN or
+    infinity, ValueError where the header exceeds MAX_LENGTH.
     """
     try:  # as a reader will have it: a key that is a number becomes a text, and sorts as one
         content = json.loads(_canonical({"format_version": FORMAT_VERSION, **content}))

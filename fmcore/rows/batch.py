@@ -33,7 +33,7 @@ class Batch:
     """Rows in CSR form.
 
     indptr: int64 (rows + 1,), starts at 0.
-    indices: int32 (non-zeros,), 0-based, in the order read.
+    indices: int32 (non-zeros,), 0-based, in the order read; uint64 between a decoder of wide ids and their map.
     values: float32 (non-zeros,), or None where every value is 1.
     labels: float32 (rows,), NaN where a row has none.
     weights: float32 (rows,), or None where every weight is 1.
@@ -77,7 +77,7 @@ class Batch:
         rows = np.ascontiguousarray(np.arange(len(self), dtype=np.int64)[rows])
         indptr = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(np.diff(self.indptr)[rows], out=indptr[1:])
-        indices = np.empty(indptr[-1], np.int32)
+        indices = np.empty(indptr[-1], self.indices.dtype)
         values = None if self.values is None else np.empty(indptr[-1], np.float32)
         gather(rows, self.indptr, self.indices, self.values, indptr, indices, values)
         fields = None if self.fields is None else np.empty(indptr[-1], np.int32)
@@ -100,7 +100,10 @@ class Batch:
         """Return the batch without the non-zeros whose index is feature_dim or more, and how many those were."""
         if self.feature_dim <= feature_dim:
             return self, 0
-        known = self.indices < feature_dim
+        return self.only(self.indices < feature_dim)
+
+    def only(self, known: np.ndarray) -> tuple["Batch", int]:
+        """Return the batch without the non-zeros that are not known (bool, (non-zeros,)), and how many those were."""
         kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(known, dtype=np.int64)])
         batch = replace(
             self,

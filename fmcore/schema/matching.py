@@ -1,9 +1,9 @@
 """A table's columns found by the names that the model of a schema knows."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from fmcore.errors import DataError
+from fmcore.errors import DataError, UsageError
 from fmcore.schema.columns import ID, LABEL, WEIGHT, Column
 from fmcore.schema.options import TableOptions
 from fmcore.schema.roles import listed, not_found
@@ -50,48 +50,84 @@ def bound(names: Sequence[str], columns: Sequence[Column]) -> Binding:
     return Binding(tuple(names), features, places.get(LABEL), places.get(WEIGHT), places.get(ID))
 
 
-def matched(names: Sequence[str], columns: Sequence[Column], options: TableOptions, report, title: str) -> Binding:
+def matched(names: Sequence[str], columns: Sequence[Column], options: TableOptions, report: Any, title: str) -> Binding:
     """Return the Binding of another table with these names; columns: those of the schema.
 
     options: label, weight and row_id in place of those of the schema, where they are given; missing_columns.
     A column that is no feature may be missing, and what the schema does not know is ignored; the report notes both.
     Raises DataError, of `title`, for a feature column that is missing, UsageError for a column given that is not there.
     """
-    features, missing = [], []
-    for column in columns:
-        if column.is_feature:
-            place = _only(names, column.name, title)
-            if place is None:
-                missing.append(column.name)
-            else:
-                features.append((place, column))
+    features, missing = _features(names, columns, title)
     if missing and options.missing_columns != "zero":
         raise _missing(missing, names, title)
     if missing:
         report.note(f"{title}: columns of the model that are missing count as empty: {listed_plain(missing)}")
+    taken = {place for place, _ in features}
     roles = {
-        kind: _role(names, columns, kind, wanted)
+        kind: _role(names, columns, taken, kind, wanted)
         for kind, wanted in ((LABEL, options.label), (WEIGHT, options.weight), (ID, options.row_id))
     }
-    if roles[LABEL] is None and (options.label is not None or any(c.kind == LABEL for c in columns)):
-        report.note(f"{title}: the label column is absent: rows are read without labels")
+    label = next((column.name for column in columns if column.kind == LABEL), options.label)
+    if roles[LABEL] is None and label is not None:
+        report.note(label_absent(label))
     _note_extra(names, columns, roles.values(), report)
     return Binding(tuple(names), tuple(features), roles[LABEL], roles[WEIGHT], roles[ID])
 
 
-def _only(names: Sequence[str], name: str, title: str) -> int | None:
-    if names.count(name) > 1:
-        raise DataError(f"several columns are named {name!r}, which is a feature of the model", source=title)
-    return names.index(name) if name in names else None
+def label_absent(label: str) -> str:
+    """Return the note on a table without the label column."""
+    return f"the label column {label!r} is absent: rows are read without labels"
 
 
-def _role(names: Sequence[str], columns: Sequence[Column], kind: str, wanted: str | None) -> int | None:
-    """Return the position of the label, weight or id: as given, else by the schema's name, None where it is absent."""
-    own = next((column.name for column in columns if column.kind == kind), None)
-    if wanted is None or wanted == own:
-        return names.index(own) if own in names else None
+def _features(
+    names: Sequence[str], columns: Sequence[Column], title: str
+) -> tuple[list[tuple[int, Column]], list[str]]:
+    """Return (position, Column) of the feature columns, and the names of those that are missing.
+
+    Where several columns have one name, the table must have as many of them as the schema.
+    """
+    found, missing = [], []
+    there, known = _places(names), _places([column.name for column in columns])
+    for number, column in enumerate(columns):
+        if not column.is_feature:
+            continue
+        places, alike = there.get(column.name, []), known[column.name]
+        if len(places) == len(alike):
+            found.append((places[alike.index(number)], column))
+        elif len(places) > 1:
+            raise DataError(f"several columns are named {column.name!r}, which is a feature of the model", source=title)
+        elif places:
+            found.append((places[0], column))
+        else:
+            missing.append(column.name)
+    return found, missing
+
+
+def _places(names: Sequence[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return places
+
+
+def _role(
+    names: Sequence[str], columns: Sequence[Column], taken: set[int], kind: str, wanted: str | None
+) -> int | None:
+    """Return the position of the label, weight or id: as given, else by the schema's name, None where it is absent.
+
+    The number of the schema's own column means that column, wherever it is. taken: the positions of features.
+    """
+    own = next((place for place, column in enumerate(columns) if column.kind == kind), None)
+    name = None if own is None else columns[own].name
+    if name is not None and (wanted is None or wanted.strip() in (name, str(own))):
+        place = next((p for p, found in enumerate(names) if found == name and p not in taken), None)
+        if place is None and wanted is not None and kind == ID:
+            raise not_found(name, names)
+        return place
     place = single(names, wanted)
-    if place is None and kind == ID:
+    if place in taken:
+        raise UsageError(f"column {names[place]!r} is a feature of the model, so it cannot be the {kind}")
+    if place is None and wanted is not None and kind != LABEL:
         raise not_found(wanted, names)
     return place
 
@@ -107,7 +143,7 @@ def _missing(missing: list[str], names: Sequence[str], title: str) -> DataError:
     )
 
 
-def _note_extra(names: Sequence[str], columns: Sequence[Column], used, report) -> None:
+def _note_extra(names: Sequence[str], columns: Sequence[Column], used: Iterable[int | None], report: Any) -> None:
     known = {column.name for column in columns}
     extra = [name for place, name in enumerate(names) if name not in known and place not in used]
     if extra:

@@ -61,12 +61,12 @@ def listed(names: Sequence[str]) -> str:
 
 def list_column(text: str) -> tuple[str, Column]:
     """Return (column as named, Column of kind LIST) of `COLUMN:SEPARATOR[:mean]`; raise UsageError for another form."""
-    name, _, rest = text.partition(":")
-    while ":" in rest and rest not in (":", f"::{MEAN}") and not rest.endswith(f":{MEAN}"):  # a name may hold colons
-        more, _, rest = rest.partition(":")
-        name = f"{name}:{more}"
-    mean = rest.endswith(f":{MEAN}")
-    separator = rest.removesuffix(f":{MEAN}") if mean else rest
+    whole = text.removesuffix(f":{MEAN}")
+    mean = whole != text and ":" in whole
+    whole = whole if mean else text
+    name, _, separator = whole.rpartition(":")  # a name may hold colons
+    if whole.endswith("::"):
+        name, separator = whole[:-2], ":"
     if not (name.strip() and separator):
         raise UsageError(
             f"--lists {text!r} is not understood; expected COLUMN:SEPARATOR, such as genres:'|', or "
@@ -83,7 +83,7 @@ def _exact(names: Sequence[str], options: TableOptions) -> dict[int, Column]:
         place = single(names, wanted)
         if place is not None:
             _assign(kinds, place, Column("", kind), names)
-        elif wanted is not None and (kind == ID or (kind == WEIGHT and single(names, options.label) is not None)):
+        elif wanted is not None and (kind == ID or (kind == WEIGHT and not _lacks_label(names, options))):
             raise not_found(wanted, names)
     for named, column in _wanted(options):
         place = single(names, named)
@@ -92,6 +92,10 @@ def _exact(names: Sequence[str], options: TableOptions) -> dict[int, Column]:
         elif several(names, named) is None:
             raise not_found(named, names)
     return kinds
+
+
+def _lacks_label(names: Sequence[str], options: TableOptions) -> bool:
+    return options.label is not None and single(names, options.label) is None
 
 
 def _add_groups(kinds: dict[int, Column], names: Sequence[str], options: TableOptions) -> None:

@@ -15,7 +15,7 @@ from fmcore.io.data import Data, Reader
 from fmcore.io.options import KEPT_OPTIONS, KEPT_TABLE, KEPT_WHERE_SET, ReadOptions, needed_by
 from fmcore.io.parallel import Workers
 from fmcore.model import file
-from fmcore.model.info import encoder_for
+from fmcore.model.info import encoder_for, unchecked
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.schema import vocabulary as vocabularies
@@ -32,12 +32,6 @@ if TYPE_CHECKING:
 
 PathName = str | PathLike
 Kept = PathName | checkpoints.Saving | None  # where a training is saved
-
-
-PIPED = (
-    "need --hash-bits, or --vocabulary FILE --vocabulary-mode fixed with a file that exists: to list their values takes "
-    "all rows before training begins, which pipes do not give"
-)
 
 
 class Interruption(TypedDict, total=False):
@@ -110,8 +104,9 @@ def learn_first(rows: Reader, hyperparameters: Hyperparameters, resources: Resou
     with rows.named(), Workers(rows.options.threads) as workers:
         if resources is not None and resources.team is not None and not rows.streaming:
             rows.look(workers)  # workers read at the same time, and must agree on what columns are
-            if rows.encoder.lists_values:
+            if rows.encoder.lists_values or rows.options.table.min_count > 1:
                 rows.learn(objective_of(hyperparameters), workers)
+            rows.report.count("values added to the vocabulary", rows.encoder.added)
         elif rows.options.table.min_count > 1:
             rows.learn(objective_of(hyperparameters), workers)
 
@@ -120,8 +115,10 @@ def _encoder(data: Data, initial_model: Model | None) -> Encoder:
     """Return the Encoder of the training rows; a warm start adds values, except from pipes."""
     table = data.options.table
     if initial_model is not None:
+        if sentence := unchecked(initial_model):
+            data.report.note(sentence)
         return encoder_for(initial_model, table, grows=data.pipe is None)
-    return vocabularies.new_encoder(table, barred=None if data.pipe is None else PIPED)
+    return vocabularies.new_encoder(table, compact=data.options.compact, streamed=data.pipe is not None)
 
 
 def _reader(data: Data, encoder: Encoder, hyperparameters: Hyperparameters, stop: Callable[[], bool]) -> Reader:

@@ -13,9 +13,10 @@ from teams import team
 from fmcore import api
 from fmcore.errors import DataError
 from fmcore.hyper.presets import resolve
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.options import ReadOptions, Report
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources.source import title
+from fmcore.schema.options import TableOptions
 from fmcore.solvers.team.team import note_skew
 
 SKIP = ReadOptions(binary=True, on_error="skip")

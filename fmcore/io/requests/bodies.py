@@ -8,16 +8,18 @@ from typing import NamedTuple
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.formats import FORMATS
+from fmcore.io.indexing import Indexing
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.pieces import Decoded
 from fmcore.rows.batch import Batch, concatenate
+from fmcore.rows.checks import require_within
 from fmcore.schema.encoder import Encoder
 
 
 class Body(NamedTuple):
     """A body as a source of rows. name: for messages; path: None, as it is no file."""
 
-    name: str = "request"
+    name: str = "the body"
     path: None = None
 
 
@@ -35,20 +37,22 @@ class BodyReader:
         """Return the rows of a body; raise DataError for one that is malformed, or not of the model's columns."""
         names = FORMATS[format].names
         decode = self._decoders.get(format)
-        if decode is None or (names is not None and names(body)):
-            return self._table(body, format)
-        self._columns.take_indices("request", by_position=self._options.by_position or names is not None)
-        return decode(body).batch
+        try:
+            if decode is None or (names is not None and names(body)):
+                return self._table(body, format)
+            self._columns.take_indices(Body().name, by_position=self._options.by_position or names is not None)
+        except UsageError as error:  # of columns that are not the model's
+            raise DataError(str(error)) from None
+        batch, _ = Indexing(self._columns.ids, self._options.base).apply(decode(body).batch)
+        if self._columns.columns is not None:
+            require_within(batch, self._columns.feature_dim or 0)
+        return batch
 
     def _table(self, body: bytes, format: str) -> Batch:  # noqa: A002
         from fmcore.io.tables import codec as tables
 
-        stream, report = BytesIO(body), Report()
-        try:
-            batches = list(tables.read(Body(), stream, self._options, report, format, encoder=self._encoder()))
-        except UsageError as error:  # of columns that are not the model's
-            raise DataError(str(error)) from None
-        return concatenate(batches)
+        read = tables.read(Body(), BytesIO(body), self._options, Report(), format, encoder=self._encoder())
+        return concatenate(list(read))
 
     @cached_property
     def _columns(self) -> Encoder:

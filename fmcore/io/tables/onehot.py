@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from fmcore.errors import DataError
-from fmcore.io.options import UNKNOWN
+from fmcore.io.options import RARE, UNKNOWN
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.features import encoded, float32, joined, list_part, part_of, value_part
 from fmcore.rows.batch import Batch, RowOrigin
@@ -65,7 +65,7 @@ class OneHot:
             source=self._source,
             unit=self._unit,
             number=int(block.rows[fault.row]),
-            field=self._columns.names[fault.position],
+            field=self._columns.names[fault.position] if fault.position >= 0 else None,
         )
         if self._options.on_error != "skip":
             raise error
@@ -152,7 +152,8 @@ class OneHot:
                 number=int(block.rows[row]),
                 field=column.name,
             )
-        self._report.count(f"{UNKNOWN} in column {column.name}", len(unknown))
+        what = RARE if self._encoder.pruned else UNKNOWN
+        self._report.count(f"{what} in column {column.name}", len(unknown))
 
 
 def _is_missing(block, position):
