@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
+from fmcli.option_types import Parsed
 from fmcli.options import gathered, stacked
 from fmcore.io.formats import choices
 from fmcore.io.options import ReadOptions
-from fmcore.schema.options import MODES, TableOptions
+from fmcore.schema.options import MODES, TableOptions, parse_delimiter
 from fmcore.schema.selection import split
 
 COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "ignore")  # options that take several columns
@@ -24,9 +25,12 @@ class Reading:
 
     format: str | None
     index_base: str | None
+    compact: bool | None
     on_error: str | None
     positive: str | None
     header: bool | None
+    delimiter: str | None
+    quotes: bool | None
     label: str | None
     weight: str | None
     row_id: str | None
@@ -41,23 +45,29 @@ class Reading:
     hash_bits: int | None
     min_count: int | None
     missing: str | None
+    missing_values: str | None
     missing_columns: str | None
     by_position: bool | None
 
     def given(self, threads: int) -> dict[str, Any]:
         """Return name -> value of the ReadOptions that were given, those of tables as a dict under "table".
 
-        threads: to decode with, which are always among them.
+        threads: to decode with, which are always among them, and so are the names, under "given".
         """
         values = asdict(self)
         for name in COLUMN_LISTS:
             values[name] = tuple(column for columns in values[name] for column in split(columns))
-        values = {name: value for name, value in values.items() if value not in (None, ())}
+        if self.missing_values is not None:
+            values["missing_values"] = split(self.missing_values)
+        values = {name: value for name, value in values.items() if value not in (None, ()) or name == "missing_values"}
+        if self.missing_values is None:
+            del values["missing_values"]
         table = {name: values[name] for name in TABLE_NAMES if name in values}
         return {
             **{name: values[name] for name in values if name not in TABLE_NAMES},
             "table": table,
             "threads": threads,
+            "given": frozenset(values),
         }
 
     def options(self, threads: int, *, binary: bool = False) -> ReadOptions:
@@ -73,8 +83,14 @@ read_options = stacked(
     click.option(
         "--index-base",
         type=click.Choice(("auto", "0", "1")),
-        help="libsvm, libffm: 1 subtracts one from every index; 0 and auto keep indices as they stand, and "
-        "auto adds a note when they look 1-based.",
+        help="libsvm, libffm, keys of recordIO and JSON: 1 subtracts one from every index; 0 and auto keep indices as "
+        "they stand, and auto adds a note when those of text look 1-based.",
+    ),
+    click.option(
+        "--compact",
+        is_flag=True,
+        default=None,
+        help="libsvm, libffm, recordIO: number ids as they first appear, up to 2^64, where few of a huge range occur.",
     ),
     click.option(
         "--on-error",
@@ -84,6 +100,17 @@ read_options = stacked(
     click.option("--positive-label", "positive", metavar="X", help="The label that means 1; every other one means 0."),
     click.option(
         "--header/--no-header", default=None, help="CSV: whether the first line names columns.  [default: by content]"
+    ),
+    click.option(
+        "--delimiter",
+        type=Parsed("delimiter", parse_delimiter),
+        metavar="CHAR",
+        help="CSV, TSV: the character between fields, or tab, space, semicolon, pipe.  [default: a comma, a tab]",
+    ),
+    click.option(
+        "--quotes/--no-quotes",
+        default=None,
+        help='CSV, TSV: whether " encloses fields, which may hold delimiters then.  [default: --quotes]',
     ),
     click.option("--label-column", "label", metavar="COL", help="Column of the label, by name or number from 0."),
     click.option("--weight-column", "weight", metavar="COL", help="Column of the row's weight."),
@@ -127,7 +154,10 @@ read_options = stacked(
         "(fixed).  [default: grow; fm convert: fixed]",
     ),
     click.option(
-        "--hash-bits", type=click.IntRange(1, 30), metavar="B", help="Hash categorical values into 2^B indices instead."
+        "--hash-bits",
+        type=click.IntRange(1, 30),
+        metavar="B",
+        help="Hash categorical values, or the ids of libsvm, libffm and recordIO up to 2^64, into 2^B indices instead.",
     ),
     click.option(
         "--min-count",
@@ -139,6 +169,12 @@ read_options = stacked(
         "--missing",
         type=click.Choice(("zero", "error")),
         help="Tables: a missing value is no feature, or an error.  [default: zero]",
+    ),
+    click.option(
+        "--missing-values",
+        metavar="TEXTS",
+        help="Texts that mean a missing value, separated by commas; '' for empty fields alone.  "
+        r"[default: NA, N/A, NULL, NaN, None, \N and the like]",
     ),
     click.option(
         "--missing-columns",

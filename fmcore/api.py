@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from os import PathLike
@@ -18,7 +18,7 @@ from fmcore.io.convert import Summary
 from fmcore.io.data import Data, Reader
 from fmcore.io.options import ReadOptions, needed_by
 from fmcore.io.parallel import Workers
-from fmcore.io.predictions import WRITERS, writer_for
+from fmcore.io.predictions import WRITERS, row_ids, writer_for
 from fmcore.io.sources import streams
 from fmcore.io.sources.pipes import PipeMode
 from fmcore.model import export as exporting
@@ -42,6 +42,7 @@ from fmcore.training.checkpoint import Saving
 from fmcore.training.checkpoint import remove as remove_checkpoint
 from fmcore.training.files import train
 from fmcore.training.fit import fit
+from fmcore.training.preview import Preview, preview
 from fmcore.training.state import Control
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Hyperparameters",
     "Observer",
     "PipeMode",
+    "Preview",
     "ReadOptions",
     "Resources",
     "Saving",
@@ -66,6 +68,7 @@ __all__ = [
     "load",
     "mpi_leader",
     "predict",
+    "preview",
     "read_options",
     "remove_checkpoint",
     "resolve",
@@ -90,15 +93,19 @@ def convert(
     paths = converting.shard_paths(target, shards)
     outputs = {f"shard {number}": path for number, path in enumerate(paths)} if shards > 1 else {"the rows": target}
     require_apart({**outputs, "the vocabulary": data.options.table.vocabulary}, data.paths)
-    barred = None if data.options.table.vocabulary else vocabularies.NOT_KEPT
-    rows = data.reader(vocabularies.new_encoder(data.options.table, mode="fixed", barred=barred))
+    if data.options.compact:
+        raise UsageError(
+            "--compact keeps the ids that it numbers in a model, which fm convert does not write; give it to fm train, "
+            "or hash the ids with --hash-bits"
+        )
+    rows = data.reader(vocabularies.new_encoder(data.options.table, mode="fixed", kept=False))
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
         vocabulary = rows.vocabulary_output(stack)
         writer = _writer(rows, paths, output_format, feature_dim)
         workers = stack.enter_context(Workers(data.options.threads))
-        batches, _ = rows.checked(workers, feature_dim=feature_dim)
+        batches = rows.whole(*rows.checked(workers, feature_dim=feature_dim), None, training=False)
         summary = converting.convert(batches, handles, writer, workers)
         summary.feature_dim = rows.feature_dim(summary.feature_dim, feature_dim)
         writer.finish(summary.feature_dim, workers)
@@ -206,6 +213,7 @@ def evaluate(model: Model, data: Data, *, threads: int = 1, unseen: str = "ignor
 
     with Workers(threads) as workers, reader.named():
         batches, report = reader.checked(workers, labels=objective)
+        batches = reader.whole(batches, report, objective, training=False)
         rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
         for judgement in workers.map(judged, rows):
             metrics.update(*judgement)
@@ -215,23 +223,30 @@ def evaluate(model: Model, data: Data, *, threads: int = 1, unseen: str = "ignor
 
 
 def predict(
-    model: Model, data: Data, target: str, *, to: str | None = None, threads: int = 1, unseen: str = "ignore"
+    model: Model,
+    data: Data,
+    target: str,
+    *,
+    to: str | None = None,
+    columns: Sequence[tuple[str, str]] | None = None,
+    threads: int = 1,
+    unseen: str = "ignore",
 ) -> int:
     """Write a prediction for each row to `target`, in order; return the number of rows.
 
-    to: a format of fmcore.io.predictions, or None to go by the name of the target, else text.
-    unseen, errors: as for `evaluate`; labels are not needed.
+    to: a format of fmcore.io.predictions, or None to go by the name of the target, else text. columns: those of CSV, as
+    fmcore.io.predictions.parse_columns has them. unseen, errors: as for `evaluate`; labels are not needed.
     """
     require_apart({"the predictions": target}, _read_by(model, data))
     scorer, count = Scorer(model), 0
     # any label will do, or none: with a positive label named, every other one is legal
     reader = _reader(model, data, binary=False, positive="1", unseen=unseen)
     output_format = naming.output_format(target, tuple(WRITERS), "text", to)
-    writer = writer_for(output_format, objective_of(model.hyperparameters).columns)
+    writer = writer_for(output_format, objective_of(model.hyperparameters).columns, columns)
 
     def predictions(item: tuple[int, Batch]) -> tuple[int, bytes]:
         first, batch = item
-        return len(batch), writer.rows(scorer.scores(batch), batch.ids, first)
+        return len(batch), writer.rows(scorer.scores(batch), row_ids(batch, writer), first)
 
     with Workers(threads) as workers, streams.open_output(target) as out:
         batches, report = reader.batches(workers)
@@ -253,6 +268,8 @@ def _read_by(model: Model, data: Data) -> list[PathName | None]:
 def _reader(model: Model, data: Data, **changes: Any) -> Reader:
     """Return a Reader of rows to score, with what the model needs of them and these ReadOptions changed."""
     options = needed_by(replace(data.options, **changes), objective_of(model.hyperparameters), model.family)
+    if sentence := modelinfo.unchecked(model):
+        data.report.note(sentence)
     return data.reader(encoder_for(model, options.table), options=options)
 
 

@@ -55,6 +55,7 @@ def lines(found: dict) -> Iterator[str]:
     yield f"features with a weight: {found['non_zero']['either']:,}"
     yield from metric_lines(found["info"])
     yield "hyperparameters: " + ", ".join(f"{name} {value}" for name, value in h.items() if value is not None)
+    yield from column_lines(found["schema"])
     for name, tensor in found["tensors"].items():
         yield f"tensor {name}: {tensor['dtype']} {tensor['shape']}, {tensor['bytes']:,} bytes"
     yield "largest weights:"
@@ -66,6 +67,27 @@ def lines(found: dict) -> Iterator[str]:
     for pair in found["largest_pairs"]:
         names = " x ".join(map(label, pair["features"], pair["names"]))
         yield f"  {pair['weight']:+.6g}  {names}"
+
+
+def column_lines(schema: dict | None) -> Iterator[str]:
+    """Yield a line a column: its name, its kind and what training saw of it."""
+    if schema is None or schema["columns"] is None:
+        return
+    yield f"columns, by {'name' if schema['named'] else 'number'}:"
+    for column in schema["columns"]:
+        yield f"  {column['name']}: {column['kind']}{seen(schema['seen'].get(column['name'], {}))}"
+
+
+def seen(facts: dict) -> str:
+    """Return what training saw of a column, to follow its kind."""
+    found = []
+    if "values" in facts:
+        found.append(f"{facts['values']:,} values")
+    if "min" in facts:
+        found.append(f"{facts['min']:g} to {facts['max']:g}")
+    if facts.get("missing"):
+        found.append(f"{facts['missing']:,} missing")
+    return f", {', '.join(found)}" if found else ""
 
 
 def metric_lines(info: dict) -> Iterator[str]:

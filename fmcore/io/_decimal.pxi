@@ -24,16 +24,44 @@ cdef inline bint is_digit(char c) noexcept nogil:
 cdef inline int64_t integer(const char** at) noexcept nogil:
     """Read the digits at at[0] as a number, held at 10**10 where larger; -1 without any."""
     cdef const char* p = at[0]
-    cdef int64_t value = 0
-    while is_digit(p[0]):
-        value = value * 10 + (p[0] - c'0')
-        if value > 10000000000LL:
-            value = 10000000000LL
+    cdef uint64_t value = 0
+    while is_digit(p[0]):  # nothing else in here: a bound would take longer than all of the rest
+        value = value * 10 + <uint64_t> (p[0] - c'0')
         p += 1
+    if p - at[0] > 10 and (natural(at[0], &value) != 0 or value > 10000000000ULL):
+        value = 10000000000ULL
     if p == at[0]:
         return -1
     at[0] = p
-    return value
+    return <int64_t> value
+
+
+cdef int natural(const char* p, uint64_t* out) noexcept nogil:
+    """Read the digits at p as a number of 64 bits; 0, -1 without any, 1 where it is larger."""
+    cdef const char* first = p
+    cdef uint64_t value = 0, digit
+    cdef int large = 0
+    while is_digit(p[0]):
+        digit = <uint64_t> (p[0] - c'0')
+        if value >= 1844674407370955161ULL:  # a tenth of 2**64
+            large |= value > 1844674407370955161ULL or digit > 5
+        value = value * 10 + digit
+        p += 1
+    out[0] = value
+    return large if p != first else -1
+
+
+cdef inline int identifier(const char** at, uint64_t* out) noexcept nogil:
+    """Read the digits at at[0] as a number of 64 bits; 0, -1 without any, 1 where it is larger."""
+    cdef const char* p = at[0]
+    cdef uint64_t value = 0
+    cdef int found
+    while is_digit(p[0]):
+        value = value * 10 + <uint64_t> (p[0] - c'0')
+        p += 1
+    found = natural(at[0], &value) if p - at[0] > 19 else 0 if p != at[0] else -1
+    at[0], out[0] = p, value
+    return found
 
 
 cdef inline const char* digits(const char* p, Decimal* out, int64_t step_kept, int64_t step_cut) noexcept nogil:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fmcore.errors import UsageError
+from fmcore.io.labels import label_text
 from fmcore.io.sources import streams
 from fmcore.rows.batch import counted
 
@@ -52,11 +53,6 @@ class Summary:
             "unlabelled": self.unlabelled,
             "value_range": self.value_range,
         }
-
-
-def label_text(label):
-    """Return a label (float) in as many digits as distinguish it from every other one; -0 is 0."""
-    return f"{label + 0:.0f}" if label.is_integer() else str(np.float32(label))
 
 
 def widened(so_far, numbers):

@@ -15,6 +15,7 @@ from fmcore.io.readers import read_batches
 from fmcore.io.sources import source
 from fmcore.io.sources.pipes import PipeMode, existing_pipes, never, pipes
 from fmcore.io.sources.source import Source
+from fmcore.io.whole import judge, watched
 from fmcore.rows.batch import Batch
 from fmcore.rows.checks import checked, known_features
 from fmcore.rows.source import LabelRule, Limit
@@ -121,16 +122,31 @@ class Reader:
 
     def read(self, labels: LabelRule, feature_dim: Limit = None) -> Iterator[Batch]:
         """See Rows."""
-        return self.checked(labels=labels, feature_dim=feature_dim)[0]
+        batches, report = self.checked(labels=labels, feature_dim=feature_dim)
+        return self.whole(batches, report, labels, training=True)
 
     def read_known(self, labels: LabelRule, feature_dim: int) -> Iterator[Batch]:
         """See Rows; the non-zeros left out are counted in the report."""
         batches, report = self.checked(labels=labels)
+        batches = self.whole(batches, report, labels, training=False)
         return known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
+
+    def whole(
+        self, batches: Iterator[Batch], report: Report, labels: LabelRule | None, *, training: bool
+    ) -> Iterator[Batch]:
+        """Pass on the batches of a pass over all rows; at the end of the first one do as fmcore.io.whole.judge."""
+        yield from watched(batches, report)
+        if report is self.report and not report.partial:
+            self.judge(labels, training=training)
+
+    def judge(self, labels: LabelRule | None, *, training: bool) -> None:
+        """Refuse or warn of the rows, which have been read, as fmcore.io.whole.judge does."""
+        judge(self.report, self.options, self.data.title, labels, training=training)
 
     def feature_dim(self, seen: int, stated: int | None = None) -> int:
         """Return the stated feature_dim, else the largest of what rows, records and vocabulary show."""
-        return stated or max(seen, self.report.facts.get("feature_dim", 0), self.encoder.feature_dim or 0)
+        known = 0 if self.encoder.ids.wide else self.report.facts.get("feature_dim", 0)
+        return stated or max(seen, known, self.encoder.feature_dim or 0)
 
     def complete(self, seen: int, stated: int | None, known: int | None) -> int:
         """See Rows."""
@@ -147,6 +163,7 @@ class Reader:
         """Read the first rows, so that the encoder knows the columns."""
         with closing(self._silent(workers)) as batches:
             next(batches, None)
+        self.encoder.seen.clear()  # as it is to be what all rows show
 
     def learn(self, labels: LabelRule, workers: Workers | None = None) -> None:
         """Read all rows once, so that the encoder knows columns and values before training begins; then drop rare ones.
@@ -159,6 +176,7 @@ class Reader:
                 f"{self.title} can be read once, but to count the rows of each value, or to list the values for "
                 "several workers, takes a pass of its own; give files"
             )
+        self.encoder.seen.clear()
         counts = np.zeros(0, np.int64)
         for batch in self._silent(workers, labels):
             counts = added(counts, batch.indices)
@@ -169,7 +187,7 @@ class Reader:
         self.encoder.freeze()
 
     def _silent(self, workers: Workers | None, labels: LabelRule | None = None) -> Generator[Batch, None, None]:
-        """Yield the batches of a pass that reports nothing but its notes: errors and counts are those of the next."""
+        """Yield the batches of a pass that reports notes alone; errors and counts are those of the next pass."""
         report = Report(notes=self.report.notes)
         rows = read_batches(self.sources, self.options, report, encoder=self.encoder, workers=workers)
         with closing(rows):
@@ -201,7 +219,7 @@ class Reader:
 
     def _require_known(self, feature_dim: int | None) -> None:
         """Raise UsageError for a feature_dim that could only be guessed from the rows that a pipe has sent so far."""
-        if self.streaming and not (feature_dim or self.report.facts.get("feature_dim") or self.encoder.feature_dim):
+        if self.streaming and not (feature_dim or self.feature_dim(0)):
             raise UsageError(
                 f"{self.title}: these rows do not show how many features there are, and rows "
                 "still to come may hold more; give their number with --feature-dim"

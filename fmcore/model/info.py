@@ -31,6 +31,7 @@ def read_options(model, **given):
     table = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     if table and model.schema is None:  # of format 1, which took texts as they are written
         table.setdefault("canonical", False)
+    kept["hash_ids"] = model.schema is not None and model.schema.columns is None
     table.update(given.pop(TABLE, {}))
     return ReadOptions(**{**kept, **given, TABLE: TableOptions(**table)})
 
@@ -42,6 +43,16 @@ def encoder_for(model, table, *, grows=False):
     """
     of_tables = TABLE in model.info.get(INPUT, {})
     return encoder_of(model.schema, table, features=model.feature_dim, of_tables=of_tables, grows=grows)
+
+
+def unchecked(model):
+    """Return what cannot be checked of rows for a model of format 1, as a sentence; None for any other."""
+    table = model.info.get(INPUT, {}).get(TABLE)
+    if model.schema is not None or not table:
+        return None
+    vocabulary = table.get("vocabulary")
+    of = f", nor that {vocabulary} is the vocabulary of training" if vocabulary else ""
+    return f"an earlier fmkit wrote the model, without its columns: their names and order cannot be checked{of}"
 
 
 def require_records(records, best=None):
@@ -68,7 +79,7 @@ def _known(found, kinds, what):
 
 
 def _fits(name, value, kind):
-    if kind is tuple:
+    if kind is tuple or (kind == tuple | None and value is not None):
         return isinstance(value, list) and all(isinstance(text, str) for text in value)
     return isinstance(value, kind) and (value is None or name not in CHOICES or value in CHOICES[name])
 

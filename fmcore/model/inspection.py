@@ -38,12 +38,13 @@ def summary(model):
         "num_factors": model.num_factors,
         "hyperparameters": model.hyperparameters.as_dict(),
         "info": model.info,
+        "schema": None if model.schema is None else model.schema.as_dict(),
         **({"bias": float(model.bias[0])} if "bias" in model.weights else {}),
         "norms": norms,
         "non_zero": non_zero,
         "tensors": {
             name: {"shape": list(array.shape), "dtype": array.dtype.name, "bytes": array.nbytes}
-            for name, array in model.tensors().items()
+            for name, array in (model.tensors() | model.schema_tensors()).items()
         },
     }
 

@@ -81,7 +81,7 @@ class Model:
         return SOLVERS[self.hyperparameters.solver].table(self.hyperparameters, self.family, self.feature_dim)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return all arrays of numbers by name in a model file: those of the family, then "state." + name, sorted."""
+        """Return all weights and state by their name in a model file: the family's, then "state." + name, sorted."""
         named = {tensor.name: self.weights[tensor.name] for tensor in self.family.tensors}
         return named | {f"state.{name}": self.state[name] for name in sorted(self.state)}
 
@@ -128,7 +128,8 @@ def initial(hyperparameters: Hyperparameters, mean_label: float = 0.0) -> Model:
         raise ResourceError(
             f"a model of feature_dim {h.feature_dim} and num_factors {h.num_factors} needs "
             f"{4 * h.feature_dim * numbers_per_feature(family, h):,} bytes of "
-            "memory, more than there is; take fewer factors, or hash into fewer features"
+            "memory, more than there is; take fewer factors, or fewer features: --compact where ids are sparse, else "
+            "--hash-bits"
         ) from None
     for stream, tensor in enumerate(family.tensors):
         array = weights[tensor.name]

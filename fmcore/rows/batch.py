@@ -20,6 +20,12 @@ class RowOrigin(NamedTuple):
     source: str
     unit: str  # "line", "record" or "row"
     numbers: Sequence[int]  # 1-based count of that unit, one a row
+    places: np.ndarray | None = None  # int64, 1-based place among all rows of all sources, where rows may be left out
+
+    def taken(self, rows: np.ndarray) -> "RowOrigin":
+        """Return the origin of these rows."""
+        places = None if self.places is None else self.places[rows]
+        return self._replace(numbers=np.asarray(self.numbers)[rows], places=places)
 
 
 @dataclass(slots=True)
@@ -27,7 +33,7 @@ class Batch:
     """Rows in CSR form.
 
     indptr: int64 (rows + 1,), starts at 0.
-    indices: int32 (non-zeros,), 0-based, in the order read.
+    indices: int32 (non-zeros,), 0-based, in the order read; uint64 between a decoder of wide ids and their map.
     values: float32 (non-zeros,), or None where every value is 1.
     labels: float32 (rows,), NaN where a row has none.
     weights: float32 (rows,), or None where every weight is 1.
@@ -71,7 +77,7 @@ class Batch:
         rows = np.ascontiguousarray(np.arange(len(self), dtype=np.int64)[rows])
         indptr = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(np.diff(self.indptr)[rows], out=indptr[1:])
-        indices = np.empty(indptr[-1], np.int32)
+        indices = np.empty(indptr[-1], self.indices.dtype)
         values = None if self.values is None else np.empty(indptr[-1], np.float32)
         gather(rows, self.indptr, self.indices, self.values, indptr, indices, values)
         fields = None if self.fields is None else np.empty(indptr[-1], np.int32)
@@ -85,7 +91,7 @@ class Batch:
             self.labels[rows],
             None if self.weights is None else self.weights[rows],
             None if self.ids is None else [self.ids[r] for r in rows],
-            origin and origin._replace(numbers=np.asarray(origin.numbers)[rows]),
+            origin and origin.taken(rows),
             fields,
             None if self.groups is None else self.groups[rows],
         )
@@ -94,7 +100,10 @@ class Batch:
         """Return the batch without the non-zeros whose index is feature_dim or more, and how many those were."""
         if self.feature_dim <= feature_dim:
             return self, 0
-        known = self.indices < feature_dim
+        return self.only(self.indices < feature_dim)
+
+    def only(self, known: np.ndarray) -> tuple["Batch", int]:
+        """Return the batch without the non-zeros that are not known (bool, (non-zeros,)), and how many those were."""
         kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(known, dtype=np.int64)])
         batch = replace(
             self,

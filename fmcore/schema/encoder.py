@@ -9,9 +9,13 @@ from fmcore.errors import DataError, UsageError
 from fmcore.rows.batch import MAX_FEATURE_DIM
 from fmcore.schema.columns import LABEL, Column
 from fmcore.schema.features import Hashed, Listed
+from fmcore.schema.ids import IdMap
 from fmcore.schema.matching import Binding, bound, label_absent, listed_plain, matched
 from fmcore.schema.options import TableOptions
 from fmcore.schema.roles import columns_of
+
+MOST_COLUMNS, MOST_LETTERS = 100_000, 1 << 20  # of a table
+MOST_SEEN = 10_000  # columns of which a model keeps what training saw
 
 
 class Texts(NamedTuple):
@@ -22,7 +26,10 @@ class Texts(NamedTuple):
 
 
 class Values(NamedTuple):
-    """Values to be encoded. name: of their column. rows: int64, the row of each code, or None for 0, 1, ..."""
+    """The values of a column to be encoded.
+
+    name: of the column. rows: int64, the row of each code, None for 0, 1, ...
+    """
 
     name: str
     texts: Texts
@@ -50,7 +57,7 @@ class Encoder:
     values: Listed or Hashed. columns: of the first table, in its order; None before it, and for index formats.
     named: whether a header named them. learns: whether the content of the first table decides on columns that no option
     names. grows: whether values are added. barred: why categorical columns cannot be had, to follow their names in a
-    message; None where they can. output: path of the vocabulary to write once rows are read, or None.
+    message; None where they can. ids: the way from the ids of index formats to indices.
     """
 
     def __init__(
@@ -62,14 +69,18 @@ class Encoder:
         learns: bool = True,
         grows: bool = True,
         barred: str | None = None,
-        output: str | None = None,
+        ids: IdMap | None = None,
     ) -> None:
         self.values = Listed() if values is None else values
         self.columns = None if columns is None else tuple(columns)
         self.named, self.learns, self.grows = named, learns, grows
-        self.barred, self.output = barred, output
+        self.barred, self.ids = barred, ids or IdMap()
+        self.output: str | None = None  # path of the vocabulary to write once rows are read
         self.indexed: int | bool = False  # whether rows have indices instead of columns; or how many features those are
         self._begun = len(self.values)
+        self._begun_ids = 0 if self.ids.bits is not None else self.ids.feature_dim or 0
+        self.pruned = False  # whether what it does not list are values that were dropped as rare
+        self.seen: dict[str, dict[str, float]] = {}  # numeric column -> its range and missing fields, while it learns
         self._own: dict[str, int] = {}  # column -> the first of its own indices
         self._fields: dict[str, int] = {}  # feature column -> field
         self._of_file: tuple[str, ...] | None = None  # own features that a vocabulary file lists
@@ -88,18 +99,23 @@ class Encoder:
 
     @property
     def feature_dim(self) -> int | None:
-        """Return one more than the largest index there is, or None before the first table."""
-        return None if self.columns is None else self.fixed + len(self.values)
+        """Return one more than the largest index there is, or None where only the rows show it."""
+        if self.columns is None:
+            return None if self.indexed is False else self.ids.feature_dim
+        return self.fixed + len(self.values)
 
     @property
     def lists_values(self) -> bool:
-        """Return whether rows of these columns can show values that are to be added."""
+        """Return whether rows of these columns, or ids, can show values that are to be added."""
+        if self.columns is None:
+            return self.ids.grows
         valued = any(column.is_valued for column in self.columns or ())
         return valued and self.grows and isinstance(self.values, Listed)
 
     def freeze(self) -> None:
         """Learn no more from here on: what is not listed is unknown."""
         self.learns = self.grows = False
+        self.ids.freeze()
 
     # --------------------------------------------------------------------------------------------------- columns
     def bind(self, head: Head, options: TableOptions, report: Any, *, by_position: bool = False) -> Binding:
@@ -124,6 +140,17 @@ class Encoder:
             raise self._unlike(head)
         return matched(names, self.columns, options, report, head.title)
 
+    def see(self, column: Column, numbers: np.ndarray) -> None:
+        """Take the fields of a numeric column, float64 with NaN where missing, into what is seen of it."""
+        if not self.learns:
+            return
+        present = numbers[~np.isnan(numbers)]
+        found = self.seen.setdefault(column.name, {"missing": 0})
+        found["missing"] += len(numbers) - len(present)
+        if len(present):
+            found["min"] = min(found.get("min", np.inf), float(present.min()))
+            found["max"] = max(found.get("max", -np.inf), float(present.max()))
+
     def take_indices(self, title: str, *, by_position: bool = False) -> None:
         """Take note that rows of an index format come; raise UsageError where columns are known instead."""
         if self.columns is None:
@@ -147,6 +174,7 @@ class Encoder:
 
     def _decided(self, head: Head, options: TableOptions) -> tuple[Column, ...]:
         found = head.found if self.learns else [None] * len(head.names)
+        _require_few(head)
         columns = columns_of(head.names, found, options)
         own = [name for column in columns for name in column.own]
         valued = [column.name for column in columns if column.is_valued]
@@ -214,30 +242,28 @@ class Encoder:
         New values are added while it grows.
         """
         found = [self.values.find(each.name, each.texts.values) for each in columns]
-        if self.grows and isinstance(self.values, Listed):
+        if columns and self.grows and isinstance(self.values, Listed):
             self._grow(columns, found, self.values)
         return [np.where(indices < 0, indices, indices + np.int32(self.fixed)) for indices in found]
 
     def _grow(self, columns: Sequence[Values], found: list[np.ndarray], listed: Listed) -> None:
-        new: list[tuple[int, int, int, int]] = []  # (row, column, place in it, code)
-        for number, (each, indices) in enumerate(zip(columns, found, strict=True)):
-            unknown = np.flatnonzero(indices < 0)
-            if not len(unknown):
-                continue
-            places = _first_places(each.texts)[unknown]
-            there = places < len(each.texts.codes)
-            places, unknown = places[there], unknown[there]
-            rows = places if each.rows is None else each.rows[places]
-            new += zip(rows.tolist(), [number] * len(rows), places.tolist(), unknown.tolist(), strict=True)
-        for _, number, _, code in sorted(new):
-            each = columns[number]
-            found[number][code] = listed.add(each.name, each.texts.values[code])
+        new = [_new(number, each, indices) for number, (each, indices) in enumerate(zip(columns, found, strict=True))]
+        row, number, place, code = np.concatenate(new, axis=1)
+        order = np.lexsort((place, number, row))
+        number, code = number[order], code[order]
+        texts = [columns[n].texts.values[c] for n, c in zip(number.tolist(), code.tolist(), strict=True)]
+        indices = listed.extend([each.name for each in columns], number, texts)
+        for n, of_column in enumerate(found):
+            of_column[code[number == n]] = indices[number == n]
 
     def keep(self, counts: np.ndarray, least: int) -> tuple[int, int]:
         """Drop the values that fewer rows have than `least`; return how many rows have, and how many of these are kept.
 
         counts: int64, for each index from 0, in how many rows it is. What a model to start from knows stays.
         """
+        self.pruned = True
+        if self.columns is None:
+            return self._keep_ids(counts, least)
         values = self.values
         counts = counts[self.fixed : self.fixed + len(values)]
         kept = np.zeros(len(values), bool)
@@ -248,6 +274,13 @@ class Encoder:
             values.keep(kept)
         return int((counts > 0).sum()), int((kept[: len(counts)] & (counts > 0)).sum())
 
+    def _keep_ids(self, counts: np.ndarray, least: int) -> tuple[int, int]:
+        kept = np.zeros(max(len(counts), self.ids.feature_dim or 0), bool)
+        kept[: len(counts)] = counts >= least
+        kept[: self._begun_ids] = True
+        self.ids = self.ids.subset(kept)
+        return int((counts > 0).sum()), int((kept[: len(counts)] & (counts > 0)).sum())
+
     def own_names(self) -> tuple[str, ...]:
         """Return the names of the features that columns have of their own, by index."""
         return tuple(name for column in self.columns or () for name in column.own)
@@ -255,6 +288,25 @@ class Encoder:
     def expect_own(self, names: Sequence[str]) -> None:
         """Note what own features a vocabulary file lists, which those of the first table must be."""
         self._of_file = tuple(names)
+
+
+def _require_few(head: Head) -> None:
+    """Raise UsageError for more columns than the header of a model file has room for."""
+    if len(head.names) > MOST_COLUMNS or sum(map(len, head.names)) > MOST_LETTERS:
+        raise UsageError(
+            f"{head.title} has {len(head.names):,} columns; a model knows up to {MOST_COLUMNS:,}, whose names have "
+            f"up to {MOST_LETTERS:,} letters together; give rows of so many features as libsvm or recordIO"
+        )
+
+
+def _new(number: int, each: Values, indices: np.ndarray) -> np.ndarray:
+    """Return int64 (4, n): row, number of the column, place in it and code of its values that have no index yet."""
+    unknown = np.flatnonzero(indices < 0)
+    places = _first_places(each.texts)[unknown]
+    there = places < len(each.texts.codes)
+    places, unknown = places[there], unknown[there]
+    rows = places if each.rows is None else each.rows[places]
+    return np.stack([rows, np.full(len(rows), number), places, unknown])
 
 
 def _first_places(texts: Texts) -> np.ndarray:

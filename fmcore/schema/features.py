@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fmcore.errors import DataError, ModelError, UsageError
-from fmcore.rows.batch import MAX_FEATURE_DIM
+from fmcore.errors import ModelError, UsageError
 from fmcore.schema.values import ValueTable
 
 MAX_HASH_BITS = 30  # 2**31 indices would pass MAX_FEATURE_DIM
@@ -33,13 +32,21 @@ class Listed:
 
     def add(self, name: str, value: str) -> int:
         """Return the index of a value, added at the end where it is new. Raise DataError beyond what indices can be."""
-        number = self._numbers.get(name)
-        if number is None:
-            number = self._numbers[name] = len(self.names)
+        return self.table.add(self._number(name), value)
+
+    def extend(self, names: Sequence[str], columns: np.ndarray, values: Sequence[str]) -> np.ndarray:
+        """Return the index of each value, int32, as `add` does; columns: of each value, its place among the names."""
+        places, first = np.unique(columns, return_index=True)
+        numbers = np.zeros(len(names), np.int64)
+        for place in places[np.argsort(first)].tolist():
+            numbers[place] = self._number(names[place])
+        return self.table.extend(numbers[columns], values)
+
+    def _number(self, name: str) -> int:
+        number = self._numbers.setdefault(name, len(self.names))
+        if number == len(self.names):
             self.names.append(name)
-        if len(self.table) >= MAX_FEATURE_DIM:
-            raise DataError(f"more than {MAX_FEATURE_DIM} different values", field=name)
-        return self.table.add(number, value)
+        return number
 
     def keep(self, kept: np.ndarray) -> None:
         """Drop the values for which kept (bool, one a value) is False."""

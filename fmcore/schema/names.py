@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,34 @@ from fmcore.schema import vocabulary_file
 from fmcore.schema.columns import CATEGORICAL
 from fmcore.schema.encoder import Encoder
 from fmcore.schema.features import Hashed, Listed
+from fmcore.schema.ids import IdMap
 from fmcore.schema.schema import Schema
 
 TOGETHER = -1  # in place of a column: of features that can occur with any other
+
+
+class NumberedIds:
+    """Ids that were numbered as they first appeared, as the values of a column `id`; read when the first is asked for.
+
+    ids: an IdMap that knows the id of each index. base: the number from which the user's ids count.
+    """
+
+    names = ("id",)
+
+    def __init__(self, ids: IdMap, base: int) -> None:
+        self._ids, self._base = ids, base
+
+    def __len__(self) -> int:
+        return self._ids.feature_dim or 0
+
+    def entry(self, index: int) -> tuple[str, str]:
+        """Return ("id", the id as text)."""
+        return "id", str(int(self._all[index]) + self._base)
+
+    @cached_property
+    def _all(self) -> np.ndarray:
+        found = self._ids.ids_at(np.arange(len(self)))
+        return np.arange(len(self)) if found is None else found
 
 
 class FeatureNames:
@@ -23,7 +49,9 @@ class FeatureNames:
     single: the columns of which a row has one value.
     """
 
-    def __init__(self, own: Sequence[str], values: Listed | Hashed, single: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, own: Sequence[str], values: Listed | Hashed | NumberedIds, single: Sequence[str] | None = None
+    ) -> None:
         self._own, self._values, self._single = tuple(own), values, single
 
     @classmethod
@@ -38,13 +66,18 @@ class FeatureNames:
         return cls(encoder.own_names(), encoder.values, single)
 
     @classmethod
+    def of_ids(cls, schema: Schema, base: int) -> FeatureNames:
+        """Return the ids of a model whose rows have them, which count from `base`: "id 17"."""
+        return cls((), NumberedIds(schema.encoder().ids, base), ())
+
+    @classmethod
     def of_file(cls, path: Path) -> FeatureNames:
         """Return those of a vocabulary file; DataError where it is damaged."""
         own, values = vocabulary_file.read(path)
         return cls(own, values, values.names)
 
     def __len__(self) -> int:
-        return len(self._own) + (len(self._values) if isinstance(self._values, Listed) else 0)
+        return len(self._own) + (0 if isinstance(self._values, Hashed) else len(self._values))
 
     def __iter__(self) -> Iterator[tuple[str, str | None]]:
         for index in range(len(self)):
@@ -67,7 +100,7 @@ class FeatureNames:
     @property
     def columns(self) -> list[str]:
         """Return the columns whose features have names, each once."""
-        return list(dict.fromkeys((*self._own, *(self._values.names if isinstance(self._values, Listed) else ()))))
+        return list(dict.fromkeys((*self._own, *(() if isinstance(self._values, Hashed) else self._values.names))))
 
     def exclusive(self, features: int) -> np.ndarray | None:
         """Return int64 (features,): the column of each that occurs without others of it; TOGETHER for all others.
@@ -90,4 +123,6 @@ class FeatureNames:
             found = np.flatnonzero(numbers == self._values.names.index(column))
             first = len(self._own)
             return {first + int(place): self._values.entry(int(place))[1] for place in found}
+        if isinstance(self._values, NumberedIds) and column in self._values.names:
+            return {index: self._values.entry(index)[1] for index in range(len(self))}
         return {index: name for index, name in enumerate(self._own) if name == column}

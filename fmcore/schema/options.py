@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from fmcore.errors import UsageError
+
 MODES = ("new", "grow", "fixed")  # of a vocabulary
+DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 
 
 @dataclass(frozen=True)
@@ -12,6 +15,8 @@ class TableOptions:
     Columns are named as fmcore.schema.selection describes: by name, number from 0, range or pattern.
 
     header: True, False, or None to find out.
+    delimiter: the character between fields of CSV and TSV, None for that of the format. quotes: whether `"` encloses
+    fields; else it is a character as any other.
     label, weight, row_id: a column, or None.
     numeric, log, dates, categorical, lists, ignore: columns of a kind; what none of them names is of the kind that its
     content or its type shows. log: numeric, by sign(x) log(1 + |x|). lists: several values in a field, each as
@@ -28,6 +33,8 @@ class TableOptions:
     """
 
     header: bool | None = None
+    delimiter: str | None = None
+    quotes: bool = True
     label: str | None = None
     weight: str | None = None
     row_id: str | None = None
@@ -45,3 +52,14 @@ class TableOptions:
     missing_values: tuple | None = None
     canonical: bool = True
     missing_columns: str = "error"
+
+
+def parse_delimiter(text: str) -> str:
+    """Return the delimiter that a user names: a character, or tab, space, comma, semicolon, pipe.
+
+    Raises UsageError for what cannot separate fields.
+    """
+    found = DELIMITERS.get(text, text)
+    if len(found) != 1 or not found.isascii() or found in '"\r\n\0':
+        raise UsageError(f"--delimiter is {text!r}; expected one ASCII character, no quote and no line end")
+    return found

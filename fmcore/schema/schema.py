@@ -10,19 +10,21 @@ import numpy as np
 
 from fmcore.errors import ModelError
 from fmcore.schema.columns import FEATURES, OTHERS, Column
-from fmcore.schema.encoder import Encoder
+from fmcore.schema.encoder import MOST_SEEN, Encoder
 from fmcore.schema.features import MAX_HASH_BITS, Hashed, Listed
+from fmcore.schema.ids import CompactIds, IdMap, from_tensors
 from fmcore.schema.roles import SINGLE
 from fmcore.schema.values import ValueTable
 
 KINDS = (*FEATURES, *OTHERS)
-VALUES, KEPT = "values.", "kept"  # tensors: of a ValueTable, and the bits of hashed values that are kept
+VALUES, KEPT, IDS = "values.", "kept", "ids."  # tensors: of a ValueTable, and the bits of hashed values that are kept
 DAMAGED = "damaged: its schema"
 MEMBERS: dict[str, tuple[type, ...]] = {
     "columns": (list, type(None)),
     "named": (bool,),
     "value_columns": (list,),
     "hash_bits": (int, type(None)),
+    "compact": (bool,),
     "label": (dict,),
     "seen": (dict,),
     "min_count": (int,),
@@ -36,16 +38,19 @@ class Schema:
     columns: of the tables that it was trained on, in their order; None for rows of index formats.
     named: whether a header named them; else they are numbered.
     value_columns: the categorical columns, by their number in the values' tensors.
-    hash_bits: of hashed values, None where they are listed.
+    hash_bits: of hashed values, or ids; None where they are listed, or indices as they stand.
+    compact: whether ids are numbered as they first appeared.
     label: {"name": column or None, "positive": text or None, ...}. seen: column -> what training saw of it.
     min_count: how many rows a value was required in.
-    tensors: name -> array: those of the ValueTable under "values.", and "kept", uint8, one bit a hashed index.
+    tensors: name -> array: those of the ValueTable under "values.", "kept", uint8, one bit a hashed index, and those of
+    an IdMap under "ids.".
     """
 
     columns: tuple[Column, ...] | None = None
     named: bool = True
     value_columns: tuple[str, ...] = ()
     hash_bits: int | None = None
+    compact: bool = False
     label: dict[str, Any] = field(default_factory=dict)
     seen: dict[str, Any] = field(default_factory=dict)
     min_count: int = 1
@@ -53,15 +58,19 @@ class Schema:
 
     @classmethod
     def of(cls, encoder: Encoder, **facts: Any) -> Schema:
-        """Return the Schema of the rows that an encoder has read; facts: label, seen and min_count."""
-        values = encoder.values
+        """Return the Schema of the rows that an encoder has read; facts: label and min_count."""
+        values, facts = encoder.values, {**facts, "seen": _seen(encoder)}
+        if encoder.columns is None:
+            tensors = {IDS + name: array for name, array in encoder.ids.tensors().items()}
+            compact = isinstance(encoder.ids, CompactIds)
+            return cls(hash_bits=encoder.ids.bits, compact=compact, tensors=tensors, **facts)
         if isinstance(values, Hashed):
             tensors = {} if values.kept is None else {KEPT: values.kept}
             return cls(encoder.columns, encoder.named, hash_bits=values.bits, tensors=tensors, **facts)
         tensors = {VALUES + name: array for name, array in values.table.tensors().items()} if len(values) else {}
         return cls(encoder.columns, encoder.named, tuple(values.names), tensors=tensors, **facts)
 
-    def encoder(self, *, grows: bool = False, output: str | None = None) -> Encoder:
+    def encoder(self, *, grows: bool = False) -> Encoder:
         """Return an Encoder that reads rows as the model's training did; grows: whether it adds values."""
         return Encoder(
             self._values(),
@@ -69,7 +78,7 @@ class Schema:
             named=self.named,
             learns=False,
             grows=grows,
-            output=output,
+            ids=self._ids(grows=grows) if self.columns is None else None,
         )
 
     def lists(self, values: Listed) -> bool:
@@ -89,6 +98,7 @@ class Schema:
             "named": self.named,
             "value_columns": list(self.value_columns),
             "hash_bits": self.hash_bits,
+            "compact": self.compact,
             "label": self.label,
             "seen": self.seen,
             "min_count": self.min_count,
@@ -131,9 +141,16 @@ class Schema:
         if self.columns is not None and not features:
             raise ModelError(f"{DAMAGED} has columns, but none that is a feature")
         for name in self.tensors:
-            if not (name.startswith(VALUES) if self.hash_bits is None else name == KEPT):
+            if not (name.startswith(self._prefix()) if self.hash_bits is None or not columns else name == KEPT):
                 raise ModelError(f"{DAMAGED} has a tensor {name!r} that this version does not know")
-        self._values()  # raises ModelError
+        _ = self._values() if columns else self._ids()  # which raise ModelError
+
+    def _prefix(self) -> str:
+        return IDS if self.columns is None else VALUES
+
+    def _ids(self, *, grows: bool = False) -> IdMap:
+        tensors = {name.removeprefix(IDS): self.tensors[name] for name in self.tensors if name.startswith(IDS)}
+        return from_tensors(tensors, self.hash_bits, grows=grows and self.compact)
 
     def _values(self) -> Listed | Hashed:
         if self.hash_bits is not None:
@@ -143,6 +160,17 @@ class Schema:
             return Hashed(self.hash_bits, kept)
         tensors = {name.removeprefix(VALUES): self.tensors[name] for name in self.tensors if name.startswith(VALUES)}
         return Listed(self.value_columns, ValueTable.from_tensors(tensors) if tensors else None)
+
+
+def _seen(encoder: Encoder) -> dict[str, Any]:
+    """Return column -> range and missing fields of a numeric one, number of values of a categorical one."""
+    if len(encoder.columns or ()) > MOST_SEEN:
+        return {}
+    found: dict[str, Any] = {name: dict(facts) for name, facts in encoder.seen.items()}
+    if isinstance(encoder.values, Listed) and len(encoder.values):
+        counts = np.bincount(encoder.values.table.columns(), minlength=len(encoder.values.names))
+        found |= {name: {"values": int(n)} for name, n in zip(encoder.values.names, counts, strict=True)}
+    return found
 
 
 def _plain(column: Column) -> dict[str, Any]:

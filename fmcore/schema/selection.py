@@ -1,9 +1,9 @@
 """Columns as a command line names them: by name, by number, as a range, as a pattern.
 
 `site` is the column of that name; `3`, where none is called so, the fourth. `c1-c20`, where both are columns, is all
-that are named c and a number from 1 to 20; `price-site`, all from the one to the other in the table's order; `3-7` are
-numbers. `c*` is a pattern: `*` stands for any text, `?` for any character. What is exactly the name of a column is that
-column, whatever it looks like.
+that are named c and a number from 1 to 20; `price-site` is all from the one to the other in the table's order; `3-7`
+are numbers. `c*` is a pattern: `*` stands for any text, `?` for any character. What is exactly the name of a column is
+that column, whatever it looks like.
 """
 
 import csv

@@ -7,6 +7,7 @@ from fmcore.errors import UsageError
 from fmcore.schema import vocabulary_file
 from fmcore.schema.encoder import Encoder
 from fmcore.schema.features import Hashed
+from fmcore.schema.ids import id_map
 from fmcore.schema.names import FeatureNames
 from fmcore.schema.options import TableOptions
 from fmcore.schema.roles import disagreement
@@ -16,31 +17,48 @@ OF_VALUES = ("log", "dates", "categorical", "lists")
 NOT_KEPT = (
     "need either --vocabulary FILE, which lists their values, or --hash-bits B, which hashes them into 2**B indices"
 )
+LISTING = "takes all rows before training begins, which pipes do not give"
+STREAMED = f"need --hash-bits, or --vocabulary FILE with a file that exists: to list their values {LISTING}"
 
 
-def new_encoder(table: TableOptions, *, mode: str = "grow", barred: str | None = None) -> Encoder:
+def new_encoder(
+    table: TableOptions, *, compact: bool = False, mode: str = "grow", kept: bool = True, streamed: bool = False
+) -> Encoder:
     """Return an Encoder for the rows of a new model, or of a conversion.
 
+    compact: whether the ids of index formats are numbered as they first appear.
+
     mode: what becomes of a vocabulary file that exists where the options do not say. "new" replaces it, "grow" takes in
-    more values, "fixed" adds none. barred: see Encoder; a vocabulary that exists and is fixed lifts it.
+    more values, "fixed" adds none. kept: whether a model will keep the values. streamed: whether training begins before
+    all rows are read, so that no values can be added.
     Raises UsageError where the options do not fit together, DataError where the vocabulary's file is damaged.
     """
     if table.vocabulary is not None and table.hash_bits is not None:
         raise UsageError("--vocabulary and --hash-bits exclude each other: values are either listed or hashed")
+    if compact and streamed:
+        raise UsageError(
+            "--compact numbers the ids of all rows before training begins, which pipes do not give; take --hash-bits"
+        )
+    ids = id_map(table.hash_bits, compact=compact)
     if table.hash_bits is not None:
-        return Encoder(Hashed(table.hash_bits))
+        return Encoder(Hashed(table.hash_bits), ids=ids)
     if table.vocabulary is None:
         if table.vocabulary_mode is not None:
             raise UsageError("--vocabulary-mode says what becomes of a vocabulary file; name one with --vocabulary")
-        return Encoder(barred=barred)
-    path, mode = Path(table.vocabulary), table.vocabulary_mode or mode
+        return Encoder(barred=NOT_KEPT if not kept else STREAMED if streamed else None, ids=ids)
+    path, mode = Path(table.vocabulary), table.vocabulary_mode or ("fixed" if streamed else mode)
+    if streamed and (mode != "fixed" or not path.exists()):
+        raise UsageError(f"to list the values of a vocabulary {LISTING}; name one that exists, or take --hash-bits")
     if mode == "new" or not path.exists():
         if mode == "fixed" and table.vocabulary_mode is not None:
             raise UsageError(f"the vocabulary {path} does not exist, so it cannot be fixed")
-        return Encoder(output=table.vocabulary, barred=barred)
+        encoder = Encoder(ids=ids)
+        encoder.output = table.vocabulary
+        return encoder
     own, values = vocabulary_file.read(path)
     grows = mode == "grow"
-    encoder = Encoder(values, grows=grows, barred=barred if grows else None, output=table.vocabulary if grows else None)
+    encoder = Encoder(values, grows=grows, ids=ids)
+    encoder.output = table.vocabulary if grows else None
     encoder.expect_own(own)
     return encoder
 
@@ -58,8 +76,8 @@ def encoder_of(
     if schema is None and of_tables:
         return _of_options(table, grows=grows)
     if schema is None or schema.columns is None:
-        _require_none_of_values(table)
-        encoder = Encoder(learns=False, grows=False)
+        _require_none_of_columns(table, None if schema is None else schema.hash_bits)
+        encoder = Encoder(learns=False, grows=False) if schema is None else schema.encoder(grows=grows)
         encoder.indexed = features
         return encoder
     _require_agreement(schema, table)
@@ -70,17 +88,22 @@ def encoder_of(
                 f"the vocabulary {table.vocabulary} is not the one that the model holds; leave it out, as the model "
                 "needs none"
             )
-    return schema.encoder(grows=grows, output=table.vocabulary if grows else None)
+    encoder = schema.encoder(grows=grows)
+    encoder.output = table.vocabulary if grows else None
+    return encoder
 
 
-def _require_none_of_values(table: TableOptions) -> None:
-    """Raise UsageError for options that make features of columns as no model of features by index has them."""
-    for name in (*OF_VALUES, "vocabulary", "hash_bits"):
+def _require_none_of_columns(table: TableOptions, bits: int | None) -> None:
+    """Raise UsageError for options that make features as no model of indices has them; bits: of its hashed ids."""
+    for name in (*OF_VALUES, "vocabulary"):
         if getattr(table, name) not in ((), None):
             raise UsageError(
-                f"--{name.replace('_', '-')} is for models of columns, but this one knows its features by index; leave "
-                "it out, or train a new model"
+                f"--{name} is for models of columns, but this one knows its features by index; leave it out, or train "
+                "a new model"
             )
+    if table.hash_bits != bits:
+        of_model = "takes indices as they stand" if bits is None else f"hashes ids into {bits} bits"
+        raise UsageError(f"--hash-bits is {table.hash_bits}, but the model {of_model}; leave it out")
 
 
 def _require_agreement(schema: Schema, table: TableOptions) -> None:
@@ -108,6 +131,7 @@ def _of_options(table: TableOptions, *, grows: bool) -> Encoder:
     if not path.exists():
         raise UsageError(f"the vocabulary {path} does not exist; name the one of the training rows with --vocabulary")
     own, values = vocabulary_file.read(path)
-    encoder = Encoder(values, learns=False, grows=grows, output=table.vocabulary if grows else None)
+    encoder = Encoder(values, learns=False, grows=grows)
+    encoder.output = table.vocabulary if grows else None
     encoder.expect_own(own)
     return encoder

@@ -63,5 +63,5 @@ def require_memory(hyperparameters: Hyperparameters, feature_dim: int, budget: B
         raise ResourceError(
             f"training a model of feature_dim {feature_dim:,} and num_factors {h.num_factors} with {h.optimizer} takes "
             f"about {needed:,} bytes of memory, more than the {budget.total:,} that {than}; take fewer factors "
-            f"(--num-factors), hash into fewer features (--hash-bits), or {more}"
+            f"(--num-factors), fewer features (where ids are sparse --compact, else --hash-bits), or {more}"
         )

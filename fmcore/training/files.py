@@ -15,7 +15,7 @@ from fmcore.io.data import Data, Reader
 from fmcore.io.options import KEPT_OPTIONS, KEPT_TABLE, KEPT_WHERE_SET, ReadOptions, needed_by
 from fmcore.io.parallel import Workers
 from fmcore.model import file
-from fmcore.model.info import encoder_for
+from fmcore.model.info import encoder_for, unchecked
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.schema import vocabulary as vocabularies
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 PathName = str | PathLike
 Kept = PathName | checkpoints.Saving | None  # where a training is saved
-
-
-LISTING = "takes all rows before training begins, which pipes do not give"
-PIPED = f"need --hash-bits, or --vocabulary FILE with a file that exists: to list their values {LISTING}"
 
 
 class Interruption(TypedDict, total=False):
@@ -72,10 +68,9 @@ def train(
     """
     observer, stop = observer or Observer(), interruption.get("stop") or _never
     _require_apart(target, interruption.get("checkpoint"), (data, test), initial_model)
-    encoder = _encoder(data, initial_model)
     _require_stdin_once(data, test)
-    rows = _reader(data, encoder, hyperparameters, stop)
-    test_rows = None if test is None else _reader(test, encoder, hyperparameters, stop)
+    rows = reader_of(data, hyperparameters, initial_model, stop)
+    test_rows = None if test is None else _reader(test, rows.encoder, hyperparameters, stop)
     task = Task(rows, hyperparameters, test_rows, initial_model)
     require_trainable(task)
     with ExitStack() as stack:
@@ -90,8 +85,18 @@ def train(
         model.info["input"], model.schema = kept, rows.schema()
         file.dump(model, handle)
         if vocabulary:
-            vocabularies.write(encoder, vocabulary)
+            vocabularies.write(rows.encoder, vocabulary)
     return model
+
+
+def reader_of(
+    data: Data,
+    hyperparameters: Hyperparameters,
+    initial_model: Model | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Reader:
+    """Return a Reader of training rows, whose encoder learns what they mean, or goes by the model to start from."""
+    return _reader(data, _encoder(data, initial_model), hyperparameters, stop or _never)
 
 
 def learn_first(rows: Reader, hyperparameters: Hyperparameters, resources: Resources | None = None) -> None:
@@ -110,13 +115,10 @@ def _encoder(data: Data, initial_model: Model | None) -> Encoder:
     """Return the Encoder of the training rows; a warm start adds values, except from pipes."""
     table = data.options.table
     if initial_model is not None:
+        if sentence := unchecked(initial_model):
+            data.report.note(sentence)
         return encoder_for(initial_model, table, grows=data.pipe is None)
-    if data.pipe is None:
-        return vocabularies.new_encoder(table)
-    encoder = vocabularies.new_encoder(table, mode="fixed", barred=PIPED)
-    if encoder.output is not None:
-        raise UsageError(f"to list the values of a vocabulary {LISTING}; name one that exists, or take --hash-bits")
-    return encoder
+    return vocabularies.new_encoder(table, compact=data.options.compact, streamed=data.pipe is not None)
 
 
 def _reader(data: Data, encoder: Encoder, hyperparameters: Hyperparameters, stop: Callable[[], bool]) -> Reader:

@@ -10,7 +10,7 @@ from fmcore.optimizers.state import Spec
 from fmcore.training.loop import trained_epochs
 
 FIXED = ("predictor_type", "family", "num_factors", "use_bias", "use_linear", "optimizer")
-READ_FIXED = ("index_base", "positive")  # of ReadOptions: those that decide which index and label a value has
+READ_FIXED = ("index_base", "positive", "compact")  # of ReadOptions: they decide which index and label a value has
 TABLE_FIXED = ("numeric", "categorical", "hash_bits")
 
 
@@ -43,6 +43,7 @@ def require_same_reading(model, given):
     kept = model.info.get("input")
     if kept is None:  # the model was imported
         return
+    kept = {"compact": False, **kept}
     pairs = [(name, kept.get(name), given[name]) for name in READ_FIXED if name in given]
     if model.schema is None:
         pairs += _of_tables(kept.get("table", {}), given.get("table", {}))

@@ -151,7 +151,10 @@ def _fits(folder):
 
 def _shared(data, test, space, folder):
     """Return a TrialContext with the rows decoded into files of the folder."""
-    objective, encoder = objective_of(space.fixed["predictor_type"]), new_encoder(data.options.table)
+    objective, encoder = (
+        objective_of(space.fixed["predictor_type"]),
+        new_encoder(data.options.table, compact=data.options.compact),
+    )
     family = FAMILIES[space.fixed.get("family", FM)]
     reader = data.reader(encoder, options=needed_by(data.options, objective, family))
     if encoder.output is not None:

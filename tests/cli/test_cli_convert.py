@@ -193,12 +193,15 @@ def test_convert_maps_labels(fm, labels, options, mapped):
     assert [line.split()[0] for line in done.out.splitlines()] == mapped.split()
 
 
-@pytest.mark.parametrize(("labels", "row"), [("1 2 0", 2), ("0 1 -1", 3), ("-1 -1 0", 3)])
-def test_convert_refuses_labels_of_more_than_two_classes(fm, labels, row):
+@pytest.mark.parametrize(
+    ("labels", "row", "found"),
+    [("1 2 0", 2, "2"), ("0 1 -1", 3, "-1 beside label 0"), ("-1 -1 0", 3, "0 beside label -1")],
+)
+def test_convert_refuses_labels_of_more_than_two_classes(fm, labels, row, found):
     rows = "".join(f"{label} 0:1\n" for label in labels.split())
     printed = fm("convert", "-", "-o", "x.rec", "--predictor-type", "binary_classifier", stdin=rows, code=3).err
     assert printed == (
-        f"fm: stdin, line {row}: label {labels.split()[row - 1]} in a classification; expected 0 and 1, or "
+        f"fm: stdin, line {row}: label {found}; expected 0 and 1, or "
         "-1 and 1; for other labels name the one that means 1 with --positive-label\n"
     )
     done = fm(

@@ -209,7 +209,7 @@ def test_a_model_beyond_the_available_memory_is_refused_with_6(fm):
     assert process.returncode == 6
     assert last_line(printed.decode()) == (
         "fm: a model of feature_dim 10000000 and num_factors 256 needs 10,280,000,000 bytes of memory, more than there "
-        "is; take fewer factors, or hash into fewer features"
+        "is; take fewer factors, or fewer features: --compact where ids are sparse, else --hash-bits"
     )
     assert fm.files() == []
 

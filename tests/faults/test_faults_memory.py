@@ -29,7 +29,7 @@ from fmcore.system.cgroups import folders
 from fmcore.system.memory import LEAST, Budget, budget, free
 from fmcore.system.threads import default_threads
 
-ADVICE = "take fewer factors (--num-factors), hash into fewer features (--hash-bits), or "
+ADVICE = "take fewer factors (--num-factors), fewer features (where ids are sparse --compact, else --hash-bits), or "
 
 
 # ------------------------------------------------------------------------------------------------- the estimate

@@ -87,8 +87,17 @@ def use(arrays, texts):
     return sum(map(is_refused, works)) > 0
 
 
+def open_unread(walls, arrays):
+    """Open a table of which only the last page of the ends can be read: any other access ends the process."""
+    given = {name: wall.filled(arrays[name]) for name, wall in walls.items()}
+    for name, wall in walls.items():
+        wall.protect(PAGE, wall.size - PAGE * (name == "ends"), NOTHING)
+    table = ValueTable.from_tensors(given)
+    assert (len(table), table.nbytes) == (len(arrays["ends"]), sum(array.nbytes for array in arrays.values()))
+
+
 def main():
-    """Damage the tables many times over."""
+    """Damage tables many times over, and open one unread."""
     random, counts = np.random.default_rng(1), [0, 0]
     for entries in (1, 2, 100, 3000):
         table = ValueTable()
@@ -100,6 +109,8 @@ def main():
             for _ in range(200 if entries < 1000 else 40):
                 wrong = {name: wall.filled(damaged(arrays[name], random)) for name, wall in walls.items()}
                 counts[not use(wrong, [*texts[:200], "", "not there"])] += 1
+            if entries == 3000 and at_the_end:
+                open_unread(walls, arrays)
     sys.stdout.write(f"{counts[0]} {counts[1]}\n")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fmcore.errors import DataError
 from fmcore.io.requests import _requests
 from fmcore.io.requests.codec import _uncommon, decode
+from fmcore.io.requests.instance import Keys
 
 FORMATS = ["json", "jsonlines"]
 COMMON = [
@@ -58,6 +59,8 @@ PIECES = [
     "1e400",
     "true",
     "2147483647",
+    "18446744073709551615",
+    "18446744073709551616",
     "00",
     "[]",
     "{}",
@@ -72,10 +75,20 @@ def chunk(instances, form):
 
 
 def same(data, form):
-    """Return whether the fast path accepts it; if so, the slow one must read it alike and find no error."""
-    if _requests.parse(data, form == "jsonlines") is None:
+    """Return whether the fast path accepts it; if so, the slow one must read it alike and find no error.
+
+    The same holds however keys are read, for which it may accept other requests.
+    """
+    accepted = [_same(data, form, Keys(base, wide)) for wide in (False, True) for base in (0, 1)]
+    return accepted[0]
+
+
+def _same(data, form, keys):
+    if _requests.parse(data, form == "jsonlines", *keys) is None:
         return False
-    fast, slow = decode(data, form), _uncommon(data, form, "fail")
+    options = {"index_base": str(keys.base), "wide": keys.wide}
+    fast, slow = decode(data, form, **options), _uncommon(data, form, "fail", keys)
+    assert fast.batch.indices.dtype == keys.dtype
     assert (fast.units, fast.facts, len(fast.skipped)) == (slow.units, slow.facts, len(slow.skipped))
     for name in ("indptr", "indices", "values", "labels"):
         left, right = getattr(fast.batch, name), getattr(slow.batch, name)

@@ -19,10 +19,12 @@ from fmcore.errors import DataError, UsageError
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.tables import codec as tables
 from fmcore.io.tables import csvhead
+from fmcore.io.tables import parquet as parquet_tables
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.rows.batch import concatenate
 from fmcore.schema.encoder import Encoder
 from fmcore.schema.options import TableOptions
+from fmcore.schema.texts import canonical
 
 DATA = ROOT.parent / "shared" / "data"
 ADULT = {"label": "14", "categorical": ("1", "3", "5", "6", "7", "8", "9", "13")}
@@ -76,7 +78,7 @@ def test_columns_take_roles_by_name():
     assert batch.labels.tolist() == [1, 0, 1]
     assert batch.weights.tolist() == [2, 0.5, 1]
     assert batch.ids == ["r1", "r2", None]
-    assert batch.origin == ("t.csv", "row", batch.origin.numbers)
+    assert batch.origin[:3] == ("t.csv", "row", batch.origin.numbers)
     assert batch.origin.numbers.tolist() == [1, 2, 3]
     assert (batch.indptr.dtype, batch.indices.dtype) == (np.int64, np.int32)
     assert {a.dtype for a in (batch.values, batch.labels, batch.weights)} == {np.dtype(np.float32)}
@@ -153,14 +155,29 @@ def test_a_table_without_a_label_column_is_read_for_scoring():
         (b'\n\n"a\nb",c\r\n1,2\r\n', {}, True),
         (b"\xef\xbb\xbfa,b\n1,2\n", {"label": "a"}, True),
         (b"a,b\r1,2\r", {}, True),
+        # by all columns, of several rows
+        (b"city,click\nA,1\nB,0\n", {"categorical": ("0",), "label": "1"}, True),
+        (b"a,b,c\nx,,\nz,NA,\nw,5,\n", {"categorical": ("0", "1"), "ignore": ("2",)}, True),
+        (b"A,NA\nB,1\nC,2\n", {"categorical": ("0",)}, False),
+        (b"A,nan\nB,x\n", {"categorical": ("0", "1")}, False),
+        (b"U1,135,x\nU2,y,z\n", {"categorical": ("0", "1", "2")}, False),
+        (b",a\n0,x\n1,y\n", {"categorical": ("1",), "ignore": ("0",), "header": True}, True),
+        (b",a,b\n0,x,5\n1,y,6\n", {"categorical": ("1",)}, True),
+        (b",\n1,2\n", {}, False),
+        (b"a,b\n" + b"1,x\n" * 18 + b"?,x\n2,x\n", {"categorical": ("0", "1")}, True),
+        # by names, where the first line holds one
+        (b"user,item\nA,B\n", {"categorical": ("user", "item")}, True),
+        (b"country,1990,1991\nFR,1,2\n", {"categorical": ("country",)}, True),
+        (b" user ,item\nA,B\n", {"categorical": ("user",), "ignore": ("1",)}, True),
     ],
 )
 def test_a_header_is_detected_from_the_first_line(data, options, header):
     report = Report()
     read = batches(data, report=report, **options)
     if "header" not in options:
-        taken = "as the header" if header else "as data; columns are numbered from 0"
-        assert report.notes[0] == f"first line taken {taken}"
+        assert report.notes[:1] == [
+            "first line taken as the header" if header else "first line taken as data; columns are numbered from 0"
+        ]
     total = sum(1 for row in csv.reader(io.StringIO(data.decode(), newline="")) if row)
     assert sum(map(len, read)) == total - header
 
@@ -170,6 +187,49 @@ def test_a_first_line_that_may_or_may_not_be_a_header_is_refused():
     assert "give --header or --no-header" in failure(data, **options)
     assert len(rows(data, header=False, **options)) == 2
     assert len(rows(data, header=True, **options)) == 1
+    mixed = b"a,b\nc,d\n12,e\n"  # a column with a number here and there is text
+    assert "give --header or --no-header" in failure(mixed, **options)
+
+
+def test_a_table_without_header_keeps_its_first_row_from_names():
+    data = b"7,x,1\n8,y,0\n"
+    assert "the columns found are: 0, 1, 2" in failure(data, label="click", categorical=("site",))
+    report = Report()
+    found = rows(data, report=report, label="click", categorical=("1",))
+    assert len(found) == 2
+    assert "first line taken as data; columns are numbered from 0" in report.notes
+
+
+def read_head(data, report=None, **options):
+    return csvhead.read_head(io.BytesIO(data), options.pop("sep", ","), TableOptions(**options), report or Report())
+
+
+def test_a_sample_of_the_rows_is_taken(monkeypatch):
+    head = read_head('a,b\n\n1, x \n1\n"2","y, ""z""\n"\n\u00e9,\xff\n3,'.encode(), header=True)
+    assert (head.names, head.header) == (["a", "b"], True)
+    assert head.sample == [["1", "x"], ["2", 'y, "z"'], ["\u00e9", "\xff"], ["3", ""]]
+    head = read_head(b"\n1,x\n2,\xff\n")
+    assert (head.names, head.header) == (["0", "1"], False)
+    assert head.sample == [["1", "x"], ["2", "\ufffd"]]
+    assert read_head(b"a\n1\n\n2\n").sample == [["1"], [""], ["2"]]
+    assert read_head(b'a;b\n1;"x\n', sep=";", quotes=False).sample == [["1", '"x']]
+    assert read_head(b"a,b\n").sample == []
+    monkeypatch.setattr(csvhead, "SAMPLE", 3)
+    assert read_head(b"a\n1\n2\n3\n4\n").sample == [["1"], ["2"], ["3"]]
+    assert read_head(b"1\n2\n3\n4\n").sample == [["1"], ["2"], ["3"]]
+    monkeypatch.setattr(csvhead, "LIMIT", 9)
+    assert read_head(b"a,b\n1,2\n3,4\n").sample == [["1", "2"]]
+
+
+@pytest.mark.parametrize("length", [131_072, 131_073, 900_000])
+def test_long_fields_are_read_in_the_first_lines_as_in_later_ones(length):
+    limit, encoder = csv.field_size_limit(), Encoder()
+    long = b"x" * length
+    batch = rows(b"a,c,d\n1," + long + b",y\n2,z," + long + b"\n", encoder=encoder, categorical=("c", "d"))
+    assert len(batch) == 2
+    assert names_of(encoder)[1] == "c=" + long.decode()
+    assert failure(b"a," + long + b"\n1\n").endswith("row 1: 1 fields, expected 2 as in the first line")
+    assert csv.field_size_limit() == limit
 
 
 def test_a_first_line_with_text_among_numbers_is_data():
@@ -183,9 +243,11 @@ def test_a_first_line_with_text_among_numbers_is_data():
 
 def test_first_lines_that_cannot_be_parsed_are_refused(monkeypatch):
     assert failure(b"\xff,b\n1,2\n") == "t.csv: the header is not UTF-8"
-    assert failure(b"a" * 200_000).startswith("t.csv: the first lines are not CSV: field larger than field limit")
     monkeypatch.setattr(csvhead, "LIMIT", 10)
-    assert failure(b"a,b,c,d,e,f,g,h\n1") == "t.csv: the first line is longer than 10 bytes"
+    assert (
+        failure(b"a,b,c,d,e,f,g,h\n1")
+        == "t.csv: the first line is longer than 10 bytes; perhaps a quote is never closed"
+    )
     assert dense(rows(b"a,b,ccc,d\n1,2,3,4\n"), 4).tolist() == [[1, 2, 3, 4]]
 
 
@@ -196,6 +258,85 @@ def test_an_empty_file_has_no_rows(data):
     assert report.notes == ["t.csv is empty"]
 
 
+JOINED = {
+    "numbers": (b"a,b\n1,2\n a , b \n3,4\n", {}),
+    "numbers and texts": (b"a,c,z,y\n1,x,5,0\na,c,z,y\n2,c,6,1\n", {"categorical": ("c",), "label": "y"}),
+    "texts": (b"c,d,y\nc,y,1\nc,d,y\nx,y,0\n", {"categorical": ("c", "d"), "label": "y", "header": True}),
+    "ignored columns": (b"a,z,w\n1,2,1\na,other,w\n3,4,1\n", {"ignore": ("z",), "weight": "w"}),
+    "without a name": (b",a,c\n1,1,x\n,a,c\n2,2,y\n", {"categorical": ("c",)}),
+    "numbers as names": (b"a,2024,c\n1,1,x\na,2024,c\n2,2,y\n", {"categorical": ("c",)}),
+    "marked": (b"\xef\xbb\xbfc,y\nx,1\n\xef\xbb\xbfc,y\nz,0\n", {"categorical": ("c",), "label": "y"}),
+    "ids": (b"id,True,y\nq,x,1\nid,True,y\nr,z,0\n", {"row_id": "id", "categorical": ("True",), "label": "y"}),
+}
+
+
+@pytest.mark.parametrize("block", [1 << 20, 20])
+@pytest.mark.parametrize("kind", JOINED)
+def test_a_row_that_repeats_the_header_is_refused_or_left_out(monkeypatch, kind, block):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+    data, options = JOINED[kind]
+    message = failure(data, **options)
+    assert message.startswith("t.csv, row 2: repeats the header: ")
+    assert message.endswith("; perhaps two files were joined")
+    report, encoder = Report(), Encoder()
+    kept = batches(data, report=report, encoder=encoder, on_error="skip", **options)
+    assert [number for batch in kept for number in batch.origin.numbers.tolist()] == [1, 3]
+    assert report.counts["rows skipped"] == 1
+    assert [str(error) for error in report.errors] == [message]
+
+
+def test_a_row_that_holds_some_names_is_data():
+    data = b"c,d,y\nc,d,1\nc,x,0\ny,d,1\n"
+    assert len(rows(data, categorical=("c", "d"), label="y")) == 3
+    assert "field a: 'a' is not a number" in failure(b"a,b\n1,2\na,2\n", numeric=("a",))
+    assert "field y: label 'y' is not" in failure(b"c,y\nx,1\nz,y\n", categorical=("c",), label="y")
+    assert len(rows(b"1,2\n1,2\n1,2\n", header=True)) == 2
+    assert len(rows(b"c,d\nc,d\n", header=False, categorical=("0", "1"))) == 2
+
+
+@pytest.mark.parametrize("block", [1 << 20, 16])
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])
+def test_a_blank_line_of_one_column_is_a_row(monkeypatch, ending, block):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+
+    def read(data, **options):
+        report = Report()
+        found = batches(data.replace(b"\n", ending), report=report, **options)
+        joined = concatenate(found)
+        counts = np.diff(joined.indptr)
+        numbers = [number for batch in found for number in batch.origin.numbers.tolist()]
+        return [1.0 if n else 0.0 for n in counts], numbers
+
+    assert read(b"a\n1\n\n\n2\n") == ([1, 0, 0, 1], [1, 2, 3, 4])
+    assert read(b"a\n1\n\n") == ([1, 0], [1, 2])
+    assert read(b"a\n\n", header=True) == ([0], [1])
+    assert read(b"1\n\n2") == ([1, 0, 1], [1, 2, 3])
+    assert read(b"a\n\nx\n\n", categorical=("a",), header=True) == ([0, 1, 0], [1, 2, 3])
+    assert read(b"a,b\n\n1,2\n\n") == ([1], [1])
+    assert failure(b"a\n1\n\n\nx\n2", numeric=("a",)).startswith("t.csv, row 4, field a: 'x'")
+    assert failure(b'a\n1\n\n\n"x\n', header=True).startswith("t.csv, row 4: a quote opens")
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+@pytest.mark.parametrize("delimiter", [";", "|", "\t", " ", ",", "\x01", "x"])
+def test_a_delimiter_can_be_given(kind, delimiter):
+    data = b'"a;b|,\t";c\n1,5;2\n'.replace(b"1,5", b"1.5").replace(b";", delimiter.encode())
+    encoder = Encoder()
+    batch = rows(data, kind, encoder=encoder, delimiter=delimiter, categorical=("c",))
+    assert names_of(encoder) == [data[1:].split(b'"')[0].decode().strip(), "c=2"]
+    assert batch.values.tolist() == [1.5, 1]
+    assert failure(b"a" + delimiter.encode() + b"b\n1\n", kind, delimiter=delimiter) == (
+        "t.csv, row 1: 1 fields, expected 2 as in the first line"
+    )
+
+
+@pytest.mark.parametrize("delimiter", ["", ";;", '"', "\n", "\r", "\0", "\u00a7"])
+def test_a_delimiter_that_cannot_be_is_refused(delimiter):
+    assert failure(b"a;b\n1;2\n", delimiter=delimiter) == (
+        f"--delimiter is {delimiter!r}; expected one ASCII character, no quote and no line end"
+    )
+
+
 # Fields
 
 
@@ -204,7 +345,7 @@ def test_numbers_of_a_table_are_read_as_float32(text):
     assert rows(b"a,b\n" + text + b",1\n").values.tolist() == [1.5, 1]
 
 
-@pytest.mark.parametrize("text", ["x", "1_0", "0x10", "1,5", "1.5.2", "--1", "\u0661", "1 2", "N/A", "x\0"])
+@pytest.mark.parametrize("text", ["x", "1_0", "0x10", "1,5", "1.5.2", "--1", "\u0661", "1 2", "n.a.", "x\0"])
 def test_texts_that_are_no_number_are_refused(text):
     data = f'a,b b\n1,2\n1,"{text}"\n'.encode()
     expected = f"t.csv, row 2, field b b: {text!r} is not a number: --categorical 'b b' or --ignore 'b b'"
@@ -232,6 +373,58 @@ def test_missing_fields_of_a_table_are_no_feature_or_refused():
     expected = "t.csv, row 1, field a: is empty; --missing zero reads it as no feature"
     assert failure(data, categorical=("c",), label="y", missing="error") == expected
     assert "row 1, field c: is empty" in failure(b"a,c\n1, \n", categorical=("c",), missing="error")
+
+
+MISSING_DATA = b"id,a,c,y\nNA, NA ,NULL,1\nr2,nan,x,null\nr3,-nan,,0\nr4,2, NULL ,1\nr5,,n/a,\n"
+
+
+def test_texts_that_mean_a_missing_value_are_missing_and_counted():
+    report, encoder = Report(), Encoder()
+    options = {"row_id": "id", "categorical": ("c",), "label": "y"}
+    batch = rows(MISSING_DATA, encoder=encoder, report=report, **options)
+    assert names_of(encoder) == ["a", "c=x"]
+    assert dense(batch, 2).tolist() == [[0, 0], [0, 1], [0, 0], [2, 0], [0, 0]]
+    np.testing.assert_array_equal(batch.labels, np.array([1, np.nan, 0, 1, np.nan], np.float32))
+    assert batch.ids == ["NA", "r2", "r3", "r4", "r5"]
+    assert report.counts == {
+        "missing values 'NA' in column a": 1,
+        "missing values 'nan' in column a": 1,
+        "missing values '-nan' in column a": 1,
+        "missing values 'NULL' in column c": 2,
+        "missing values 'n/a' in column c": 1,
+        "missing values 'null' in column y": 1,
+    }
+    assert report.notes[2:] == ["texts such as NA count as missing; --missing-values '' takes only empty fields"]
+
+
+def test_counts_of_missing_values_add_up_over_blocks(monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
+    report = Report()
+    rows(b"a,c\n" + b"1,x\nNA,NA\n" * 100, report=report, categorical=("c",))
+    assert report.counts == {"missing values 'NA' in column a": 100, "missing values 'NA' in column c": 100}
+
+
+def test_texts_that_mean_a_missing_value_can_be_given():
+    report, encoder = Report(), Encoder()
+    data = b"a,c\n-999.0,NA\n1,?\n-999, ? \n2,7.0\n3,7\n"
+    batch = rows(data, encoder=encoder, report=report, categorical=("c",), missing_values=("-999", "?", "7"))
+    assert names_of(encoder) == ["a", "c=NA"]
+    assert dense(batch, 2).tolist() == [[0, 1], [1, 0], [0, 0], [2, 0], [3, 0]]
+    assert report.counts == {
+        "missing values '-999' in column a": 2,
+        "missing values '?' in column c": 2,
+        "missing values '7' in column c": 2,
+    }
+    assert not any(note.startswith("texts such as") for note in report.notes)
+    assert "field a: 'NA' is not a number" in failure(b"a,b\nNA,1\n", header=True, numeric=("a",), missing_values=())
+    assert dense(rows(b"a,b\nnan,1\n", header=True, missing_values=("",)), 2).tolist() == [[0, 1]]
+
+
+def test_a_missing_value_is_refused_where_none_may_be():
+    message = failure(b"a,c\nNA,x\n", header=True, categorical=("c",), missing="error")
+    assert message == "t.csv, row 1, field a: is empty; --missing zero reads it as no feature"
+    assert "field c: is empty" in failure(b"a,c\n1,None\n", header=True, categorical=("c",), missing="error")
+    assert "field w: no weight; expected" in failure(b"a,w\n1,NULL\n", weight="w")
 
 
 def test_a_question_mark_is_a_categorical_value():
@@ -279,9 +472,11 @@ def test_labels_of_a_table_are_mapped(options, texts, expected):
             "label 'yes' is not a finite number; name the label that means 1 with --positive-label",
         ),
         ({}, "inf", "label 'inf' is not a finite number"),
-        ({}, "1e39", "label '1e39' is not a finite number"),
-        ({"binary": True}, "2", "label 2 in a classification; expected 0 and 1, or -1 and 1"),
-        ({"binary": True}, "-1", "label -1 in a classification"),
+        ({}, "1e39", "label '1e+39' is not a finite number"),
+        ({}, "1_0", "label '1_0' is not a finite number"),
+        ({}, "\u0661", "label '\u0661' is not a finite number"),
+        ({"binary": True}, "2", "label 2; expected 0 and 1, or -1 and 1"),
+        ({"binary": True}, "-1", "label -1 beside label 0"),
     ],
 )
 def test_invalid_labels_of_a_table_are_refused(options, text, expected):
@@ -297,11 +492,11 @@ BAD_REASONS = {
     3: "is not UTF-8, or",
     4: "is not UTF-8, or",
     5: "'q' is not a number",
-    6: "label 3 in a classification",
+    6: "label 3",
     7: "label 'no' is not a finite number",
     8: "4 fields, expected 3",
     9: "1e+39 as feature value",
-    11: "label -1 in a classification",
+    11: "label -1 beside label 0",
     12: "2 fields, expected 3",
 }
 
@@ -382,7 +577,7 @@ def test_row_numbers_count_skipped_ragged_rows(lines, block):
 def test_a_table_row_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
     message = failure(b'a,c\n1,"' + b"x" * 500, categorical=("c",))
-    assert message == "t.csv: a row is longer than 64 bytes; perhaps a quote is never closed"
+    assert message == "t.csv, row 1: a row is longer than 64 bytes; perhaps a quote is never closed"
 
 
 def test_a_failing_stream_keeps_its_error(monkeypatch):
@@ -475,7 +670,7 @@ def test_parquet_equals_csv(tmp_path):
 
 
 def test_parquet_columns_of_all_types_are_read_or_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK_FIELDS", 9)  # one row a batch
+    monkeypatch.setattr(parquet_tables, "BLOCK_FIELDS", 9)  # one row a batch
     path = to_parquet(
         tmp_path / "t.parquet",
         i=pa.array([1, None, 2**60]),
@@ -581,7 +776,7 @@ def test_online_shoppers_equals_scikit_learn():
     expected, one_hot = judge(lines, numeric, categorical)
     position = {name: i for i, name in enumerate(names_of(encoder))}
     order = [position[header[p]] for p in numeric]
-    order += [position[f"{header[int(name.split('=', 1)[0])]}={name.split('=', 1)[1]}"] for name in one_hot]
+    order += [position[f"{header[int(name.split('=', 1)[0])]}={canonical(name.split('=', 1)[1])}"] for name in one_hot]
     np.testing.assert_array_equal(dense(batch, encoder.feature_dim)[:, order], expected)
     assert batch.labels.tolist() == [float(line[-1] == "TRUE") for line in lines]
 

@@ -276,7 +276,7 @@ def test_rare_values_are_dropped():
     report = Report()
     (batch,) = read(RARE, encoder, report, categorical=("city",))
     assert batch.indices.tolist() == [0, 1, 0, 2, 0, 1, 0, 0, 2, 0, 1, 0, 0]
-    assert report.counts == {"unknown values in column city": 2}
+    assert report.counts == {"rare values left out in column city": 2}
 
 
 def test_rare_hashed_values_are_dropped():

@@ -259,6 +259,28 @@ def test_more_entries_than_indices_are_refused(monkeypatch):
     assert len(table) == 100
 
 
+@pytest.mark.parametrize("failing", range(6))
+def test_a_table_without_memory_to_grow_stays_as_it_was(monkeypatch, failing):
+    table, empty, calls = filled(many(100)), np.empty, []
+
+    def scarce(*args):
+        calls.append(args)
+        if len(calls) > failing:
+            raise MemoryError
+        return empty(*args)
+
+    more = [f"{number}" for number in range(1000)]
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "empty", scarce)
+        with pytest.raises(MemoryError):
+            table.extend(9, more)
+    assert list(table.entries(0, 100)) == many(100)
+    known = list(table.entries())
+    assert known[100:] == [(9, text) for text in more[: len(table) - 100]]
+    table.extend(9, more)
+    assert bytes_of(table) == bytes_of(filled([*many(100), *((9, text) for text in more)]))
+
+
 def test_a_subset_by_another_number_of_entries_is_refused():
     for keep in (np.ones(2, bool), np.ones(4, bool), np.ones(3, int)):
         with pytest.raises(ValueError, match="expected bool"):
@@ -313,8 +335,8 @@ def test_arrays_may_lie_at_any_address():
     assert bytes_of(table) == bytes_of(filled([*entries, (0, "more")]))
 
 
-def test_damaged_arrays_never_lead_outside_of_themselves():
-    """In a process of its own, which a single read before or behind an array would end."""
+def test_damaged_arrays_never_lead_outside_of_themselves_and_sound_ones_open_unread():
+    """In a process of its own, which a single read where none should be would end."""
     done = subprocess.run(
         [sys.executable, ROOT / "tests/helpers/walled.py"], cwd=ROOT, capture_output=True, text=True, check=False
     )

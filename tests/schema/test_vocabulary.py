@@ -36,10 +36,11 @@ def schema_of(values=None):
 
 # ---------------------------------------------------------------------------------------------------- new models
 def test_a_new_encoder_lists_values_unless_they_are_hashed():
-    plain, hashed = new_encoder(TableOptions()), new_encoder(TableOptions(hash_bits=4), barred="never")
+    plain, hashed = new_encoder(TableOptions()), new_encoder(TableOptions(hash_bits=4), kept=False)
     assert (type(plain.values), plain.grows, plain.learns, plain.output) == (Listed, True, True, None)
     assert (type(hashed.values), hashed.values.bits, hashed.barred) == (Hashed, 4, None)
-    assert new_encoder(TableOptions(), barred="never").barred == "never"
+    assert "--vocabulary FILE" in new_encoder(TableOptions(), kept=False).barred
+    assert "which pipes do not give" in new_encoder(TableOptions(), streamed=True).barred
 
 
 @pytest.mark.parametrize(
@@ -64,20 +65,19 @@ def test_options_that_do_not_fit_together_are_refused(options, expected):
 @pytest.mark.parametrize("mode", ["new", "grow", "fixed"])
 def test_a_vocabulary_that_does_not_exist_is_built(tmp_path, mode):
     missing = str(tmp_path / "none.tsv")
-    encoder = new_encoder(TableOptions(vocabulary=missing), mode=mode, barred="here")
-    assert (entries(encoder), encoder.grows, encoder.output, encoder.barred) == ([], True, missing, "here")
+    encoder = new_encoder(TableOptions(vocabulary=missing), mode=mode)
+    assert (entries(encoder), encoder.grows, encoder.output, encoder.barred) == ([], True, missing, None)
 
 
 def test_a_vocabulary_that_exists_is_replaced_grows_or_stays(path):
     for given in (TableOptions(vocabulary=path), TableOptions(vocabulary=path, vocabulary_mode="grow")):
-        grows = new_encoder(given, barred="here")
+        grows = new_encoder(given)
         assert (entries(grows), grows.grows, grows.output) == ([("city", "Rome"), ("city", "Oslo")], True, path)
-        assert grows.barred == "here"
     new = new_encoder(TableOptions(vocabulary=path, vocabulary_mode="new"), mode="fixed")
     assert (entries(new), new.grows, new.output) == ([], True, path)
     for fixed in (
-        new_encoder(TableOptions(vocabulary=path), mode="fixed", barred="here"),
-        new_encoder(TableOptions(vocabulary=path, vocabulary_mode="fixed"), barred="here"),
+        new_encoder(TableOptions(vocabulary=path), mode="fixed", kept=False),
+        new_encoder(TableOptions(vocabulary=path, vocabulary_mode="fixed"), streamed=True),
     ):
         assert (len(entries(fixed)), fixed.grows, fixed.output, fixed.barred) == (2, False, None, None)
 
@@ -137,14 +137,15 @@ def test_the_vocabulary_of_the_model_may_be_named_and_no_other(path, tmp_path):
         {"dates": ("a",)},
         {"lists": ("a:|",)},
         {"vocabulary": "v"},
-        {"hash_bits": 4},
     ],
 )
 def test_options_of_columns_are_refused_where_features_are_known_by_index(options):
-    name = next(iter(options)).replace("_", "-")
+    name = next(iter(options))
     for schema in (None, Schema.of(Encoder(learns=False))):
         with pytest.raises(UsageError, match=f"^--{name} is for models of columns, but this one knows its features by"):
             encoder_of(schema, TableOptions(**options), features=7, of_tables=False)
+        with pytest.raises(UsageError, match="--hash-bits is 4, but the model takes indices as they stand; leave it"):
+            encoder_of(schema, TableOptions(hash_bits=4), features=7, of_tables=False)
 
 
 def test_a_model_of_indices_knows_how_many_there_are():

@@ -122,9 +122,9 @@ def test_labels_0_and_minus_1_in_different_workers_are_refused_even_where_errors
         read = replace(SKIP, on_error=on_error)
         with pytest.raises(DataError, match=rf"^{title(api.Data(names).sources)}: {said}"):
             reports_of(names, ["good.svm"], read, team(2), shuffle=False)
-        with pytest.raises(DataError, match=r"^(zero\.svm and|minus\.svm, line 1: label -1 in a classification)"):
+        with pytest.raises(DataError, match=r"^(zero\.svm and|minus\.svm, line 1: label -1 beside label 0)"):
             reports_of(["good.svm"], names, read, team(2))
-    with pytest.raises(DataError, match=r"^minus\.svm, line 1: label -1 in a classification; expected 0 and 1"):
+    with pytest.raises(DataError, match=r"^minus\.svm, line 1: label -1 beside label 0; expected 0 and 1"):
         reports_of(names, ["good.svm"], replace(SKIP, on_error="fail"), team(1), shuffle=False)
 
 

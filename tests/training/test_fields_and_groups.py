@@ -86,6 +86,14 @@ def test_a_model_states_fields_and_groups_only_where_they_were_read():
         modelinfo.read_options(model)
 
 
+@pytest.mark.parametrize("values", [None, (), ("NA", "?")])
+def test_a_model_keeps_how_its_tables_were_read(values):
+    Path("t.csv").write_text("y;n\n1;2\n0;3\n")
+    table = TableOptions(label="y", missing_values=values, delimiter=";", quotes=False)
+    trained("t.fm", ["t.csv"], read=replace(PLAIN, format="csv", table=table))
+    assert modelinfo.read_options(api.load("t.fm")).table == table
+
+
 @pytest.mark.parametrize("on_error", ["fail", "skip"])
 def test_workers_of_which_some_find_a_qid_and_others_none_refuse_the_rows(on_error):
     Path("with.svm").write_text("".join(f"{n % 2} qid:1 1:1\n" for n in range(300)))  # a piece each, so for a worker

@@ -9,7 +9,8 @@ from fmcore.io.options import ReadOptions
 def _recordio(options: ReadOptions) -> Codec:
     from fmcore.io.recordio import codec as recordio
 
-    return Codec(recordio.chunks, partial(recordio.decode, on_error=options.on_error))
+    decode = partial(recordio.decode, index_base=options.index_base, wide=options.wide)
+    return Codec(recordio.chunks, partial(decode, on_error=options.on_error))
 
 
 RECORDIO = Format(

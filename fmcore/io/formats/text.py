@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from typing import Any
 
 from fmcore.io.formats.contract import Codec, Format, Head
 from fmcore.io.options import ReadOptions
@@ -16,15 +17,18 @@ _TRIPLE = re.compile(rb"\d+:\d+:[^:]*")
 def _libsvm(options: ReadOptions) -> Codec:
     from fmcore.io.text import codec as text
 
-    decode = partial(text.decode_libsvm, groups=options.groups)
-    return Codec(text.chunks, partial(decode, index_base=options.index_base, on_error=options.on_error))
+    return Codec(text.chunks, partial(text.decode_libsvm, groups=options.groups, **_common(options)))
 
 
 def _libffm(options: ReadOptions) -> Codec:
     from fmcore.io.text import codec as text
 
-    decode = partial(text.decode_libffm, fields=options.fields, groups=options.groups)
-    return Codec(text.chunks, partial(decode, index_base=options.index_base, on_error=options.on_error))
+    decode = partial(text.decode_libffm, fields=options.fields, groups=options.groups, **_common(options))
+    return Codec(text.chunks, decode)
+
+
+def _common(options: ReadOptions) -> dict[str, Any]:
+    return {"index_base": options.index_base, "on_error": options.on_error, "wide": options.wide}
 
 
 def _looks_like_libsvm(head: Head) -> bool:

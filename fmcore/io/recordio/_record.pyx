@@ -4,7 +4,7 @@ import numpy as np
 cimport cython
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.math cimport NAN, isinf
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from fmcore.io.recordio._fields cimport Record, read_fields
 from fmcore.io.recordio._tensors cimport all_ones, count_values, is_binary, is_finite, load_features, load_scalar
@@ -90,25 +90,29 @@ cdef inline bint is_weight(float value) noexcept nogil:
 cdef class RecordDecoder:
     """A decoder of the rows of one piece: call `fill` until it returns None, then `finish`.
 
-    data: whole records, not changed meanwhile. records: how many, as `split` counts them.
+    data: whole records, not changed meanwhile. records: how many, as `split` counts them. base: subtracted from keys.
+    wide: whether indices are ids of 64 bits (uint64), instead of int32.
     """
 
     cdef object data, arrays, texts
     cdef Span span
     cdef Py_ssize_t records, at, number  # how many records; the byte and the record up to which they are read
     cdef Py_ssize_t rows, nnz, capacity, wanted
-    cdef bint binary, weighted, named  # binary: no values stored yet, as each is 1
+    cdef bint binary, weighted, named, keyed  # binary: no values stored yet, as each is 1; keyed: a row was sparse
+    cdef bint wide
+    cdef uint64_t base
     cdef int64_t feature_dim
     cdef Framed framed
     cdef int64_t* indptr
-    cdef int32_t* indices
+    cdef void* indices
     cdef float* values
     cdef float* labels
     cdef float* weights
     cdef int64_t* ids  # start + 1 (0: none) and size of each row's uid in data
 
-    def __init__(self, const uint8_t[::1] data, Py_ssize_t records):
+    def __init__(self, const uint8_t[::1] data, Py_ssize_t records, uint64_t base=0, bint wide=False):
         self.data, self.span, self.records = data, bytes_of(data), records
+        self.base, self.wide = base, wide
         self.capacity = len(data) // 4 + 1  # enough for float values; reserve() grows it for others
         self.binary = True
         self.feature_dim = -1
@@ -116,14 +120,15 @@ cdef class RecordDecoder:
         self.arrays = {
             "indptr": np.zeros(records + 1, np.int64), "labels": np.empty(records + 1, np.float32),
             "weights": np.empty(records + 1, np.float32), "ids": np.zeros((records + 1, 2), np.int64),
-            "indices": np.empty(self.capacity, np.int32), "values": np.empty(self.capacity, np.float32)}
+            "indices": np.empty(self.capacity, np.uint64 if wide else np.int32),
+            "values": np.empty(self.capacity, np.float32)}
         self.point()
 
     cdef point(self):
         """Store the arrays' addresses, which are valid until one is resized."""
         cdef int64_t[::1] indptr = self.arrays["indptr"]
         cdef int64_t[:, ::1] ids = self.arrays["ids"]
-        cdef int32_t[::1] indices = self.arrays["indices"]
+        cdef uint8_t[::1] indices = self.arrays["indices"].view(np.uint8)
         cdef float[::1] labels = self.arrays["labels"]
         cdef float[::1] weights = self.arrays["weights"]
         cdef float[::1] values = self.arrays["values"]
@@ -160,14 +165,15 @@ cdef class RecordDecoder:
             self.store_ones()
         self.arrays["indices"][self.nnz:self.nnz + size] = row.indices
         self.arrays["values"][self.nnz:self.nnz + size] = row.values
+        self.keyed = self.keyed or row.keyed
         if row.uid is not None:
             self.texts[self.rows] = row.uid
         self.commit(size, row.feature_dim, row.label, row.weight)
 
     def finish(self):
-        """Return (indptr, indices, values or None, labels, weights or None, ids or None), see `Batch`, and feature_dim.
+        """Return (indptr, indices, values or None, labels, weights or None, ids or None), see `Batch`, and two facts.
 
-        The last is the largest that any shape or dense row gave, -1 without any.
+        These are the largest feature_dim that any shape or dense row gave, -1 without any, and whether any row had keys.
         """
         sizes = {"indptr": self.rows + 1, "indices": self.nnz, "values": self.nnz, "labels": self.rows,
                  "weights": self.rows}
@@ -180,7 +186,7 @@ cdef class RecordDecoder:
         arrays = self.arrays
         return (
             arrays["indptr"], arrays["indices"], arrays.get("values"), arrays["labels"], arrays.get("weights"),
-            self.uids(), self.feature_dim)
+            self.uids(), self.feature_dim, self.keyed)
 
     cdef list uids(self):
         cdef Py_ssize_t row
@@ -216,6 +222,7 @@ cdef class RecordDecoder:
         cdef Py_ssize_t size = count_values(&record.features)
         cdef int64_t feature_dim
         cdef float label, weight
+        cdef float* values
         if size > self.capacity - self.nnz:
             self.wanted = size
             return FULL
@@ -225,11 +232,16 @@ cdef class RecordDecoder:
             return DECLINED
         if self.binary and not is_binary(&record.features, size):
             self.store_ones()
-        size = load_features(
-            &record.features, size, &feature_dim, self.indices + self.nnz,
-            NULL if self.binary else self.values + self.nnz)
+        values = NULL if self.binary else self.values + self.nnz
+        if self.wide:
+            size = load_features(
+                &record.features, size, self.base, &feature_dim, <uint64_t*> self.indices + self.nnz, values)
+        else:
+            size = load_features(
+                &record.features, size, self.base, &feature_dim, <int32_t*> self.indices + self.nnz, values)
         if size < 0:
             return DECLINED
+        self.keyed = self.keyed or size_of(&record.features.keys) != 0
         if record.uid.p != NULL:
             self.named = True
             self.ids[2 * self.rows] = record.uid.p - self.span.p + 1

@@ -9,6 +9,16 @@ cdef enum:
     ONE_BITS = 0x3f800000  # of the float 1
     EXPONENT_BITS = 0x7f800000  # all set: infinity or NaN
 
+cdef extern from *:
+    """
+    #define FM_MAX_ID 0x7fffffffffffffffULL /* above it google protobuf decides, as it rarely happens */
+    """
+    const uint64_t MAX_ID "FM_MAX_ID"
+
+ctypedef fused Index:  # of a feature; or its id, where ids of 64 bits are asked for
+    int32_t
+    uint64_t
+
 
 cdef inline bint is_finite(float value) noexcept nogil:
     return load32(<const uint8_t*> &value) & EXPONENT_BITS != EXPONENT_BITS
@@ -66,11 +76,12 @@ cdef inline bint load_values(const Tensor* tensor, Py_ssize_t size, float* out) 
     return True
 
 
-cdef inline bint load_keys(Span keys, Py_ssize_t size, uint32_t limit, int32_t* out) noexcept nogil:
-    """Write the keys, which must be exactly `size` and each below `limit`, to `out`."""
+cdef inline bint load_keys(Span keys, Py_ssize_t size, uint64_t base, uint64_t limit, Index* out) noexcept nogil:
+    """Write the keys less `base`, which must be exactly `size` and each from 0 to below `limit`, to `out`."""
     cdef const uint8_t* p = keys.p
     cdef Py_ssize_t i
-    cdef uint32_t word, key
+    cdef uint32_t word
+    cdef uint64_t key
     cdef bint good = True
     for i in range(size):
         word = load32(p) if keys.end - p >= 4 else 0x80808080
@@ -87,38 +98,35 @@ cdef inline bint load_keys(Span keys, Py_ssize_t size, uint32_t limit, int32_t* 
             p = long_key(p, keys.end, &key)
             if p == NULL:
                 return False
+        key -= base
         good &= key < limit
-        out[i] = <int32_t> key
+        out[i] = <Index> key
     return good and p == keys.end
 
 
-cdef inline const uint8_t* long_key(const uint8_t* p, const uint8_t* end, uint32_t* key) noexcept nogil:
-    """Read one key of any length; return a pointer to the byte behind it, NULL where it is no valid int32 index."""
+cdef inline const uint8_t* long_key(const uint8_t* p, const uint8_t* end, uint64_t* key) noexcept nogil:
+    """Read one key of any length; return a pointer to the byte behind it, NULL where it does not fit 64 bits."""
     cdef Span rest = Span(p, end)
-    cdef uint64_t value
-    if not read_varint(&rest, &value) or value >= MAX_FEATURE_DIM:
-        return NULL
-    key[0] = <uint32_t> value
-    return rest.p
+    return rest.p if read_varint(&rest, key) else NULL
 
 
-cdef inline Py_ssize_t drop_zeros(Py_ssize_t size, int32_t* indices, float* values) noexcept nogil:
+cdef inline Py_ssize_t drop_zeros(Py_ssize_t size, Index* indices, float* values) noexcept nogil:
     """Keep the non-zero ones of `size` dense values, in place, with their positions; return how many."""
     cdef Py_ssize_t i, kept = 0
     for i in range(size):
-        indices[kept] = <int32_t> i
+        indices[kept] = <Index> i
         values[kept] = values[i]
         kept += values[i] != 0
     return kept
 
 
-cdef inline bint load_shape(Span shape, int64_t* feature_dim) noexcept nogil:
-    """Read the one dimension; -1 without a shape."""
+cdef inline bint load_shape(Span shape, uint64_t most, int64_t* feature_dim) noexcept nogil:
+    """Read the one dimension, which is `most` or less; -1 without a shape."""
     cdef uint64_t size
     feature_dim[0] = -1
     if size_of(&shape) == 0:
         return True
-    if not read_varint(&shape, &size) or size > MAX_FEATURE_DIM or shape.p != shape.end:
+    if not read_varint(&shape, &size) or size > most or shape.p != shape.end:
         return False
     feature_dim[0] = <int64_t> size
     return True
@@ -138,20 +146,22 @@ cdef inline bint is_binary(const Tensor* tensor, Py_ssize_t size) noexcept nogil
 
 
 cdef inline Py_ssize_t load_features(
-        const Tensor* tensor, Py_ssize_t size, int64_t* feature_dim, int32_t* indices, float* values) noexcept nogil:
+        const Tensor* tensor, Py_ssize_t size, uint64_t base, int64_t* feature_dim, Index* indices, float* values) \
+        noexcept nogil:
     """Write a row of `size` values (as counted) to arrays of enough capacity; return how many it keeps, -1: declined.
 
     Sparse rows are kept whole, dense ones without zeros; feature_dim becomes the shape, else the length of a dense row.
-    values NULL: the tensor `is_binary`, and only its keys are read.
+    base: subtracted from keys. values NULL: the tensor `is_binary`, and only its keys are read.
     """
-    cdef uint32_t limit
-    if size < 0 or not load_shape(tensor.shape, feature_dim):
+    cdef uint64_t most = MAX_FEATURE_DIM if Index is int32_t else MAX_ID
+    if size < 0 or not load_shape(tensor.shape, most, feature_dim):
         return -1
     if values != NULL and not (load_values(tensor, size, values) and all_finite(values, size)):
         return -1
     if size_of(&tensor.keys) != 0:
-        limit = MAX_FEATURE_DIM if feature_dim[0] < 0 else <uint32_t> feature_dim[0]
-        return size if load_keys(tensor.keys, size, limit, indices) else -1
+        if feature_dim[0] >= 0:
+            most = <uint64_t> feature_dim[0]
+        return size if load_keys(tensor.keys, size, base, most, indices) else -1
     if size == 0:
         return 0
     if feature_dim[0] < 0:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from fmcore.errors import DataError, UsageError
+from fmcore.io.indexing import SHIFTED
+from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.recordio import _record
 from fmcore.io.recordio._record_encode import RecordEncoder
@@ -37,29 +39,35 @@ def chunks(stream, size=CHUNK):
         wanted = max(size, 2 * len(pending))
 
 
-def decode(chunk, on_error="fail"):
+def decode(chunk, on_error="fail", *, index_base="auto", wide=False):
     """Decode a bytes-like piece of whole records into `Decoded`; numbers and offsets count from the piece's start.
 
-    on_error "skip" leaves out records whose payload is bad; wrong framing is a DataError all the same. facts holds
-    ("feature_dim", n) where shapes or dense rows give it: the largest of them. May run in several threads at once.
+    on_error "skip" leaves out records whose payload is bad; wrong framing is a DataError all the same.
+    index_base: "0" and "auto" keep the keys of sparse rows as they stand, "1" subtracts one; then facts holds
+    (SHIFTED, 1) where there are any. wide: whether the batch's indices are ids of 64 bits, uint64; if not, facts
+    holds ("feature_dim", n) where shapes or dense rows give it: the largest of them.
+    May run in several threads at once.
     """
+    require_one_of("index base", index_base, ("auto", "0", "1"))
+    base = int(index_base == "1")
     consumed, units, fault, at = _record.split(chunk)
     if consumed < len(chunk):
         raise _framing_error(chunk, fault, at).moved(None, units)
-    decoder = _record.RecordDecoder(chunk, units)
+    decoder = _record.RecordDecoder(chunk, units, base, wide)
     skipped = []
     while (declined := decoder.fill()) is not None:
         number, start, stop = declined
         try:
-            decoder.append(_row(chunk[start:stop], {"unit": "record", "number": number, "offset": start}))
+            decoder.append(_row(chunk[start:stop], {"unit": "record", "number": number, "offset": start}, base, wide))
         except DataError as error:
             if on_error != "skip":
                 raise
             skipped.append(error.with_traceback(None))  # the traceback keeps far more than the error in memory
-    *arrays, feature_dim = decoder.finish()
+    *arrays, feature_dim, keyed = decoder.finish()
     numbers = np.delete(np.arange(1, units + 1), [error.number - 1 for error in skipped])
-    facts = (("feature_dim", feature_dim),) if feature_dim >= 0 else ()
-    return Decoded(Batch(*arrays, RowOrigin(None, "record", numbers)), units, tuple(skipped), facts)
+    facts = [("feature_dim", feature_dim)] if feature_dim >= 0 and not wide else []
+    facts += [(SHIFTED, 1)] if base and keyed else []
+    return Decoded(Batch(*arrays, RowOrigin(None, "record", numbers)), units, tuple(skipped), tuple(facts))
 
 
 def encode(batch, feature_dim):
@@ -167,7 +175,7 @@ def _framing_error(data, fault, at):
     return DataError(problem, unit="record", number=1, offset=at)
 
 
-def _row(frames, place):
+def _row(frames, place, base, wide):
     """Return the row of a record that the fast decoder declined, by google protobuf."""
     from fmcore.io.recordio import record_message  # its import takes a tenth of a second, and most files need none
 
@@ -175,7 +183,7 @@ def _row(frames, place):
     for joint in (MAGIC, b""):  # dmlc's writer drops a magic where it splits; other writers drop nothing
         record = record_message.parse(joint.join(payloads))
         if record is not None:
-            return record_message.row_of(record, place)
+            return record_message.row_of(record, place, base, wide=wide)
     raise DataError("the payload is no protobuf message of a Record", **place)
 
 

@@ -8,6 +8,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from fmcore.errors import DataError
+from fmcore.io.indexing import FROM_1, WIDER
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
 PACKAGE = "aialgs.data"
@@ -16,9 +17,9 @@ TENSORS = ("float32_tensor", "float64_tensor", "int32_tensor")
 
 
 class Row(NamedTuple):
-    """One row: int32 indices and float32 values, its label (NaN: none), weight (1 without one) and uid or None.
+    """One row: int32 or uint64 indices, float32 values, its label (NaN: none), weight (1 without one), uid or None.
 
-    feature_dim: its shape, else the length of a dense row, else -1.
+    feature_dim: its shape, else the length of a dense row, else -1. keyed: whether it is sparse.
     """
 
     indices: np.ndarray
@@ -27,6 +28,7 @@ class Row(NamedTuple):
     weight: float
     uid: str | None
     feature_dim: int
+    keyed: bool
 
 
 @cache
@@ -45,17 +47,20 @@ def parse(payload):
         return None
 
 
-def row_of(record, place):
-    """Return the `Row` of a Record message; place: keyword arguments of a DataError about it, besides the field."""
+def row_of(record, place, base=0, *, wide=False):
+    """Return the `Row` of a Record message; place: keyword arguments of a DataError about it, besides the field.
+
+    base: subtracted from keys. wide: whether indices are ids of 64 bits, uint64.
+    """
     features = _only_values(record.features, place)
-    indices, values, feature_dim = _features(features, place)
+    indices, values, feature_dim, keyed = _features(features, place, base, wide)
     label = _scalar(record.label, "values", np.nan, place)
     if np.isinf(label):
         raise DataError("the label is not finite", field=LABEL, **place)
     weight = _scalar(record.label, "weight", 1.0, place)
     if not 0 <= weight < np.inf:
         raise DataError(f"the weight is {weight:g}; expected a finite number of at least 0", field=WEIGHT, **place)
-    return Row(indices, values, label, weight, _uid(record, place), feature_dim)
+    return Row(indices, values, label, weight, _uid(record, place), feature_dim, keyed)
 
 
 def _only_values(features, place):
@@ -67,40 +72,42 @@ def _only_values(features, place):
     return features["values"]
 
 
-def _features(value, place):
+def _features(value, place, base, wide):
     tensor, values = _tensor(value, FEATURES, place)
     if not np.isfinite(values).all():
         position = int(np.flatnonzero(~np.isfinite(values))[0])
         raise DataError(f"value {position + 1} is not finite in float32", field=f"{FEATURES}.values", **place)
+    feature_dim, dtype = _feature_dim(tensor.shape, place, wide), np.uint64 if wide else np.int32
     keys = np.array(tensor.keys, np.uint64)
-    feature_dim = _feature_dim(tensor.shape, place)
     if len(keys):
-        _check_keys(keys, len(values), feature_dim, place)
-        return keys.astype(np.int32), values, feature_dim
+        _check_keys(keys, len(values), feature_dim, place, base, wide)
+        return (keys - np.uint64(base)).astype(dtype), values, min(feature_dim, MAX_FEATURE_DIM), True
     if len(values) and feature_dim not in {-1, len(values)}:
         raise DataError(f"{len(values)} dense values, but the shape is [{feature_dim}]", field=FEATURES, **place)
-    indices = np.flatnonzero(values).astype(np.int32)
-    return indices, values[indices], max(feature_dim, len(values) or -1)
+    indices = np.flatnonzero(values).astype(dtype)
+    return indices, values[indices], min(max(feature_dim, len(values) or -1), MAX_FEATURE_DIM), False
 
 
-def _check_keys(keys, size, feature_dim, place):
+def _check_keys(keys, size, feature_dim, place, base, wide):
     if len(keys) != size:
         raise DataError(f"{len(keys)} keys, but {size} values; expected as many", field=FEATURES, **place)
-    limit = MAX_FEATURE_DIM if feature_dim < 0 else feature_dim
-    if keys.max() >= limit:
-        bound = f"the largest index is {limit - 1}" if feature_dim < 0 else f"the shape is [{feature_dim}]"
-        raise DataError(f"key {keys[keys >= limit][0]} is out of range; {bound}", field=f"{FEATURES}.keys", **place)
+    if keys.min() < base:
+        raise DataError(f"key 0, but {FROM_1}", field=f"{FEATURES}.keys", **place)
+    limit = feature_dim if feature_dim >= 0 else 2**64 if wide else MAX_FEATURE_DIM
+    if int(keys.max()) - base >= limit:
+        bound = f"the largest index is {limit - 1}; {WIDER}" if feature_dim < 0 else f"the shape is [{feature_dim}]"
+        beyond = keys[keys - np.uint64(base) >= limit][0]
+        raise DataError(f"key {beyond} is out of range; {bound}", field=f"{FEATURES}.keys", **place)
 
 
-def _feature_dim(shape, place):
+def _feature_dim(shape, place, wide):
     """Return the last dimension of [d] or [1, d]; -1 without a shape."""
     shape = list(shape)
     if len(shape) > 2 or (len(shape) == 2 and shape[0] != 1):
         raise DataError(f"the shape is {shape}; expected one row, [d] or [1, d]", field=f"{FEATURES}.shape", **place)
-    if shape and shape[-1] > MAX_FEATURE_DIM:
-        raise DataError(
-            f"the shape is {shape}; the largest feature_dim is {MAX_FEATURE_DIM}", field=f"{FEATURES}.shape", **place
-        )
+    if shape and shape[-1] > MAX_FEATURE_DIM and not wide:
+        problem = f"the shape is {shape}; the largest feature_dim is {MAX_FEATURE_DIM}; {WIDER}"
+        raise DataError(problem, field=f"{FEATURES}.shape", **place)
     return shape[-1] if shape else -1
 
 

@@ -7,10 +7,10 @@ A chunk is a `bytes` object, which Python ends with a NUL that is not counted; n
 """
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport strncmp
 
-from fmcore.io.recordio._tensors cimport drop_zeros
+from fmcore.io.recordio._tensors cimport MAX_ID, Index, drop_zeros
 
 include "fmcore/io/_decimal.pxi"
 
@@ -32,8 +32,10 @@ cdef struct Features:  # of one row; ABSENT for a missing member
     int64_t size  # the number of features that the shape states
 
 cdef struct Rows:
+    bint wide  # indices are ids of 64 bits
+    uint64_t base  # subtracted from every key
     int64_t* indptr
-    int32_t* indices
+    void* indices  # int32_t, or uint64_t where they are wide
     float* values
     int64_t* numbers
     int64_t count
@@ -99,11 +101,10 @@ cdef inline bint json_number(Scan* s, float* out) noexcept nogil:
     return number(&s.at, out)
 
 
-cdef inline int64_t json_integer(Scan* s) noexcept nogil:
-    """Read digits that are an integer below MAX_FEATURE_DIM + 1; return WRONG for anything else."""
+cdef inline bint json_integer(Scan* s, uint64_t* out) noexcept nogil:
+    """Read digits that are an integer of 64 bits."""
     cdef bint padded = s.at[0] == c'0' and is_digit(s.at[1])
-    cdef int64_t value = integer(&s.at)
-    return WRONG if padded or value < 0 or value > MAX_FEATURE_DIM else value
+    return identifier(&s.at, out) == 0 and not padded
 
 
 cdef int64_t read_values(Scan* s, float* out) noexcept nogil:
@@ -122,32 +123,34 @@ cdef int64_t read_values(Scan* s, float* out) noexcept nogil:
             return size if take(s, c']') else WRONG
 
 
-cdef int64_t read_keys(Scan* s, int32_t* out) noexcept nogil:
-    """Read a list of indices; return how many they are, or WRONG."""
-    cdef int64_t size = 0, key
+cdef int64_t read_keys(Scan* s, uint64_t base, Index* out) noexcept nogil:
+    """Read a list of keys, less `base`; return how many they are, or WRONG."""
+    cdef int64_t size = 0
+    cdef uint64_t key = 0
     if not take(s, c'['):
         return WRONG
     if take(s, c']'):
         return 0
     while True:
         look(s)
-        key = json_integer(s)
-        if key < 0 or key == MAX_FEATURE_DIM:
+        if not json_integer(s, &key) or key < base:
             return WRONG
-        out[size] = <int32_t> key
+        key -= base
+        if Index is int32_t and key >= MAX_FEATURE_DIM:
+            return WRONG
+        out[size] = <Index> key
         size += 1
         if not take(s, c','):
             return size if take(s, c']') else WRONG
 
 
-cdef int64_t read_shape(Scan* s) noexcept nogil:
-    """Read a list of one integer above 0; return it, or WRONG."""
-    cdef int64_t size
+cdef int64_t read_shape(Scan* s, uint64_t most) noexcept nogil:
+    """Read a list of one integer from 1 to `most`; return it, or WRONG."""
+    cdef uint64_t size = 0
     if not take(s, c'['):
         return WRONG
     look(s)
-    size = json_integer(s)
-    return size if size > 0 and take(s, c']') else WRONG
+    return <int64_t> size if json_integer(s, &size) and 0 < size <= most and take(s, c']') else WRONG
 
 
 cdef bint read_features(Scan* s, Rows* out, Features* row) noexcept nogil:
@@ -165,9 +168,12 @@ cdef bint read_features(Scan* s, Rows* out, Features* row) noexcept nogil:
         if name == VALUES and row.values == ABSENT:
             found = row.values = read_values(s, out.values + out.nonzeros)
         elif name == KEYS and row.keys == ABSENT:
-            found = row.keys = read_keys(s, out.indices + out.nonzeros)
+            if out.wide:
+                found = row.keys = read_keys(s, out.base, <uint64_t*> out.indices + out.nonzeros)
+            else:
+                found = row.keys = read_keys(s, out.base, <int32_t*> out.indices + out.nonzeros)
         elif name == SHAPE and row.size == ABSENT:
-            found = row.size = read_shape(s)
+            found = row.size = read_shape(s, MAX_ID if out.wide else MAX_FEATURE_DIM)
         else:
             return False
         if found == WRONG:
@@ -176,22 +182,34 @@ cdef bint read_features(Scan* s, Rows* out, Features* row) noexcept nogil:
             return take(s, c'}')
 
 
+cdef int64_t fitted(const Features* row, Index* indices, float* values) noexcept nogil:
+    """Complete the non-zeros of a row; return how many, or WRONG where keys, values and shape do not fit together."""
+    cdef int64_t size = max(row.values, <int64_t> 0), i
+    cdef uint64_t largest = 0
+    if row.values == ABSENT and row.size == ABSENT:
+        return WRONG
+    if row.keys <= 0 and (row.size == ABSENT or row.size == size):
+        return drop_zeros(size, indices, values)
+    if max(row.keys, <int64_t> 0) != size:
+        return WRONG
+    if row.size != ABSENT:
+        for i in range(size):
+            largest = max(largest, <uint64_t> indices[i])
+        if largest >= <uint64_t> row.size:
+            return WRONG
+    return size
+
+
 cdef bint commit(Rows* out, const Features* row, int64_t number) noexcept nogil:
     """Complete the row that has been read; return False where keys, values and shape do not fit together."""
-    cdef int64_t size = max(row.values, <int64_t> 0), i
-    cdef int64_t limit = MAX_FEATURE_DIM if row.size == ABSENT else row.size
-    cdef int32_t largest = -1
-    if row.values == ABSENT and row.size == ABSENT:
-        return False
-    if row.keys <= 0 and (row.size == ABSENT or row.size == size):
-        size = drop_zeros(size, out.indices + out.nonzeros, out.values + out.nonzeros)
-    elif max(row.keys, <int64_t> 0) != size:
-        return False
+    cdef float* values = out.values + out.nonzeros
+    cdef int64_t size
+    if out.wide:
+        size = fitted(row, <uint64_t*> out.indices + out.nonzeros, values)
     else:
-        for i in range(size):
-            largest = max(largest, out.indices[out.nonzeros + i])
-        if largest >= limit:
-            return False
+        size = fitted(row, <int32_t*> out.indices + out.nonzeros, values)
+    if size < 0:
+        return False
     out.numbers[out.count] = number
     out.nonzeros += size
     out.count += 1
@@ -252,25 +270,27 @@ cdef bint lines(Scan* s, Rows* out) noexcept nogil:
     return True
 
 
-def parse(bytes chunk not None, bint by_lines):
+def parse(bytes chunk not None, bint by_lines, uint64_t base=0, bint wide=False):
     """Decode the rows of a JSON document, or of instances one a line; None where they are not in the common form.
 
+    base: subtracted from keys. wide: whether indices are ids of 64 bits (uint64), instead of int32.
     Returns indptr, indices, values, numbers (int64, 1-based: of rows in a document, of lines else).
     """
     text = np.frombuffer(chunk, np.uint8)
     cdef Py_ssize_t most_rows = np.count_nonzero(text == c'{') + 1
     cdef Py_ssize_t most_numbers = np.count_nonzero(text == c',') + np.count_nonzero(text == c'[') + 1  # one after each
     cdef int64_t[::1] indptr = np.zeros(most_rows + 1, np.int64)
-    cdef int32_t[::1] indices = np.empty(most_numbers, np.int32)
+    cdef uint8_t[::1] indices = np.empty(most_numbers * (8 if wide else 4), np.uint8)
     cdef float[::1] values = np.empty(most_numbers, np.float32)
     cdef int64_t[::1] numbers = np.empty(most_rows, np.int64)
     cdef const char* start = chunk
     cdef Scan scan = Scan(start, by_lines)
-    cdef Rows rows = Rows(&indptr[0], &indices[0], &values[0], &numbers[0], 0, 0)
+    cdef Rows rows = Rows(wide, base, &indptr[0], &indices[0], &values[0], &numbers[0], 0, 0)
     cdef bint good
     with nogil:
         good = lines(&scan, &rows) if by_lines else document(&scan, &rows)
     if not good or scan.at - start != len(chunk):  # the second: a NUL within the chunk
         return None
     n, nonzeros = rows.count, rows.nonzeros
-    return indptr.base[:n + 1], indices.base[:nonzeros], values.base[:nonzeros], numbers.base[:n]
+    typed = indices.base.view(np.uint64 if wide else np.int32)
+    return indptr.base[:n + 1], typed[:nonzeros], values.base[:nonzeros], numbers.base[:n]

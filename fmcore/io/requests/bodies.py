@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.formats import FORMATS
+from fmcore.io.indexing import Indexing
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.pieces import Decoded
 from fmcore.rows.batch import Batch, concatenate
+from fmcore.rows.checks import require_within
 from fmcore.schema.encoder import Encoder
 
 
@@ -41,7 +43,10 @@ class BodyReader:
             self._columns.take_indices(Body().name, by_position=self._options.by_position or names is not None)
         except UsageError as error:  # of columns that are not the model's
             raise DataError(str(error)) from None
-        return decode(body).batch
+        batch, _ = Indexing(self._columns.ids, self._options.base).apply(decode(body).batch)
+        if self._columns.columns is not None:
+            require_within(batch, self._columns.feature_dim or 0)
+        return batch
 
     def _table(self, body: bytes, format: str) -> Batch:  # noqa: A002
         from fmcore.io.tables import codec as tables

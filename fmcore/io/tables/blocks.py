@@ -1,10 +1,12 @@
 """Some rows of a table, column by column."""
 
+from collections.abc import Container
 from typing import NamedTuple
 
 import numpy as np
 
 from fmcore.schema.encoder import Texts
+from fmcore.schema.texts import canonical_texts
 
 
 class Lists(NamedTuple):
@@ -38,8 +40,8 @@ class ColumnBlock(NamedTuple):
     """Some rows of a table, by column position.
 
     rows: int64 (rows,), their numbers within the file, from 1.
-    numbers: position -> float64 (rows,), NaN where missing. texts: position -> `Texts`, lists in one field of text
-    among them. lists: position -> `Lists`. faults: list of `Fault`, fields that are no number or no text.
+    numbers: position -> float64 (rows,), NaN where missing. texts: position -> `Texts`. lists: position -> `Lists`.
+    faults: list of `Fault`, fields that are no number or no text.
     """
 
     rows: np.ndarray
@@ -59,12 +61,16 @@ class ColumnBlock(NamedTuple):
         )
 
 
-def split(texts: Texts, separator: str) -> Lists:
-    """Return the lists that a column holds as text, without blanks around values, empty values and repetitions."""
+def split(texts: Texts, separator: str, missing: Container[str]) -> Lists:
+    """Return the lists that a column holds as text, each value canonical and once, without missing ones.
+
+    separator: between values; where it is empty the text is one value.
+    """
     distinct: dict[str, int] = {}
     parts = []
     for text in texts.values:
-        values = dict.fromkeys(value for part in text.split(separator) if (value := part.strip()))
+        parts_of = [part.strip() for part in text.split(separator)] if separator else [text]
+        values = dict.fromkeys(value for value in canonical_texts(parts_of) if value not in missing)
         parts.append(np.array([distinct.setdefault(value, len(distinct)) for value in values], np.int32))
     lengths = np.array([*map(len, parts), 0], np.int64)
     starts = np.cumsum(lengths) - lengths

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmcore.io.tables.blocks import ColumnBlock, Lists, split
+from fmcore.io.tables.blocks import ColumnBlock, Lists
 from fmcore.schema import dates
 from fmcore.schema.columns import CATEGORICAL, DATE, LIST, LOG, Column
 from fmcore.schema.encoder import Encoder, Texts, Values
@@ -80,11 +80,6 @@ def list_part(column: Column, lists: Lists, indices: np.ndarray) -> Part:
     return Part(counts, indices[indices >= 0], values)
 
 
-def lists_of(column: Column, position: int, block: ColumnBlock) -> Lists:
-    """Return a column of lists, of a field of text or as the format has it."""
-    return block.lists[position] if position in block.lists else split(block.texts[position], column.separator)
-
-
 def signed_log(numbers: np.ndarray) -> np.ndarray:
     """Return sign(x) log(1 + |x|)."""
     return np.copysign(np.log1p(np.abs(numbers)), numbers)
@@ -108,7 +103,7 @@ def encoded(
         if column.kind == CATEGORICAL:
             found.append((column, block.texts[position]))
         elif column.kind == LIST:
-            found.append((column, lists_of(column, position, block)))
+            found.append((column, block.lists[position]))
     asked = [
         Values(column.name, it.items, np.repeat(np.arange(len(it.lengths)), it.lengths))
         if isinstance(it, Lists)
@@ -126,6 +121,7 @@ def part_of(column: Column, position: int, block: ColumnBlock, encoder: Encoder)
     """Return the Part of a column of numbers or dates."""
     if column.kind == DATE:
         return date_part(block.texts[position], encoder.first(column))
+    encoder.see(column, block.numbers[position])
     return number_part(column, block.numbers[position], encoder.first(column))
 
 

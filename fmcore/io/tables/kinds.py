@@ -2,17 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from fmcore.io.options import number_or_none
 from fmcore.schema.columns import CATEGORICAL, FEATURES, ID, IGNORED, LABEL, NUMERIC, WEIGHT, Column
+from fmcore.schema.texts import parse_number
 
 NUMBERS = 0.9  # of the fields that are there: with fewer numbers a column is of text
 SHOWN, LONGEST, MOST = 3, 20, 200  # examples of a column, characters of one, columns in a message
-IDENTIFIERS = ("id", "_id", "Id", "ID")  # how the names of columns end whose integers are no quantities
-
-
-def parse_number(text: str) -> float | None:
-    """Return the text as a float as the fast path reads it (no underscores, ASCII digits only), or None."""
-    return number_or_none(text) if text.isascii() and "_" not in text else None
 
 
 def kind_of(fields: Iterable[str]) -> str | None:
@@ -50,9 +44,14 @@ def description(
 
 
 def _example(column: Column, fields: Sequence[str]) -> str:
-    shown = [field if len(field) <= LONGEST else f"{field[: LONGEST - 3]}..." for field in fields[:SHOWN]]
+    shown = [_shortened(field) for field in fields[:SHOWN]]
     return f"{column.name} ({', '.join(shown)}{', ...' if len(fields) > SHOWN else ''})" if shown else column.name
 
 
+def _shortened(field: str) -> str:
+    short = field if len(field) <= LONGEST else f"{field[: LONGEST - 3]}..."
+    return f'"{short}"' if "," in field else short
+
+
 def _is_id(name: str) -> bool:
-    return name.lower() == "id" or name.endswith(IDENTIFIERS[1:])
+    return name.lower().endswith("id")

@@ -5,14 +5,13 @@ import math
 import numpy as np
 
 from fmcore.errors import DataError
+from fmcore.io.options import RARE, UNKNOWN
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.features import encoded, float32, joined, list_part, part_of, value_part
 from fmcore.rows.batch import Batch, RowOrigin
 from fmcore.schema import dates
 from fmcore.schema.columns import DATE, LIST
 from fmcore.schema.encoder import Texts
-
-UNKNOWN = "unknown values"  # what a report counts them as, column by column
 
 
 class OneHot:
@@ -66,7 +65,7 @@ class OneHot:
             source=self._source,
             unit=self._unit,
             number=int(block.rows[fault.row]),
-            field=self._columns.names[fault.position],
+            field=self._columns.names[fault.position] if fault.position >= 0 else None,
         )
         if self._options.on_error != "skip":
             raise error
@@ -101,7 +100,7 @@ class OneHot:
             return np.full(len(block.rows), np.nan, np.float32), []
         texts = block.texts[position]
         with np.errstate(over="ignore"):
-            mapped, valid = self._labels.from_texts([*texts.values, None])
+            mapped, valid = self._labels.from_texts([*texts.values, None], texts.codes)
         labels, bad = mapped[texts.codes], (~valid | np.isinf(mapped))[texts.codes]
         labels[bad] = np.nan
         faults = [
@@ -153,7 +152,8 @@ class OneHot:
                 number=int(block.rows[row]),
                 field=column.name,
             )
-        self._report.count(f"{UNKNOWN} in column {column.name}", len(unknown))
+        what = RARE if self._encoder.pruned else UNKNOWN
+        self._report.count(f"{what} in column {column.name}", len(unknown))
 
 
 def _is_missing(block, position):

@@ -149,13 +149,13 @@ def _complete(rows: Iterable[Instance], wanted: Sequence[str], unit: str, refuse
 
 def _block(columns: Binding, rows: Sequence[Instance], missing: frozenset[str]) -> ColumnBlock:
     block = ColumnBlock(np.array([row.number for row in rows], np.int64), {}, {}, {}, [])
-    lists = {place for place, column in columns.features if column.kind == LIST}
+    lists = {place: column for place, column in columns.features if column.kind == LIST}
     for place in columns.used:
         values = [row.features.get(columns.names[place]) for row in rows]
         if place in columns.numbers:
             block.numbers[place], bad = _numbers(values, missing)
-        elif place in lists and any(isinstance(value, list) for value in values):
-            block.lists[place], bad = _lists(values, missing)
+        elif place in lists:
+            block.lists[place], bad = _lists(values, lists[place].separator, missing)
         else:
             block.texts[place], bad = _texts(values, missing)
         block.faults.extend(Fault(row, place, problem) for row, problem in bad)
@@ -172,7 +172,8 @@ def _numbers(values: Sequence[Any], missing: frozenset[str]) -> tuple[np.ndarray
         if isinstance(value, bool):
             number = float(value)
         if number is None:
-            bad.append((row, f"{repr(value[:40]) if isinstance(value, str) else grammar.kind(value)} is not a number"))
+            found_text = repr(value[:40]) if isinstance(value, str) else grammar.kind(value)
+            bad.append((row, f"{found_text} is not a number"))
         else:
             found[row] = number
     return found, bad
@@ -192,13 +193,22 @@ def _texts(values: Sequence[Any], missing: frozenset[str]) -> tuple[Texts, list[
     return Texts(codes, list(distinct)), bad
 
 
-def _lists(values: Sequence[Any], missing: frozenset[str]) -> tuple[Lists, list[tuple[int, str]]]:
+def _lists(values: Sequence[Any], separator: str, missing: frozenset[str]) -> tuple[Lists, list[tuple[int, str]]]:
     """Return (Lists, each value once a row; (row, problem) pairs)."""
-    rows = [value if isinstance(value, list) else [] if value is None else [value] for value in values]
+    rows = [_items(value, separator) for value in values]
     texts, bad = _texts([item for row in rows for item in row], missing)
     row_of = np.repeat(np.arange(len(rows)), list(map(len, rows)))
     faults = [(int(row_of[place]), problem) for place, problem in bad]
     return Lists.distinct(row_of, len(rows), texts), faults
+
+
+def _items(value: Any, separator: str) -> list:
+    """Return the values of a list, which may be in one text."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str) and separator and not isinstance(value, Literal):
+        return value.split(separator)
+    return [] if value is None else [value]
 
 
 def _text(value: Any) -> str:

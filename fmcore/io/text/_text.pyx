@@ -5,7 +5,7 @@ scanner goes past a NUL, so none needs to compare with the end at every byte.
 """
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memchr
 
 include "fmcore/io/_decimal.pxi"
@@ -22,6 +22,7 @@ cpdef enum Problem:
     VALUE
     ZERO_INDEX
     INDEX_RANGE
+    ID_RANGE
     GROUP_RANGE
 
 
@@ -41,7 +42,6 @@ cdef struct Scan:
 
 cdef struct Rows:
     int64_t* indptr
-    int32_t* indices
     float* values
     float* labels
     float* weights
@@ -51,6 +51,11 @@ cdef struct Rows:
     int64_t nonzeros
     int64_t fields  # one more than the largest field
     int64_t qids
+
+
+ctypedef fused Index:
+    int32_t
+    uint64_t
 
 
 cdef inline bint is_blank(char c) noexcept nogil:
@@ -65,15 +70,16 @@ cdef inline bint ends_line(const Scan* s) noexcept nogil:
     return s.at[0] == c'\n' or s.at[0] == c'#' or (s.at[0] == 0 and s.at == s.end)
 
 
-cdef inline int pair(Scan* s, Rows* out, const Grammar* grammar) noexcept nogil:
+cdef inline int pair(Scan* s, Rows* out, const Grammar* grammar, Index* indices) noexcept nogil:
     """Read index:value, or field:index:value, into the next non-zero; 0 or a Problem."""
     cdef int64_t field = 0, index
+    cdef uint64_t id = 0
     if grammar.fields:
         field = integer(&s.at)
         if field < 0 or field > MAX_INDEX or s.at[0] != c':':
             return FIELD
         s.at += 1
-    index = integer(&s.at)
+    index = integer(&s.at) if Index is int32_t else identifier(&s.at, &id)
     if index >= 0 and ends_token(s.at[0]):
         return FIELD if grammar.fields else NO_VALUE
     if index < 0 or s.at[0] != c':':
@@ -84,12 +90,19 @@ cdef inline int pair(Scan* s, Rows* out, const Grammar* grammar) noexcept nogil:
         s.at += 1
     elif not number(&s.at, &out.values[out.nonzeros]) or not ends_token(s.at[0]):
         return VALUE
-    index -= grammar.base
-    if index < 0:
-        return ZERO_INDEX
-    if index > MAX_INDEX:
-        return INDEX_RANGE
-    out.indices[out.nonzeros] = <int32_t> index
+    if Index is int32_t:
+        index -= grammar.base
+        if index < 0:
+            return ZERO_INDEX
+        if index > MAX_INDEX:
+            return INDEX_RANGE
+        indices[out.nonzeros] = <int32_t> index
+    else:
+        if index != 0:
+            return ID_RANGE
+        if id < <uint64_t> grammar.base:
+            return ZERO_INDEX
+        indices[out.nonzeros] = id - <uint64_t> grammar.base
     out.nonzeros += 1
     out.fields = max(out.fields, field + 1)
     return 0
@@ -121,7 +134,7 @@ cdef inline int qid(Scan* s, Rows* out) noexcept nogil:
     return 0
 
 
-cdef int line(Scan* s, Rows* out, const Grammar* grammar) noexcept nogil:
+cdef int line(Scan* s, Rows* out, const Grammar* grammar, Index* indices) noexcept nogil:
     """Read one line into the next row, which the caller counts; 0, NO_ROW or a Problem."""
     cdef int problem = 0
     s.field = 0
@@ -137,18 +150,18 @@ cdef int line(Scan* s, Rows* out, const Grammar* grammar) noexcept nogil:
         elif has_qid(s):
             problem = qid(s, out)
         else:
-            problem = pair(s, out, grammar)
+            problem = pair(s, out, grammar, indices)
     return problem
 
 
-cdef int64_t lines(const char* start, Scan* s, Rows* out, const Grammar* grammar, int64_t* problems, int64_t room) \
-        noexcept nogil:
+cdef int64_t lines(const char* start, Scan* s, Rows* out, const Grammar* grammar, Index* indices, int64_t* problems,
+                   int64_t room) noexcept nogil:
     """Read all lines; stop at a wrong one when problems has no room for another. Returns the number of problems."""
     cdef int64_t found = 0
     cdef int problem
     while s.at != s.end and found < room:
         out.lines += 1
-        problem = line(s, out, grammar)
+        problem = line(s, out, grammar, indices)
         if problem == 0:
             out.numbers[out.count] = out.lines
             out.count += 1
@@ -185,10 +198,11 @@ cdef Marks count(const char* text, Py_ssize_t size) noexcept nogil:
     return marks
 
 
-def parse(bytes chunk not None, bint fields, int base, Py_ssize_t room):
+def parse(bytes chunk not None, bint fields, int base, Py_ssize_t room, bint wide=False):
     """Parse whole lines of libsvm (or, with fields, libffm) text.
 
     room: how many wrong lines are passed over before parsing stops; at least 1.
+    wide: whether indices are ids of 64 bits (uint64), instead of int32.
     Returns indptr, indices, values, labels, weights, numbers (1-based lines), lines read, problems (int64
     (n, 4): Problem, line, field, offset of the token), largest field + 1, rows with a qid.
     """
@@ -200,7 +214,7 @@ def parse(bytes chunk not None, bint fields, int base, Py_ssize_t room):
     cdef Py_ssize_t most_rows = marks.lines + 1, most_nonzeros = marks.pairs + 1  # a non-zero has a colon
     room = min(room, most_rows)
     cdef int64_t[::1] indptr = np.zeros(most_rows + 1, np.int64)
-    cdef int32_t[::1] indices = np.empty(most_nonzeros, np.int32)
+    cdef uint8_t[::1] indices = np.empty(most_nonzeros * (8 if wide else 4), np.uint8)
     cdef float[::1] values = np.empty(most_nonzeros, np.float32)
     cdef float[::1] labels = np.empty(most_rows, np.float32)
     cdef float[::1] weights = np.empty(most_rows, np.float32)
@@ -208,12 +222,16 @@ def parse(bytes chunk not None, bint fields, int base, Py_ssize_t room):
     cdef int64_t[:, ::1] problems = np.empty((room, 4), np.int64)
     cdef Grammar grammar = Grammar(fields, base)
     cdef Scan scan = Scan(start, start + size, start, 0)
-    cdef Rows rows = Rows(&indptr[0], &indices[0], &values[0], &labels[0], &weights[0], &numbers[0], 0, 0, 0, 0, 0)
+    cdef Rows rows = Rows(&indptr[0], &values[0], &labels[0], &weights[0], &numbers[0], 0, 0, 0, 0, 0)
     cdef int64_t found
     with nogil:
-        found = lines(start, &scan, &rows, &grammar, &problems[0, 0], room)
+        if wide:
+            found = lines(start, &scan, &rows, &grammar, <uint64_t*> &indices[0], &problems[0, 0], room)
+        else:
+            found = lines(start, &scan, &rows, &grammar, <int32_t*> &indices[0], &problems[0, 0], room)
     n, nonzeros = rows.count, rows.nonzeros
-    return (indptr.base[:n + 1], indices.base[:nonzeros], values.base[:nonzeros], labels.base[:n], weights.base[:n],
+    typed = indices.base.view(np.uint64 if wide else np.int32)
+    return (indptr.base[:n + 1], typed[:nonzeros], values.base[:nonzeros], labels.base[:n], weights.base[:n],
             numbers.base[:n], rows.lines, problems.base[:found].copy(), rows.fields, rows.qids)
 
 

@@ -8,8 +8,8 @@ Tokens stand between blanks or tabs. `#` begins a comment; blank lines and lines
 writes field:index:value; the field, from 0 to 2**31 - 2, is checked and counted, and kept where it is asked for: a
 factorization machine has one vector a feature. A first token such as 3:1 is label 3 with weight 1, never a feature:
 every row has a label. `qid:N`, the query of a ranking, is kept as the row's group where it is asked for, then from 0 to
-2**63 - 1. An index is a decimal integer from 0 to 2**31 - 2 in any order; an index that comes twice in a
-row adds. Numbers are finite decimals.
+2**63 - 1. An index is a decimal integer from 0 to 2**31 - 2, or to 2**64 - 1 where ids of 64 bits are asked for, in any
+order; an index that comes twice in a row adds. Numbers are finite decimals.
 """
 
 import re
@@ -40,7 +40,9 @@ WRONG = {
     Problem.NO_VALUE: "found {}, an index without a value; expected index:value (1 for what is just present)",
     Problem.VALUE: "found {}; the value after the colon is not one finite number",
     Problem.ZERO_INDEX: "found {} where indices begin at 1; expected an index of 1 or more, or --index-base 0",
-    Problem.INDEX_RANGE: "found {}; the largest index allowed is 2147483646",
+    Problem.INDEX_RANGE: "found {}; the largest index allowed is 2147483646; --hash-bits hashes larger ids, and "
+    "--compact counts those that there are",
+    Problem.ID_RANGE: "found {}; the largest id allowed is 18446744073709551615",
     Problem.GROUP_RANGE: "found {}; the largest qid allowed is 9223372036854775807",
 }
 
@@ -87,40 +89,41 @@ def _whole_lines(stream, size):
         yield b"".join(parts)
 
 
-def decode_libsvm(chunk, index_base="auto", on_error="fail", *, groups=False):
+def decode_libsvm(chunk, index_base="auto", on_error="fail", *, groups=False, wide=False):
     """Return the rows of whole libsvm lines (bytes), as Decoded.
 
     index_base: "0" and "auto" keep indices as they stand, "1" subtracts one.
     on_error: "fail" raises DataError at the first wrong line; "skip" leaves wrong lines out, into `skipped`.
     groups: whether the batch gets `groups`, -1 where a row has no qid (see fmcore.io.grouping).
-    Facts: min_index and max_index (as kept, where there are non-zeros), qid (rows that had one, where any).
+    wide: whether the batch's indices are ids of 64 bits, uint64.
+    Facts: qid (rows that had one, where any); unless wide, min_index and max_index (as kept, if there are non-zeros).
     """
-    decoded, _ = _decode(chunk, False, index_base, on_error, groups=groups)
+    decoded, _ = _decode(chunk, False, index_base, on_error, groups=groups, wide=wide)
     return decoded
 
 
-def decode_libffm(chunk, index_base="auto", on_error="fail", *, fields=False, groups=False):
+def decode_libffm(chunk, index_base="auto", on_error="fail", *, fields=False, groups=False, wide=False):
     """Return the rows of whole libffm lines, as `decode_libsvm`; with `fields` where they are asked for.
 
     One fact more, fields: one more than the largest field.
     """
-    decoded, count = _decode(chunk, True, index_base, on_error, fields=fields, groups=groups)
+    decoded, count = _decode(chunk, True, index_base, on_error, fields=fields, groups=groups, wide=wide)
     return decoded._replace(facts=(*decoded.facts, ("fields", count)))
 
 
-def _decode(chunk, with_fields, index_base, on_error, *, fields=False, groups=False):
+def _decode(chunk, with_fields, index_base, on_error, *, fields=False, groups=False, wide=False):
     require_one_of("index base", index_base, ("auto", "0", "1"))
     require_one_of("on error", on_error, ("fail", "skip"))
     room = 1 if on_error == "fail" else len(chunk) + 1
     indptr, indices, values, labels, weights, numbers, lines, found, count, qids = _text.parse(
-        chunk, with_fields, int(index_base == "1"), room
+        chunk, with_fields, int(index_base == "1"), room, wide
     )
     origin = RowOrigin(None, "line", numbers)
     batch = Batch(indptr, indices, _unless_ones(values), labels, _unless_ones(weights), origin=origin)
     if fields or groups:
         batch, found = _with_extras(batch, chunk, found, fields=fields, groups=groups)
     facts = []
-    if len(batch.indices):
+    if len(batch.indices) and not wide:
         facts += [("min_index", int(batch.indices.min())), ("max_index", int(batch.indices.max()))]
     if qids:
         facts.append(("qid", qids))

@@ -28,6 +28,6 @@ def require_memory(needed: int, budget: Budget, workers: int, *, sharded: bool) 
         advice = "more workers, " if sharded else "--dist-state sharded, "
         raise ResourceError(
             f"the parameters take about {needed:,} bytes of memory in each of {workers} workers, more "
-            f"than the {budget.total:,} that one may take; give {advice}fewer factors (--num-factors), "
-            "or more memory with --memory-limit, which is that of one worker"
+            f"than the {budget.total:,} that one may take; give {advice}fewer factors (--num-factors) or features "
+            "(--hash-bits), or more memory with --memory-limit, which is that of one worker"
         )

@@ -29,6 +29,17 @@ def record(payload):
     assert rows_of([decoded.batch]) == rows_of([_batch_of(row)])
     assert dict(decoded.facts).get("feature_dim", -1) == row.feature_dim
     _check_written(decoded.batch)
+    for base in (0, 1):
+        _check_wide(payload, message, base)
+
+
+def _check_wide(payload, message, base):
+    """Check that ids of 64 bits are read as protobuf reads them."""
+    row, error = outcome(DataError, record_message.row_of, message, PLACE, base, wide=True)
+    decoded, refused = outcome(DataError, recordio.decode, frame(payload), index_base=str(base), wide=True)
+    assert (error and str(error)) == (refused and str(refused))
+    if row is not None:
+        assert decoded.batch.indices.tolist() == row.indices.tolist()
 
 
 def stream(data):

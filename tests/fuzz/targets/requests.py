@@ -8,6 +8,7 @@ from fuzz.checks import agree, check_batch, outcome, rows_of
 
 from fmcore.errors import DataError
 from fmcore.io.requests import codec as requests
+from fmcore.io.requests.instance import Keys
 
 MANY = 300  # bytes from which the slow comparison is left out
 
@@ -34,6 +35,8 @@ def json_lines(data):
 
 
 def _check(data, form):
+    for base in (0, 1):
+        _check_wide(data, form, Keys(base, wide=True))
     decoded, error = outcome(DataError, requests.decode, data, form, on_error="skip")
     slow, refused = outcome(DataError, requests._uncommon, data, form, "skip")
     assert (error and str(error)) == (refused and str(refused))
@@ -50,6 +53,16 @@ def _check(data, form):
     agree(outcome(DataError, requests.decode, data, form), decoded)
     _check_written(decoded.batch)
     return decoded
+
+
+def _check_wide(data, form, keys):
+    """Check that ids of 64 bits are read alike on both paths."""
+    decoded, error = outcome(DataError, requests.decode, data, form, index_base=str(keys.base), wide=True)
+    slow, refused = outcome(DataError, requests._uncommon, data, form, "fail", keys)
+    assert (error and str(error)) == (refused and str(refused))
+    if error is None:
+        assert decoded.batch.indices.tolist() == slow.batch.indices.tolist()
+        assert decoded.batch.indptr.tolist() == slow.batch.indptr.tolist()
 
 
 def _check_written(batch):

@@ -20,6 +20,8 @@ OPTIONS = (  # by the first byte of the input: separator, table options, others
     ("csv", TableOptions(header=False, label="0", categorical=("1",), hash_bits=8), {"binary": True}),
     ("tsv", TableOptions(label="0", categorical=("1", "2"), vocabulary="new"), {"positive": "yes", "binary": True}),
     ("csv", TableOptions(header=False, categorical=("0",), hash_bits=2, missing="error"), {}),
+    ("csv", TableOptions(delimiter=";", quotes=False, missing_values=("1", "?")), {}),
+    ("tsv", TableOptions(label="1", categorical=("0",), hash_bits=4, missing_values=()), {}),
 )
 
 
@@ -64,7 +66,7 @@ def vocabulary(data):
 def _read(data, form, options, stream=io.BytesIO):
     """Return (batches, report, the error that ends them or None)."""
     report = Report()
-    encoder = Vocabulary() if options.table.vocabulary else open_encoder(options.table)
+    encoder = Vocabulary() if options.table.vocabulary else open_encoder(options)
     batches = tables.read(Source("a.csv"), stream(data), options, report, form, encoder=encoder)
     found, error = [], None
     while error is None:

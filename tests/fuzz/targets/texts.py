@@ -49,6 +49,11 @@ def _check_base(data, decode, decoded):
     check_batch(shifted.batch)
     if numbers_of(shifted.batch).tolist() == numbers_of(decoded.batch).tolist():
         assert (shifted.batch.indices + 1 == decoded.batch.indices).all()
+    wide, wide_shifted = (decode(data, index_base=base, on_error="skip", wide=True).batch for base in "01")
+    same = np.flatnonzero(np.isin(numbers_of(wide), numbers_of(decoded.batch)))
+    assert wide.take(same).indices.tolist() == decoded.batch.indices.tolist()
+    if len(wide_shifted) == len(wide):
+        assert (wide_shifted.indices + np.uint64(1) == wide.indices).all()
 
 
 def _check_kept(decoded, kept, fields):
