@@ -17,9 +17,9 @@ from train_epoch import NO_LIMIT, hyperparameters_for
 from fmcore.io.options import ReadOptions
 from fmcore.io.sources import dealing
 from fmcore.io.sources import source as sources
-from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.model.model import initial
 from fmcore.rows.dataset import mean_label
+from fmcore.schema.encoder import Encoder
 from fmcore.solvers.epoch import Epoch
 from fmcore.solvers.team.inprocess import InProcess
 from fmcore.solvers.team.messages import Orders, Sizes
@@ -107,7 +107,7 @@ class Crew:
             engine.workers,
             read,
             tests,
-            open_encoder(options),
+            Encoder(),
             h,
             1,
             Budget(NO_LIMIT, NO_LIMIT, given=True),

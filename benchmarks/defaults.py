@@ -17,9 +17,10 @@ from scipy.sparse import csr_matrix
 
 from fmcore import api
 from fmcore.hyper.presets import resolve
-from fmcore.io.options import ReadOptions, TableOptions
-from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
+from fmcore.io.options import ReadOptions
 from fmcore.rows.batch import Batch, concatenate
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.options import TableOptions
 
 GRID = {
     "lr": (0.02, 0.03, 0.05, 0.1),
@@ -36,9 +37,9 @@ def split(batch, every):
     return batch.take(np.flatnonzero(~test)), batch.take(np.flatnonzero(test))
 
 
-def read(path, options, encoder=None):
+def read(path, options):
     """Return all rows of a file as one batch."""
-    batches, _ = api.Data([str(path)], options).reader(encoder or open_encoder(options)).batches()
+    batches, _ = api.Data([str(path)], options).reader(Encoder()).batches()
     return concatenate(list(batches))
 
 
@@ -60,16 +61,16 @@ def a9a(folder):
 
 
 def movielens(folder):
-    """Return ratings by user and movie; movies of test rows alone are in the vocabulary, but never trained."""
+    """Return ratings by user and movie; movies of test rows alone are features too, but never trained."""
     table = TableOptions(label="rating", categorical=("userid", "movieid"), ignore=("timestamp",))
-    return split(read(folder / "ml-latest-small/ratings.csv", ReadOptions(table=table), Vocabulary()), 10)
+    return split(read(folder / "ml-latest-small/ratings.csv", ReadOptions(table=table)), 10)
 
 
 def shoppers(folder):
     """Return rows with raw numeric columns (durations up to tens of thousands) beside categorical ones."""
     table = TableOptions(label="Revenue", categorical=SHOPPERS)
     path = folder / "online-shoppers/online_shoppers_intention.csv"
-    return split(read(path, ReadOptions(table=table, binary=True), Vocabulary()), 5)
+    return split(read(path, ReadOptions(table=table, binary=True)), 5)
 
 
 DATA = {  # name -> (reader, predictor_type, metric, the mark it must reach)

@@ -25,6 +25,7 @@ BETTER = {  # unit -> 1 where more of it is better, -1 where less is, 0 where it
     "loss": -1,
     "bytes": -1,
     "bytes a non-zero": -1,
+    "bytes a value": -1,
     "growth": -1,
     "share": 1,
     "accuracy": 1,
@@ -48,6 +49,7 @@ OTHERS = (  # words in names of figures that are not fmkit's, which are never ju
     "read_csv",
     "import ",
     "google",
+    "a dict",
 )
 
 

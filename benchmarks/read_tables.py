@@ -7,9 +7,11 @@ import numpy as np
 from measure import medians, parser, print_setting
 from pyarrow import csv
 
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.options import ReadOptions, Report
 from fmcore.io.tables import codec as tables
-from fmcore.io.tables.vocabulary import Hashing, Vocabulary
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.features import Hashed
+from fmcore.schema.options import TableOptions
 
 NUMERIC, CATEGORICAL = 13, 26
 DISTINCT = (3, 10, 100, 1_000, 10_000)  # values of the categorical columns, in turn
@@ -42,8 +44,8 @@ def main():
     times = medians(
         {
             "pyarrow.csv.read_csv alone": lambda: csv.read_csv(io.BytesIO(data)),
-            "vocabulary": lambda: read(Vocabulary()),
-            "hashing": lambda: read(Hashing(20)),
+            "vocabulary": lambda: read(Encoder()),
+            "hashing": lambda: read(Encoder(Hashed(20))),
         },
         options.runs,
     )

@@ -36,6 +36,7 @@ SCRIPTS = {  # name -> what follows it on the command line for a quarter of an h
     "device": ("--quick",),
     "serve": (),
     "read_tables": (),
+    "vocabulary": ("--rows", "1000000"),
     "defaults": ("--quick",),
     "tuning": ("--quick",),
 }

@@ -19,6 +19,13 @@ def remarks(report: Report) -> list[str]:
     ]
 
 
+def warn(*reports: Report) -> None:
+    """Print the warnings of what was read, however quiet a command is to be."""
+    for report in reports:
+        for sentence in report.warnings:
+            say(f"warning: {sentence}")
+
+
 class Bar:
     """A tqdm bar where standard error is a terminal and `quiet` is not asked for; nothing otherwise."""
 
@@ -56,6 +63,19 @@ class Bar:
 def byte_bar(description: str, *, quiet: bool) -> Bar:
     """Return a bar over the bytes of the input, for `Data.on_bytes`."""
     return Bar(quiet=quiet, desc=description, unit="B", unit_scale=True, unit_divisor=1024)
+
+
+@contextmanager
+def warned(*reports: Report) -> Iterator[None]:
+    """Print the warnings after a block, so that they are its last lines, on failure too, but not to a closed pipe."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except BaseException:
+        warn(*reports)
+        raise
+    warn(*reports)
 
 
 @contextmanager

@@ -5,11 +5,14 @@ from typing import Any
 
 import click
 
+from fmcli.option_types import Parsed
 from fmcli.options import gathered, stacked
 from fmcore.io.formats import choices
-from fmcore.io.options import ReadOptions, TableOptions
+from fmcore.io.options import ReadOptions
+from fmcore.schema.options import MODES, TableOptions, parse_delimiter
+from fmcore.schema.selection import split
 
-COLUMN_LISTS = ("numeric", "categorical", "ignore")  # options that take several columns, separated by commas
+COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "ignore")  # options that take several columns
 TABLE_NAMES = tuple(field.name for field in fields(TableOptions))
 
 
@@ -26,15 +29,25 @@ class Reading:
     on_error: str | None
     positive: str | None
     header: bool | None
+    delimiter: str | None
+    quotes: bool | None
     label: str | None
     weight: str | None
     row_id: str | None
     numeric: tuple[str, ...]
+    log: tuple[str, ...]
+    dates: tuple[str, ...]
     categorical: tuple[str, ...]
+    lists: tuple[str, ...]
     ignore: tuple[str, ...]
     vocabulary: str | None
+    vocabulary_mode: str | None
     hash_bits: int | None
+    min_count: int | None
     missing: str | None
+    missing_values: str | None
+    missing_columns: str | None
+    by_position: bool | None
 
     def given(self, threads: int) -> dict[str, Any]:
         """Return name -> value of the ReadOptions that were given, those of tables as a dict under "table".
@@ -43,8 +56,12 @@ class Reading:
         """
         values = asdict(self)
         for name in COLUMN_LISTS:
-            values[name] = tuple(column for columns in values[name] for column in columns.split(",") if column)
-        values = {name: value for name, value in values.items() if value not in (None, ())}
+            values[name] = tuple(column for columns in values[name] for column in split(columns))
+        if self.missing_values is not None:
+            values["missing_values"] = split(self.missing_values)
+        values = {name: value for name, value in values.items() if value not in (None, ()) or name == "missing_values"}
+        if self.missing_values is None:
+            del values["missing_values"]
         table = {name: values[name] for name in TABLE_NAMES if name in values}
         return {
             **{name: values[name] for name in values if name not in TABLE_NAMES},
@@ -84,6 +101,17 @@ read_options = stacked(
     click.option(
         "--header/--no-header", default=None, help="CSV: whether the first line names columns.  [default: by content]"
     ),
+    click.option(
+        "--delimiter",
+        type=Parsed("delimiter", parse_delimiter),
+        metavar="CHAR",
+        help="CSV, TSV: the character between fields, or tab, space, semicolon, pipe.  [default: a comma, a tab]",
+    ),
+    click.option(
+        "--quotes/--no-quotes",
+        default=None,
+        help='CSV, TSV: whether " encloses fields, which may hold delimiters then.  [default: --quotes]',
+    ),
     click.option("--label-column", "label", metavar="COL", help="Column of the label, by name or number from 0."),
     click.option("--weight-column", "weight", metavar="COL", help="Column of the row's weight."),
     click.option("--id-column", "row_id", metavar="COL", help="Column of the row's id, passed on to predictions."),
@@ -91,14 +119,39 @@ read_options = stacked(
         "--numeric",
         multiple=True,
         metavar="COLS",
-        help="Numeric columns, separated by commas; columns that no option names are numeric as well.",
+        help="Numeric columns, separated by commas: names, numbers from 0, ranges (c1-c20) and patterns (c*).  "
+        "[default: columns of numbers]",
     ),
-    click.option("--categorical", multiple=True, metavar="COLS", help="Columns whose every value is a feature."),
+    click.option("--log", multiple=True, metavar="COLS", help="Numeric columns taken as sign(x) log(1 + |x|)."),
+    click.option(
+        "--dates",
+        multiple=True,
+        metavar="COLS",
+        help="Dates, times or Unix seconds: years passed, and place in the year, the week and the day.",
+    ),
+    click.option(
+        "--categorical",
+        multiple=True,
+        metavar="COLS",
+        help="Columns whose every value is a feature.  [default: columns of text]",
+    ),
+    click.option(
+        "--lists",
+        multiple=True,
+        metavar="COL:SEP",
+        help="Columns of several values, each a feature: genres:'|'. With COL:SEP:mean n values are 1/n each.",
+    ),
     click.option("--ignore", multiple=True, metavar="COLS", help="Columns to leave out."),
     click.option(
         "--vocabulary",
         metavar="FILE",
-        help="The file that maps categorical values to indices: written if it does not exist, else read.",
+        help="Write the categorical values and their indices to this file too, or share those that it lists.",
+    ),
+    click.option(
+        "--vocabulary-mode",
+        type=click.Choice(MODES),
+        help="A vocabulary that exists: replace it (new), add values (grow), or leave out those that it does not list "
+        "(fixed).  [default: grow; fm convert: fixed]",
     ),
     click.option(
         "--hash-bits",
@@ -107,9 +160,32 @@ read_options = stacked(
         help="Hash categorical values, or the ids of libsvm, libffm and recordIO up to 2^64, into 2^B indices instead.",
     ),
     click.option(
+        "--min-count",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Values in fewer than N training rows are no feature; takes a pass of its own.  [default: 1]",
+    ),
+    click.option(
         "--missing",
         type=click.Choice(("zero", "error")),
-        help="CSV, Parquet: a missing value is no feature, or an error.  [default: zero]",
+        help="Tables: a missing value is no feature, or an error.  [default: zero]",
+    ),
+    click.option(
+        "--missing-values",
+        metavar="TEXTS",
+        help="Texts that mean a missing value, separated by commas; '' for empty fields alone.  "
+        r"[default: NA, N/A, NULL, NaN, None, \N and the like]",
+    ),
+    click.option(
+        "--missing-columns",
+        type=click.Choice(("error", "zero")),
+        help="A feature column of the model that a table lacks: an error, or no such features.  [default: error]",
+    ),
+    click.option(
+        "--by-position",
+        is_flag=True,
+        default=None,
+        help="Take columns in the order of training where their names are not known, and indices as columns.",
     ),
     gathered("reading", Reading),
 )

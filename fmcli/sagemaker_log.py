@@ -101,7 +101,11 @@ class SageMakerLog(TrainingLog):
 
     def remark(self, text):
         """Print a line with its time."""
-        self.say(f"[{time.strftime('%m/%d/%Y %H:%M:%S')} INFO {threading.get_ident()}] {text}")
+        self.say(stamped("INFO", text))
+
+    def warning(self, sentence):
+        """Return the line of a warning, with its time."""
+        return stamped("WARNING", sentence)
 
     def _quality(self, of, metrics):
         for name, value in named(metrics, self._objective):
@@ -111,6 +115,11 @@ class SageMakerLog(TrainingLog):
         dimensions = {"Algorithm": "factorization-machines", "Host": self._host, "Operation": "training"}
         line = {"StartTime": self._started, "EndTime": time.time(), "Dimensions": dimensions, "Metrics": metrics}
         self.say(f"#metrics {json.dumps(line)}")
+
+
+def stamped(level, text):
+    """Return a line with its time."""
+    return f"[{time.strftime('%m/%d/%Y %H:%M:%S')} {level} {threading.get_ident()}] {text}"
 
 
 def named(metrics, objective):

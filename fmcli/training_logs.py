@@ -1,6 +1,7 @@
 """The log of `fm train` on standard error: a table for people, or JSON Lines."""
 
 import json
+from contextlib import contextmanager
 
 from fmcli.console import say
 from fmcli.progress import Bar, remarks
@@ -22,6 +23,7 @@ class TrainingLog(Observer):
 
     def __init__(self, reports, *, bar=None, begun=None, quiet=False):
         self._reports, self._begun, self._quiet = list(reports), begun, quiet
+        self._all = list(reports)
         self._bar = bar or Bar(quiet=True)
         self.records, self.history = [], []
 
@@ -78,6 +80,19 @@ class TrainingLog(Observer):
         self._bar.close()
         while self._reports:
             self._remark_next()
+
+    @contextmanager
+    def warned(self):
+        """Print the warnings of what was read after a block, on failure too, however quiet the log is to be."""
+        try:
+            yield
+        finally:
+            for sentence in (sentence for report in self._all for sentence in report.warnings):
+                say(self.warning(sentence))
+
+    def warning(self, sentence):
+        """Return the line of a warning."""
+        return f"warning: {sentence}"
 
     def say(self, text):
         """Print a line, unless silence was asked for."""
@@ -205,6 +220,10 @@ class JsonLinesLog(TrainingLog):
     def remark(self, text):
         """Print a sentence that is for people, under a name that no other line has."""
         self.say(json.dumps({"remark": text}))
+
+    def warning(self, sentence):
+        """Return the line of a warning, under a name that no other line has."""
+        return json.dumps({"warning": sentence})
 
 
 def place(dataset):

@@ -5,7 +5,7 @@ import shlex
 from fmcli.console import say
 from fmcli.exits import handled, listen
 from fmcli.hyperparameters import text_of
-from fmcli.progress import Bar, remarks
+from fmcli.progress import Bar, remarks, warn
 from fmcore.hyper.params import PARAMETERS
 from fmcore.tuning.tune import TuningObserver
 
@@ -84,6 +84,7 @@ class TuningLog(TuningObserver):
     def close(self):
         """Remove the bar."""
         self._bar.close()
+        warn(*(part.report for part in self._data))
 
     def say(self, text):
         """Print a line, unless silence was asked for."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from fmcore.errors import UsageError
@@ -14,33 +13,36 @@ from fmcore.families import DEFAULT as FM
 from fmcore.hyper.params import Hyperparameters
 from fmcore.hyper.presets import resolve
 from fmcore.io import convert as converting
+from fmcore.io import naming
 from fmcore.io.convert import Summary
 from fmcore.io.data import Data, Reader
 from fmcore.io.options import ReadOptions, needed_by
 from fmcore.io.parallel import Workers
-from fmcore.io.predictions import writer_for
+from fmcore.io.predictions import WRITERS, row_ids, writer_for
 from fmcore.io.sources import streams
 from fmcore.io.sources.pipes import PipeMode
-from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
 from fmcore.model import export as exporting
 from fmcore.model import file as modelfile
 from fmcore.model import info as modelinfo
 from fmcore.model import inspection
 from fmcore.model.export import Selection
-from fmcore.model.info import read_options
+from fmcore.model.info import encoder_for, read_options
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch, counted
 from fmcore.rows.checks import known_features
+from fmcore.schema import vocabulary as vocabularies
 from fmcore.scoring import Scorer
 from fmcore.solvers import Judged, Resources, TeamOptions
 from fmcore.solvers.observer import Observer
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 from fmcore.training import checkpoint, warmstart
 from fmcore.training.checkpoint import Saving
 from fmcore.training.checkpoint import remove as remove_checkpoint
 from fmcore.training.files import train
 from fmcore.training.fit import fit
+from fmcore.training.preview import Preview, preview
 from fmcore.training.state import Control
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "Hyperparameters",
     "Observer",
     "PipeMode",
+    "Preview",
     "ReadOptions",
     "Resources",
     "Saving",
@@ -64,8 +67,8 @@ __all__ = [
     "inspect",
     "load",
     "mpi_leader",
-    "names",
     "predict",
+    "preview",
     "read_options",
     "remove_checkpoint",
     "resolve",
@@ -82,28 +85,32 @@ def convert(
 ) -> Summary:
     """Write the rows to `target`, and a vocabulary that was built; return a Summary of them.
 
-    to: a format to write, or None to go by the name of the target. shards: files beside each other to deal rows to.
-    feature_dim: of the rows, or None to count. Raises DataError for bad rows, UsageError for what cannot be written.
+    to: "recordio", "libsvm", or None to go by the name of the target, else recordio. shards: files beside each other to
+    deal rows to. feature_dim: of the rows, or None to count.
+    Raises DataError for bad rows, UsageError for what cannot be written.
     """
+    output_format = naming.output_format(target, converting.OUTPUT_FORMATS, "recordio", to)
     paths = converting.shard_paths(target, shards)
+    outputs = {f"shard {number}": path for number, path in enumerate(paths)} if shards > 1 else {"the rows": target}
+    require_apart({**outputs, "the vocabulary": data.options.table.vocabulary}, data.paths)
     if data.options.compact:
         raise UsageError(
             "--compact keeps the ids that it numbers in a model, which fm convert does not write; give it to fm train, "
             "or hash the ids with --hash-bits"
         )
-    rows = data.reader(open_encoder(data.options))
+    rows = data.reader(vocabularies.new_encoder(data.options.table, mode="fixed", kept=False))
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
         vocabulary = rows.vocabulary_output(stack)
-        writer = _writer(rows, paths, converting.output_format(target, to), feature_dim)
+        writer = _writer(rows, paths, output_format, feature_dim)
         workers = stack.enter_context(Workers(data.options.threads))
-        batches, _ = rows.checked(workers, feature_dim=feature_dim)
+        batches = rows.whole(*rows.checked(workers, feature_dim=feature_dim), None, training=False)
         summary = converting.convert(batches, handles, writer, workers)
         summary.feature_dim = rows.feature_dim(summary.feature_dim, feature_dim)
         writer.finish(summary.feature_dim, workers)
         if vocabulary:
-            rows.encoder.write(vocabulary)
+            vocabularies.write(rows.encoder, vocabulary)
     return summary
 
 
@@ -183,6 +190,7 @@ def import_archive(
     """
     from fmcore.model.archive import network  # with the library of ZIP, which nothing else needs
 
+    require_apart({"the model": target}, [path])
     with publish.whole(target) as handle:
         model = network.load(path, predictor_type=predictor_type, limit=limit)
         modelfile.dump(model, handle)
@@ -205,6 +213,7 @@ def evaluate(model: Model, data: Data, *, threads: int = 1, unseen: str = "ignor
 
     with Workers(threads) as workers, reader.named():
         batches, report = reader.checked(workers, labels=objective)
+        batches = reader.whole(batches, report, objective, training=False)
         rows = known_features(batches, report, feature_dim=model.feature_dim, unseen=unseen)
         for judgement in workers.map(judged, rows):
             metrics.update(*judgement)
@@ -214,20 +223,30 @@ def evaluate(model: Model, data: Data, *, threads: int = 1, unseen: str = "ignor
 
 
 def predict(
-    model: Model, data: Data, target: str, *, to: str = "text", threads: int = 1, unseen: str = "ignore"
+    model: Model,
+    data: Data,
+    target: str,
+    *,
+    to: str | None = None,
+    columns: Sequence[tuple[str, str]] | None = None,
+    threads: int = 1,
+    unseen: str = "ignore",
 ) -> int:
     """Write a prediction for each row to `target`, in order; return the number of rows.
 
-    to: a format of fmcore.io.predictions. unseen, errors: as for `evaluate`; labels are not needed.
+    to: a format of fmcore.io.predictions, or None to go by the name of the target, else text. columns: those of CSV, as
+    fmcore.io.predictions.parse_columns has them. unseen, errors: as for `evaluate`; labels are not needed.
     """
+    require_apart({"the predictions": target}, _read_by(model, data))
     scorer, count = Scorer(model), 0
     # any label will do, or none: with a positive label named, every other one is legal
     reader = _reader(model, data, binary=False, positive="1", unseen=unseen)
-    writer = writer_for(to, objective_of(model.hyperparameters).columns)
+    output_format = naming.output_format(target, tuple(WRITERS), "text", to)
+    writer = writer_for(output_format, objective_of(model.hyperparameters).columns, columns)
 
     def predictions(item: tuple[int, Batch]) -> tuple[int, bytes]:
         first, batch = item
-        return len(batch), writer.rows(scorer.scores(batch), batch.ids, first)
+        return len(batch), writer.rows(scorer.scores(batch), row_ids(batch, writer), first)
 
     with Workers(threads) as workers, streams.open_output(target) as out:
         batches, report = reader.batches(workers)
@@ -241,29 +260,33 @@ def predict(
     return count
 
 
+def _read_by(model: Model, data: Data) -> list[PathName | None]:
+    """Return the paths of what is read where a model scores rows."""
+    return [modelfile.path_of(model), data.options.table.vocabulary, *data.paths]
+
+
 def _reader(model: Model, data: Data, **changes: Any) -> Reader:
     """Return a Reader of rows to score, with what the model needs of them and these ReadOptions changed."""
     options = needed_by(replace(data.options, **changes), objective_of(model.hyperparameters), model.family)
-    return data.reader(open_encoder(data.options, build=False), options=options)
+    if sentence := modelinfo.unchecked(model):
+        data.report.note(sentence)
+    return data.reader(encoder_for(model, options.table), options=options)
 
 
 # ----------------------------------------------------------------------------------------------- looking inside
-def inspect(model: Model, *, top: int = 10, names: Mapping[int, str] | None = None) -> dict[str, Any]:
+def inspect(model: Model, *, top: int = 10, vocabulary: PathName | None = None) -> dict[str, Any]:
     """Return what the model is, with its `top` largest weights and, of family fm, pairs: a dict ready for JSON.
 
-    names: of features by index, as `names` returns them. Raises ModelError where the model's file has changed.
+    vocabulary: path of a file that names the features of a model that does not know their names.
+    Raises ModelError where the model's file has changed.
     """
+    names = exporting.feature_names(model, vocabulary)
     found = {**inspection.summary(model), "largest_weights": inspection.largest_weights(model, top, names)}
     if model.family.name == FM:
         pairs = inspection.largest_pairs(model, top, names)
         found |= {"largest_pairs": pairs.pairs, "largest_pairs_exact": pairs.exact}
     modelfile.require_unchanged(model)
     return found
-
-
-def names(vocabulary: PathName) -> dict[int, str]:
-    """Return index -> name of each feature of a vocabulary file; DataError where it is damaged."""
-    return dict(enumerate(Vocabulary.read(Path(vocabulary)).names()))
 
 
 def export(
@@ -278,4 +301,5 @@ def export(
 
     to, selection, vocabulary, errors: as for fmcore.model.export.export.
     """
+    require_apart({"the export": target}, [modelfile.path_of(model), vocabulary])
     exporting.export(model, target, to=to, selection=selection, vocabulary=vocabulary)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 import numpy as np
 
 from fmcore.errors import DataError, ModelError
-from fmcore.io.formats import FORMATS
-from fmcore.io.indexing import Indexing
-from fmcore.io.options import ReadOptions
 from fmcore.io.predictions import writer_for
+from fmcore.io.requests.bodies import BodyReader
 from fmcore.io.requests.media import TYPES, answer_type, request_type
-from fmcore.io.tables.vocabulary import known_ids
 from fmcore.kernels import backend_of
-from fmcore.model.info import read_options
+from fmcore.model.info import encoder_for, read_options
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
@@ -27,9 +22,12 @@ class Scorer:
 
     A score that is not finite is never returned: where the model's numbers are at fault a ModelError is raised, else a
     DataError with the row, whose values are too large.
+
+    by_position: see ReadOptions; of requests.
     """
 
-    def __init__(self, model: Model, threads: int = 1) -> None:
+    def __init__(self, model: Model, threads: int = 1, *, by_position: bool = False) -> None:
+        self._by_position = by_position
         self._model, self._backend = model, backend_of(model.hyperparameters, "cpu", threads, training=False)
         self._objective = objective_of(model.hyperparameters)
 
@@ -61,8 +59,7 @@ class Scorer:
         body, with the row, line or record.
         """
         try:
-            batch, _ = self._indexing.apply(self._decoders[TYPES[asked]](body).batch)
-            known, _ = batch.within(self._model.feature_dim)
+            known, _ = self._bodies.read(body, TYPES[asked]).within(self._model.feature_dim)
             scores = self.scores(known)
         except DataError as error:
             raise error.moved("request") from None
@@ -70,20 +67,10 @@ class Scorer:
         return b"".join([writer.begin(), writer.rows(scores, known.ids), writer.end()])
 
     @cached_property
-    def _decoders(self) -> dict[str, Callable[[bytes], Any]]:
-        """Return format -> decoder of a body; made at first use, as the commands that read files never need it."""
-        codecs = {name: FORMATS[name].codec for name in set(TYPES.values())}
-        return {name: codec(self._options).decode for name, codec in codecs.items() if codec is not None}
-
-    @cached_property
-    def _options(self) -> ReadOptions:
-        """Return how ids are read: as they were for training."""
-        kept = read_options(self._model)
-        return ReadOptions(index_base=kept.index_base, compact=kept.compact, hash_ids=kept.hash_ids, table=kept.table)
-
-    @cached_property
-    def _indexing(self) -> Indexing:
-        return Indexing(known_ids(self._options), self._options.base)
+    def _bodies(self) -> BodyReader:
+        """Return what reads bodies; made at first use, as the commands that read files never need it."""
+        options = read_options(self._model, by_position=self._by_position)
+        return BodyReader(options, partial(encoder_for, self._model, options.table))
 
     @cached_property
     def _defect(self) -> str | None:

@@ -9,7 +9,7 @@ from fmcli.console import say
 from fmcli.hyperparameters import typed
 from fmcli.option_types import Described
 from fmcli.options import chosen_threads, gathered, quiet_option, stacked, threads_option
-from fmcli.progress import byte_bar, reporting
+from fmcli.progress import byte_bar, reporting, warned
 from fmcli.reading import Reading, read_options
 from fmcore import api
 from fmcore.io.convert import OUTPUT_FORMATS
@@ -97,10 +97,11 @@ def command(
     read = reading.options(chosen_threads(threads), binary=binary)
     bar = byte_bar("reading", quiet=quiet)
     data = api.Data(list(inputs), read, on_bytes=bar.reach)
-    with reporting(data.report, bar, quiet=quiet):
-        summary = api.convert(data, files.output, to=files.to, shards=files.shards, feature_dim=files.feature_dim)
-    for line in summary_lines(summary.as_dict()):
-        say(line, quiet=quiet)
+    with warned(data.report):
+        with reporting(data.report, bar, quiet=quiet):
+            summary = api.convert(data, files.output, to=files.to, shards=files.shards, feature_dim=files.feature_dim)
+        for line in summary_lines(summary.as_dict()):
+            say(line, quiet=quiet)
 
 
 def summary_lines(summary: dict) -> Iterator[str]:

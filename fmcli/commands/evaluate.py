@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import click
 
 from fmcli.options import chosen_threads, quiet_option, threads_option, unseen_option
-from fmcli.progress import byte_bar, reporting
+from fmcli.progress import byte_bar, reporting, warned
 from fmcli.reading import Reading, read_options
 from fmcore import api
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 
 
 @click.command("eval")
@@ -43,7 +44,8 @@ def command(
     loaded = api.load(model)
     bar = byte_bar("scoring", quiet=quiet)
     data = api.Data(list(inputs), api.read_options(loaded, **reading.given(threads)), on_bytes=bar.reach)
-    with publish.whole("-") as out, reporting(data.report, bar, quiet=quiet):
+    require_apart({"the metrics": "-"}, [model, *data.paths])
+    with warned(data.report), publish.whole("-") as out, reporting(data.report, bar, quiet=quiet):
         metrics = api.evaluate(loaded, data, threads=threads, unseen=unseen)
         for line in [json.dumps(metrics)] if as_json else lines(metrics):
             out.write(f"{line}\n".encode())

@@ -20,7 +20,7 @@ from fmcore.model.export import VECTOR_FORMATS, VECTORS, WEIGHTS, Selection, par
     "--to",
     type=click.Choice(tuple(dict.fromkeys((*WEIGHTS, *VECTOR_FORMATS)))),
     help=f"Format: {', '.join(WEIGHTS)} of weights; {', '.join(VECTOR_FORMATS)} of vectors.  "
-    "[default: json of weights, csv of vectors]",
+    "[default: by the name of OUT, else json of weights, csv of vectors]",
 )
 @click.option(
     "--vectors",
@@ -35,12 +35,11 @@ from fmcore.model.export import VECTOR_FORMATS, VECTORS, WEIGHTS, Selection, par
     metavar="A:B",
     help="Vectors of the features from index A up to but not including B; either may be left out.",
 )
-@click.option("--column", metavar="COL", help="Vectors of the features of this column of the vocabulary.")
+@click.option("--column", metavar="COL", help="Vectors of the values of this categorical column.")
 @click.option(
     "--vocabulary",
     metavar="FILE",
-    help="Names of the features, as `fm train --vocabulary` wrote them.  [default: none; for --column the "
-    "file that the model was trained with]",
+    help="Names of the features, as `fm convert --vocabulary` wrote them.  [default: those that the model knows]",
 )
 def command(
     model: str,
@@ -54,15 +53,15 @@ def command(
     """Write a model's weights, or vectors of items and users for nearest-neighbour search.
 
     JSON is one object: feature_dim, num_factors, hyperparameters, bias, linear (a list), factors (a list of lists), and
-    with --vocabulary names (a list of [column, value]). CSV has a line a feature: index, with --vocabulary column and
-    value, linear, v0 and so on; the first line's index is `bias`, and its number stands under linear. A vector's id is
-    its feature's value in the vocabulary, else its index; in recordio the id is the uid and an item's index the label.
+    names (a list of [column, value]) where they are known. CSV has a line a feature: index, column and value where they
+    are known, linear, v0 and so on; the first line's index is `bias`, and its number stands under linear. A vector's id
+    is its feature's value, else its index; in recordio the id is the uid and an item's index the label.
     All numbers read back as the same float32.
 
     \b
-    fm export ratings.fm --to csv -o weights.csv
+    fm export ratings.fm -o weights.csv
     fm export ratings.fm --vectors items --column movie -o movies.csv
-    fm export ratings.fm --vectors users --range :943 --to recordio -o users.rec
+    fm export ratings.fm --vectors users --range :943 -o users.rec
     """
     if vectors is None and (span or column):
         raise click.UsageError("--range and --column choose whose vectors are written; give --vectors as well")

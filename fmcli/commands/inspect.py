@@ -8,6 +8,7 @@ import click
 from fmcli.console import printable
 from fmcore import api
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 
 
 @click.command("inspect")
@@ -21,7 +22,11 @@ from fmcore.system import publish
     metavar="N",
     help="How many of the largest weights and pairs to show.  [default: 10]",
 )
-@click.option("--vocabulary", metavar="FILE", help="Names of the features, as `fm convert --vocabulary` wrote them.")
+@click.option(
+    "--vocabulary",
+    metavar="FILE",
+    help="Names of the features, as `fm convert --vocabulary` wrote them.  [default: those that the model knows]",
+)
 def command(model: str, *, as_json: bool, verify: bool, top: int, vocabulary: str | None) -> None:
     """Show a model: hyperparameters, metrics, norms, the largest weights and factor pairs.
 
@@ -29,9 +34,10 @@ def command(model: str, *, as_json: bool, verify: bool, top: int, vocabulary: st
     fm inspect clicks.fm --vocabulary columns.tsv
     fm inspect clicks.fm --json | jq .hyperparameters
     """
+    require_apart({"the description": "-"}, [model, vocabulary])
     with publish.whole("-") as out:
         loaded = api.load(model, verify=verify, finite=True)
-        found = api.inspect(loaded, top=top, names=api.names(vocabulary) if vocabulary else None)
+        found = api.inspect(loaded, top=top, vocabulary=vocabulary)
         if verify:
             found["verified"] = True
         for line in [json.dumps(found)] if as_json else map(printable, lines(found)):
@@ -49,6 +55,7 @@ def lines(found: dict) -> Iterator[str]:
     yield f"features with a weight: {found['non_zero']['either']:,}"
     yield from metric_lines(found["info"])
     yield "hyperparameters: " + ", ".join(f"{name} {value}" for name, value in h.items() if value is not None)
+    yield from column_lines(found["schema"])
     for name, tensor in found["tensors"].items():
         yield f"tensor {name}: {tensor['dtype']} {tensor['shape']}, {tensor['bytes']:,} bytes"
     yield "largest weights:"
@@ -60,6 +67,27 @@ def lines(found: dict) -> Iterator[str]:
     for pair in found["largest_pairs"]:
         names = " x ".join(map(label, pair["features"], pair["names"]))
         yield f"  {pair['weight']:+.6g}  {names}"
+
+
+def column_lines(schema: dict | None) -> Iterator[str]:
+    """Yield a line a column: its name, its kind and what training saw of it."""
+    if schema is None or schema["columns"] is None:
+        return
+    yield f"columns, by {'name' if schema['named'] else 'number'}:"
+    for column in schema["columns"]:
+        yield f"  {column['name']}: {column['kind']}{seen(schema['seen'].get(column['name'], {}))}"
+
+
+def seen(facts: dict) -> str:
+    """Return what training saw of a column, to follow its kind."""
+    found = []
+    if "values" in facts:
+        found.append(f"{facts['values']:,} values")
+    if "min" in facts:
+        found.append(f"{facts['min']:g} to {facts['max']:g}")
+    if facts.get("missing"):
+        found.append(f"{facts['missing']:,} missing")
+    return f", {', '.join(found)}" if found else ""
 
 
 def metric_lines(info: dict) -> Iterator[str]:

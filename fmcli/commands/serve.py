@@ -64,14 +64,21 @@ from fmcore.system.memory import parse_size
     metavar="N",
     help="Connections that a worker holds; beyond them, the one that has been idle for longest is closed.",
 )
+@click.option(
+    "--by-position",
+    is_flag=True,
+    help="Take columns in the order of training where a body does not name them, and indices as columns.",
+)
 @click.option("--access-log", is_flag=True, help="Write a line on standard error for every request.")
 @gathered("settings", Settings)
 def command(model: str, settings: Settings) -> None:
     """Answer requests for predictions over HTTP, as an endpoint of SageMaker does.
 
-    POST /invocations takes rows as application/json, application/jsonlines or application/x-recordio-protobuf, and
-    answers in what Accept asks for, else in the same. GET /ping and GET /execution-parameters are there as well. A
-    bad request is answered by a sentence about what is wrong, with status 400, 406, 408, 413, 415, 431, 503 or 504.
+    POST /invocations takes rows as application/json, application/jsonlines, text/csv or
+    application/x-recordio-protobuf, and answers in what Accept asks for, else in the same. A model of named columns
+    takes features by name: {"features": {"price": 8.1, "site": "a.com"}}, and CSV under a header. GET /ping and GET
+    /execution-parameters are there as well. A bad request is answered by a sentence about what is wrong, with status
+    400, 406, 408, 413, 415, 431, 503 or 504.
 
     Workers share one map of the model, and one that dies is replaced. SIGTERM and SIGINT let requests under way
     finish. After a new model was renamed to MODEL, as fm train does, SIGHUP loads it. The server is an extra:

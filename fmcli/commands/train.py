@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import click
 
 from fmcli.channels import Channels, channel_options
+from fmcli.console import printable
 from fmcli.hyperparameters import GivenHyperparameters, hyperparameter_options
 from fmcli.options import gathered, quiet_option, stacked
+from fmcli.preview import lines
 from fmcli.progress import byte_bar
+from fmcli.progress import reporting as reporting_rows
 from fmcli.reading import Reading, read_options
 from fmcli.sagemaker_log import SageMakerLog
 from fmcli.stop import Stop
@@ -23,6 +26,7 @@ from fmcore.io.options import ReadOptions
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 
 LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 MINUTES = 10.0
@@ -90,8 +94,31 @@ start_options = stacked(
 )
 
 
+@dataclass(frozen=True)
+class Target:
+    """The result of a training: output, the model's path; dry_run, whether only to show what rows become."""
+
+    output: str | None
+    dry_run: bool
+
+    def path(self) -> str:
+        """Return the path; raise UsageError without one."""
+        if self.output is None:
+            raise UsageError("no file to write the model to; name one with -o")
+        return self.output
+
+
+target_options = stacked(
+    click.option("-o", "--output", metavar="MODEL", help="File to write the model to.  [required]"),
+    click.option(
+        "--dry-run", is_flag=True, help="Show the columns and the first rows as features, and train and write nothing."
+    ),
+    gathered("target", Target),
+)
+
+
 @click.command("train")
-@click.option("-o", "--output", required=True, metavar="MODEL", help="File to write the model to.")
+@target_options
 @channel_options
 @start_options
 @hyperparameter_options
@@ -112,7 +139,7 @@ start_options = stacked(
 @quiet_option
 @gathered("reporting", Reporting)
 def command(
-    output: str,
+    target: Target,
     channels: Channels,
     start: Start,
     hyperparameters: GivenHyperparameters,
@@ -137,11 +164,11 @@ def command(
     """
     with placement.leading() as leads:
         if leads:
-            train(output, channels, start, hyperparameters, reading, reporting, placement)
+            train(target, channels, start, hyperparameters, reading, reporting, placement)
 
 
 def train(
-    output: str,
+    target: Target,
     channels: Channels,
     start: Start,
     hyperparameters: GivenHyperparameters,
@@ -156,32 +183,48 @@ def train(
     initial_model, chosen, read = begun(start, hyperparameters, reading, resources.threads or 1, quiet=quiet)
     bar = byte_bar("reading", quiet=quiet or reporting.log_format != "table")
     data, test = channels.train_and_test(read, bar.reach)
+    if target.dry_run:
+        show(data, chosen, initial_model, quiet=quiet)
+        return
+    output = target.path()
+    metrics = {"the metrics": reporting.metrics_out}
+    read_too = [hyperparameters.file, *(path for part in (data, test) if part for path in part.paths)]
+    require_apart({"the model": output, "the checkpoint": start.checkpoint, **metrics}, read_too)
+    require_apart(metrics, [start.init_model])
     reports = [part.report for part in (data, test) if part]
     log = LOGS[reporting.log_format](reports, bar=bar, begun=stop.gently, quiet=quiet)
     path = reporting.metrics_out
-    with publish.all_or_none(), publish.whole(path) if path else nullcontext() as metrics:
-        try:
-            model = api.train(
-                data,
-                chosen,
-                output,
-                test=test,
-                observer=log,
-                initial_model=initial_model,
-                checkpoint=saving,
-                stop=stop,
-                resources=resources,
-            )
-        except PausedError as error:
-            error.exit_code = stop.exit_code
-            raise
-        finally:
-            log.close()
-        if metrics:
-            metrics.write(b"".join(json.dumps(record).encode() + b"\n" for record in log.history))
-    if saving:
-        api.remove_checkpoint(saving.path)
-    log.finish(model)
+    with log.warned():
+        with publish.all_or_none(), publish.whole(path) if path else nullcontext() as metrics:
+            try:
+                model = api.train(
+                    data,
+                    chosen,
+                    output,
+                    test=test,
+                    observer=log,
+                    initial_model=initial_model,
+                    checkpoint=saving,
+                    stop=stop,
+                    resources=resources,
+                )
+            except PausedError as error:
+                error.exit_code = stop.exit_code
+                raise
+            finally:
+                log.close()
+            if metrics:
+                metrics.write(b"".join(json.dumps(record).encode() + b"\n" for record in log.history))
+        if saving:
+            api.remove_checkpoint(saving.path)
+        log.finish(model)
+
+
+def show(data: api.Data, hyperparameters: Hyperparameters, initial_model: Model | None, *, quiet: bool) -> None:
+    """Print the schema that rows show, and the first of them as features."""
+    with publish.whole("-") as out, reporting_rows(data.report, byte_bar("reading", quiet=True), quiet=quiet):
+        for line in lines(api.preview(data, hyperparameters, initial_model=initial_model)):
+            out.write(f"{printable(line)}\n".encode())
 
 
 def begun(

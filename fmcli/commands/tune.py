@@ -1,6 +1,5 @@
 """`fm tune`."""
 
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from fmcore.errors import UsageError
 from fmcore.io.options import ReadOptions
 from fmcore.objectives import OBJECTIVES, objective_of
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 from fmcore.tuning.goals import goal_names
 from fmcore.tuning.samplers import STRATEGIES
 from fmcore.tuning.space import SPACES, Choice, Range, Space, parse_choice, parse_range, search_space
@@ -104,11 +104,10 @@ class TuningOutput:
     report: str | None
     quiet: bool
 
-    def require_apart(self, study: str | None) -> None:
-        """Refuse a study that an output would replace."""
-        for output in (self.output, self.report):
-            if study is not None and output is not None and os.path.realpath(study) == os.path.realpath(output):
-                raise UsageError(f"{study} is named for the study and for an output, which would replace it")
+    def require_apart(self, study: str | None, read: list[str | None]) -> None:
+        """Refuse an output that is another one, or is read."""
+        outputs = {"the model": self.output, "the report": self.report, "the study": study}
+        require_apart({**outputs, "the list of trials": "-"}, read)
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,8 @@ def command(
     bar = byte_bar("reading", quiet=files.quiet)
     data, test = rows.train_and_test(read, bar.reach)
     plan = search.plan()
-    files.require_apart(search.study)
+    read_too = [hyperparameters.file, *(path for part in (data, test) if part for path in part.paths)]
+    files.require_apart(search.study, read_too)
 
     def train_command(found: dict[str, object]) -> list[str]:
         return [

@@ -74,23 +74,24 @@ def train(tree, stop):
     log = JobLog([part.report for part in data.values()], host=host, stop=stop)
     if ignored:
         log.remark(f"warning: hyperparameters that begin with _ are ignored: {', '.join(ignored)}")
-    try:
-        model = api.train(
-            data["train"],
-            hyperparameters,
-            tree.model,
-            test=data.get("test"),
-            observer=log,
-            stop=stop,
-            checkpoint=tree.checkpoint,
-            resources=api.Resources(threads),
-        )
-    finally:
-        log.close()
-    with publish.whole(tree.metrics) as metrics:
-        for record in model.info["epochs"]:
-            metrics.write(json.dumps(record).encode() + b"\n")
-    log.finish(model)
+    with log.warned():
+        try:
+            model = api.train(
+                data["train"],
+                hyperparameters,
+                tree.model,
+                test=data.get("test"),
+                observer=log,
+                stop=stop,
+                checkpoint=tree.checkpoint,
+                resources=api.Resources(threads),
+            )
+        finally:
+            log.close()
+        with publish.whole(tree.metrics) as metrics:
+            for record in model.info["epochs"]:
+                metrics.write(json.dumps(record).encode() + b"\n")
+        log.finish(model)
 
 
 class JobLog(SageMakerLog):

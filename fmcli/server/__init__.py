@@ -14,6 +14,7 @@ class Settings:
     workers: processes that answer; None for as many as there are processors to use. threads: of each one's kernels.
     max_payload: bytes of a request's body. timeout: seconds from a request's head to its answer.
     access_log: whether to write a line on standard error for each request. connections: that a worker holds at once.
+    by_position: whether rows of another kind than those of training are taken in their order; see ReadOptions.
     """
 
     host: str = "127.0.0.1"
@@ -24,6 +25,7 @@ class Settings:
     timeout: float = 60
     access_log: bool = False
     connections: int = 1000
+    by_position: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "workers", self.workers or default_threads())

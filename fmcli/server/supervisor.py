@@ -60,7 +60,7 @@ def run(model_path, settings):
 
 def scorer_of(model_path, settings):
     """Return a Scorer over the model as it is in the file now."""
-    return api.Scorer(api.load(model_path), settings.threads)
+    return api.Scorer(api.load(model_path), settings.threads, by_position=settings.by_position)
 
 
 def listening(host, port):

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from fmcore.errors import UsageError
+from fmcore.io.labels import label_text
 from fmcore.io.sources import streams
 from fmcore.rows.batch import counted
 
 OUTPUT_FORMATS = ("recordio", "libsvm")
-LIBSVM_SUFFIXES = (".svm", ".libsvm", ".txt", ".svmlight")
 MANY_LABELS = 20  # with more distinct labels, a data set is no classification, and label counts are not shown
 
 
@@ -55,27 +55,12 @@ class Summary:
         }
 
 
-def label_text(label):
-    """Return a label (float) in as many digits as distinguish it from every other one; -0 is 0."""
-    return f"{label + 0:.0f}" if label.is_integer() else str(np.float32(label))
-
-
 def widened(so_far, numbers):
     """Return [lowest, highest] of the range so far (or None) and of the numbers."""
     if not len(numbers):
         return so_far
     both = [*(so_far or ()), float(numbers.min()), float(numbers.max())]
     return [min(both), max(both)]
-
-
-def output_format(path, given=None):
-    """Return the format to write: the given one, else libsvm where the file's suffix shows it, else recordIO."""
-    if given:
-        return given
-    stem = Path(path)
-    if stem.suffix in {".gz", ".zst", ".bz2"}:
-        stem = stem.with_suffix("")
-    return "libsvm" if stem.suffix in LIBSVM_SUFFIXES else "recordio"
 
 
 def shard_paths(path, shards):

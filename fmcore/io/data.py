@@ -1,21 +1,25 @@
 """Rows that a command reads: `Data` describes them, a `Reader` reads them pass after pass, from files or pipes."""
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.io.options import ReadOptions, Report
 from fmcore.io.parallel import Workers
 from fmcore.io.readers import read_batches
 from fmcore.io.sources import source
-from fmcore.io.sources.pipes import PipeMode, never, pipes
+from fmcore.io.sources.pipes import PipeMode, existing_pipes, never, pipes
 from fmcore.io.sources.source import Source
+from fmcore.io.whole import judge, watched
 from fmcore.rows.batch import Batch
 from fmcore.rows.checks import checked, known_features
 from fmcore.rows.source import LabelRule, Limit
+from fmcore.schema.schema import Schema
 from fmcore.system import publish
 
 
@@ -54,6 +58,11 @@ class Data:
         return source.title(self.sources) if self.sources else f"{self.names[0]}_0"
 
     @property
+    def paths(self) -> list[str]:
+        """Return the paths of all that is read, for fmcore.system.apart; of pipes, of those that exist so far."""
+        return [each.path for each in self.sources] or existing_pipes(self.names[0])
+
+    @property
     def uses_stdin(self) -> bool:
         """Return whether standard input is among the sources."""
         return any(each.path == source.STDIN for each in self.sources)
@@ -63,7 +72,7 @@ class Data:
     ) -> "Reader":
         """Return a Reader of these rows.
 
-        encoder: of categorical columns, as open_encoder gives it; rows that share one are encoded alike.
+        encoder: fmcore.schema.encoder.Encoder; rows that share one are encoded alike.
         options: in place of the Data's own. stopped: called while a pipe is waited for; once it returns True, waiting
         ends with a StoppedError.
         """
@@ -73,7 +82,7 @@ class Data:
 class Reader:
     """A reader of the rows of Data, pass after pass; see fmcore.rows.source.Rows.
 
-    report, options: of the Data. encoder: of categorical columns.
+    report, options: of the Data. encoder: how its columns, or ids, become features.
     sources: of all passes, or the pipe of the last pass begun.
     """
 
@@ -113,52 +122,82 @@ class Reader:
 
     def read(self, labels: LabelRule, feature_dim: Limit = None) -> Iterator[Batch]:
         """See Rows."""
-        return self.checked(labels=labels, feature_dim=feature_dim)[0]
+        batches, report = self.checked(labels=labels, feature_dim=feature_dim)
+        return self.whole(batches, report, labels, training=True)
 
     def read_known(self, labels: LabelRule, feature_dim: int) -> Iterator[Batch]:
         """See Rows; the non-zeros left out are counted in the report."""
         batches, report = self.checked(labels=labels)
+        batches = self.whole(batches, report, labels, training=False)
         return known_features(batches, report, feature_dim=feature_dim, unseen="ignore")
+
+    def whole(
+        self, batches: Iterator[Batch], report: Report, labels: LabelRule | None, *, training: bool
+    ) -> Iterator[Batch]:
+        """Pass on the batches of a pass over all rows; at the end of the first one do as fmcore.io.whole.judge."""
+        yield from watched(batches, report)
+        if report is self.report and not report.partial:
+            self.judge(labels, training=training)
+
+    def judge(self, labels: LabelRule | None, *, training: bool) -> None:
+        """Refuse or warn of the rows, which have been read, as fmcore.io.whole.judge does."""
+        judge(self.report, self.options, self.data.title, labels, training=training)
 
     def feature_dim(self, seen: int, stated: int | None = None) -> int:
         """Return the stated feature_dim, else the largest of what rows, records and vocabulary show."""
-        known = (self.report.facts.get("feature_dim"), self.encoder.feature_dim, self.encoder.ids.feature_dim)
-        return stated or max(seen, *(number or 0 for number in known))
+        known = 0 if self.encoder.ids.wide else self.report.facts.get("feature_dim", 0)
+        return stated or max(seen, known, self.encoder.feature_dim or 0)
 
     def complete(self, seen: int, stated: int | None, known: int | None) -> int:
         """See Rows."""
         self.encoder.freeze()
         self._require_known(stated or known)
-        if known is not None:
-            self.require_columns(known, stated)
-        return max(known or 1, self.feature_dim(seen, stated))
-
-    def require_columns(self, known: int, stated: int | None) -> None:
-        """Raise UsageError where tables have other columns than those that a model of `known` features knows by index.
-
-        stated: the feature_dim that the user gave, or None. Call it once the rows have been read.
-        """
-        columns, table = self.encoder.feature_dim, self.options.table
         self.report.count("values added to the vocabulary", self.encoder.added)
-        if columns is None or stated is not None:
-            return
-        if table.vocabulary is not None:
-            if columns < known:
-                raise UsageError(
-                    f"the vocabulary {table.vocabulary} lists {columns} features, but the model to start from "
-                    f"has {known}; name the one that it was trained with, or --feature-dim {known}"
-                )
-        elif columns != known:
-            raise UsageError(
-                f"these tables have {columns} features, but the model to start from has {known}, and columns "
-                "are identified by their order; give the same ones, with --ignore for any other"
-            )
+        return max(known or 1, self.feature_dim(seen, stated))
 
     def vocabulary_output(self, stack: ExitStack) -> BinaryIO | None:
         """Return a handle, held by an ExitStack, for the vocabulary that reading builds; None where it builds none."""
-        if not self.encoder.is_new:
-            return None
-        return stack.enter_context(publish.whole(self.options.table.vocabulary))
+        return None if self.encoder.output is None else stack.enter_context(publish.whole(self.encoder.output))
+
+    def look(self, workers: Workers | None = None) -> None:
+        """Read the first rows, so that the encoder knows the columns."""
+        with closing(self._silent(workers)) as batches:
+            next(batches, None)
+        self.encoder.seen.clear()  # as it is to be what all rows show
+
+    def learn(self, labels: LabelRule, workers: Workers | None = None) -> None:
+        """Read all rows once, so that the encoder knows columns and values before training begins; then drop rare ones.
+
+        A value is rare where fewer rows than the options' min_count have it. Raises UsageError for rows that cannot be
+        read again.
+        """
+        if not self.rereadable:
+            raise UsageError(
+                f"{self.title} can be read once, but to count the rows of each value, or to list the values for "
+                "several workers, takes a pass of its own; give files"
+            )
+        self.encoder.seen.clear()
+        counts = np.zeros(0, np.int64)
+        for batch in self._silent(workers, labels):
+            counts = added(counts, batch.indices)
+        least = self.options.table.min_count
+        if least > 1:
+            seen, kept = self.encoder.keep(counts, least)
+            self.report.note(f"values in at least {least} rows are features: {kept:,} of {seen:,}")
+        self.encoder.freeze()
+
+    def _silent(self, workers: Workers | None, labels: LabelRule | None = None) -> Generator[Batch, None, None]:
+        """Yield the batches of a pass that reports notes alone; errors and counts are those of the next pass."""
+        report = Report(notes=self.report.notes)
+        rows = read_batches(self.sources, self.options, report, encoder=self.encoder, workers=workers)
+        with closing(rows):
+            yield from checked(rows, report, on_error=self.options.on_error, labels=labels)
+
+    def schema(self) -> Schema:
+        """Return what the rows mean, once they have been read."""
+        options = self.options
+        label = {"positive": options.positive} if options.positive is not None else {}
+        return Schema.of(self.encoder, label=label, min_count=options.table.min_count)
 
     def cancel(self) -> None:
         """End the last pass begun, which another thread reads, where it waits for a pipe."""
@@ -185,3 +224,10 @@ class Reader:
                 f"{self.title}: these rows do not show how many features there are, and rows "
                 "still to come may hold more; give their number with --feature-dim"
             )
+
+
+def added(counts: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return int64 counts by index with those of more indices, longer where these need it."""
+    more = np.bincount(indices, minlength=len(counts))
+    more[: len(counts)] += counts
+    return more

@@ -6,28 +6,33 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 from fmcore.errors import UsageError
-from fmcore.io.formats import FORMATS
-from fmcore.io.options import ReadOptions, TableOptions
+from fmcore.io.options import ReadOptions
+from fmcore.schema.options import TableOptions
 
 SPELLED = {
     "header": "--header and --no-header",
     "label": "--label-column",
     "weight": "--weight-column",
     "row_id": "--id-column",
+    "quotes": "--quotes and --no-quotes",
 }  # others are spelled as their fields
 IDS = ("index_base", "compact")
-COLUMNS = tuple(field.name for field in fields(TableOptions) if field.name != "hash_bits")  # which is for ids as well
-FIRST_LINE = ("header",)
+OF_BOTH = ("hash_bits", "min_count")
+COLUMNS = tuple(field.name for field in fields(TableOptions) if field.name not in OF_BOTH)
+TEXT = ("header", "delimiter", "quotes")
 
 
-def require_meaning(options: ReadOptions, name: str, source: str) -> None:
-    """Raise UsageError where options.given holds what means nothing for a source of the format `name`."""
-    if FORMATS[name].codec is not None:
-        _refuse(options, COLUMNS, source, name, "columns of CSV, TSV and Parquet")
+def require_meaning(options: ReadOptions, name: str, source: str, *, is_table: bool) -> None:
+    """Raise UsageError where options.given holds what means nothing for a source of the format `name`.
+
+    is_table: whether its rows have columns, as those of JSON may.
+    """
+    if not is_table:
+        _refuse(options, COLUMNS, source, name, "columns of tables")
         return
     _refuse(options, IDS, source, name, "ids of libsvm, libffm, recordIO and JSON")
-    if name == "parquet":
-        _refuse(options, FIRST_LINE, source, name, "first line of CSV and TSV")
+    if name not in ("csv", "tsv"):
+        _refuse(options, TEXT, source, name, "text of CSV and TSV")
 
 
 def _refuse(options: ReadOptions, names: Iterable[str], source: str, name: str, meant: str) -> None:

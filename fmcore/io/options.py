@@ -1,40 +1,20 @@
 """The options that every reader understands, kept in the model so that scoring reads as training did."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from fmcore.errors import UsageError
 from fmcore.families import Family
 from fmcore.objectives import Objective
+from fmcore.schema.options import TableOptions
 
 SHOWN = 5  # errors of rows that were left out
-KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; the table's all
+SKIPPED, UNKNOWN = "rows skipped", "unknown values"  # what a report counts them as, the latter column by column
+RARE = "rare values left out"  # likewise
+KEPT_OPTIONS = ("index_base", "binary", "positive")  # of ReadOptions, in a model; those of tables: KEPT_TABLE
+KEPT_TABLE = ("delimiter", "quotes", "missing", "missing_values", "canonical", "min_count", "hash_bits")
 KEPT_WHERE_SET = ("fields", "groups", "compact")  # likewise, in a model that was trained with them
-KEPT_OF_IDS = "hash_ids"  # likewise, in a model of hashed ids
-
-
-@dataclass(frozen=True)
-class TableOptions:
-    """The meaning of the columns of a CSV or Parquet file; a column is named, or numbered from 0.
-
-    header: True, False, or None to find out (a first line whose every field is text while the second's is not).
-    label, weight, row_id: a column, or None.
-    numeric, categorical, ignore: columns; what none of the three names is numeric.
-    vocabulary: path of the file that maps categorical values to indices; built where it does not exist.
-    hash_bits: categorical values are hashed into 2**hash_bits indices instead of a vocabulary, or None; the ids of
-    other formats likewise.
-    missing: "zero" (the row has no such feature) or "error".
-    """
-
-    header: bool | None = None
-    label: str | None = None
-    weight: str | None = None
-    row_id: str | None = None
-    numeric: tuple = ()
-    categorical: tuple = ()
-    ignore: tuple = ()
-    vocabulary: str | None = None
-    hash_bits: int | None = None
-    missing: str = "zero"
 
 
 @dataclass(frozen=True)
@@ -53,6 +33,8 @@ class ReadOptions:
     the order of the feature columns); rows of other formats have none.
     groups: whether batches get `groups`, the qid of libsvm and libffm text. Then a row without one in data whose first
     row has one is a DataError; rows of other formats, and data without any, have none.
+    by_position: whether columns, or indices, of another kind of rows than those of training are taken in their order.
+    compact: whether the ids of index formats are numbered as they first appear.
     hash_ids: whether table.hash_bits is for the ids of index formats; not in the options of a model of tables, for
     which they are indices as they stand.
     given: names of fields of this and of TableOptions that the user chose, for `fmcore.io.given`.
@@ -68,6 +50,7 @@ class ReadOptions:
     unseen: str = "ignore"
     fields: bool = False
     groups: bool = False
+    by_position: bool = False
     compact: bool = False
     hash_ids: bool = True
     given: frozenset[str] = frozenset()
@@ -89,32 +72,42 @@ class ReadOptions:
 
 
 def needed_by(options: ReadOptions, objective: Objective, family: Family) -> ReadOptions:
-    """Return the options with the fields that a family needs and the groups by which an objective couples rows."""
+    """Return the options with the fields that a family needs, and the classes or groups that an objective does."""
     fields, groups = options.fields or family.needs_fields, options.groups or objective.groups
-    return replace(options, fields=fields, groups=groups)
+    return replace(options, fields=fields, groups=groups, binary=options.binary or objective.binary)
 
 
 @dataclass
 class Report:
     """The report of a reader besides its rows; filled while reading, printed by the caller.
 
-    notes: sentences, each once. counts: name -> number (of "rows skipped", "unknown values", ...).
+    notes: sentences, each once. warnings: likewise, those that a user must see, however quiet a command is to be.
+    counts: name -> number (of "rows skipped", "unknown values", ...).
     errors: the first few errors that on_error="skip" passed over.
     facts: name -> number, observations of the data as a whole: "min_index" is the smallest over all pieces, every
     other ("max_index", "feature_dim", ...) the largest.
+    labels: label as written -> rows, of rows among which none has the positive label that the options name.
     units: name of a ByteRange that was read to its end -> lines or records that it holds, rows or not.
     """
 
+    partial: ClassVar[bool] = False  # whether it is of a part of the rows, from which nothing follows for all of them
     notes: list = field(default_factory=list)
     counts: dict = field(default_factory=dict)
     errors: list = field(default_factory=list)
     facts: dict = field(default_factory=dict)
+    labels: Counter = field(default_factory=Counter)
+    warnings: list = field(default_factory=list)
     units: dict = field(default_factory=dict)
 
     def note(self, sentence):
         """Add a sentence, once."""
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+    def warn(self, sentence):
+        """Add a sentence, once, that is printed at the end, however quiet a command is to be."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
 
     def count(self, name, number=1):
         """Add to a named count."""
@@ -128,7 +121,7 @@ class Report:
 
     def skip(self, error):
         """Count a row left out because of `error`, and keep the first SHOWN errors."""
-        self.count("rows skipped")
+        self.count(SKIPPED)
         if len(self.errors) < SHOWN:
             self.errors.append(error)
 
@@ -136,20 +129,15 @@ class Report:
         """Add the report of another reader, of other rows."""
         for sentence in other.notes:
             self.note(sentence)
+        for sentence in other.warnings:
+            self.warn(sentence)
+        self.labels += other.labels
         for name, number in other.counts.items():
             self.count(name, number)
         for name, value in other.facts.items():
             self.learn(name, value)
         self.errors += other.errors[: SHOWN - len(self.errors)]
         self.units.update(other.units)
-
-
-def number_or_none(text):
-    """Return the text as a float, or None."""
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return None
 
 
 def require_one_of(name, value, allowed):

@@ -10,23 +10,68 @@ shortest text that reads back as the same float32. One that is not finite is `na
 """
 
 import json
+import re
 
 from fmcore.errors import UsageError
 from fmcore.io.options import require_one_of
 
 THRESHOLD = 0.5
 COLUMNS = ("score",), ("score", "predicted_label")
+KEYS = ("id", *COLUMNS[1])  # of a CSV file
+CHOSEN = re.compile(r'\s*(\w+)\s*(?:=\s*(?:"((?:[^"]|"")+)"\s*|([^\s",](?:[^",]*[^\s",])?)\s*))?(?:,(?=.)|$)')
 
 
-def writer_for(format, columns):  # noqa: A002  (ReadOptions' word)
+def writer_for(format, columns, chosen=None):  # noqa: A002  (ReadOptions' word)
     """Return the writer of that format (a key of WRITERS) and an objective's columns; raise UsageError for others.
 
-    columns: one of COLUMNS.
+    columns: one of COLUMNS. chosen: the columns of a CSV file and their names, as `parse_columns` returns them.
     """
     require_one_of("output format", format, tuple(WRITERS))
     if columns not in COLUMNS:
         raise UsageError(f"predictions have columns {columns!r}; expected one of {COLUMNS}")
-    return WRITERS[format]("predicted_label" in columns)
+    labelled = "predicted_label" in columns
+    if chosen is None:
+        return WRITERS[format](labelled)
+    if format != "csv":
+        raise UsageError(f"columns are chosen of CSV, but {format} is written; add --to csv, or leave out --columns")
+    for key, _ in chosen:
+        if key not in ("id", *columns):
+            raise UsageError(f"these predictions have no column {key!r}; expected {', '.join(('id', *columns))}")
+    return ChosenColumns(labelled, chosen)
+
+
+def row_ids(batch, writer):
+    """Return the ids of a batch's rows for a writer.
+
+    Where rows were left out, those without an id have their places among all rows, if the writer numbers rows.
+    """
+    places = batch.origin and batch.origin.places
+    if places is None or not writer.numbered:
+        return batch.ids
+    given = batch.ids or [None] * len(batch)
+    return [str(place) if row_id is None else row_id for place, row_id in zip(places.tolist(), given, strict=True)]
+
+
+def parse_columns(text):
+    """Return [(column, its name in the file), ...] of the option columns: id=PassengerId,score="a, b".
+
+    A column alone keeps its name. Raises UsageError for other columns, none, or one name for two.
+    """
+    chosen, rest = [], text
+    while found := CHOSEN.match(rest):
+        key, in_quotes, bare = found.groups()
+        chosen.append((key, bare or (in_quotes or key).replace('""', '"')))
+        rest = rest[found.end() :]
+        if not found[0].endswith(","):
+            break
+    if rest or not chosen:
+        raise UsageError(f"found {text!r}; expected such as id=PassengerId,score=Survived, names with commas in quotes")
+    for key, name in chosen:
+        if key not in KEYS:
+            raise UsageError(f"predictions have no column {key!r}; expected {', '.join(KEYS)}")
+        if [other for _, other in chosen].count(name) > 1:
+            raise UsageError(f"two columns are named {name!r}; expected one name a column")
+    return chosen
 
 
 class Text:
@@ -34,6 +79,8 @@ class Text:
 
     def __init__(self, labelled):
         self._labelled = labelled  # whether there is a predicted_label
+
+    numbered = False  # whether a row without an id has its number for one
 
     def begin(self):
         """Return the bytes before the first row."""
@@ -56,6 +103,8 @@ class Csv(Text):
     Rows are numbered from 1.
     """
 
+    numbered = True
+
     def begin(self):
         """Return the bytes before the first row."""
         return b"id,score,predicted_label\n" if self._labelled else b"id,score\n"
@@ -64,16 +113,32 @@ class Csv(Text):
         """Return the rows, encoded."""
         from fmcore.io import _format
 
-        numbers = range(first + 1, first + 1 + len(scores))
-        if ids is None:
-            prefixes = [b"%d," % number for number in numbers]
-        else:
-            prefixes = [
-                b"%d," % number if row_id is None else quoted(row_id) + b","
-                for number, row_id in zip(numbers, ids, strict=True)
-            ]
         low, high = (b",0\n", b",1\n") if self._labelled else (b"\n", b"\n")
-        return _format.table(scores, b"", low, high, prefixes)
+        return _format.table(scores, b",", low, high, _ids(len(scores), ids, first))
+
+
+class ChosenColumns(Csv):
+    """CSV of chosen columns under chosen names; columns: see `parse_columns`."""
+
+    def __init__(self, labelled, columns):
+        super().__init__(labelled)
+        self._columns = columns
+
+    def begin(self):
+        """Return the bytes before the first row."""
+        return b",".join(quoted(name) for _, name in self._columns) + b"\n"
+
+    def rows(self, scores, ids=None, first=0):
+        """Return the rows, encoded."""
+        from fmcore.io import _format
+
+        fields = {
+            "id": lambda: _ids(len(scores), ids, first),
+            "score": lambda: _format.lines(scores).splitlines(),
+            "predicted_label": lambda: [b"1" if label else b"0" for label in (scores >= THRESHOLD).tolist()],
+        }
+        columns = [fields[key]() for key, _ in self._columns]
+        return b"".join(b",".join(row) + b"\n" for row in zip(*columns, strict=True))
 
 
 class JsonLines(Text):
@@ -122,6 +187,14 @@ class RecordIO(Text):
 
 
 WRITERS = {"text": Text, "csv": Csv, "json": Json, "jsonlines": JsonLines, "recordio": RecordIO}
+
+
+def _ids(rows, ids, first):
+    """Return the field of each row's id, or of its number where it has none."""
+    numbers = range(first + 1, first + 1 + rows)
+    if ids is None:
+        return [b"%d" % number for number in numbers]
+    return [b"%d" % number if row_id is None else quoted(row_id) for number, row_id in zip(numbers, ids, strict=True)]
 
 
 def quoted(text):

@@ -15,11 +15,12 @@ import numpy as np
 from fmcore.errors import UsageError
 from fmcore.families import require_fm
 from fmcore.io import _format
+from fmcore.io.naming import output_format
 from fmcore.io.options import require_one_of
 from fmcore.io.predictions import quoted
 from fmcore.io.sources import streams
-from fmcore.io.tables.vocabulary import Vocabulary
 from fmcore.model import file as modelfile
+from fmcore.schema.names import FeatureNames
 
 BLOCK = 1 << 16  # numbers turned into text together
 VECTORS = ("items", "users")
@@ -33,7 +34,7 @@ class Selection:
 
     role: "items" or "users", what their vectors are for.
     span: (first, behind the last) feature, None for the ends; or None.
-    column: the column of a vocabulary whose values are meant, or None.
+    column: the categorical column whose values are meant, or None.
     """
 
     role: str
@@ -50,41 +51,63 @@ def parse_range(text):
 
 
 def export(model, target, *, to=None, selection=None, vocabulary=None):
-    """Write all weights to `target` as `weights` gives them ("json" if to is None), or a selection's `vectors` ("csv").
+    """Write all weights to `target` as `weights` gives them, or a selection's `vectors`.
 
-    vocabulary: path of the file that names features, or None; a column is looked up in the one that the model was
-    trained with where none is given. The output is opened only once the arguments have been checked.
+    to: a format of these, or None to go by the name of the target, else JSON of weights and CSV of vectors.
+    vocabulary: path of a file that names the features of a model that does not know their names, or None.
+    The output is opened only once the arguments have been checked.
     """
-    if vocabulary is None and selection and selection.column is not None:
-        vocabulary = model.info.get("input", {}).get("table", {}).get("vocabulary")
-    entries = vocabulary and Vocabulary.read(Path(vocabulary)).entries()
-    pieces = vectors(model, selection, to or "csv", entries) if selection else weights(model, to or "json", entries)
+    names = feature_names(model, vocabulary)
+    writable, default = (VECTOR_FORMATS, "csv") if selection else (WEIGHTS, "json")
+    to = output_format(target, tuple(writable), default, to)
+    pieces = vectors(model, selection, to, names) if selection else weights(model, to, names)
     with streams.open_output(target) as out:
         for piece in pieces:
             out.write(piece)
         modelfile.require_unchanged(model)
 
 
+def feature_names(model, vocabulary=None):
+    """Return the FeatureNames of a model, or None where they are not known.
+
+    vocabulary: path of a file that lists them in place of the model; one of format 1 names the file itself.
+    Raises UsageError where that has more features than the model.
+    """
+    schema = model.schema
+    if vocabulary is None and schema is None:
+        vocabulary = model.info.get("input", {}).get("table", {}).get("vocabulary")
+        if vocabulary is not None and not Path(vocabulary).exists():
+            return None
+    if vocabulary is not None:
+        names = FeatureNames.of_file(Path(vocabulary))
+    elif schema is not None and schema.columns is not None:
+        names = FeatureNames.of_schema(schema)
+    elif schema is not None and schema.compact:
+        names = FeatureNames.of_ids(schema, int(model.info.get("input", {}).get("index_base") == "1"))
+    else:
+        return None
+    if len(names) > model.feature_dim:
+        raise UsageError(
+            f"the vocabulary has {len(names)} features, but the model {model.feature_dim}; expected the "
+            "one of its training rows"
+        )
+    return names
+
+
 # ------------------------------------------------------------------------------------------------------- weights
-def weights(model, to, entries=None):
+def weights(model, to, names=None):
     """Return pieces of bytes: bias, linear weights and factors of all features, or what tensors another family has.
 
     to: "json", one object with the hyperparameters, or "csv", a line a feature under a header, the bias first.
-    entries: (column, value or None) by index, as a Vocabulary has them, or None. Features behind its end have no name.
-    Raises UsageError where entries are more than the model's features, or for CSV of another family than fm.
+    names: FeatureNames, or None. Raises UsageError for CSV of another family than fm.
     """
     require_one_of("format of weights", to, tuple(WEIGHTS))
     if to == "csv":
         require_fm(model.hyperparameters, "weights as CSV")
-    if entries is not None and len(entries) > model.feature_dim:
-        raise UsageError(
-            f"the vocabulary has {len(entries)} features, but the model {model.feature_dim}; expected the "
-            "one of its training rows"
-        )
-    return WEIGHTS[to](model, entries)
+    return WEIGHTS[to](model, names)
 
 
-def _json(model, entries):
+def _json(model, names):
     head = {
         "feature_dim": model.feature_dim,
         "num_factors": model.num_factors,
@@ -93,9 +116,9 @@ def _json(model, entries):
     yield json.dumps(head, separators=SEPARATORS)[:-1].encode()
     for tensor in model.family.tensors:
         yield from _json_tensor(tensor, model.weights[tensor.name])
-    if entries is not None:
+    if names is not None:
         yield b',"names":'
-        yield from _list(f"{json.dumps(entry, separators=SEPARATORS)},".encode() for entry in entries)
+        yield from _list(f"{json.dumps(entry, separators=SEPARATORS)},".encode() for entry in names)
     yield b"}\n"
 
 
@@ -122,8 +145,8 @@ def _list(pieces):
     yield last.removesuffix(b",") + b"]"
 
 
-def _csv(model, entries):
-    named = entries is not None
+def _csv(model, names):
+    named = names is not None
     columns = ["index", *(("column", "value") if named else ()), "linear", *_factor_names(model)]
     yield ",".join(columns).encode() + b"\n"
     rest = b"," * model.num_factors + b"\n"
@@ -132,41 +155,42 @@ def _csv(model, entries):
         numbers = np.column_stack([model.linear[start:stop], model.factors[start:stop]])
         prefixes = [b"%d," % index for index in range(start, stop)]
         if named:
-            prefixes = [prefix + _name_fields(entries, start + i) for i, prefix in enumerate(prefixes)]
+            prefixes = [prefix + _name_fields(names, start + i) for i, prefix in enumerate(prefixes)]
         yield _format.rows(numbers, b"", b",", b"\n", prefixes)
 
 
 WEIGHTS = {"json": _json, "csv": _csv}
 
 
-def _name_fields(entries, index):
-    if index >= len(entries):
+def _name_fields(names, index):
+    entry = names.entry(index)
+    if entry is None:
         return b",,"
-    column, value = entries[index]
+    column, value = entry
     return quoted(column) + b"," + (b"" if value is None else quoted(value)) + b","
 
 
 # ------------------------------------------------------------------------------------------------------- vectors
-def vectors(model, selection, to, entries=None):
+def vectors(model, selection, to, names=None):
     """Return pieces of bytes: an id and a vector of num_factors + 1 numbers for each feature of the selection.
 
     to: "csv" under a header; "jsonlines", {"id": ..., "features": [...]}; "recordio", dense Records with the id as uid
     and, for items, the feature's index as label, since a nearest-neighbour model answers with labels.
-    The id is the value in the column, column=value where entries are given with a range, else the index.
-    Raises UsageError where the selection does not fit the model or the entries (column and value by index, or None) and
-    for another family than fm.
+    The id is the value in the column, column=value where names are known with a range, else the index.
+    Raises UsageError where the selection does not fit the model or the names (FeatureNames or None) and for another
+    family than fm.
     """
     require_one_of("format of vectors", to, tuple(VECTOR_FORMATS))
     require_one_of("role", selection.role, VECTORS)
     require_fm(model.hyperparameters, "vectors")
-    features, names = _selected(model, selection, entries)
+    features, ids = _selected(model, selection, names)
     last = features[-1]
     if to == "recordio" and selection.role == "items" and last > EXACT_LABELS:
         raise UsageError(
             f"feature {last} is beyond {EXACT_LABELS}, the last integer that a record's label, a float32, "
             "holds with all before it; write csv or jsonlines"
         )
-    return _vectors(model, selection.role, VECTOR_FORMATS[to], (features, names))
+    return _vectors(model, selection.role, VECTOR_FORMATS[to], (features, ids))
 
 
 def _vectors(model, role, encode, chosen):
@@ -199,7 +223,7 @@ def _record_vectors(numbers, ids, labels):
 VECTOR_FORMATS = {"csv": _csv_vectors, "jsonlines": _json_vectors, "recordio": _record_vectors}
 
 
-def _selected(model, selection, entries):
+def _selected(model, selection, known):
     """Return (int64 indices, not empty and ascending; what names them: a mapping, or None for the index itself)."""
     if (selection.span is None) == (selection.column is None):
         raise UsageError(
@@ -207,7 +231,7 @@ def _selected(model, selection, entries):
             "the column that holds them, with --column"
         )
     if selection.column is not None:
-        names = _of_column(selection.column, entries)
+        names = _of_column(selection.column, known)
         features = np.array(list(names), np.int64)
         if features[-1] >= model.feature_dim:
             raise UsageError(
@@ -219,25 +243,18 @@ def _selected(model, selection, entries):
     first, stop = first or 0, model.feature_dim if stop is None else stop
     if not first < stop <= model.feature_dim:
         raise UsageError(f"range {first}:{stop} is empty or leaves the model, whose features are 0:{model.feature_dim}")
-    names = (
-        None
-        if entries is None
-        else {
-            index: "=".join(filter(None, entries[index])) if index < len(entries) else str(index)
-            for index in range(first, stop)
-        }
-    )
+    names = None if known is None else {index: known.get(index) or str(index) for index in range(first, stop)}
     return np.arange(first, stop), names
 
 
-def _of_column(column, entries):
+def _of_column(column, names):
     """Return index -> value for the features of that column, ascending."""
-    if entries is None:
-        raise UsageError(f"the features of column {column!r} are listed in the vocabulary; name it with --vocabulary")
-    found = {index: value or name for index, (name, value) in enumerate(entries) if name == column}
+    if names is None:
+        raise UsageError(f"the model does not know the features of column {column!r}; name a file with --vocabulary")
+    found = names.of_column(column)
     if not found:
-        listed = ", ".join(dict.fromkeys(name for name, _ in entries)) or "none"
-        raise UsageError(f"no column {column!r} in the vocabulary; its columns are: {listed}")
+        listed = ", ".join(names.columns) or "none"
+        raise UsageError(f"no column {column!r} whose features are known; those are: {listed}")
     return found
 
 

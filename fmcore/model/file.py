@@ -15,10 +15,11 @@ from fmcore.hyper.params import Hyperparameters
 from fmcore.model import header as modelheader
 from fmcore.model.model import Model
 from fmcore.rows.batch import MAX_FEATURE_DIM
+from fmcore.schema.schema import Schema
 from fmcore.system import publish
 from fmcore.system._mapped import Mapping
 
-PREFIX = "state."  # of the optimizer's tensors
+PREFIX, SCHEMA = "state.", "schema."  # of the optimizer's tensors, and of those that say what rows mean
 CHUNK = 1 << 24  # bytes written at once
 
 
@@ -73,7 +74,7 @@ def load(path, *, verify=False, finite=False):
 
 def digest(model):
     """Return a short text that almost certainly differs where any number differs."""
-    return _checksum(np.require(array, requirements="C") for array in model.tensors().values())[:16]
+    return _checksum(np.require(array, requirements="C") for array in _tensors(model).values())[:16]
 
 
 def require_unchanged(model):
@@ -90,10 +91,15 @@ def require_unchanged(model):
             )
 
 
+def path_of(model: Model) -> str | None:
+    """Return the path of the file that a loaded model's arrays are mapped from; None for a model that was made."""
+    return None if model.origin is None else model.origin.path
+
+
 def _encode(model):
     """Return the file's first bytes and the arrays that follow, in order."""
     model.check_finite()
-    tensors = {name: np.require(array, requirements="C") for name, array in model.tensors().items()}
+    tensors = {name: np.require(array, requirements="C") for name, array in _tensors(model).items()}
     table = modelheader.layout(tensors, model.family.tensors[-1].name)
     arrays = [tensors[name] for name in table]
     head = modelheader.encode(
@@ -102,10 +108,15 @@ def _encode(model):
             "feature_dim": model.feature_dim,
             "hyperparameters": model.hyperparameters.as_dict(),
             "info": model.info,
+            "schema": None if model.schema is None else model.schema.as_dict(),
             "checksum": _checksum(arrays),
         },
     )
     return head, arrays
+
+
+def _tensors(model):
+    return model.tensors() | model.schema_tensors()
 
 
 def _bytes(array):
@@ -191,11 +202,23 @@ def _model(view, content, table):
         )
     arrays = {name: _array(view, tensor) for name, tensor in table.items()}
     weights = {tensor.name: arrays.pop(tensor.name) for tensor in family.tensors}
+    meanings = {name: arrays.pop(name) for name in list(arrays) if name.startswith(SCHEMA)}
     for name in arrays:
         if not name.startswith(PREFIX):
-            raise ModelError(f"unknown tensor {name!r}; expected {', '.join(weights)} or {PREFIX}...")
+            raise ModelError(f"unknown tensor {name!r}; expected {', '.join(weights)}, {PREFIX}... or {SCHEMA}...")
     state = {name[len(PREFIX) :]: array for name, array in arrays.items()}
-    return Model(hyperparameters, weights, state=state, info=content["info"])
+    schema = _schema(content.get("schema"), {name[len(SCHEMA) :]: array for name, array in meanings.items()}, d)
+    return Model(hyperparameters, weights, state=state, info=content["info"], schema=schema)
+
+
+def _schema(found, tensors, feature_dim):
+    if found is None:
+        if tensors:
+            raise ModelError(f"damaged: it has tensors {', '.join(tensors)} of a schema, but no schema")
+        return None
+    schema = Schema.from_dict(found, tensors)
+    schema.require_fits(feature_dim)
+    return schema
 
 
 def _array(view, tensor):
@@ -203,6 +226,6 @@ def _array(view, tensor):
 
 
 def _verify(model, table, checksum):
-    tensors = model.tensors()
+    tensors = _tensors(model)
     if _checksum(tensors[name] for name in table) != checksum:
         raise ModelError("damaged: the tensors do not match their checksum")

@@ -4,10 +4,11 @@ Layout (safetensors 0.x): uint64 LE length of the header, the header (one JSON o
 without gaps. The header maps each tensor's name to dtype, shape and data_offsets [begin, end), counted from
 the header's end, and `__metadata__` to texts. All that is ours is one text there, under "fmkit": JSON with sorted keys.
 
-    format_version   1
+    format_version   2; 1 has no schema
     feature_dim      the length of linear
     hyperparameters  name -> value
     info             metrics, epochs done, ...
+    schema           what the rows mean, or null; its values are tensors
     checksum         SHA-256 of all tensors' bytes in the order of the file
     header_checksum  SHA-256 of the JSON of all of the above and of the table of tensors
 
@@ -30,7 +31,7 @@ import numpy as np
 
 from fmcore.errors import DivergedError, ModelError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEY = "fmkit"
 METADATA = "__metadata__"
 ALIGNMENT, CACHE_LINE = 8, 64  # bytes: of the header's length, of the first float32 in the file
@@ -38,7 +39,15 @@ MAX_LENGTH = 1 << 24  # of a header, in bytes, which is 60,000 epochs; parsed, a
 MAX_DIMENSIONS = 8
 MAX_SIZE = 2**60  # numbers in a tensor: their bytes fit into an int64
 # In the order of the file: wide ones first keeps every tensor aligned.
-DTYPES = {"I64": np.dtype("<i8"), "F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
+DTYPES = {
+    "I64": np.dtype("<i8"),
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "I32": np.dtype("<i4"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 CONTENT = {"feature_dim": int, "hyperparameters": dict, "info": dict, "checksum": str, "header_checksum": str}
 
@@ -72,8 +81,8 @@ def layout(tensors, aligned):
 def encode(table, content):
     """Return the first bytes of a model file, up to the first tensor.
 
-    content: feature_dim, hyperparameters, info and checksum. Raises DivergedError where it holds NaN or infinity,
-    ValueError where the header exceeds MAX_LENGTH.
+    content: feature_dim, hyperparameters, info, schema and checksum. Raises DivergedError where it holds NaN or
+    infinity, ValueError where the header exceeds MAX_LENGTH.
     """
     try:  # as a reader will have it: a key that is a number becomes a text, and sorts as one
         content = json.loads(_canonical({"format_version": FORMAT_VERSION, **content}))
@@ -113,7 +122,7 @@ def _text(table, content):
 
 def _dtype_of(name, array):
     if array.dtype not in NAMES:
-        raise ValueError(f"{name} is {array.dtype}; a model file holds float32, float64 and int64")
+        raise ValueError(f"{name} is {array.dtype}; a model file holds {', '.join(map(str, NAMES))}")
     return NAMES[array.dtype]
 
 
@@ -161,6 +170,7 @@ def _content(metadata):
     for name, kind in CONTENT.items():
         if type(content.get(name)) is not kind:
             raise ModelError(f"damaged: its metadata has no {name}, or one of the wrong type")
+    content["format_version"] = version
     return {name: value for name, value in content.items() if name != "header_checksum"}
 
 
@@ -189,7 +199,7 @@ def _tensor(name, entry):
 def _require_intact(text, table, content):
     """Raise ModelError unless `encode` makes the same header, but for padding, of what was read from it."""
     try:
-        expected = _text(table, {"format_version": FORMAT_VERSION, **content})
+        expected = _text(table, content)
     except (ValueError, RecursionError):  # infinities, names that are not UTF-8, deep nesting: fmkit writes none
         expected = None
     if expected is None or text.rstrip(b" ") != expected.rstrip(b" "):

@@ -4,13 +4,15 @@ import math
 from typing import get_type_hints
 
 from fmcore.errors import ModelError
-from fmcore.io.options import KEPT_OF_IDS, KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions, TableOptions
-from fmcore.io.tables.vocabulary import MAX_HASH_BITS
+from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions
+from fmcore.schema.features import MAX_HASH_BITS
+from fmcore.schema.options import TableOptions
+from fmcore.schema.vocabulary import encoder_of
 
 INPUT, TABLE = "input", "table"
 CHOICES = {"index_base": ("auto", "0", "1"), "missing": ("zero", "error"), "hash_bits": range(1, MAX_HASH_BITS + 1)}
 KINDS = get_type_hints(ReadOptions)
-READ = {name: KINDS[name] for name in (*KEPT_OPTIONS, *KEPT_WHERE_SET, KEPT_OF_IDS)} | {TABLE: dict}
+READ = {name: KINDS[name] for name in (*KEPT_OPTIONS, *KEPT_WHERE_SET)} | {TABLE: dict}
 
 
 def require_sound(model, path):
@@ -27,9 +29,30 @@ def read_options(model, **given):
     kept = _known(model.info.get(INPUT, {}), READ, "read options")
     table = _known(kept.pop(TABLE, {}), get_type_hints(TableOptions), "options of tables")
     table = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
-    kept.setdefault(KEPT_OF_IDS, "hash_bits" in given.get(TABLE, {}) or table.get("hash_bits") is None)
+    if table and model.schema is None:  # of format 1, which took texts as they are written
+        table.setdefault("canonical", False)
+    kept["hash_ids"] = model.schema is not None and model.schema.columns is None
     table.update(given.pop(TABLE, {}))
     return ReadOptions(**{**kept, **given, TABLE: TableOptions(**table)})
+
+
+def encoder_for(model, table, *, grows=False):
+    """Return the Encoder of rows that a model is to score or to be trained further on; see fmcore.schema.vocabulary.
+
+    table: TableOptions, as `read_options` has them.
+    """
+    of_tables = TABLE in model.info.get(INPUT, {})
+    return encoder_of(model.schema, table, features=model.feature_dim, of_tables=of_tables, grows=grows)
+
+
+def unchecked(model):
+    """Return what cannot be checked of rows for a model of format 1, as a sentence; None for any other."""
+    table = model.info.get(INPUT, {}).get(TABLE)
+    if model.schema is not None or not table:
+        return None
+    vocabulary = table.get("vocabulary")
+    of = f", nor that {vocabulary} is the vocabulary of training" if vocabulary else ""
+    return f"an earlier fmkit wrote the model, without its columns: their names and order cannot be checked{of}"
 
 
 def require_records(records, best=None):
@@ -56,7 +79,7 @@ def _known(found, kinds, what):
 
 
 def _fits(name, value, kind):
-    if kind is tuple:
+    if kind is tuple or (kind == tuple | None and value is not None):
         return isinstance(value, list) and all(isinstance(text, str) for text in value)
     return isinstance(value, kind) and (value is None or name not in CHOICES or value in CHOICES[name])
 

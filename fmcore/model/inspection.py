@@ -6,6 +6,7 @@ import numpy as np
 
 from fmcore.families import require_fm
 from fmcore.families.contract import per_feature
+from fmcore.schema.names import TOGETHER
 
 BLOCK = 1 << 16  # rows of factors looked at together
 COLUMNS, ROWS = 256, 1 << 13  # a tile of pairs: 16 MiB of float64
@@ -37,12 +38,13 @@ def summary(model):
         "num_factors": model.num_factors,
         "hyperparameters": model.hyperparameters.as_dict(),
         "info": model.info,
+        "schema": None if model.schema is None else model.schema.as_dict(),
         **({"bias": float(model.bias[0])} if "bias" in model.weights else {}),
         "norms": norms,
         "non_zero": non_zero,
         "tensors": {
             name: {"shape": list(array.shape), "dtype": array.dtype.name, "bytes": array.nbytes}
-            for name, array in model.tensors().items()
+            for name, array in (model.tensors() | model.schema_tensors()).items()
         },
     }
 
@@ -51,7 +53,7 @@ def largest_weights(model, n, names=None):
     """Return the n largest |linear weights| as dicts of feature, name and weight, without zeros; ties go by feature.
 
     Of a family without a tensor of that name there are none.
-    names: mapping feature -> text, or None; a feature without one has the name None.
+    names: FeatureNames, or None; a feature without one has the name None.
     """
     if "linear" not in model.weights:
         return []
@@ -61,11 +63,16 @@ def largest_weights(model, n, names=None):
         least = np.partition(sizes, len(sizes) - n)[len(sizes) - n]
         candidates = np.flatnonzero(sizes >= least)
     order = candidates[np.argsort(-sizes[candidates], kind="stable")[:n]]
-    return [{"feature": i, "name": (names or {}).get(i), "weight": float(model.linear[i])} for i in order.tolist()]
+    return [
+        {"feature": i, "name": None if names is None else names.get(i), "weight": float(model.linear[i])}
+        for i in order.tolist()
+    ]
 
 
 def largest_pairs(model, n, names=None):
-    """Return the n largest |<v_i, v_j>|, i < j, as `Pairs`; zeros are left out.
+    """Return the n largest |<v_i, v_j>|, i < j, as `Pairs`; zeros are left out, and pairs that never occur together.
+
+    names: FeatureNames, or None. Two values of one categorical column are no pair, as a row has one of them.
 
     Features are taken in the order of the length of their factor vectors, longest first. By Cauchy-Schwarz no pair is
     larger than the product of its two lengths, so a feature is compared only with the earlier ones that are long enough
@@ -77,6 +84,7 @@ def largest_pairs(model, n, names=None):
     order = np.argsort(-lengths, kind="stable")
     lengths = lengths[order]
     best, examined, start = _Best(n), 0, 0
+    exclusive = None if names is None else names.exclusive(len(order))
     while start < len(order):
         stop = min(start + COLUMNS, len(order))
         partners = _partners(lengths[:stop], lengths[start], best.least)
@@ -86,7 +94,7 @@ def largest_pairs(model, n, names=None):
         if examined > MOST_PAIRS:
             return Pairs(best.described(names), exact=False, searched=start)
         for first in range(0, partners, ROWS):
-            _compare(model.factors, order, (first, min(first + ROWS, partners)), (start, stop), best)
+            _compare(model.factors, order, (first, min(first + ROWS, partners)), (start, stop), best, exclusive)
         start = stop
     return Pairs(best.described(names), exact=True, searched=len(order))
 
@@ -113,7 +121,7 @@ class _Best:
     def described(self, names):
         """Return the pairs as dicts, largest first."""
         return [
-            {"features": pair, "names": [(names or {}).get(i) for i in pair], "weight": weight}
+            {"features": pair, "names": [None if names is None else names.get(i) for i in pair], "weight": weight}
             for pair, weight in zip(self.features.tolist(), self.weights.tolist(), strict=True)
         ]
 
@@ -124,12 +132,19 @@ def _partners(lengths, length, least):
     return int(np.searchsorted(-lengths, -least / bound, "left")) if bound else 0
 
 
-def _compare(factors, order, rows, columns, best):
-    """Offer the pairs of two ranges of positions in `order`; each pair once, the earlier position among the rows."""
+def _compare(factors, order, rows, columns, best, exclusive):
+    """Offer the pairs of two ranges of positions in `order`; each pair once, the earlier position among the rows.
+
+    exclusive: int64 by feature, those of one number never occur together but for TOGETHER; or None.
+    """
     row_features, column_features = order[slice(*rows)], order[slice(*columns)]
     products = factors[row_features].astype(np.float64) @ factors[column_features].astype(np.float64).T
     earlier = np.arange(*rows)[:, None] < np.arange(*columns)
-    i, j = np.nonzero((np.abs(products) > best.least) & earlier)
+    offered = (np.abs(products) > best.least) & earlier
+    if exclusive is not None:
+        own, other = exclusive[row_features][:, None], exclusive[column_features]
+        offered &= (own != other) | (own == TOGETHER)
+    i, j = np.nonzero(offered)
     best.offer(products[i, j], np.stack([row_features[i], column_features[j]], axis=1))
 
 

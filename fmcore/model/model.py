@@ -11,6 +11,7 @@ from fmcore.hyper.params import Hyperparameters
 from fmcore.hyper.solvers import SOLVERS
 from fmcore.objectives import objective_of
 from fmcore.optimizers.state import Spec
+from fmcore.schema.schema import Schema
 
 BLOCK = 1 << 16  # numbers looked at together, so that a check never holds a copy of a whole tensor
 
@@ -24,6 +25,7 @@ class Model:
     and factors, float32 (feature_dim, num_factors).
     state: name -> array, what the optimizer keeps between updates ("adagrad.linear": ...); float32, float64 or int64.
     info: ready for JSON: metrics, epochs done, rows trained, read options.
+    schema: what its rows mean, or None where that is not known: of an imported model, of rows in memory, of format 1.
     origin: of a loaded model, what fmcore.model.file.require_unchanged compares.
     feature_dim: number of features.
     Arrays of a loaded model are mapped from its file and read-only; training takes copies.
@@ -35,6 +37,7 @@ class Model:
     state: dict[str, np.ndarray] = field(default_factory=dict)
     info: dict = field(default_factory=dict)
     origin: object = field(default=None, repr=False)
+    schema: Schema | None = field(default=None, repr=False)
     feature_dim: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,9 +81,14 @@ class Model:
         return SOLVERS[self.hyperparameters.solver].table(self.hyperparameters, self.family, self.feature_dim)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return all arrays by their name in a model file: those of the family, then "state." + name, sorted."""
+        """Return all weights and state by their name in a model file: the family's, then "state." + name, sorted."""
         named = {tensor.name: self.weights[tensor.name] for tensor in self.family.tensors}
         return named | {f"state.{name}": self.state[name] for name in sorted(self.state)}
+
+    def schema_tensors(self) -> dict[str, np.ndarray]:
+        """Return the arrays of the schema by their name in a model file, sorted."""
+        tensors = {} if self.schema is None else self.schema.tensors
+        return {f"schema.{name}": tensors[name] for name in sorted(tensors)}
 
     def check_finite(self) -> None:
         """Raise DivergedError, naming tensor and place, where any number is NaN or infinite."""

@@ -16,7 +16,7 @@ class Logistic:
     name, noun = "binary_classifier", "classifier"
     kernel: int | None = 1
     outputs, binary, groups, canonical = 1, True, False, True
-    expected = "0 or 1"
+    expected = "0 and 1"
     defaults: Mapping[str, Any] = MappingProxyType({})
     search: Mapping[str, tuple[float, float]] = MappingProxyType({"epochs": (3, 30), "wd": (1e-6, 1e-2)})
     goals: Mapping[str, tuple[str, str]] = MappingProxyType(

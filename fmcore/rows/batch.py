@@ -20,6 +20,12 @@ class RowOrigin(NamedTuple):
     source: str
     unit: str  # "line", "record" or "row"
     numbers: Sequence[int]  # 1-based count of that unit, one a row
+    places: np.ndarray | None = None  # int64, 1-based place among all rows of all sources, where rows may be left out
+
+    def taken(self, rows: np.ndarray) -> "RowOrigin":
+        """Return the origin of these rows."""
+        places = None if self.places is None else self.places[rows]
+        return self._replace(numbers=np.asarray(self.numbers)[rows], places=places)
 
 
 @dataclass(slots=True)
@@ -85,7 +91,7 @@ class Batch:
             self.labels[rows],
             None if self.weights is None else self.weights[rows],
             None if self.ids is None else [self.ids[r] for r in rows],
-            origin and origin._replace(numbers=np.asarray(origin.numbers)[rows]),
+            origin and origin.taken(rows),
             fields,
             None if self.groups is None else self.groups[rows],
         )

@@ -84,6 +84,17 @@ def largest_indices(batch: Batch) -> np.ndarray:
     return largest
 
 
+def require_within(batch: Batch, features: int) -> None:
+    """Raise DataError for an index that is none of the features that columns made."""
+    if batch.feature_dim > features:
+        largest = largest_indices(batch)
+        row = int(np.argmax(largest >= features))
+        raise DataError(
+            f"index {largest[row]} is none of the {features} features that the columns of training made",
+            **batch.place(row),
+        )
+
+
 def _refused(objective: Any, labels: np.ndarray) -> np.ndarray:
     return np.isnan(labels) | ~objective.accepts(labels)
 

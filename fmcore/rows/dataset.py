@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 AT_ONCE = 3  # blocks: one is trained, one waits, one is being decoded
+WEIGHTLESS = "all rows have weight 0; training needs rows of positive weight"
 PREPARED = 2.5  # how many times its bytes a block takes once a backend has added its groups
 
 
@@ -136,6 +137,8 @@ class Dataset:
         """Finish loading by what was learned from these rows, which are all that there are."""
         if not self.rows:
             raise DataError("no rows to train on")
+        if self.complete and not self.weighted[1]:
+            raise DataError(WEIGHTLESS)
         return self.finish(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
 
     @property

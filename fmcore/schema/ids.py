@@ -28,6 +28,7 @@ class IdMap:
     """
 
     wide = grows = partial = False
+    bits: int | None = None  # of hashed ids
 
     @property
     def feature_dim(self) -> int | None:
@@ -62,19 +63,21 @@ class HashedIds(IdMap):
 
     wide = True
 
+    bits: int
+
     def __init__(self, bits: int) -> None:
         if not 1 <= bits <= MAX_HASH_BITS:
             raise UsageError(f"--hash-bits is {bits}; expected 1 to {MAX_HASH_BITS}")
-        self._bits = bits
+        self.bits = bits
 
     @property
     def feature_dim(self) -> int:
         """Return how many indices there are."""
-        return 1 << self._bits
+        return 1 << self.bits
 
     def map(self, ids: np.ndarray) -> np.ndarray:
         """Return the index of each id; see IdMap."""
-        return hashed(ids, self._bits)
+        return hashed(ids, self.bits)
 
     def ids_at(self, indices: np.ndarray) -> None:  # noqa: ARG002 - see IdMap
         """Return None; see IdMap."""
@@ -181,7 +184,7 @@ class KeptIds(IdMap):
     partial = True
 
     def __init__(self, inner: IdMap, kept: np.ndarray) -> None:
-        self._inner, self._kept, self.wide = inner, kept, inner.wide
+        self._inner, self._kept, self.wide, self.bits = inner, kept, inner.wide, inner.bits
         self._table: np.ndarray | None = None  # by index, and a last -1 for indices beyond
         self._looked_up = 0
 

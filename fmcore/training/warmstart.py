@@ -43,16 +43,10 @@ def require_same_reading(model, given):
     kept = model.info.get("input")
     if kept is None:  # the model was imported
         return
-    table, of_table = kept.get("table", {}), given.get("table", {})
     kept = {"compact": False, **kept}
     pairs = [(name, kept.get(name), given[name]) for name in READ_FIXED if name in given]
-    pairs += [
-        (name, table.get(name) and _plain(table[name]), _plain(of_table[name]))
-        for name in TABLE_FIXED
-        if name in of_table
-    ]
-    if "vocabulary" in of_table and table.get("vocabulary") is None:  # else the file may have moved since
-        pairs.append(("vocabulary", None, of_table["vocabulary"]))
+    if model.schema is None:
+        pairs += _of_tables(kept.get("table", {}), given.get("table", {}))
     _require_same(
         [
             ("index_base", was, "1" if now == "1" else "0") if name == "index_base" else (name, was, now)
@@ -87,6 +81,16 @@ def _extended(kept, name, was, shape, rest):
     array = np.full(shape, rest, was.dtype)
     array[: len(kept)] = kept
     return array
+
+
+def _of_tables(table, given):
+    """Return (name, the value of a model of format 1, the given one) of options of tables."""
+    pairs = [
+        (name, table.get(name) and _plain(table[name]), _plain(given[name])) for name in TABLE_FIXED if name in given
+    ]
+    if "vocabulary" in given and table.get("vocabulary") is None:  # else the file may have moved since
+        pairs.append(("vocabulary", None, given["vocabulary"]))
+    return pairs
 
 
 def _plain(value):

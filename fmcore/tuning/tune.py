@@ -11,10 +11,11 @@ from fmcore.families import DEFAULT as FM
 from fmcore.families import FAMILIES
 from fmcore.io.options import Report, needed_by
 from fmcore.io.sources import source as sources
-from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.objectives import objective_of
+from fmcore.schema.vocabulary import new_encoder
 from fmcore.solvers import Resources
 from fmcore.system import publish
+from fmcore.system.apart import require_apart
 from fmcore.system.memory import default_limit
 from fmcore.training.files import train
 from fmcore.tuning.goals import goal_of
@@ -78,6 +79,10 @@ def tune(data, test, space, target, plan, *, resources=None, observer=None):
     goal = goal_of(plan.objective, space.fixed["predictor_type"])
     _require_searchable(data, test, space, plan)
     require()
+    require_apart(
+        {"the model": target, "the study": plan.study, "the vocabulary": data.options.table.vocabulary},
+        [path for part in (data, test) if part for path in part.paths],
+    )
     publish.prepare(target)
     with tempfile.TemporaryDirectory(prefix="fmkit-tune-") as folder:
         with _fits(folder):
@@ -146,13 +151,17 @@ def _fits(folder):
 
 def _shared(data, test, space, folder):
     """Return a TrialContext with the rows decoded into files of the folder."""
-    objective = objective_of(space.fixed["predictor_type"])
-    encoder = open_encoder(data.options)
+    objective, encoder = (
+        objective_of(space.fixed["predictor_type"]),
+        new_encoder(data.options.table, compact=data.options.compact),
+    )
     family = FAMILIES[space.fixed.get("family", FM)]
     reader = data.reader(encoder, options=needed_by(data.options, objective, family))
-    if encoder.is_new:
-        publish.prepare(data.options.table.vocabulary)
+    if encoder.output is not None:
+        publish.prepare(encoder.output)
     with reader.named():
+        if data.options.table.min_count > 1:
+            reader.learn(objective)
         rows = share(reader.read(objective, space.fixed.get("feature_dim")), Path(folder, "train"))
         if not rows.rows:
             raise DataError("no rows to train on")

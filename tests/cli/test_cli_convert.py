@@ -132,15 +132,24 @@ def test_a_vocabulary_of_the_training_rows_is_used_for_the_test_rows(fm):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
     printed = fm("convert", "train.csv", "-o", "train.svm", *TABLE_OPTIONS, "--vocabulary", "v.tsv").err
-    assert printed == TAKEN_AS_HEADER + (
-        "rows: 4\nnon-zeros: 5\nfeature_dim: 3\nlabels: 0 (2), 1 (2)\nvalues: 1 to 3\n"
-    )
+    columns = """\
+note: columns of train.csv:
+  label        bought (yes, no)
+  weight       weight (1, 2, 0.5)
+  id           id (a, b, c, ...)
+  numeric      age (1.5, 3, 0)
+  categorical  city (Rome, Oslo)
+  by their content, where no option says it: --numeric, --categorical, --lists, --dates, --ignore
+"""
+    summary = "rows: 4\nnon-zeros: 5\nfeature_dim: 3\nlabels: 0 (2), 1 (2)\nvalues: 1 to 3\n"
+    assert printed == TAKEN_AS_HEADER + columns + summary
     vocabulary = fm.read("v.tsv")
     assert vocabulary == b"index\tcolumn\tvalue\n0\tage\t\n1\tcity\tRome\n2\tcity\tOslo\n"
     assert fm.read("train.svm") == b"1:1 0:1.5 1:1\n0:2 2:1\n0:1 0:3 1:1\n1:0.5\n"
     for target in ("test.svm", "test.rec", "test.rec.gz"):  # the last is read twice, and reported once
         printed = fm("convert", "test.csv", "-o", target, *TABLE_OPTIONS, "--vocabulary", "v.tsv").err
-        assert printed == TAKEN_AS_HEADER + (
+        assert printed.startswith(TAKEN_AS_HEADER + "note: columns of test.csv:\n")
+        assert printed.split("--ignore\n")[1] == (
             "unknown values in column city: 1\nrows: 3\nnon-zeros: 5\nfeature_dim: 3\nlabels: 0 (2), 1 (1)\n"
             "values: 1 to 2\n"
         )
@@ -184,12 +193,15 @@ def test_convert_maps_labels(fm, labels, options, mapped):
     assert [line.split()[0] for line in done.out.splitlines()] == mapped.split()
 
 
-@pytest.mark.parametrize(("labels", "row"), [("1 2 0", 2), ("0 1 -1", 3), ("-1 -1 0", 3)])
-def test_convert_refuses_labels_of_more_than_two_classes(fm, labels, row):
+@pytest.mark.parametrize(
+    ("labels", "row", "found"),
+    [("1 2 0", 2, "2"), ("0 1 -1", 3, "-1 beside label 0"), ("-1 -1 0", 3, "0 beside label -1")],
+)
+def test_convert_refuses_labels_of_more_than_two_classes(fm, labels, row, found):
     rows = "".join(f"{label} 0:1\n" for label in labels.split())
     printed = fm("convert", "-", "-o", "x.rec", "--predictor-type", "binary_classifier", stdin=rows, code=3).err
     assert printed == (
-        f"fm: stdin, line {row}: label {labels.split()[row - 1]} in a classification; expected 0 and 1, or "
+        f"fm: stdin, line {row}: label {found}; expected 0 and 1, or "
         "-1 and 1; for other labels name the one that means 1 with --positive-label\n"
     )
     done = fm(
@@ -265,8 +277,10 @@ def test_convert_takes_columns_by_number_or_name_and_refuses_others(fm):
     )
     printed = fm("convert", "x.csv", "-o", "y.svm", *options, "--missing", "error", code=3).err
     assert last_line(printed) == "fm: x.csv, row 2, field 1: is empty; --missing zero reads it as no feature"
-    printed = fm("convert", "x.csv", "-o", "y.svm", "--label-column", 0, code=3).err
+    printed = fm("convert", "x.csv", "-o", "y.svm", "--label-column", 0, "--numeric", 2, code=3).err
     assert last_line(printed) == "fm: x.csv, row 1, field 2: 'Rome' is not a number: --categorical 2 or --ignore 2"
+    printed = fm("convert", "x.csv", "-o", "y.svm", "--label-column", 0, code=2).err
+    assert last_line(printed).startswith("fm: categorical columns (2) need either --vocabulary FILE, ")
     printed = fm("convert", "x.csv", "-o", "y.svm", "--numeric", "0,7", code=2).err
     assert last_line(printed) == "fm: no column '7'; the columns found are: 0, 1, 2"
     printed = fm("convert", "x.csv", "-o", "y.svm", "--numeric", "1", "--weight-column", "1", code=2).err
@@ -277,23 +291,16 @@ def test_convert_takes_columns_by_number_or_name_and_refuses_others(fm):
 def test_a_failed_convert_publishes_nothing(fm):
     fm.write("rows.csv", TRAIN_TABLE.replace("d,0", "d,zero"))
     fm.write("old.rec", "old")
-    printed = fm("convert", "rows.csv", "-o", "old.rec", *TABLE_OPTIONS, "--vocabulary", "v.tsv", code=3).err
+    options = (*TABLE_OPTIONS, "--numeric", "age", "--vocabulary", "v.tsv")
+    printed = fm("convert", "rows.csv", "-o", "old.rec", *options, code=3).err
     assert last_line(printed).startswith("fm: rows.csv, row 4, field age: 'zero' is not a number")
-    fm("convert", "rows.csv", "-o", "new.rec", "--shards", 2, *TABLE_OPTIONS, "--vocabulary", "v.tsv", code=3)
+    fm("convert", "rows.csv", "-o", "new.rec", "--shards", 2, *options, code=3)
     assert fm.files() == ["old.rec", "rows.csv"]
     assert fm.read("old.rec") == b"old"
-    printed = fm(
-        "convert", "rows.csv", "-o", "old.rec", *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--on-error", "skip"
-    ).err
-    assert printed.startswith(TAKEN_AS_HEADER + "skipped: rows.csv, row 4, field age: ")
+    printed = fm("convert", "rows.csv", "-o", "old.rec", *options, "--on-error", "skip").err
+    assert "skipped: rows.csv, row 4, field age: " in printed
     assert "rows skipped: 1\nrows: 3\n" in printed
     assert len(records(fm.read("old.rec"))) == 3
-
-
-def test_a_file_may_be_converted_onto_itself(fm):
-    fm.write("x.svm", LIBSVM)
-    fm("convert", "x.svm", "-o", "x.svm", "--positive-label", 0)
-    assert fm.read("x.svm") == b"0 0:1.5 3:-2\n1 0:0.5 1:1\n0\n"
 
 
 def test_convert_gives_the_same_bytes_on_any_number_of_threads(fm):

@@ -109,7 +109,7 @@ def test_an_unexpected_exception_prints_a_traceback_only_on_request(fm):
         (("convert", "-", "-o", ""), "fm: the name of an output is empty; is a variable of the shell not set?"),
         (
             ("train", "-", "--predictor-type", "regressor", "-o", "y", "--metrics-out", "./y"),
-            "fm: y is named for two outputs, and one would replace the other",
+            "fm: ./y is named for two outputs, the model and the metrics; name another file for one of them",
         ),
         (("convert", "s3://bucket/x", "-o", "y"), "fm: s3://bucket/x is on S3, which cannot be read directly; copy it"),
     ],

@@ -4,13 +4,13 @@ import json
 import random
 
 import pytest
+from fmcore.io.tables.vocabulary import open_encoder
 from record_bytes import features, field, floats, frame, label, sparse
 from serving import serving
 from shell import last_line
 
 from fmcore import api
 from fmcore.io.options import ReadOptions
-from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.model import file as modelfile
 
 REGRESSOR = ("--predictor-type", "regressor", "--epochs", 3)

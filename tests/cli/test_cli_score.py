@@ -88,9 +88,9 @@ def test_eval_refuses_rows_without_usable_labels(fm, world):
     assert printed.startswith("fm: stdin, line 1: the row has no label, which training and metrics need; ")
     printed = fm("eval", world.classifier, "-", stdin="1 0:1\n4 0:1\n", code=3)
     assert printed.out == ""
-    assert printed.err.startswith("fm: stdin, line 2: label 4 in a classification; expected 0 and 1, or -1 and 1; ")
-    printed = fm("eval", world.classifier, "-", "--on-error", "skip", stdin="1 0:1\n4 0:1\n")
-    assert printed.out.endswith("rows: 1\n")
+    assert printed.err.startswith("fm: stdin, line 2: label 4; expected 0 and 1, or -1 and 1; ")
+    printed = fm("eval", world.classifier, "-", "--on-error", "skip", stdin="1 0:1\n0 1:1\n4 0:1\n")
+    assert printed.out.endswith("rows: 2\n")
     assert printed.err.endswith("rows skipped: 1\n")
     assert fm("eval", world.classifier, "-", "--positive-label", 4, stdin="1 0:1\n4 0:1\n").out.endswith("rows: 2\n")
     weightless = fm("eval", world.regressor, "-", stdin="1:0 0:1\n", code=3).err
@@ -98,14 +98,17 @@ def test_eval_refuses_rows_without_usable_labels(fm, world):
 
 
 def test_unknown_features_are_ignored_and_noted_in_scoring(fm, world):
-    rows = "1 0:1 20:1 2:1\n"
+    rows = "1 0:1 20:1 2:1\n0 1:1\n"
     for command in ("eval", "predict"):
         done = fm(command, world.classifier, "-", stdin=rows)
         assert done.err == UNKNOWN
         assert fm(command, world.classifier, "-", "-q", stdin=rows) == (0, done.out, "")
         done = fm(command, world.classifier, "-", "--unseen", "error", stdin="0 0:1\n" + rows, code=3)
         assert done == (3, "", "fm: stdin, line 2: index 20 is unknown to the model, whose feature_dim is 20\n")
-    assert fm("predict", world.classifier, stdin=rows).out == fm("predict", world.classifier, stdin="1 0:1 2:1\n").out
+    assert (
+        fm("predict", world.classifier, stdin=rows).out
+        == fm("predict", world.classifier, stdin="1 0:1 2:1\n0 1:1\n").out
+    )
 
 
 def test_predictions_keep_the_order_of_all_sources(fm, world):

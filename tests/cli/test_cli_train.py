@@ -179,7 +179,7 @@ def test_bad_rows_are_skipped_and_counted_once(fm, limit):
     fm.write("x.svm", "1 0:1\nyes 1:1\n0 2:1\n7 3:1\n0 1:1\n")
     printed = fm("train", "x.svm", *CLASSIFIER, "--on-error", "skip", "--epochs", 3, "-o", "x.fm", *limit).err
     assert printed.count("skipped: x.svm, line 2, field 1: found 'yes' where the label stands; ") == 1
-    assert printed.count("skipped: x.svm, line 4: label 7 in a classification; ") == 1
+    assert printed.count("skipped: x.svm, line 4: label 7; ") == 1
     assert "rows skipped: 2\n3 rows, " in printed
     printed = fm("train", "x.svm", *CLASSIFIER, "-o", "y.fm", *limit, code=3).err
     assert printed.startswith(

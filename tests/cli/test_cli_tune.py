@@ -280,8 +280,9 @@ def test_a_search_ends_at_its_timeout(fm, tune):
         (("x.svm", "--test", "x.svm", "--range", "epochs=5:2"), "below the high one"),
         (("x.svm", "--test", "x.svm", "--range", "epochs=1:2", "--epochs", 1), "both a value and a range"),
         (("x.svm", "--test", "x.svm", "--range", "epochs=1:2", "--choice", "epochs=1"), "two ranges or lists"),
-        (("x.svm", "--test", "x.svm", "--study", "x.svm"), "not an SQLite file"),
-        (("x.svm", "--test", "x.svm", "--study", "./best.fm"), "would replace it"),
+        (("x.svm", "--test", "x.svm", "--study", "one.svm"), "not an SQLite file"),
+        (("x.svm", "--test", "x.svm", "--study", "x.svm"), "would replace"),
+        (("x.svm", "--test", "x.svm", "--study", "./best.fm"), "named for two outputs"),
     ],
 )
 def test_searches_that_cannot_be_made_are_refused(fm, arguments, problem):

@@ -1,4 +1,4 @@
-"""A small model with every part filled in; the golden file holds it."""
+"""Small models with every part filled in; golden files hold them, which `fmcore.model.file.save` once wrote."""
 
 from copy import deepcopy
 
@@ -6,6 +6,10 @@ import numpy as np
 
 from fmcore.hyper.params import Hyperparameters
 from fmcore.model.model import Model
+from fmcore.schema.columns import Column
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.features import Listed
+from fmcore.schema.schema import Schema
 
 # Spelled out in full, so that the golden model stays the same where a default changes.
 HYPERPARAMETERS = {
@@ -59,4 +63,42 @@ def small_model():
             "sums": np.array([[0.1, 0.2]], np.float64),
         },
         info=deepcopy(INFO),
+    )
+
+
+COLUMNS = (
+    Column("id", "id"),
+    Column("age", "numeric"),
+    Column("pay", "log"),
+    Column("when", "date"),
+    Column("city", "categorical"),
+    Column("tags", "list", "|", mean=True),
+    Column("note", "ignored"),
+    Column("y", "label"),
+)
+VALUES = (("city", "Zürich"), ("tags", "a"), ("city", "Oslo, NO"), ("tags", "b"))
+READ = {
+    "index_base": "0",
+    "binary": True,
+    "positive": "yes",
+    "table": {"missing": "zero", "canonical": True, "min_count": 2, "hash_bits": None},
+}
+
+
+def schema_model():
+    """Return a model of a table with columns of all kinds; the golden file of version 2 holds it."""
+    values = Listed()
+    for column, value in VALUES:
+        values.add(column, value)
+    facts = {"label": {"positive": "yes"}, "seen": {"age": [0, 99]}, "min_count": 2}
+    return Model(
+        Hyperparameters.from_dict({**HYPERPARAMETERS, "feature_dim": 13}),
+        {
+            "bias": np.array([0.5], np.float32),
+            "linear": np.arange(13, dtype=np.float32) / 8 - 1,
+            "factors": np.arange(39, dtype=np.float32).reshape(13, 3) / 32,
+        },
+        state={"adagrad.linear": np.arange(13, dtype=np.float32)},
+        info={**deepcopy(INFO), "epochs": [], "input": deepcopy(READ)},
+        schema=Schema.of(Encoder(values, COLUMNS), **facts),
     )

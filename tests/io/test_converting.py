@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,15 +8,17 @@ from rows import random_rows
 
 from fmcore.errors import UsageError
 from fmcore.io.convert import (
+    OUTPUT_FORMATS,
     Summary,
     counted_feature_dim,
     deal,
     fills_in_later,
     is_plain_target,
     label_text,
-    output_format,
     shard_paths,
 )
+from fmcore.io.naming import output_format
+from fmcore.io.predictions import WRITERS
 from fmcore.rows.batch import Batch, concatenate
 
 
@@ -97,13 +101,51 @@ def test_different_labels_have_different_texts(one, other):
         ("a", None, "recordio"),
         ("a.rec", None, "recordio"),
         ("a.gz", None, "recordio"),
-        ("a.svm", "recordio", "recordio"),
+        ("A.SVM.GZ", None, "libsvm"),
+        ("a.Rec", "recordio", "recordio"),
+        ("a", "libsvm", "libsvm"),
+        ("a.2024", None, "recordio"),
         ("-", None, "recordio"),
         ("-", "libsvm", "libsvm"),
+        ("/dev/stdout", "libsvm", "libsvm"),
     ],
 )
 def test_output_format_follows_the_option_or_the_suffix(path, given_format, expected):
-    assert output_format(path, given_format) == expected
+    assert output_format(path, OUTPUT_FORMATS, "recordio", given_format) == expected
+
+
+@pytest.mark.parametrize("default", WRITERS)
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a.txt", None),
+        ("a.CSV.bz2", "csv"),
+        ("a.json", "json"),
+        ("a.jsonl", "jsonlines"),
+        ("a.ndjson", "jsonlines"),
+        ("a.jsonlines", "jsonlines"),
+        ("a.recordio", "recordio"),
+    ],
+)
+def test_names_say_the_format_whatever_the_default_is(path, default, expected):
+    found = output_format(path, WRITERS, default)
+    assert found == (expected or ("text" if default == "recordio" else default))
+
+
+@pytest.mark.parametrize(
+    ("path", "given_format", "message"),
+    [
+        ("a.parquet", None, "a.parquet is named as .parquet, which is not written here; expected .rec, .svm, each "),
+        ("a.svm.xz", None, "a.svm.xz is named as .xz, which is not written here; "),
+        ("a.csv", "libsvm", "a.csv is named as .csv, which is not written here; "),
+        ("a.svm", "recordio", "a.svm is named as libsvm, but --to is recordio; change one of them"),
+        ("a.rec.gz", "libsvm", "a.rec.gz is named as recordio, but --to is libsvm; change one of them"),
+        ("a.txt", "recordio", "a.txt is named as text, but --to is recordio; change one of them"),
+    ],
+)
+def test_names_that_say_another_format_are_refused(path, given_format, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        output_format(path, OUTPUT_FORMATS, "recordio", given_format)
 
 
 def test_shard_paths_number_the_shards():

@@ -23,7 +23,7 @@ def test_other_labels_and_mixed_kinds_are_refused_with_the_row():
     assert labels.apply(rows(1, -1)).tolist() == []
     batch = rows(1, 0, 2, np.nan)
     assert labels.apply(batch).tolist() == [1, 2]
-    assert str(labels.error(batch, 2)).startswith("input, row 3: label 2 in a classification; expected 0 and 1")
+    assert str(labels.error(batch, 2)).startswith("input, row 3: label 2; expected 0 and 1")
 
 
 def test_a_positive_label_makes_all_others_negative():
@@ -53,3 +53,38 @@ def test_labels_from_texts_are_mapped_and_checked(options, mapped, valid):
     got, ok = Labels(**options).from_texts([">50K", "<=50K", None, "1.0", "TRUE"])
     np.testing.assert_array_equal(got, np.array(mapped, np.float32))
     assert ok.tolist() == valid
+
+
+@pytest.mark.parametrize("options", [{}, {"binary": True}])
+@pytest.mark.parametrize("text", ["1_0", "\u0661", "\uff11", "0x1", "1,5"])
+def test_labels_have_the_numbers_of_features(text, options):
+    got, ok = Labels(**options).from_texts([text, "1"])
+    assert np.isnan(got[0])
+    assert ok.tolist() == [False, True]
+    mapped, _ = Labels(positive="1").from_texts([text, "1"])
+    assert mapped.tolist() == [0, 1]
+    with pytest.raises(UsageError, match="is not a number"):
+        Labels(positive=text).apply(rows(1))
+
+
+@pytest.mark.parametrize(
+    ("positive", "text"),
+    [
+        (" yes ", "yes"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("True", "TRUE"),
+        ("7.0", "7"),
+        ("1e3", "1000"),
+        ("2024-01-02T00:00:00", "2024-01-02"),
+    ],
+)
+def test_a_positive_label_is_found_in_any_spelling(positive, text):
+    mapped, valid = Labels(positive=positive).from_texts([text, "other", None])
+    np.testing.assert_array_equal(mapped, np.array([1, 0, np.nan], np.float32))
+    assert valid.all()
+
+
+def test_a_positive_label_is_no_other_text():
+    assert Labels(positive="yes").from_texts(["Yes", "yes.", "y", "007"])[0].tolist() == [0, 0, 0, 0]
+    assert Labels(positive="7").from_texts(["7", "007"])[0].tolist() == [1, 1]

@@ -5,6 +5,7 @@ import pytest
 from fmcore.io.requests.media import KNOWN, TYPES, AcceptError, ContentTypeError, answer_type, request_type
 
 JSON, LINES, RECORDS = "application/json", "application/jsonlines", "application/x-recordio-protobuf"
+CSV = "text/csv"
 OTHER = "application/x-jsonlines"
 
 
@@ -16,13 +17,14 @@ OTHER = "application/x-jsonlines"
         (" application/jsonlines ;x=1;y", LINES),
         (RECORDS, RECORDS),
         (OTHER, OTHER),
+        ("text/csv; header=present", CSV),
     ],
 )
 def test_known_content_types_are_recognized_with_parameters(header, found):
     assert request_type(header) == found
 
 
-@pytest.mark.parametrize("header", [None, "", ";", "text/csv", "application/*", "json", "application/json, text/csv"])
+@pytest.mark.parametrize("header", [None, "", ";", "text/html", "application/*", "json", "application/json, text/csv"])
 def test_unknown_content_types_are_refused(header):
     with pytest.raises(ContentTypeError, match=f"expected {KNOWN}"):
         request_type(header)
@@ -47,7 +49,9 @@ def test_unknown_content_types_are_refused(header):
         (f"*/*;q=1, {JSON};q=0.5", JSON, LINES),
         (f"{JSON};q=0, */*", JSON, LINES),
         (f"{JSON};q=0.2, application/*;q=0.3", JSON, LINES),
-        (f"text/csv, {LINES};Q=0.001", JSON, LINES),
+        (f"text/html, {LINES};Q=0.001", JSON, LINES),
+        ("text/*", JSON, CSV),
+        (f"{LINES};q=0.5, {CSV}", JSON, CSV),
         (f"{JSON};q=high", LINES, JSON),
         (f"{JSON};q=1.7, {LINES}", LINES, JSON),
     ],
@@ -56,7 +60,7 @@ def test_accept_headers_choose_the_answer_type(accept, own, found):
     assert answer_type(accept, own) == found
 
 
-@pytest.mark.parametrize("accept", ["text/csv", "text/*", "*/*;q=0", "application/*;q=0.0", "json", "*/json"])
+@pytest.mark.parametrize("accept", ["text/html", "image/*", "*/*;q=0", "application/*;q=0.0", "json", "*/json"])
 def test_accept_headers_without_a_supported_type_are_refused(accept):
     with pytest.raises(AcceptError, match=f"allows no supported type; predictions are given as {KNOWN}"):
         answer_type(accept, JSON)
@@ -64,4 +68,5 @@ def test_accept_headers_without_a_supported_type_are_refused(accept):
 
 def test_the_error_names_the_official_type_of_every_format():
     own_names = {format_name: media_type for media_type, format_name in reversed(TYPES.items())}
-    assert "{}, {} and {}".format(*(own_names[name] for name in ("json", "jsonlines", "recordio"))) == KNOWN
+    names = [own_names[name] for name in ("json", "jsonlines", "recordio", "csv")]
+    assert "{}, {}, {} and {}".format(*names) == KNOWN

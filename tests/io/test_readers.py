@@ -181,7 +181,7 @@ def test_labels_are_mapped_over_all_sources(files):
     (files / "y.svm").write_text("1\n0 1:1\n7 2:1\n-1 3:1\n")
     assert concatenate(reading(["x.svm"], binary=True)[0]).labels.tolist() == [1, 0, 1]
     assert concatenate(reading(["y.svm"], positive="7")[0]).labels.tolist() == [0, 0, 1, 0]
-    with pytest.raises(DataError, match=r"^y.svm, line 2: label 0 in a classification; expected"):
+    with pytest.raises(DataError, match=r"^y.svm, line 2: label 0 beside label -1; expected"):
         reading(["x.svm", "y.svm"], binary=True)
     batches, report = reading(["x.svm", "y.svm"], binary=True, on_error="skip")
     assert places(batches)[3:] == ["y.svm, line 1", "y.svm, line 4"]

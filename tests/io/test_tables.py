@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
+from encoders import hashing, names_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -15,12 +16,15 @@ from shell import ROOT
 from sklearn.preprocessing import OneHotEncoder
 
 from fmcore.errors import DataError, UsageError
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.options import ReadOptions, Report
 from fmcore.io.tables import codec as tables
 from fmcore.io.tables import csvhead
-from fmcore.io.tables.vocabulary import Encoder, Hashing, Vocabulary
+from fmcore.io.tables import parquet as parquet_tables
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.rows.batch import concatenate
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.options import TableOptions
+from fmcore.schema.texts import canonical
 
 DATA = ROOT.parent / "shared" / "data"
 ADULT = {"label": "14", "categorical": ("1", "3", "5", "6", "7", "8", "9", "13")}
@@ -31,7 +35,7 @@ def batches(data, format_name="csv", encoder=None, report=None, path=None, **opt
     general = {name: options.pop(name) for name in READ_OPTIONS & set(options)}
     read_options = ReadOptions(table=TableOptions(**options), **general)
     if encoder is None:
-        encoder = Vocabulary() if options.get("categorical") else Encoder()
+        encoder = Encoder()
     source = SimpleNamespace(name="t.csv", path=path)
     stream = io.BytesIO(data) if isinstance(data, bytes) else data
     return list(tables.read(source, stream, read_options, report or Report(), format_name, encoder=encoder))
@@ -66,15 +70,15 @@ def shared(*parts):
 
 def test_columns_take_roles_by_name():
     data = b"id,a,w,note,c,y\nr1,1.5,2,zz,x,1\n r2 ,0,0.5,,  y ,0\n,-3,1,q,x,1\n"
-    encoder = Vocabulary()
+    encoder = Encoder()
     (batch,) = batches(data, encoder=encoder, label="y", weight="w", row_id="id", ignore=("note",), categorical=("c",))
-    assert encoder.names() == ["a", "c=x", "c=y"]
+    assert names_of(encoder) == ["a", "c=x", "c=y"]
     assert dense(batch, 3).tolist() == [[1.5, 1, 0], [0, 0, 1], [-3, 1, 0]]
     assert len(batch.indices) == 5
     assert batch.labels.tolist() == [1, 0, 1]
     assert batch.weights.tolist() == [2, 0.5, 1]
     assert batch.ids == ["r1", "r2", None]
-    assert batch.origin == ("t.csv", "row", batch.origin.numbers)
+    assert batch.origin[:3] == ("t.csv", "row", batch.origin.numbers)
     assert batch.origin.numbers.tolist() == [1, 2, 3]
     assert (batch.indptr.dtype, batch.indices.dtype) == (np.int64, np.int32)
     assert {a.dtype for a in (batch.values, batch.labels, batch.weights)} == {np.dtype(np.float32)}
@@ -102,7 +106,10 @@ def test_a_digit_string_is_a_number_unless_a_column_has_that_name():
         ({"ignore": ("3",), "label": "y"}, "no column '3'; the columns found are: 0 a, 1 b, 2 y"),
         ({"weight": "w"}, "no column 'w'; the columns found are: 0 a, 1 b, 2 y"),
         ({"row_id": "w", "label": "gone"}, "no column 'w'; the columns found are"),
-        ({"ignore": ("a", "b"), "label": "y"}, "no column is left to be a feature; the columns found are: a, b, y"),
+        (
+            {"ignore": ("a", "b"), "label": "y"},
+            "no column is left to be a feature; the columns found are: 0 a, 1 b, 2 y",
+        ),
     ],
 )
 def test_roles_that_do_not_fit_the_columns_are_refused(options, expected):
@@ -117,9 +124,9 @@ def test_column_names_that_are_not_unique_are_refused():
 
 
 def test_a_column_without_a_name_is_called_by_its_number():
-    encoder = Vocabulary()
+    encoder = Encoder()
     rows(b",a\nx,1\n", encoder=encoder, categorical=("0",), header=True)
-    assert encoder.names() == ["a", "0=x"]
+    assert names_of(encoder) == ["a", "0=x"]
 
 
 def test_a_table_without_a_label_column_is_read_for_scoring():
@@ -148,13 +155,27 @@ def test_a_table_without_a_label_column_is_read_for_scoring():
         (b'\n\n"a\nb",c\r\n1,2\r\n', {}, True),
         (b"\xef\xbb\xbfa,b\n1,2\n", {"label": "a"}, True),
         (b"a,b\r1,2\r", {}, True),
+        # by all columns, of several rows
+        (b"city,click\nA,1\nB,0\n", {"categorical": ("0",), "label": "1"}, True),
+        (b"a,b,c\nx,,\nz,NA,\nw,5,\n", {"categorical": ("0", "1"), "ignore": ("2",)}, True),
+        (b"A,NA\nB,1\nC,2\n", {"categorical": ("0",)}, False),
+        (b"A,nan\nB,x\n", {"categorical": ("0", "1")}, False),
+        (b"U1,135,x\nU2,y,z\n", {"categorical": ("0", "1", "2")}, False),
+        (b",a\n0,x\n1,y\n", {"categorical": ("1",), "ignore": ("0",), "header": True}, True),
+        (b",a,b\n0,x,5\n1,y,6\n", {"categorical": ("1",)}, True),
+        (b",\n1,2\n", {}, False),
+        (b"a,b\n" + b"1,x\n" * 18 + b"?,x\n2,x\n", {"categorical": ("0", "1")}, True),
+        # by names, where the first line holds one
+        (b"user,item\nA,B\n", {"categorical": ("user", "item")}, True),
+        (b"country,1990,1991\nFR,1,2\n", {"categorical": ("country",)}, True),
+        (b" user ,item\nA,B\n", {"categorical": ("user",), "ignore": ("1",)}, True),
     ],
 )
 def test_a_header_is_detected_from_the_first_line(data, options, header):
     report = Report()
     read = batches(data, report=report, **options)
     if "header" not in options:
-        assert report.notes == [
+        assert report.notes[:1] == [
             "first line taken as the header" if header else "first line taken as data; columns are numbered from 0"
         ]
     total = sum(1 for row in csv.reader(io.StringIO(data.decode(), newline="")) if row)
@@ -166,19 +187,67 @@ def test_a_first_line_that_may_or_may_not_be_a_header_is_refused():
     assert "give --header or --no-header" in failure(data, **options)
     assert len(rows(data, header=False, **options)) == 2
     assert len(rows(data, header=True, **options)) == 1
+    mixed = b"a,b\nc,d\n12,e\n"  # a column with a number here and there is text
+    assert "give --header or --no-header" in failure(mixed, **options)
 
 
-def test_a_first_line_with_text_among_numbers_is_data_and_says_where():
-    assert failure(b"39, State-gov,1\n40,Private,0\n", label="2") == (
+def test_a_table_without_header_keeps_its_first_row_from_names():
+    data = b"7,x,1\n8,y,0\n"
+    assert "the columns found are: 0, 1, 2" in failure(data, label="click", categorical=("site",))
+    report = Report()
+    found = rows(data, report=report, label="click", categorical=("1",))
+    assert len(found) == 2
+    assert "first line taken as data; columns are numbered from 0" in report.notes
+
+
+def read_head(data, report=None, **options):
+    return csvhead.read_head(io.BytesIO(data), options.pop("sep", ","), TableOptions(**options), report or Report())
+
+
+def test_a_sample_of_the_rows_is_taken(monkeypatch):
+    head = read_head('a,b\n\n1, x \n1\n"2","y, ""z""\n"\n\u00e9,\xff\n3,'.encode(), header=True)
+    assert (head.names, head.header) == (["a", "b"], True)
+    assert head.sample == [["1", "x"], ["2", 'y, "z"'], ["\u00e9", "\xff"], ["3", ""]]
+    head = read_head(b"\n1,x\n2,\xff\n")
+    assert (head.names, head.header) == (["0", "1"], False)
+    assert head.sample == [["1", "x"], ["2", "\ufffd"]]
+    assert read_head(b"a\n1\n\n2\n").sample == [["1"], [""], ["2"]]
+    assert read_head(b'a;b\n1;"x\n', sep=";", quotes=False).sample == [["1", '"x']]
+    assert read_head(b"a,b\n").sample == []
+    monkeypatch.setattr(csvhead, "SAMPLE", 3)
+    assert read_head(b"a\n1\n2\n3\n4\n").sample == [["1"], ["2"], ["3"]]
+    assert read_head(b"1\n2\n3\n4\n").sample == [["1"], ["2"], ["3"]]
+    monkeypatch.setattr(csvhead, "LIMIT", 9)
+    assert read_head(b"a,b\n1,2\n3,4\n").sample == [["1", "2"]]
+
+
+@pytest.mark.parametrize("length", [131_072, 131_073, 900_000])
+def test_long_fields_are_read_in_the_first_lines_as_in_later_ones(length):
+    limit, encoder = csv.field_size_limit(), Encoder()
+    long = b"x" * length
+    batch = rows(b"a,c,d\n1," + long + b",y\n2,z," + long + b"\n", encoder=encoder, categorical=("c", "d"))
+    assert len(batch) == 2
+    assert names_of(encoder)[1] == "c=" + long.decode()
+    assert failure(b"a," + long + b"\n1\n").endswith("row 1: 1 fields, expected 2 as in the first line")
+    assert csv.field_size_limit() == limit
+
+
+def test_a_first_line_with_text_among_numbers_is_data():
+    data, encoder = b"39, State-gov,1\n40,Private,0\n", Encoder()
+    assert len(rows(data, encoder=encoder, label="2")) == 2
+    assert names_of(encoder) == ["0", "1=State-gov", "1=Private"]
+    assert failure(data, label="2", numeric=("1",)) == (
         "t.csv, row 1, field 1: 'State-gov' is not a number: --categorical 1 or --ignore 1"
     )
 
 
 def test_first_lines_that_cannot_be_parsed_are_refused(monkeypatch):
     assert failure(b"\xff,b\n1,2\n") == "t.csv: the header is not UTF-8"
-    assert failure(b"a" * 200_000).startswith("t.csv: the first lines are not CSV: field larger than field limit")
     monkeypatch.setattr(csvhead, "LIMIT", 10)
-    assert failure(b"a,b,c,d,e,f,g,h\n1") == "t.csv: the first line is longer than 10 bytes"
+    assert (
+        failure(b"a,b,c,d,e,f,g,h\n1")
+        == "t.csv: the first line is longer than 10 bytes; perhaps a quote is never closed"
+    )
     assert dense(rows(b"a,b,ccc,d\n1,2,3,4\n"), 4).tolist() == [[1, 2, 3, 4]]
 
 
@@ -189,6 +258,85 @@ def test_an_empty_file_has_no_rows(data):
     assert report.notes == ["t.csv is empty"]
 
 
+JOINED = {
+    "numbers": (b"a,b\n1,2\n a , b \n3,4\n", {}),
+    "numbers and texts": (b"a,c,z,y\n1,x,5,0\na,c,z,y\n2,c,6,1\n", {"categorical": ("c",), "label": "y"}),
+    "texts": (b"c,d,y\nc,y,1\nc,d,y\nx,y,0\n", {"categorical": ("c", "d"), "label": "y", "header": True}),
+    "ignored columns": (b"a,z,w\n1,2,1\na,other,w\n3,4,1\n", {"ignore": ("z",), "weight": "w"}),
+    "without a name": (b",a,c\n1,1,x\n,a,c\n2,2,y\n", {"categorical": ("c",)}),
+    "numbers as names": (b"a,2024,c\n1,1,x\na,2024,c\n2,2,y\n", {"categorical": ("c",)}),
+    "marked": (b"\xef\xbb\xbfc,y\nx,1\n\xef\xbb\xbfc,y\nz,0\n", {"categorical": ("c",), "label": "y"}),
+    "ids": (b"id,True,y\nq,x,1\nid,True,y\nr,z,0\n", {"row_id": "id", "categorical": ("True",), "label": "y"}),
+}
+
+
+@pytest.mark.parametrize("block", [1 << 20, 20])
+@pytest.mark.parametrize("kind", JOINED)
+def test_a_row_that_repeats_the_header_is_refused_or_left_out(monkeypatch, kind, block):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+    data, options = JOINED[kind]
+    message = failure(data, **options)
+    assert message.startswith("t.csv, row 2: repeats the header: ")
+    assert message.endswith("; perhaps two files were joined")
+    report, encoder = Report(), Encoder()
+    kept = batches(data, report=report, encoder=encoder, on_error="skip", **options)
+    assert [number for batch in kept for number in batch.origin.numbers.tolist()] == [1, 3]
+    assert report.counts["rows skipped"] == 1
+    assert [str(error) for error in report.errors] == [message]
+
+
+def test_a_row_that_holds_some_names_is_data():
+    data = b"c,d,y\nc,d,1\nc,x,0\ny,d,1\n"
+    assert len(rows(data, categorical=("c", "d"), label="y")) == 3
+    assert "field a: 'a' is not a number" in failure(b"a,b\n1,2\na,2\n", numeric=("a",))
+    assert "field y: label 'y' is not" in failure(b"c,y\nx,1\nz,y\n", categorical=("c",), label="y")
+    assert len(rows(b"1,2\n1,2\n1,2\n", header=True)) == 2
+    assert len(rows(b"c,d\nc,d\n", header=False, categorical=("0", "1"))) == 2
+
+
+@pytest.mark.parametrize("block", [1 << 20, 16])
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])
+def test_a_blank_line_of_one_column_is_a_row(monkeypatch, ending, block):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+
+    def read(data, **options):
+        report = Report()
+        found = batches(data.replace(b"\n", ending), report=report, **options)
+        joined = concatenate(found)
+        counts = np.diff(joined.indptr)
+        numbers = [number for batch in found for number in batch.origin.numbers.tolist()]
+        return [1.0 if n else 0.0 for n in counts], numbers
+
+    assert read(b"a\n1\n\n\n2\n") == ([1, 0, 0, 1], [1, 2, 3, 4])
+    assert read(b"a\n1\n\n") == ([1, 0], [1, 2])
+    assert read(b"a\n\n", header=True) == ([0], [1])
+    assert read(b"1\n\n2") == ([1, 0, 1], [1, 2, 3])
+    assert read(b"a\n\nx\n\n", categorical=("a",), header=True) == ([0, 1, 0], [1, 2, 3])
+    assert read(b"a,b\n\n1,2\n\n") == ([1], [1])
+    assert failure(b"a\n1\n\n\nx\n2", numeric=("a",)).startswith("t.csv, row 4, field a: 'x'")
+    assert failure(b'a\n1\n\n\n"x\n', header=True).startswith("t.csv, row 4: a quote opens")
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+@pytest.mark.parametrize("delimiter", [";", "|", "\t", " ", ",", "\x01", "x"])
+def test_a_delimiter_can_be_given(kind, delimiter):
+    data = b'"a;b|,\t";c\n1,5;2\n'.replace(b"1,5", b"1.5").replace(b";", delimiter.encode())
+    encoder = Encoder()
+    batch = rows(data, kind, encoder=encoder, delimiter=delimiter, categorical=("c",))
+    assert names_of(encoder) == [data[1:].split(b'"')[0].decode().strip(), "c=2"]
+    assert batch.values.tolist() == [1.5, 1]
+    assert failure(b"a" + delimiter.encode() + b"b\n1\n", kind, delimiter=delimiter) == (
+        "t.csv, row 1: 1 fields, expected 2 as in the first line"
+    )
+
+
+@pytest.mark.parametrize("delimiter", ["", ";;", '"', "\n", "\r", "\0", "\u00a7"])
+def test_a_delimiter_that_cannot_be_is_refused(delimiter):
+    assert failure(b"a;b\n1;2\n", delimiter=delimiter) == (
+        f"--delimiter is {delimiter!r}; expected one ASCII character, no quote and no line end"
+    )
+
+
 # Fields
 
 
@@ -197,11 +345,11 @@ def test_numbers_of_a_table_are_read_as_float32(text):
     assert rows(b"a,b\n" + text + b",1\n").values.tolist() == [1.5, 1]
 
 
-@pytest.mark.parametrize("text", ["x", "1_0", "0x10", "1,5", "1.5.2", "--1", "\u0661", "1 2", "N/A", "x\0"])
+@pytest.mark.parametrize("text", ["x", "1_0", "0x10", "1,5", "1.5.2", "--1", "\u0661", "1 2", "n.a.", "x\0"])
 def test_texts_that_are_no_number_are_refused(text):
     data = f'a,b b\n1,2\n1,"{text}"\n'.encode()
     expected = f"t.csv, row 2, field b b: {text!r} is not a number: --categorical 'b b' or --ignore 'b b'"
-    assert failure(data) == expected
+    assert failure(data, numeric=("b b",)) == expected
 
 
 @pytest.mark.parametrize("text", ["inf", "-Infinity", "1e39", "1e400"])
@@ -227,10 +375,62 @@ def test_missing_fields_of_a_table_are_no_feature_or_refused():
     assert "row 1, field c: is empty" in failure(b"a,c\n1, \n", categorical=("c",), missing="error")
 
 
+MISSING_DATA = b"id,a,c,y\nNA, NA ,NULL,1\nr2,nan,x,null\nr3,-nan,,0\nr4,2, NULL ,1\nr5,,n/a,\n"
+
+
+def test_texts_that_mean_a_missing_value_are_missing_and_counted():
+    report, encoder = Report(), Encoder()
+    options = {"row_id": "id", "categorical": ("c",), "label": "y"}
+    batch = rows(MISSING_DATA, encoder=encoder, report=report, **options)
+    assert names_of(encoder) == ["a", "c=x"]
+    assert dense(batch, 2).tolist() == [[0, 0], [0, 1], [0, 0], [2, 0], [0, 0]]
+    np.testing.assert_array_equal(batch.labels, np.array([1, np.nan, 0, 1, np.nan], np.float32))
+    assert batch.ids == ["NA", "r2", "r3", "r4", "r5"]
+    assert report.counts == {
+        "missing values 'NA' in column a": 1,
+        "missing values 'nan' in column a": 1,
+        "missing values '-nan' in column a": 1,
+        "missing values 'NULL' in column c": 2,
+        "missing values 'n/a' in column c": 1,
+        "missing values 'null' in column y": 1,
+    }
+    assert report.notes[2:] == ["texts such as NA count as missing; --missing-values '' takes only empty fields"]
+
+
+def test_counts_of_missing_values_add_up_over_blocks(monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
+    report = Report()
+    rows(b"a,c\n" + b"1,x\nNA,NA\n" * 100, report=report, categorical=("c",))
+    assert report.counts == {"missing values 'NA' in column a": 100, "missing values 'NA' in column c": 100}
+
+
+def test_texts_that_mean_a_missing_value_can_be_given():
+    report, encoder = Report(), Encoder()
+    data = b"a,c\n-999.0,NA\n1,?\n-999, ? \n2,7.0\n3,7\n"
+    batch = rows(data, encoder=encoder, report=report, categorical=("c",), missing_values=("-999", "?", "7"))
+    assert names_of(encoder) == ["a", "c=NA"]
+    assert dense(batch, 2).tolist() == [[0, 1], [1, 0], [0, 0], [2, 0], [3, 0]]
+    assert report.counts == {
+        "missing values '-999' in column a": 2,
+        "missing values '?' in column c": 2,
+        "missing values '7' in column c": 2,
+    }
+    assert not any(note.startswith("texts such as") for note in report.notes)
+    assert "field a: 'NA' is not a number" in failure(b"a,b\nNA,1\n", header=True, numeric=("a",), missing_values=())
+    assert dense(rows(b"a,b\nnan,1\n", header=True, missing_values=("",)), 2).tolist() == [[0, 1]]
+
+
+def test_a_missing_value_is_refused_where_none_may_be():
+    message = failure(b"a,c\nNA,x\n", header=True, categorical=("c",), missing="error")
+    assert message == "t.csv, row 1, field a: is empty; --missing zero reads it as no feature"
+    assert "field c: is empty" in failure(b"a,c\n1,None\n", header=True, categorical=("c",), missing="error")
+    assert "field w: no weight; expected" in failure(b"a,w\n1,NULL\n", weight="w")
+
+
 def test_a_question_mark_is_a_categorical_value():
-    encoder = Vocabulary()
+    encoder = Encoder()
     rows(b"a,c\n1, ?\n2,?\n", encoder=encoder, categorical=("c",))
-    assert encoder.names() == ["a", "c=?"]
+    assert names_of(encoder) == ["a", "c=?"]
 
 
 @pytest.mark.parametrize(
@@ -272,9 +472,11 @@ def test_labels_of_a_table_are_mapped(options, texts, expected):
             "label 'yes' is not a finite number; name the label that means 1 with --positive-label",
         ),
         ({}, "inf", "label 'inf' is not a finite number"),
-        ({}, "1e39", "label '1e39' is not a finite number"),
-        ({"binary": True}, "2", "label 2 in a classification; expected 0 and 1, or -1 and 1"),
-        ({"binary": True}, "-1", "label -1 in a classification"),
+        ({}, "1e39", "label '1e+39' is not a finite number"),
+        ({}, "1_0", "label '1_0' is not a finite number"),
+        ({}, "\u0661", "label '\u0661' is not a finite number"),
+        ({"binary": True}, "2", "label 2; expected 0 and 1, or -1 and 1"),
+        ({"binary": True}, "-1", "label -1 beside label 0"),
     ],
 )
 def test_invalid_labels_of_a_table_are_refused(options, text, expected):
@@ -290,11 +492,11 @@ BAD_REASONS = {
     3: "is not UTF-8, or",
     4: "is not UTF-8, or",
     5: "'q' is not a number",
-    6: "label 3 in a classification",
+    6: "label 3",
     7: "label 'no' is not a finite number",
     8: "4 fields, expected 3",
     9: "1e+39 as feature value",
-    11: "label -1 in a classification",
+    11: "label -1 beside label 0",
     12: "2 fields, expected 3",
 }
 
@@ -302,25 +504,26 @@ BAD_REASONS = {
 @pytest.mark.parametrize("block", [16, 24, 1 << 20])
 def test_bad_rows_of_a_table_can_be_skipped(monkeypatch, block):
     monkeypatch.setattr(tables, "BLOCK_BYTES", block)
-    report, encoder = Report(), Vocabulary()
+    report, encoder = Report(), Encoder()
     report.skip = (errors := []).append
     batch_list = batches(
-        BAD, report=report, encoder=encoder, categorical=("c",), label="y", binary=True, on_error="skip"
+        BAD, report=report, encoder=encoder, numeric=("a",), categorical=("c",), label="y", binary=True, on_error="skip"
     )
     numbers = [int(number) for batch in batch_list for number in batch.origin.numbers]
     assert numbers == [1, 10]
-    assert rows(BAD, categorical=("c",), label="y", binary=True, on_error="skip").labels.tolist() == [0, 1]
+    again = rows(BAD, numeric=("a",), categorical=("c",), label="y", binary=True, on_error="skip")
+    assert again.labels.tolist() == [0, 1]
     found = {error.number: error.problem for error in errors}
     assert sorted(found) == sorted(BAD_REASONS)
     assert all(found[number].startswith(reason) for number, reason in BAD_REASONS.items())
-    assert encoder.names() == ["a", "c=x", "c=v"]
+    assert names_of(encoder) == ["a", "c=x", "c=v"]
 
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6, 7, 9, 11])
 def test_the_first_bad_row_of_a_table_is_named(number):
     lines = [line for line in BAD.splitlines() if line]
     whole = [line for line in lines[number:] if line.count(b",") == 2]
-    message = failure(b"\n".join(lines[:2] + whole), categorical=("c",), label="y", binary=True)
+    message = failure(b"\n".join(lines[:2] + whole), numeric=("a",), categorical=("c",), label="y", binary=True)
     assert message.startswith("t.csv, row 2, field ")
     assert BAD_REASONS[number] in message
 
@@ -374,7 +577,7 @@ def test_row_numbers_count_skipped_ragged_rows(lines, block):
 def test_a_table_row_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
     message = failure(b'a,c\n1,"' + b"x" * 500, categorical=("c",))
-    assert message == "t.csv: a row is longer than 64 bytes; perhaps a quote is never closed"
+    assert message == "t.csv, row 1: a row is longer than 64 bytes; perhaps a quote is never closed"
 
 
 def test_a_failing_stream_keeps_its_error(monkeypatch):
@@ -402,7 +605,7 @@ def mixed_table(count):
 
 
 @pytest.mark.parametrize("block", [64, 1000, 1 << 20])
-@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(12)])
+@pytest.mark.parametrize("encoder", [Encoder, lambda: hashing(12)])
 def test_block_size_of_a_table_changes_no_rows(monkeypatch, block, encoder):
     data, options = mixed_table(300).encode(), {"categorical": ("c", "d"), "label": "y", "binary": True}
     whole = rows(data, encoder=encoder(), **options)
@@ -434,14 +637,10 @@ def test_a_table_reader_closed_early_ends_without_error():
     stream.close()
 
 
-def test_without_an_encoder_the_vocabulary_must_exist(tmp_path):
-    source, path = SimpleNamespace(name="t.csv", path=None), tmp_path / "v.tsv"
-    options = ReadOptions(table=TableOptions(categorical=("c",), vocabulary=str(path)))
-    with pytest.raises(UsageError, match="does not exist"):
-        next(tables.read(source, io.BytesIO(b"a,c\n1,x\n"), options, Report(), "csv"))
-    path.write_text("index\tcolumn\tvalue\n0\ta\t\n1\tc\tx\n")
-    (batch,) = tables.read(source, io.BytesIO(b"a,c\n1,x\n"), options, Report(), "csv")
-    assert batch.indices.tolist() == [0, 1]
+def test_without_an_encoder_a_table_has_features_of_its_own():
+    source = SimpleNamespace(name="t.csv", path=None)
+    (batch,) = tables.read(source, io.BytesIO(b"a,c\n1,x\n2,y\n"), ReadOptions(), Report(), "csv")
+    assert batch.indices.tolist() == [0, 1, 0, 2]
 
 
 # Parquet
@@ -471,7 +670,7 @@ def test_parquet_equals_csv(tmp_path):
 
 
 def test_parquet_columns_of_all_types_are_read_or_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK_FIELDS", 9)  # one row a batch
+    monkeypatch.setattr(parquet_tables, "BLOCK_FIELDS", 9)  # one row a batch
     path = to_parquet(
         tmp_path / "t.parquet",
         i=pa.array([1, None, 2**60]),
@@ -484,10 +683,11 @@ def test_parquet_columns_of_all_types_are_read_or_refused(tmp_path, monkeypatch)
         num=pa.array([7, None, 7]),
         raw=pa.array([b"x", b" ", None]),
     )
-    encoder = Vocabulary()
-    parts = batches(b"", "parquet", path=path, encoder=encoder, categorical=("day", "num", "raw"))
+    encoder = Encoder()
+    kinds = {"numeric": ("b", "s"), "categorical": ("num",)}  # the others by their type
+    parts = batches(b"", "parquet", path=path, encoder=encoder, **kinds)
     names = ["i", "b", "f", "s", "dec", "none", "day=1970-01-02", "num=7", "raw=x", "day=1970-01-03"]
-    assert encoder.names() == names
+    assert names_of(encoder) == names
     assert len(parts) == 3
     assert dense(concatenate(parts), 10).tolist() == [
         [1, 1, 1.5, 2, 1.5, 0, 1, 1, 1, 0],
@@ -505,12 +705,12 @@ def test_parquet_faults_are_named(tmp_path):
         e=[1.0, np.inf],
         m=[1, None],
     )
-    only = {"ignore": ("t", "n", "e")}
+    only = {"ignore": ("t", "n", "e"), "numeric": ("a",)}
     assert failure(b"", "parquet", path=path, **only).startswith("t.csv, row 2, field a: 'x' is not a number")
     assert "row 2, field e: inf as feature value" in failure(b"", "parquet", path=path, ignore=("a", "t", "n"))
     options = {"ignore": ("a", "t", "n", "e"), "missing": "error"}
     assert "row 2, field m: is empty" in failure(b"", "parquet", path=path, **options)
-    assert failure(b"", "parquet", path=path, ignore=("n",)) == (
+    assert failure(b"", "parquet", path=path, ignore=("n",), numeric=("t",)) == (
         "column 't' has the type date32[day], which is not a number: --categorical t or --ignore t"
     )
     assert failure(b"", "parquet", path=path, ignore=("t",), categorical=("n",)).startswith(
@@ -545,14 +745,14 @@ def judge(lines, numeric, categorical):
 
 def test_adult_equals_scikit_learn():
     path = shared("adult", "adult.data")
-    encoder = Vocabulary()
+    encoder = Encoder()
     data = path.read_bytes()
     batch = rows(data, encoder=encoder, positive=">50K", **ADULT)
     lines = [[field.strip() for field in line] for line in csv.reader(io.StringIO(data.decode())) if line]
     categorical = [int(p) for p in ADULT["categorical"]]
     numeric = [p for p in range(14) if p not in categorical]
     expected, names = judge(lines, numeric, categorical)
-    position = {name: i for i, name in enumerate(encoder.names())}
+    position = {name: i for i, name in enumerate(names_of(encoder))}
     order = [position[name] for name in [str(p) for p in numeric] + names]
     np.testing.assert_array_equal(dense(batch, encoder.feature_dim)[:, order], expected)
     assert encoder.feature_dim == len(order) == 108
@@ -568,27 +768,27 @@ def test_adult_equals_scikit_learn():
 
 def test_online_shoppers_equals_scikit_learn():
     path = shared("online-shoppers", "online_shoppers_intention.csv")
-    encoder, names = Vocabulary(), ("Month", "VisitorType", "Weekend", "Browser")
+    encoder, names = Encoder(), ("Month", "VisitorType", "Weekend", "Browser")
     batch = rows(path.read_bytes(), encoder=encoder, label="Revenue", categorical=names, binary=True)
     header, *lines = csv.reader(io.StringIO(path.read_text()))
     categorical = [header.index(name) for name in names]
     numeric = [p for p in range(len(header) - 1) if p not in categorical]
     expected, one_hot = judge(lines, numeric, categorical)
-    position = {name: i for i, name in enumerate(encoder.names())}
+    position = {name: i for i, name in enumerate(names_of(encoder))}
     order = [position[header[p]] for p in numeric]
-    order += [position[f"{header[int(name.split('=', 1)[0])]}={name.split('=', 1)[1]}"] for name in one_hot]
+    order += [position[f"{header[int(name.split('=', 1)[0])]}={canonical(name.split('=', 1)[1])}"] for name in one_hot]
     np.testing.assert_array_equal(dense(batch, encoder.feature_dim)[:, order], expected)
     assert batch.labels.tolist() == [float(line[-1] == "TRUE") for line in lines]
 
 
 def test_restaurant_ratings_read_as_expected():
     path = shared("restaurant", "rating_final.csv")
-    encoder = Vocabulary()
+    encoder = Encoder()
     options = {"label": "rating", "categorical": ("userID", "placeID"), "ignore": ("food_rating", "service_rating")}
     batch = rows(path.read_bytes(), encoder=encoder, **options)
     lines = list(csv.DictReader(io.StringIO(path.read_text())))
     assert batch.labels.tolist() == [float(line["rating"]) for line in lines]
-    names = encoder.names()
+    names = names_of(encoder)
     assert [names[i] for i in batch.indices] == [
         f"{name}={line[name]}" for line in lines for name in ("userID", "placeID")
     ]
@@ -609,7 +809,7 @@ def parquet_of(text, path):
     parquet.write_table(pa.table(columns), path)
 
 
-@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(10)])
+@pytest.mark.parametrize("encoder", [Encoder, lambda: hashing(10)])
 def test_a_column_is_a_field_in_all_three_formats(tmp_path, encoder):
     path = tmp_path / "t.parquet"
     parquet_of(TYPED, path)
@@ -634,17 +834,19 @@ def test_tables_have_no_fields_where_nobody_asks():
     assert rows(TYPED.encode(), **{**TYPED_OPTIONS, "fields": False}).fields is None
 
 
-@pytest.mark.parametrize("encoder", [Vocabulary, lambda: Hashing(10)])
+@pytest.mark.parametrize("encoder", [Encoder, lambda: hashing(10)])
 def test_a_column_keeps_its_field_where_a_later_table_has_another_order(encoder):
     encoder, report = encoder(), Report()
     rows(b"a,c,d\n1,x,y\n", encoder=encoder, categorical=("c", "d"), fields=True, report=report)
-    later = rows(b"d,e,a,c\ny,z,1,x\n", encoder=encoder, categorical=("c", "d", "e"), fields=True, report=report)
-    assert later.fields.tolist() == [2, 3, 0, 1]
-    assert report.facts["fields"] == 4
+    later = rows(b"d,e,a,c\ny,z,1,x\n", encoder=encoder, categorical=("c", "d"), fields=True, report=report)
+    assert later.fields.tolist() == [0, 1, 2]
+    assert later.indices.tolist() == rows(b"a,c,d\n1,x,y\n", encoder=encoder).indices.tolist()
+    assert report.facts["fields"] == 3
 
 
 def test_rows_that_are_left_out_take_their_fields_with_them():
     report = Report()
-    batch = rows(b"a,y,b\n1,1,2\nx,1,2\n0,0,4\n", label="y", fields=True, on_error="skip", report=report)
+    data = b"a,y,b\n1,1,2\nx,1,2\n0,0,4\n"
+    batch = rows(data, label="y", numeric=("a",), fields=True, on_error="skip", report=report)
     assert (batch.fields.tolist(), batch.values.tolist()) == ([0, 1, 1], [1, 2, 4])
     assert report.counts == {"rows skipped": 1}

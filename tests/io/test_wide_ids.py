@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from fmcore.io.tables.vocabulary import open_encoder
 from record_bytes import features, field, floats, frame, sparse
 
 from fmcore.errors import DataError, ModelError, UsageError
@@ -14,7 +15,6 @@ from fmcore.io.readers import read_batches
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.requests import codec as requests
 from fmcore.io.sources.source import find
-from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.io.text import codec as text
 from fmcore.rows.batch import concatenate
 from fmcore.schema.ids import HashedIds

@@ -3,6 +3,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from encoders import feature_names
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,9 +110,28 @@ def test_a_search_for_pairs_that_ends_early_is_not_exact(monkeypatch):
 
 def test_pairs_are_named_and_zeros_left_out():
     model = model_of(np.zeros(4), [[1, 0], [0, 2], [0, 0], [-3, 0]])
-    found = largest_pairs(model, 10, {0: "a", 3: "d"})
-    assert found.pairs == [{"features": [0, 3], "names": ["a", "d"], "weight": -3.0}]
+    found = largest_pairs(model, 10, feature_names([("a", None), ("b", None), ("c", "x"), ("d", "y")]))
+    assert found.pairs == [{"features": [0, 3], "names": ["a", "d=y"], "weight": -3.0}]
     assert found.exact
     assert largest_pairs(model, 0).pairs == []
     assert largest_pairs(model_of(np.zeros(9), np.zeros((9, 2))), 3).pairs == []
     assert largest_pairs(model_of([1], [[1, 1]]), 3).pairs == []
+
+
+def test_values_of_one_column_are_no_pair():
+    """A row has one of them: the pair never counts, however large it is."""
+    entries = [("n", None), ("m", None), ("c", "x"), ("c", "y"), ("d", "z"), ("g", "a"), ("g", "b")]
+    names = feature_names(entries, lists=["g"])
+    model = model_of(np.zeros(8), [[8, 0], [7, 0], [9, 0], [9, 0], [6, 0], [5, 0], [4, 0], [1, 0]])
+    found = largest_pairs(model, 100, names)
+    pairs = {tuple(pair["features"]): pair["weight"] for pair in found.pairs}
+    expected = all_pairs(model, 100)
+    assert (2, 3) not in pairs
+    assert found.pairs[0]["names"] == ["n", "c=x"]
+    assert pairs == {tuple(features): weight for features, weight in expected if features != [2, 3]}
+    assert largest_pairs(model, 1, names).pairs == [found.pairs[0]]
+
+
+def test_features_without_a_column_pair_with_all_others():
+    model = model_of(np.zeros(3), [[1, 0], [2, 0], [3, 0]])
+    assert len(largest_pairs(model, 9, feature_names([])).pairs) == 3

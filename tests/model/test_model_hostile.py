@@ -26,11 +26,14 @@ from fmcli.server.app import application
 from fmcore import api
 from fmcore.errors import DataError, ModelError, UsageError
 from fmcore.hyper.params import Hyperparameters
-from fmcore.io.tables import vocabulary_file as vocabularyfile
 from fmcore.model import file as modelfile
 from fmcore.model import header as modelheader
 from fmcore.model.model import Model
 from fmcore.optimizers import OPTIMIZERS
+from fmcore.schema import vocabulary_file
+from fmcore.schema.columns import Column
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.schema import Schema
 from fmcore.training import checkpoint
 from fmcore.tuning import storage
 from fmcore.tuning.space import Choice, Range, search_space
@@ -99,6 +102,10 @@ def refuses(run, problem, *commands):
         ({"input": {"table": {"label": 5}}}, "label is 5 among its options of tables"),
         ({"input": {"table": {"categorical": 7}}}, "categorical is 7"),
         ({"input": {"table": {"ignore": [[]]}}}, "ignore is"),
+        ({"input": {"table": {"missing_values": "NA"}}}, "missing_values is 'NA'"),
+        ({"input": {"table": {"missing_values": [1]}}}, "missing_values is [1]"),
+        ({"input": {"table": {"quotes": "x"}}}, "quotes is 'x'"),
+        ({"input": {"table": {"delimiter": 7}}}, "delimiter is 7"),
         ({"input": {"table": {"vocabulary": 7}}}, "vocabulary is 7"),
         ({"input": {"table": {"missing": "x"}}}, "missing is"),
         ({"input": {"table": {"hash_bits": 99}}}, "hash_bits is 99"),
@@ -118,6 +125,29 @@ def refuses(run, problem, *commands):
 )
 def test_info_that_commands_cannot_use_is_refused(run, tmp_path, info, problem):
     sealed(tmp_path / "m.fm", info=info)
+    refuses(run, problem)
+
+
+SCHEMA = Schema.of(Encoder(columns=[Column("a", "numeric"), Column("b", "numeric")])).as_dict()
+
+
+@pytest.mark.parametrize(
+    ("schema", "tensors", "problem"),
+    [
+        (5, {}, "its schema is not a JSON object"),
+        ({}, {}, "its schema has no columns"),
+        ({**SCHEMA, "hash_bits": 99}, {}, "its schema has hash_bits 99"),
+        ({**SCHEMA, "hash_bits": 9}, {}, "its schema has 514 features, but the model 5"),
+        ({**SCHEMA, "columns": SCHEMA["columns"] * 2}, {}, "its schema has one column several times"),
+        ({**SCHEMA, "columns": SCHEMA["columns"] + [{"name": "\x1b[2J", "kind": "\x1b[2J"}]}, {}, r"know: '\x1b[2J'"),
+        ({**SCHEMA, "more": 1}, {}, "a schema that this version does not know: 'more'"),
+        (SCHEMA, {"schema.kept": np.zeros(1, np.uint8)}, "its schema has a tensor 'kept'"),
+        (SCHEMA, {"schema.values.texts": np.zeros(1, np.uint8)}, "the list of categorical values has texts; expected"),
+        (None, {"schema.kept": np.zeros(1, np.uint8)}, "it has tensors kept of a schema, but no schema"),
+    ],
+)
+def test_schemas_that_commands_cannot_use_are_refused(run, tmp_path, schema, tensors, problem):
+    sealed(tmp_path / "m.fm", tensors, schema=schema)
     refuses(run, problem)
 
 
@@ -267,8 +297,8 @@ def test_scores_beyond_float32_are_reported_with_their_row(run, tmp_path, kind):
 # ------------------------------------------------------------------------------------------------------ vocabularies
 def test_a_vocabulary_that_a_model_names_must_be_a_regular_file(run, tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "long").write_bytes(vocabularyfile.HEADER + b"\n" + b"0" * (1 << 25))
-    (tmp_path / "bytes").write_bytes(vocabularyfile.HEADER + b"\n0\t\xff\t\n")
+    (tmp_path / "long").write_bytes(vocabulary_file.HEADER + b"\n" + b"0" * (1 << 25))
+    (tmp_path / "bytes").write_bytes(vocabulary_file.HEADER + b"\n0\t\xff\t\n")
     (tmp_path / "other").write_text("root:x:0:0\n")
     for path, problem in (
         ("pipe", "not a regular file"),
@@ -295,7 +325,7 @@ def test_names_do_not_steer_the_terminal(run, tmp_path):
         {"state.\x1b]0;x\x07": np.zeros(1, np.float32), "linear": linear},
         info={"epochs": [{"epoch": 1, "train": {"\x1b[2Jrmse\x9b": 1.0}}]},
     )
-    (tmp_path / "v").write_bytes(vocabularyfile.HEADER + b"\n0\ta\tx\x1b[31m\n1\tb\ty\\nz\n")
+    (tmp_path / "v").write_bytes(vocabulary_file.HEADER + b"\n0\ta\tx\x1b[31m\n1\tb\ty\\nz\n")
     code, out, _ = run("inspect", "m.fm", "--vocabulary", "v")
     assert code == 0
     assert rb"a=x\x1b[31m" in out

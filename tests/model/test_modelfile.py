@@ -8,18 +8,23 @@ import pytest
 import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
-from models import HYPERPARAMETERS, INFO, small_model
+from models import COLUMNS, HYPERPARAMETERS, INFO, READ, schema_model, small_model
 from shell import ROOT
 
+from fmcore import api
 from fmcore.errors import DivergedError
 from fmcore.hyper.presets import resolve
 from fmcore.kernels import backend_for
 from fmcore.model import header as modelheader
+from fmcore.model.export import feature_names
 from fmcore.model.file import dump, load, save
 from fmcore.model.model import initial
 from fmcore.optimizers import OPTIMIZERS
+from fmcore.schema.dates import parts, seconds
 
 GOLDEN = ROOT / "tests" / "golden" / "model-v1.fm"
+GOLDEN_2 = ROOT / "tests" / "golden" / "model-v2.fm"
+MADE = (small_model, schema_model)
 
 
 def dumped(model):
@@ -31,9 +36,11 @@ def dumped(model):
 def assert_same(one, other):
     assert one.hyperparameters == other.hyperparameters
     assert one.info == other.info
-    assert one.tensors().keys() == other.tensors().keys()
-    for name, array in one.tensors().items():
-        twin = other.tensors()[name]
+    assert (one.schema and one.schema.as_dict()) == (other.schema and other.schema.as_dict())
+    mine, theirs = one.tensors() | one.schema_tensors(), other.tensors() | other.schema_tensors()
+    assert mine.keys() == theirs.keys()
+    for name, array in mine.items():
+        twin = theirs[name]
         assert (array.dtype, array.shape, array.tobytes()) == (twin.dtype, twin.shape, twin.tobytes())
 
 
@@ -50,13 +57,60 @@ def test_the_golden_file_of_version_1_stays_readable():
         "updates": 12,
         "sums": [[0.1, 0.2]],
     }
+    assert (model.schema, model.schema_tensors()) == (None, {})
 
 
-def test_a_round_trip_keeps_every_bit(tmp_path):
+def test_the_golden_file_of_version_2_stays_readable_and_means_the_same():
+    model = load(GOLDEN_2, verify=True)
+    assert_same(model, schema_model())
+    assert dumped(model) == GOLDEN_2.read_bytes()
+    assert model.schema.columns == COLUMNS
+    assert model.info["input"] == READ
+    names = feature_names(model)
+    assert [names.get(index) for index in (0, 1, 2, 8, 9, 10, 11, 12)] == [
+        "age",
+        "pay",
+        "when:years",
+        "when:cos(day)",
+        "city=Zürich",
+        "tags=a",
+        "city=Oslo, NO",
+        "tags=b",
+    ]
+
+
+ROWS = """\
+when,tags,id,city,more,pay,age
+2024-01-31 07:30,a|b,r1," Oslo, NO ",x,-3,1.5
+,b|c,r2,Zürich,y,0,
+2000-01-01,,r3,Rome,z,9,-2
+"""
+
+
+def test_the_golden_file_of_version_2_scores_a_table_by_name(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(ROWS)
+    model = load(GOLDEN_2)
+    assert api.predict(model, api.Data([str(path)], api.read_options(model)), str(tmp_path / "s.csv")) == 3
+    when = parts(np.array([seconds("2024-01-31 07:30"), 0.0]))
+    dense = np.zeros((3, 13))
+    dense[0] = [1.5, -np.log1p(3), *when[0], 0, 0.5, 1, 0.5]
+    dense[1, [9, 12]] = 1, 0.5
+    dense[2] = [-2, np.log1p(9), *when[1], 0, 0, 0, 0]
+    v = model.factors.astype(np.float64)
+    pairs = ((dense @ v) ** 2 - (dense**2) @ (v**2)).sum(axis=1) / 2
+    expected = 1 / (1 + np.exp(-(0.5 + dense @ model.linear + pairs)))
+    found = [line.split(",") for line in (tmp_path / "s.csv").read_text().splitlines()[1:]]
+    assert [line[0] for line in found] == ["r1", "r2", "r3"]
+    np.testing.assert_allclose([float(line[1]) for line in found], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_a_round_trip_keeps_every_bit(tmp_path, make):
     path = tmp_path / "m.fm"
-    save(small_model(), path)
+    save(make(), path)
     model = load(path, verify=True)
-    assert_same(model, small_model())
+    assert_same(model, make())
     assert dumped(model) == path.read_bytes()
 
 
@@ -92,22 +146,23 @@ def test_keys_of_info_that_are_no_texts_become_texts(tmp_path):
     assert load(tmp_path / "m.fm").info == {"sizes": {"10": [1, 2], "9": "x"}}
 
 
-def test_the_safetensors_library_reads_the_same(tmp_path):
-    model = small_model()
+@pytest.mark.parametrize("make", MADE)
+def test_the_safetensors_library_reads_the_same(tmp_path, make):
+    model = make()
     (tmp_path / "m.fm").write_bytes(dumped(model))
     with safetensors.safe_open(tmp_path / "m.fm", "numpy") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
     assert list(metadata) == ["fmkit"]
     assert {name: array.tobytes() for name, array in tensors.items()} == {
-        name: array.tobytes() for name, array in model.tensors().items()
+        name: array.tobytes() for name, array in (model.tensors() | model.schema_tensors()).items()
     }
 
 
 def test_two_processes_write_the_same_bytes():
     code = (
-        "import sys, io; from models import small_model; from fmcore.model.file import dump; "
-        "b = io.BytesIO(); dump(small_model(), b); sys.stdout.buffer.write(b.getvalue())"
+        "import sys, io; from models import schema_model; from fmcore.model.file import dump; "
+        "b = io.BytesIO(); dump(schema_model(), b); sys.stdout.buffer.write(b.getvalue())"
     )
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
     written = [
@@ -119,17 +174,20 @@ def test_two_processes_write_the_same_bytes():
         ).stdout
         for seed in ("1", "2")
     ]
-    assert written[0] == written[1] == dumped(small_model())
+    assert written[0] == written[1] == dumped(schema_model())
 
 
 def test_loading_does_not_import_the_library():
     code = "import sys; from fmcore.model.file import load; load(sys.argv[1]); sys.exit('safetensors' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code, str(GOLDEN)], check=True, cwd=ROOT)
+    for path in (GOLDEN, GOLDEN_2):
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True, cwd=ROOT)
 
 
-def test_arrays_are_mapped_aligned_and_read_only(tmp_path):
-    save(small_model(), tmp_path / "m.fm")
-    for array in load(tmp_path / "m.fm").tensors().values():
+@pytest.mark.parametrize("make", MADE)
+def test_arrays_are_mapped_aligned_and_read_only(tmp_path, make):
+    save(make(), tmp_path / "m.fm")
+    model = load(tmp_path / "m.fm")
+    for array in (model.tensors() | model.schema_tensors()).values():
         assert array.flags.aligned
         assert not array.flags.owndata
         with pytest.raises(ValueError, match="read-only"):

@@ -14,6 +14,7 @@ from fmcore import api
 from fmcore.errors import DataError, UsageError
 from fmcore.hyper.presets import resolve
 from fmcore.objectives import OBJECTIVES
+from fmcore.rows.batch import Batch
 from fmcore.rows.source import MemoryRows
 from fmcore.solvers import Task
 from fmcore.solvers.observer import Observer
@@ -180,10 +181,21 @@ def test_a_classifier_is_measured_on_its_two_labels_alone(tmp_path):
     shell = Shell(tmp_path)
     train, odd = shell.write("train.svm", "0 0:1\n1 1:1\n" * 5), shell.write("odd.svm", "1 0:1\n3 1:1\n")
     model = api.train(api.Data([train]), resolve(predictor_type="binary_classifier", epochs=1), tmp_path / "m.fm")
-    with pytest.raises(DataError, match=r"odd.svm, line 2: label 3; expected 0 or 1"):
+    with pytest.raises(DataError, match=r"odd.svm, line 2: label 3; expected 0 and 1, or -1 and 1; for other"):
         api.evaluate(model, api.Data([odd]))
-    with pytest.raises(DataError, match=r"odd.svm, line 2: label 3; expected 0 or 1"):
+    with pytest.raises(DataError, match=r"odd.svm, line 2: label 3; expected 0 and 1, or -1 and 1; for other"):
         api.train(api.Data([odd]), resolve(predictor_type="binary_classifier"), tmp_path / "n.fm")
+    rows = Batch(np.array([0, 1]), np.zeros(1, np.int32), None, np.array([3], np.float32))
+    with pytest.raises(DataError, match=r"row 1: label 3; expected 0 and 1"):
+        api.fit(rows, resolve(predictor_type="binary_classifier"))
+
+
+def test_labels_of_a_classifier_are_read_alike_by_programs_and_by_the_command(tmp_path):
+    shell = Shell(tmp_path)
+    minus, plus = shell.write("minus.svm", "-1 0:1\n1 1:1\n" * 5), shell.write("plus.svm", "0 0:1\n1 1:1\n" * 5)
+    h = resolve(predictor_type="binary_classifier", epochs=1)
+    one, other = (api.train(api.Data([rows]), h, tmp_path / "m.fm") for rows in (minus, plus))
+    assert api.evaluate(one, api.Data([minus])) == api.evaluate(other, api.Data([plus]))
 
 
 @pytest.mark.usefixtures("registered")

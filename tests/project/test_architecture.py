@@ -53,7 +53,7 @@ NEVER = {  # beyond the ladder
 HOMES = {  # where a package may be imported: paths, or how many files
     "click": "fmcli/",
     "tqdm": "fmcli/progress.py",
-    "pyarrow": "fmcore/io/tables/codec.py fmcore/io/sources/streams.py",
+    "pyarrow": "fmcore/io/tables/arrays.py fmcore/io/tables/codec.py fmcore/io/sources/streams.py",
     "google": "fmcore/io/recordio/record_message.py",
     "scipy": "fmcore/kernels/reference.py fmcore/kernels/blas.py",
     "threadpoolctl": "fmcore/kernels/blas.py",

@@ -38,6 +38,7 @@ TINY = {
     "device": ("--rows", "500", "--quick"),
     "serve": (),
     "read_tables": FEW,
+    "vocabulary": FEW,
     **REAL,
 }
 

@@ -30,7 +30,7 @@ def test_answers_to_requests_hold_the_scores(predictor_type, threads):
 
 def test_wrong_requests_raise_errors_of_their_kind():
     scorer = api.Scorer(small_model())
-    for headers in (("text/csv",), (None,), (JSON, "text/csv")):
+    for headers in (("text/html",), (None,), (JSON, "text/html")):
         with pytest.raises(UsageError):
             scorer.answer(b"", *headers)
     with pytest.raises(DataError, match=r"^request, row 2, field features: expected an object, found 3$"):

@@ -19,10 +19,10 @@ from fmcore.io.options import ReadOptions
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources import pipes
 from fmcore.io.sources.streams import open_source
-from fmcore.io.tables.vocabulary import Encoder
 from fmcore.objectives import objective_of
 from fmcore.rows import blocks
 from fmcore.rows.piped import PipedDataset
+from fmcore.schema.encoder import Encoder
 
 PLAIN = {"feature_scaling": "none", "bias_init_method": "normal", "mini_batch_size": 16, "epochs": 3}
 

@@ -350,7 +350,7 @@ def test_an_empty_test_channel_is_a_data_error(rows):
         (("a", "--pipe-timeout", 5), "--pipe-timeout is for --input-mode pipe, which is not given"),
         (
             (*PIPES, "--categorical", "a", "--vocabulary", "v"),
-            "the vocabulary v does not exist, and to build one takes ",
+            "to list the values of a vocabulary takes all rows before training begins, which pipes do not give; name one",
         ),
     ],
 )

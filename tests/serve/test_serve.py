@@ -10,7 +10,7 @@ from serving import serving, wait_for
 from shell import LIMIT, Shell
 
 JSON, LINES, RECORDS = "application/json", "application/jsonlines", "application/x-recordio-protobuf"
-KNOWN = "application/json, application/jsonlines and application/x-recordio-protobuf"
+KNOWN = "application/json, application/jsonlines, application/x-recordio-protobuf and text/csv"
 PATHS = "expected POST /invocations, GET /ping and GET /execution-parameters"
 GOOD = b'{"instances": [{"features": [1.5, 0, 2]}]}'
 PAYLOAD = 100 << 10
@@ -40,13 +40,20 @@ def test_ping_and_execution_parameters_are_answered(server):
     ("body", "content_type", "accept", "status", "sentence"),
     [
         (GOOD, None, None, 415, f"the request has no Content-Type; expected {KNOWN}"),
-        (GOOD, "text/csv; header=absent", None, 415, f"Content-Type text/csv is not known; expected {KNOWN}"),
+        (GOOD, "text/html; charset=utf-8", None, 415, f"Content-Type text/html is not known; expected {KNOWN}"),
+        (
+            b"a,b\n1,2\n",
+            "text/csv",
+            None,
+            400,
+            "request: the body is a table, but features are known by index instead of columns; give rows of the format of training, or take columns as indices, in their order, with --by-position",
+        ),
         (
             GOOD,
             JSON,
-            "text/csv, image/*",
+            "text/html, image/*",
             406,
-            f"Accept text/csv, image/* allows no supported type; predictions are given as {KNOWN}",
+            f"Accept text/html, image/* allows no supported type; predictions are given as {KNOWN}",
         ),
         (b"[", JSON, None, 400, "request: not JSON: Expecting value: line 1 column 2 (char 1)"),
         (
@@ -191,7 +198,7 @@ def test_fifty_clients_at_once_each_get_their_own_answer(server, world, fm):
 def test_the_access_log_is_written_only_with_its_option(fm, world):
     with serving(fm, world.regressor, "--access-log") as server:
         server.ask("GET", "/ping?x")
-        server.post(GOOD, "text/csv")
+        server.post(GOOD, "text/html")
         said = server.stop().splitlines()
     assert [line.rpartition(" 127.0.0.1:")[2].partition(" ")[2] for line in said] == [
         '"GET /ping?x HTTP/1.1" 200 OK',

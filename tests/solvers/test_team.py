@@ -10,13 +10,14 @@ from shell import libsvm_rows
 from teams import Log, team, trained
 
 from fmcore import api
-from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
+from fmcore.errors import DataError, DivergedError, ResourceError
 from fmcore.hyper.presets import resolve
-from fmcore.io.options import ReadOptions, TableOptions
+from fmcore.io.options import ReadOptions
 from fmcore.io.sources.dealing import SMALLEST
 from fmcore.io.sources.source import find
-from fmcore.io.tables.vocabulary import open_encoder
 from fmcore.optimizers import OPTIMIZERS
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.options import TableOptions
 from fmcore.solvers.epoch import Epoch
 from fmcore.solvers.team.messages import Orders, Sizes
 from fmcore.solvers.team.reports import Parts
@@ -254,11 +255,23 @@ def test_parameters_that_do_not_fit_into_a_worker_are_refused():
         trained("x.fm", feature_dim=10**7, resources=team(2, dist_state="replica", memory_limit=1 << 24))
 
 
-def test_a_team_needs_a_vocabulary_before_workers_read():
-    Path("x.csv").write_text("a,y\nu,1\nv,0\n")
-    table_options = TableOptions(label="y", categorical=("a",), vocabulary="v.tsv")
-    with pytest.raises(UsageError, match=r"the vocabulary v\.tsv does not exist, .*; let fm convert build it"):
-        trained("x.fm", ["x.csv"], read=ReadOptions(binary=True, table=table_options), resources=team(2))
+def test_a_team_lists_the_values_before_workers_read():
+    rng = np.random.default_rng(4)
+    for name in ("x.csv", "more.csv"):
+        rows = [f"c{rng.integers(40)},{rng.integers(5)},{rng.integers(2)}\n" for _ in range(200)]
+        Path(name).write_text("a,b,y\n" + "".join(rows))
+    read = ReadOptions(binary=True, table=TableOptions(label="y", vocabulary="v.tsv"))
+    options = {"read": read, "feature_scaling": "none"}
+    trained("alone.fm", ["x.csv", "more.csv"], **options)
+    listed = Path("v.tsv").read_bytes()
+    Path("v.tsv").unlink()
+    trained("team.fm", ["x.csv", "more.csv"], resources=team(2), **options)
+    assert Path("v.tsv").read_bytes() == listed
+    alone, together = api.load("alone.fm").schema, api.load("team.fm").schema
+    assert together.as_dict() == alone.as_dict()
+    assert {name: each.tobytes() for name, each in together.tensors.items()} == {
+        name: each.tobytes() for name, each in alone.tensors.items()
+    }
 
 
 def test_workers_shuffle_their_rows_in_different_orders():
@@ -270,7 +283,7 @@ def test_workers_shuffle_their_rows_in_different_orders():
         2,
         parts,
         Parts.of([[], []], [], options),
-        open_encoder(options),
+        Encoder(),
         h,
         1,
         Budget(1 << 40, 1 << 40, given=True),

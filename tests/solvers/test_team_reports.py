@@ -13,9 +13,10 @@ from teams import team
 from fmcore import api
 from fmcore.errors import DataError
 from fmcore.hyper.presets import resolve
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.options import ReadOptions, Report
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources.source import title
+from fmcore.schema.options import TableOptions
 from fmcore.solvers.team.team import note_skew
 
 SKIP = ReadOptions(binary=True, on_error="skip")
@@ -121,9 +122,9 @@ def test_labels_0_and_minus_1_in_different_workers_are_refused_even_where_errors
         read = replace(SKIP, on_error=on_error)
         with pytest.raises(DataError, match=rf"^{title(api.Data(names).sources)}: {said}"):
             reports_of(names, ["good.svm"], read, team(2), shuffle=False)
-        with pytest.raises(DataError, match=r"^(zero\.svm and|minus\.svm, line 1: label -1 in a classification)"):
+        with pytest.raises(DataError, match=r"^(zero\.svm and|minus\.svm, line 1: label -1 beside label 0)"):
             reports_of(["good.svm"], names, read, team(2))
-    with pytest.raises(DataError, match=r"^minus\.svm, line 1: label -1 in a classification; expected 0 and 1"):
+    with pytest.raises(DataError, match=r"^minus\.svm, line 1: label -1 beside label 0; expected 0 and 1"):
         reports_of(names, ["good.svm"], replace(SKIP, on_error="fail"), team(1), shuffle=False)
 
 

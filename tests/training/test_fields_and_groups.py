@@ -17,11 +17,12 @@ from fmcore import api
 from fmcore.errors import DataError, ModelError
 from fmcore.families import FAMILIES, family_of
 from fmcore.hyper.presets import resolve
-from fmcore.io.options import ReadOptions, TableOptions, needed_by
+from fmcore.io.options import ReadOptions, needed_by
 from fmcore.kernels.cpu import CpuBackend
 from fmcore.model import info as modelinfo
 from fmcore.objectives import OBJECTIVES, objective_of
 from fmcore.objectives.squared import Squared
+from fmcore.schema.options import TableOptions
 
 PLAIN = ReadOptions(binary=True)
 KEPT = ReadOptions(binary=True, fields=True, groups=True)
@@ -83,6 +84,14 @@ def test_a_model_states_fields_and_groups_only_where_they_were_read():
     model.info["input"]["fields"] = "yes"
     with pytest.raises(ModelError, match="fields is 'yes' among its read options"):
         modelinfo.read_options(model)
+
+
+@pytest.mark.parametrize("values", [None, (), ("NA", "?")])
+def test_a_model_keeps_how_its_tables_were_read(values):
+    Path("t.csv").write_text("y;n\n1;2\n0;3\n")
+    table = TableOptions(label="y", missing_values=values, delimiter=";", quotes=False)
+    trained("t.fm", ["t.csv"], read=replace(PLAIN, format="csv", table=table))
+    assert modelinfo.read_options(api.load("t.fm")).table == table
 
 
 @pytest.mark.parametrize("on_error", ["fail", "skip"])
@@ -148,7 +157,8 @@ import fielded
 fielded.register()
 if __name__ == "__main__":
     from fmcore import api
-    from fmcore.io.options import ReadOptions, TableOptions
+    from fmcore.io.options import ReadOptions
+    from fmcore.schema.options import TableOptions
     from fmcore.tuning.space import Range, search_space
     from fmcore.tuning.tune import Plan, tune
     data = [api.Data([name], {read!r}) for name in {names!r}]

@@ -10,7 +10,9 @@ from fits import train
 from rows import random_rows, small_model
 from shell import LIMIT
 
+from fmcore import api
 from fmcore.errors import DataError, DivergedError, ResourceError, StoppedError
+from fmcore.hyper.presets import resolve
 from fmcore.kernels import backend_for
 from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows import blocks, dataset
@@ -210,6 +212,16 @@ def test_training_resumed_from_any_saved_state_gives_the_same_model(optimizer):
 def test_training_without_rows_is_an_error():
     with pytest.raises(DataError, match="no rows to train on"):
         Dataset(lambda: iter(()), small_model().hyperparameters, lambda b: b, 1).load()
+
+
+def test_rows_in_memory_of_weight_0_alone_are_refused():
+    batch = random_rows(40, 3)
+    nothing = replace(batch, weights=np.zeros(40, np.float32))
+    h = resolve(predictor_type="regressor", epochs=1)
+    with pytest.raises(DataError, match="all rows have weight 0; training needs rows of positive weight"):
+        api.fit(nothing, h)
+    with pytest.raises(DataError, match="all rows have weight 0; metrics need a positive one"):
+        api.fit(batch, h, test=nothing)
 
 
 def test_prefetch_keeps_order_passes_errors_on_and_ends_its_thread():

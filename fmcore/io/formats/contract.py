@@ -46,6 +46,8 @@ class Format:
     magic: the bytes that every file begins with, at least four; empty where there are none.
     looks: whether a Head that begins with no format's magic is of this one.
     last: whether `looks` is called only where no other format claims the Head, as it takes almost anything.
+    names: whether the first bytes of a file with a codec have the names of columns all the same, so that it is a table;
+    None where they never do.
     cut: whether its units are lines, which are found from anywhere in a file, so that several workers share one.
     """
 
@@ -55,3 +57,4 @@ class Format:
     looks: Callable[[Head], bool] = by_magic_alone
     last: bool = False
     cut: bool = False
+    names: Callable[[bytes], bool] | None = None

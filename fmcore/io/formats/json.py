@@ -1,10 +1,15 @@
 """JSON and JSON Lines: requests as SageMaker's factorization machines have them."""
 
 import json
+import re
 from functools import partial
 
 from fmcore.io.formats.contract import Codec, Format, Head
 from fmcore.io.options import ReadOptions
+
+FORM_KEYS = (b"keys", b"shape", b"values")  # of features by index
+FIRST_FEATURES = re.compile(rb'"features"\s*:\s*(?:\[|\{\s*(?:\}|"((?:[^"\\]|\\.)*)"\s*:\s*(.)))', re.DOTALL)
+MOST = 1 << 16  # bytes in which they must begin
 
 
 def _requests(options: ReadOptions, *, name: str) -> Codec:
@@ -33,6 +38,17 @@ def holds_instances(text: bytes) -> bool:
     return b'"instances"' in text
 
 
+def shows_features(head: bytes) -> bool:
+    """Return whether these first bytes suffice for `names_columns`."""
+    return len(head) >= MOST or FIRST_FEATURES.search(head) is not None
+
+
+def names_columns(head: bytes) -> bool:
+    """Return whether the first instance has its features by the names of columns, instead of by index."""
+    found = FIRST_FEATURES.search(head)
+    return found is not None and found[1] is not None and not (found[1] in FORM_KEYS and found[2] == b"[")
+
+
 def _looks_like_json(head: Head) -> bool:
     """Return whether there is one object that holds "instances"; it may continue on further lines, or past the head."""
     if not begins_object(head.first):
@@ -45,5 +61,7 @@ def _looks_like_jsonlines(head: Head) -> bool:
     return begins_object(head.first) and not _looks_like_json(head)
 
 
-JSON = Format("json", partial(_requests, name="json"), looks=_looks_like_json)
-JSONLINES = Format("jsonlines", partial(_requests, name="jsonlines"), looks=_looks_like_jsonlines, cut=True)
+JSON = Format("json", partial(_requests, name="json"), looks=_looks_like_json, names=names_columns)
+JSONLINES = Format(
+    "jsonlines", partial(_requests, name="jsonlines"), looks=_looks_like_jsonlines, cut=True, names=names_columns
+)

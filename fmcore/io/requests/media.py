@@ -8,11 +8,12 @@ TYPES = {  # media type -> format; the first of each format is its official name
     "application/json": "json",
     "application/jsonlines": "jsonlines",
     "application/x-recordio-protobuf": "recordio",
+    "text/csv": "csv",
     "application/x-jsonlines": "jsonlines",
     "application/jsonl": "jsonlines",
     "application/x-ndjson": "jsonlines",
 }
-KNOWN = "application/json, application/jsonlines and application/x-recordio-protobuf"
+KNOWN = "application/json, application/jsonlines, application/x-recordio-protobuf and text/csv"
 QUALITY = re.compile(r"q=([01](?:\.\d*)?)")
 
 

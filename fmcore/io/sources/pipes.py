@@ -3,6 +3,7 @@
 import itertools
 import math
 import os
+import re
 import select
 import stat
 import sys
@@ -58,6 +59,13 @@ def pipes(names, mode):
     if prefix.startswith("s3://"):
         raise UsageError(f"{prefix} {REMOTE}")
     return (Pipe(f"{prefix}_{number}", timeout=mode.timeout) for number in itertools.count())
+
+
+def existing_pipes(prefix):
+    """Return the paths of PREFIX_0, PREFIX_1, ... that exist."""
+    prefix = Path(prefix)
+    named = re.compile(re.escape(prefix.name) + r"_\d+", re.ASCII)
+    return sorted(str(path) for path in prefix.parent.glob("*") if named.fullmatch(path.name))
 
 
 def open_pipe(pipe):

@@ -234,7 +234,7 @@ def compression_of(path):
 
 
 def _by_suffix(path):
-    return next((kind for kind in COMPRESSIONS if str(path).endswith(kind.suffix)), None)
+    return next((kind for kind in COMPRESSIONS if str(path).lower().endswith(kind.suffix)), None)
 
 
 def _by_content(stream):

@@ -1,73 +1,134 @@
-"""CSV, TSV and Parquet into batches, in constant memory; pyarrow is used here alone."""
+"""Tables, of whatever format, into batches; CSV and TSV in constant memory."""
 
-import shlex
-from pathlib import Path
-
-import numpy as np
-
-from fmcore.errors import DataError, UsageError
+from fmcore.errors import DataError
 from fmcore.io.labels import Labels
-from fmcore.io.tables.columns import parse_number, resolve
-from fmcore.io.tables.csvhead import Rejoined, read_head
-from fmcore.io.tables.onehot import ColumnBlock, Fault, OneHot, Texts
-from fmcore.io.tables.ragged import Ragged
-from fmcore.io.tables.vocabulary import open_encoder
+from fmcore.io.tables import parquet, records
+from fmcore.io.tables._quotes import QuoteScanner
+from fmcore.io.tables.arrays import Fields
+from fmcore.io.tables.csvhead import Rejoined, RepeatedHeader, read_head
+from fmcore.io.tables.kinds import description, kind_of
+from fmcore.io.tables.onehot import OneHot
+from fmcore.io.tables.ragged import Quotes, Ragged
+from fmcore.io.tables.records import Strictness
 from fmcore.io.text.utf8 import ValidUTF8
+from fmcore.schema.encoder import Encoder, Head
+from fmcore.schema.options import parse_delimiter
+from fmcore.schema.roles import named_columns
+from fmcore.schema.texts import missing_texts
 
 BLOCK_BYTES = 2 << 20  # of CSV text; a row must fit
-BLOCK_FIELDS = 2 << 20  # of a Parquet file, rows times columns
 DELIMITERS = {"csv": ",", "tsv": "\t"}
-NO_TEXT = "is not UTF-8, or contains a NUL"
 
 
 def read(source, stream, options, report, format, *, encoder=None, labels=None):  # noqa: A002  (ReadOptions' word)
-    """Yield the rows of a table as batches; origins count rows from 1, without the header and blank lines.
+    """Yield the rows of a table as batches; origins count rows from 1, without the header and without blank lines,
+    which are rows where there is one column.
 
     source: has `name`, for messages, and `path`, which Parquet opens (None or no regular file: DataError).
     stream: binary file-like object with read(n), decompressed; not used for Parquet.
     options: `ReadOptions`. report: `Report`. format: "csv", "tsv" or "parquet".
-    encoder: from `open_encoder`, one for all tables of a run; by default the one of options.table, whose vocabulary
-    must exist then. labels: `Labels` of the data set, by default of this table alone.
+    encoder: `Encoder`, one for all tables of a run; by default one of this table alone. labels: `Labels` of the data
+    set, by default of this table alone.
 
-    Blanks around a field do not count. A field is missing where it is empty, null in Parquet, or a NaN in a numeric
-    column. Raises UsageError for columns that do not fit the options, DataError for the first bad row;
-    of one block of rows, those with another number of fields than the first line come before all others.
+    Blanks around a field do not count. A field is missing where it is empty or a text of options.table.missing_values,
+    null or NaN. Texts come in one spelling (fmcore.schema.texts), whatever the format; ids stay as they are written.
+    Raises UsageError for columns that do not fit the options, DataError for the first bad row; of one block of rows,
+    those with another number of fields than the first line come before all others.
     """
     if encoder is None:
-        encoder = open_encoder(options, build=False)
+        encoder = Encoder()
     if labels is None:
         labels = Labels(binary=options.binary, positive=options.positive)
 
-    def one_hot(columns):
-        return OneHot(source.name, columns, encoder, labels, options, report)
+    unit, decides = records.UNITS.get(format, "row"), encoder.columns is None and encoder.learns
 
-    if format == "parquet":
-        yield from _read_parquet(source, options, report, one_hot)
+    def one_hot(names, named, found, examples):
+        head = Head(source.name, names, named, found)
+        columns = bind(encoder, head, examples if decides else None, options, report)
+        return columns, OneHot(source.name, columns, encoder, labels, options, report, unit)
+
+    if format in records.UNITS:
+        yield from _read_records(source, stream, format, options, report, one_hot)
+    elif format == "parquet":
+        yield from parquet.read(source, options, report, one_hot, decides=decides)
     else:
-        yield from _read_csv(source, stream, DELIMITERS[format], options, report, one_hot)
+        given = options.table.delimiter
+        delimiter = DELIMITERS[format] if given is None else parse_delimiter(given)
+        yield from _read_csv(source, stream, delimiter, options, report, one_hot, _known(encoder))
 
 
-def _read_csv(source, stream, delimiter, options, report, one_hot):
+def _read_csv(source, stream, delimiter, options, report, one_hot, known):
     try:
-        head = read_head(stream, delimiter, options.table, report)
+        head = read_head(stream, delimiter, options.table, report, known)
     except DataError as error:
         raise error.moved(source.name) from None
     if head is None:
         report.note(f"{source.name} is empty")
         return
-    columns = resolve(head.names, options.table, report)
-    rows = one_hot(columns)
-    ragged = Ragged(source.name, options.on_error, report)
+    names = [name.strip() or str(position) for position, name in enumerate(head.names)]
+    examples = _examples(head.sample if known is None else (), len(names), missing_texts(options.table.missing_values))
+    columns, rows = one_hot(names, head.header, [kind_of(column) for column in examples], examples)
+    fields, header = Fields(columns, options.table, report), RepeatedHeader(head.names, columns)
+    scanner = QuoteScanner(ord(delimiter), len(columns.names) == 1)
+    ragged = Ragged(source.name, options.on_error, report, scanner)
     if head.rows:
-        for batch in _csv_batches(ValidUTF8(Rejoined(head.rows, stream)), delimiter, columns, ragged):
+        whole = Rejoined(head.rows, stream)
+        whole = ValidUTF8(Quotes(scanner, whole) if options.table.quotes else whole)
+        parse = _parse_options(options.table, delimiter, columns, ragged)
+        for batch in _csv_batches(whole, parse, columns, ragged):
             numbers = ragged.number(batch.num_rows)
-            made = rows.batch(_block(columns, numbers, {p: batch.column(str(p)) for p in columns.used}))
+            arrays = {p: batch.column(str(p)) for p in columns.used}
+            block = fields.block(numbers, arrays)
+            block.faults.extend(ragged.faults(numbers))
+            if head.header:
+                block.faults.extend(header.faults(block, arrays))
+            made = rows.batch(block)
             if len(made):
                 yield made
         ragged.finish()
 
 
-def _csv_batches(stream, delimiter, columns, ragged):
+def _known(encoder):
+    """Return the names of the columns that an encoder knows, none where they are numbered; None before any table."""
+    if encoder.columns is None:
+        return None
+    return frozenset(column.name for column in encoder.columns) if encoder.named else frozenset()
+
+
+def bind(encoder, head, examples, options, report):
+    """Return the Binding of a table; where it is the first one, and what it shows decides, the report says what of.
+
+    examples: the first fields of each column, missing ones left out; None for another table than the first.
+    """
+    binding = encoder.bind(head, options.table, report, by_position=options.by_position)
+    if examples is not None:
+        named = named_columns(head.names, options.table)
+        shown = [list(dict.fromkeys(fields)) for fields in examples]
+        free = [place not in named for place in range(len(head.names))]
+        report.note(description(head.title, encoder.columns, shown, free))
+    return binding
+
+
+def _examples(sample, columns, missing):
+    """Return the fields of each column of some rows, blanks stripped, without missing ones."""
+    rows = [fields for fields in sample if len(fields) == columns]
+    stripped = ([field.strip() for field in column] for column in zip(*rows, strict=True)) if rows else [[]] * columns
+    return [[field for field in column if field not in missing] for column in stripped]
+
+
+def _parse_options(table, delimiter, columns, ragged):
+    from pyarrow import csv
+
+    return csv.ParseOptions(
+        delimiter=delimiter,
+        quote_char='"' if table.quotes else False,
+        newlines_in_values=table.quotes,
+        ignore_empty_lines=len(columns.names) > 1,  # a blank line of one column is a missing value
+        invalid_row_handler=ragged,
+    )
+
+
+def _csv_batches(stream, parse_options, columns, ragged):
     """Yield record batches, columns called by their position: numbers as binary, texts as dictionaries of binary."""
     import pyarrow as pa
     from pyarrow import csv
@@ -81,7 +142,7 @@ def _csv_batches(stream, delimiter, columns, ragged):
             stream,
             # One thread: with more, the rows of another length come without their number.
             read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names),
-            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=ragged),
+            parse_options=parse_options,
             convert_options=csv.ConvertOptions(
                 column_types=kinds,
                 include_columns=list(kinds),
@@ -93,170 +154,18 @@ def _csv_batches(stream, delimiter, columns, ragged):
             yield from reader
     except pa.ArrowInvalid as error:
         ragged.raise_first()
-        problem = f"not CSV: {error}"
-        if "straddling" in str(error):
-            problem = f"a row is longer than {BLOCK_BYTES} bytes; perhaps a quote is never closed"
-        raise DataError(problem, source=ragged.source, unit="row") from None
+        straddling = "straddling" in str(error)
+        raise (ragged.too_long(BLOCK_BYTES) if straddling else ragged.not_csv(error)) from None
 
 
-def _read_parquet(source, options, report, one_hot):
-    import pyarrow as pa
-    from pyarrow import parquet
+def _read_records(source, stream, format, options, report, one_hot):  # noqa: A002  (ReadOptions' word)
+    def refuse(error):
+        if options.on_error != "skip":
+            raise error
+        report.skip(error.moved(source.name))
 
-    if source.path is None or not Path(source.path).is_file():
-        raise DataError(
-            "Parquet is read from its end, so it must be a regular file: write it to one first",
-            source=source.name,
-            unit="row",
-        )
+    strictness = Strictness(missing_texts(options.table.missing_values), options.table.missing_columns)
     try:
-        with parquet.ParquetFile(source.path) as file:
-            schema = file.schema_arrow
-            columns = resolve(schema.names, options.table, report)
-            _check_types(schema, columns)
-            rows, done = one_hot(columns), 0
-            size = min(1 << 16, max(1, BLOCK_FIELDS // len(columns.used)))
-            names = [schema.names[p] for p in columns.used]
-            for batch in file.iter_batches(size, columns=names, use_threads=options.threads > 1):
-                arrays = {p: _plain(batch.column(name)) for p, name in zip(columns.used, names, strict=True)}
-                made = rows.batch(_block(columns, np.arange(done + 1, done + 1 + len(batch)), arrays))
-                done += len(batch)
-                if len(made):
-                    yield made
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"not a Parquet file that can be read: {error}", source=source.name, unit="row") from None
-
-
-def _check_types(schema, columns):
-    """Raise UsageError for a column that is neither numbers nor text, as its role wants it."""
-    from pyarrow import types
-
-    if len(set(schema.names)) < len(schema.names):
-        raise UsageError(f"several columns have one name; the columns found are: {', '.join(schema.names)}")
-    numbers = set(columns.numbers)
-    for position in columns.used:
-        name, kind = columns.names[position], schema.types[position]
-        text = _is_text(kind) or types.is_dictionary(kind)
-        number = types.is_null(kind) or any(
-            test(kind) for test in (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal)
-        )
-        if types.is_nested(kind):
-            raise UsageError(
-                f"column {name!r} has the type {kind}, which is neither a number nor text: "
-                f"leave it out with --ignore {shlex.quote(name)}"
-            )
-        if position in numbers and not (text or number):
-            raise UsageError(f"column {name!r} has the type {kind}, which is not a number: {_advice(name)}")
-
-
-def _is_text(kind):
-    from pyarrow import types
-
-    return any(
-        test(kind)
-        for test in (
-            types.is_string,
-            types.is_binary,
-            types.is_large_string,
-            types.is_large_binary,
-            types.is_fixed_size_binary,
-        )
-    )
-
-
-def _plain(array):
-    """Return the array without dictionary; text as binary."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    return array.cast(pa.binary()) if _is_text(array.type) else array
-
-
-def _block(columns, rows, arrays):
-    """Return the `ColumnBlock` of these arrays (position -> pyarrow array)."""
-    block = ColumnBlock(rows, {}, {}, [])
-    for position in columns.numbers:
-        block.numbers[position], bad = _numbers(arrays[position], columns.names[position])
-        block.faults.extend(Fault(row, position, problem) for row, problem in bad)
-    for position in columns.texts:
-        block.texts[position], bad = _texts(arrays[position])
-        block.faults.extend(Fault(row, position, problem) for row, problem in bad)
-    return block
-
-
-def _numbers(array, name):
-    """Return (float64 (rows,), NaN where missing; (row, problem) pairs of fields that are no number)."""
-    import pyarrow as pa
-
-    if not pa.types.is_binary(array.type):
-        return _float64(array.cast(pa.float64(), safe=False)), []
-    numbers = _parse_all(array)
-    if numbers is None:
-        numbers = _parse_all(_stripped(array))
-    return _parse_each(array.dictionary_encode(), name) if numbers is None else (numbers, [])
-
-
-def _parse_all(array):
-    """Return float64 (rows,) of an array of text; None where any of it is no number."""
-    import pyarrow as pa
-
-    try:
-        return _float64(array.cast(pa.float64()))
-    except pa.ArrowInvalid:
-        return None
-
-
-def _float64(array):
-    return array.fill_null(np.nan).to_numpy(zero_copy_only=False)
-
-
-def _stripped(array):
-    import pyarrow as pa
-    from pyarrow import compute
-
-    return compute.ascii_trim_whitespace(array.view(pa.string()))  # a view: bytes that are not UTF-8 may pass here
-
-
-def _parse_each(array, name):
-    """Do as `_numbers` for a dictionary of binary, one distinct text after the other."""
-    texts = [value.strip().decode(errors="replace") for value in array.dictionary.to_pylist()]
-    parsed = [parse_number(text) if text else np.nan for text in texts]
-    codes = _codes(array)
-    numbers = np.array([*(np.nan if number is None else number for number in parsed), np.nan])[codes]
-    bad = np.array([*(number is None for number in parsed), False])[codes]
-    return numbers, [
-        (row, f"{texts[codes[row]][:40]!r} is not a number: {_advice(name)}") for row in np.flatnonzero(bad).tolist()
-    ]
-
-
-def _texts(array):
-    """Return (`Texts`, (row, problem) pairs of fields that are no text)."""
-    import pyarrow as pa
-
-    if not pa.types.is_dictionary(array.type):
-        array = array if pa.types.is_binary(array.type) else array.cast(pa.string()).cast(pa.binary())
-        array = array.dictionary_encode()
-    values, problems = [], {}
-    for code, value in enumerate(array.dictionary.to_pylist()):
-        try:
-            values.append(value.strip().decode())
-        except UnicodeDecodeError:
-            values.append("")
-            problems[code] = NO_TEXT
-        if b"\0" in value:
-            problems[code] = NO_TEXT
-    codes = _codes(array)
-    bad = [(row, problems[codes[row]]) for row in np.flatnonzero(np.isin(codes, list(problems))).tolist()]
-    if "" in values:
-        codes = np.where(np.array([not text for text in values] + [True])[codes], np.int32(-1), codes)
-    return Texts(codes, values), bad
-
-
-def _codes(array):
-    """Return int32 (rows,) codes of a dictionary array, -1 where null."""
-    return array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-
-
-def _advice(name):
-    return f"--categorical {shlex.quote(name)} or --ignore {shlex.quote(name)}"
+        yield from records.read(stream, format, one_hot, refuse, strictness)
+    except DataError as error:
+        raise error.moved(source.name) from None

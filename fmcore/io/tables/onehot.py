@@ -1,77 +1,36 @@
-"""Columns of a table become rows of a `Batch`: numbers as they are, categorical values one-hot."""
+"""Rows of a table become rows of a `Batch`: labels, weights, ids, and the features that its columns make."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from fmcore.errors import DataError
+from fmcore.io.options import RARE, UNKNOWN
+from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
+from fmcore.io.tables.features import encoded, float32, joined, list_part, part_of, value_part
 from fmcore.rows.batch import Batch, RowOrigin
-
-UNKNOWN = "unknown values"  # what a report counts them as, column by column
-
-
-class Texts(NamedTuple):
-    """A column of text. codes: int32 (rows,), into values or -1 where missing; values: list of str, not empty."""
-
-    codes: np.ndarray
-    values: list
-
-
-class Fault(NamedTuple):
-    """A problem with one field. row: from 0 within the block; position: of the column."""
-
-    row: int
-    position: int
-    problem: str
-
-
-class ColumnBlock(NamedTuple):
-    """Some rows of a table, by column position.
-
-    rows: int64 (rows,), their numbers within the file, from 1.
-    numbers: position -> float64 (rows,), NaN where missing. texts: position -> `Texts`.
-    faults: list of `Fault`, fields that are no number or no text.
-    """
-
-    rows: np.ndarray
-    numbers: dict
-    texts: dict
-    faults: list
-
-    def take(self, keep):
-        """Return the rows where keep (bool, (rows,)) holds, with their faults left behind."""
-        return ColumnBlock(
-            self.rows[keep],
-            {p: column[keep] for p, column in self.numbers.items()},
-            {p: Texts(t.codes[keep], t.values) for p, t in self.texts.items()},
-            [],
-        )
+from fmcore.schema import dates
+from fmcore.schema.columns import DATE, LIST
+from fmcore.schema.encoder import Texts
 
 
 class OneHot:
     """The encoder of the blocks of one table as batches.
 
-    columns: `Columns`. encoder: see fmcore.io.tables.vocabulary. labels: `Labels`. options: `ReadOptions`.
-    report: receives the rows left out and the unknown values.
+    columns: `Binding`. encoder: `Encoder`. labels: `Labels`. options: `ReadOptions`.
+    report: receives the rows left out and the unknown values. unit: what the rows of blocks are numbered by.
     """
 
-    def __init__(self, source, columns, encoder, labels, options, report):
+    def __init__(self, source, columns, encoder, labels, options, report, unit="row"):
+        self._unit = unit
         self._source, self._columns, self._encoder, self._labels = source, columns, encoder, labels
         self._options, self._report = options, report
-        self._indices = dict(
-            zip(
-                columns.numeric,
-                encoder.bind(columns.named(columns.numeric), columns.named(columns.categorical)),
-                strict=True,
-            )
-        )
         self._fields = None  # int32, of each feature column, where they are asked for
         if options.fields:
-            self._fields = encoder.fields(columns.named(columns.features))
-            report.learn("fields", int(self._fields.max()) + 1)
+            self._fields = encoder.fields([column for _, column in columns.features])
+            report.learn("fields", int(self._fields.max(initial=-1)) + 1)
 
-    def batch(self, block):
+    def batch(self, block: ColumnBlock):
         """Return the block's rows as a `Batch`; raise DataError for the first bad row, or leave bad rows out."""
         labels, faults = self._label(block)
         faults += [*block.faults, *self._faults(block)]
@@ -79,16 +38,16 @@ class OneHot:
             keep = self._keep(block, faults)
             block, labels = block.take(keep), labels[keep]
         weight, row_id = self._columns.weight, self._columns.row_id
-        indptr, indices, values, fields = self._features(block)
+        made = self._features(block)
         return Batch(
-            indptr,
-            indices,
-            values,
+            made.indptr,
+            made.indices,
+            made.values,
             labels,
             None if weight is None else block.numbers[weight].astype(np.float32),
             None if row_id is None else _strings(block.texts[row_id]),
-            RowOrigin(self._source, "row", block.rows),
-            fields,
+            RowOrigin(self._source, self._unit, block.rows),
+            made.fields,
         )
 
     def _keep(self, block, faults):
@@ -104,26 +63,26 @@ class OneHot:
         error = DataError(
             fault.problem,
             source=self._source,
-            unit="row",
+            unit=self._unit,
             number=int(block.rows[fault.row]),
-            field=self._columns.names[fault.position],
+            field=self._columns.names[fault.position] if fault.position >= 0 else None,
         )
         if self._options.on_error != "skip":
             raise error
         self._report.skip(error)
 
     def _faults(self, block):
-        """Yield the faults: numbers that cannot be trained on, and missing fields where those are refused."""
+        """Yield the faults: numbers that cannot be trained on, no dates, missing fields where those are refused."""
         refuse_missing = self._options.table.missing == "error"
-        for position in self._columns.numeric:
-            yield from self._unsound(block, position, ~np.isinf(_float32(block.numbers[position])))
+        for position, column in self._columns.features:
+            if column.kind == DATE:
+                yield from _no_dates(block.texts[position], position)
+            elif column.is_number:
+                yield from self._unsound(block, position, ~np.isinf(float32(block.numbers[position])))
             if refuse_missing:
-                yield from _missing(np.isnan(block.numbers[position]), position)
-        if refuse_missing:
-            for position in self._columns.categorical:
-                yield from _missing(block.texts[position].codes < 0, position)
+                yield from _missing(_is_missing(block, position), position)
         if self._columns.weight is not None:
-            weights = _float32(block.numbers[self._columns.weight])
+            weights = float32(block.numbers[self._columns.weight])
             yield from self._unsound(block, self._columns.weight, (weights >= 0) & np.isfinite(weights))
 
     def _unsound(self, block, position, sound):
@@ -141,7 +100,7 @@ class OneHot:
             return np.full(len(block.rows), np.nan, np.float32), []
         texts = block.texts[position]
         with np.errstate(over="ignore"):
-            mapped, valid = self._labels.from_texts([*texts.values, None])
+            mapped, valid = self._labels.from_texts([*texts.values, None], texts.codes)
         labels, bad = mapped[texts.codes], (~valid | np.isinf(mapped))[texts.codes]
         labels[bad] = np.nan
         faults = [
@@ -166,49 +125,50 @@ class OneHot:
         ]
 
     def _features(self, block):
-        """Return (indptr, indices, values, fields) of the rows; every array in the order of the columns in the file."""
-        positions = self._columns.features
-        indices = np.empty((len(block.rows), len(positions)), np.int32)
-        values = np.ones(indices.shape, np.float32) if self._columns.numeric else None
-        categorical = dict(zip(self._columns.categorical, self._encode(block), strict=True))
-        for slot, position in enumerate(positions):
-            if position in categorical:
-                indices[:, slot] = categorical[position]
-            else:
-                numbers = _float32(block.numbers[position])
-                present = (numbers != 0) & ~np.isnan(numbers)
-                indices[:, slot] = np.where(present, self._indices[position], -1)
-                values[:, slot] = numbers
-        present = indices >= 0
-        indptr = np.zeros(len(block.rows) + 1, np.int64)
-        np.cumsum(present.sum(axis=1), out=indptr[1:])
-        fields = None if self._fields is None else np.broadcast_to(self._fields, indices.shape)[present]
-        return indptr, indices[present], None if values is None else values[present], fields
+        """Return the NonZeros of the rows, in the order of the schema's columns."""
+        valued = {}
+        for column, found, indices in encoded(self._columns.features, block, self._encoder):
+            self._note_unknown(block, column, found, indices)
+            is_list = column.kind == LIST
+            valued[column.name] = list_part(column, found, indices) if is_list else value_part(indices)
+        parts = [
+            valued[column.name] if column.is_valued else part_of(column, position, block, self._encoder)
+            for position, column in self._columns.features
+        ]
+        return joined(parts, len(block.rows), self._fields)
 
-    def _encode(self, block):
-        """Return int32 (rows,) for each categorical column: the value's index, -1 where it is missing or unknown."""
-        names = self._columns.named(self._columns.categorical)
-        columns = [(name, block.texts[p]) for name, p in zip(names, self._columns.categorical, strict=True)]
-        rows = []
-        for (name, texts), table in zip(columns, self._encoder.encode(columns), strict=True):
-            rows.append(np.append(table, np.int32(-1))[texts.codes])
-            unknown = np.flatnonzero((rows[-1] < 0) & (texts.codes >= 0))
-            if len(unknown) and self._options.unseen == "error":
-                value = texts.values[texts.codes[unknown[0]]]
-                raise DataError(
-                    f"the vocabulary holds no {value[:40]!r}",
-                    source=self._source,
-                    unit="row",
-                    number=int(block.rows[unknown[0]]),
-                    field=name,
-                )
-            self._report.count(f"{UNKNOWN} in column {name}", len(unknown))
-        return rows
+    def _note_unknown(self, block, column, found, indices):
+        """Count the values without an index, or refuse the first."""
+        texts = found.items if isinstance(found, Lists) else found
+        unknown = np.flatnonzero((indices < 0) & (texts.codes >= 0))
+        if len(unknown) and self._options.unseen == "error":
+            row = unknown[0]
+            if isinstance(found, Lists):
+                row = np.searchsorted(np.cumsum(found.lengths), row, "right")
+            raise DataError(
+                f"the model holds no {texts.values[texts.codes[unknown[0]]][:40]!r}",
+                source=self._source,
+                unit=self._unit,
+                number=int(block.rows[row]),
+                field=column.name,
+            )
+        what = RARE if self._encoder.pruned else UNKNOWN
+        self._report.count(f"{what} in column {column.name}", len(unknown))
 
 
-def _float32(numbers):
-    with np.errstate(over="ignore", invalid="ignore"):
-        return numbers.astype(np.float32)
+def _is_missing(block, position):
+    """Return bool (rows,), the fields of a column that are missing."""
+    if position in block.numbers:
+        return np.isnan(block.numbers[position])
+    return block.lists[position].lengths == 0 if position in block.lists else block.texts[position].codes < 0
+
+
+def _no_dates(texts, position):
+    bad = [code for code, text in enumerate(texts.values) if dates.seconds(text) is None]
+    return [
+        Fault(row, position, f"{texts.values[texts.codes[row]][:40]!r} is not {dates.EXPECTED}")
+        for row in np.flatnonzero(np.isin(texts.codes, bad)).tolist()
+    ]
 
 
 def _missing(missing, position):
@@ -218,6 +178,6 @@ def _missing(missing, position):
     ]
 
 
-def _strings(texts):
+def _strings(texts: Texts):
     values = [*texts.values, None]
     return [values[code] for code in texts.codes.tolist()]

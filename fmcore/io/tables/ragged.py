@@ -1,20 +1,45 @@
-"""Rows of a CSV file that have another number of fields than its first line, and the numbers of those that have not."""
+"""Rows of a CSV file whose quotes or number of fields are wrong, and the numbers of those that are right."""
 
 from array import array
 
 import numpy as np
 
 from fmcore.errors import DataError
+from fmcore.io.tables.blocks import Fault
+
+ORDINARY = "if quotes are ordinary characters here, give --no-quotes"
+UNCLOSED = f"a quote opens in this row and is never closed; {ORDINARY}"
+TORN = f"a quoted field spans several lines and other text follows it: perhaps a quote is not closed; {ORDINARY}"
+
+
+class Quotes:
+    """A stream of CSV whose quotes are followed on the way to the parser.
+
+    scanner: a QuoteScanner; stream: `read(n)` returns fewer bytes at the end alone.
+    """
+
+    def __init__(self, scanner, stream):
+        self._scanner, self._stream = scanner, stream
+
+    def read(self, size):
+        """Read that many bytes, fewer only at the end."""
+        data = self._stream.read(size)
+        self._scanner.scan(data)
+        if len(data) < size:
+            self._scanner.finish()
+        return data
 
 
 class Ragged:
-    """The count of such rows; pyarrow, which calls this for each, parses some blocks before it delivers them.
+    """The count of rows with another number of fields than the first line, and what is wrong with the quotes of rows.
 
+    pyarrow, which calls this for each such row, parses some blocks before it delivers them.
     on_error: "skip" leaves them out and reports them; otherwise the parser stops there, see `raise_first`.
+    scanner: the QuoteScanner of the rows.
     """
 
-    def __init__(self, source, on_error, report):
-        self.source, self._report = source, report
+    def __init__(self, source, on_error, report, scanner):
+        self._source, self._report, self._scanner = source, report, scanner
         self._answer = "skip" if on_error == "skip" else "error"
         self._numbers, self._lengths = array("q"), array("q")  # those met beyond the rows delivered
         self._expected = 0
@@ -38,25 +63,48 @@ class Ragged:
         self._skip(int(np.searchsorted(before, self._delivered)))
         return numbers
 
+    def faults(self, numbers):
+        """Return the faults (list of `Fault`) of the quotes of rows with these numbers."""
+        wrong = sorted({*self._scanner.torn, self._scanner.unclosed})
+        rows = np.flatnonzero(np.isin(numbers, wrong)).tolist() if wrong[-1] else []
+        return [Fault(row, -1, self._problem(numbers[row])) for row in rows]
+
     def finish(self):
-        """Report those after the last row delivered."""
+        """Report those after the last row delivered; raise DataError for a quote that is never closed."""
         self._skip(len(self._numbers))
+        if self._scanner.unclosed:
+            raise self._error(self._scanner.unclosed, UNCLOSED)
 
     def raise_first(self):
         """Raise the DataError of the first one, if there is one."""
         if self._numbers and self._answer == "error":
-            raise self._error(0)
+            raise self._ragged(0)
+
+    def too_long(self, size):
+        """Return the DataError for the row after those that were met, which is longer than a block."""
+        number = self._delivered + self._skipped + len(self._numbers) + 1
+        return self._error(number, f"a row is longer than {size} bytes; perhaps a quote is never closed")
+
+    def not_csv(self, problem):
+        """Return the DataError for what no row shows."""
+        return self._error(None, f"not CSV: {problem}")
 
     def _skip(self, count):
         for place in range(count):
-            self._report.skip(self._error(place))
+            self._report.skip(self._ragged(place))
         del self._numbers[:count], self._lengths[:count]
         self._skipped += count
 
-    def _error(self, place):
-        return DataError(
-            f"{self._lengths[place]} fields, expected {self._expected} as in the first line",
-            source=self.source,
-            unit="row",
-            number=self._numbers[place],
-        )
+    def _ragged(self, place):
+        number = self._numbers[place]
+        fields = f"{self._lengths[place]} fields, expected {self._expected} as in the first line"
+        return self._error(number, self._problem(number) or fields)
+
+    def _problem(self, number):
+        """Return what is wrong with the quotes of a row, or None."""
+        if number == self._scanner.unclosed:
+            return UNCLOSED
+        return TORN if number in self._scanner.torn else None
+
+    def _error(self, number, problem):
+        return DataError(problem, source=self._source, unit="row", number=number)

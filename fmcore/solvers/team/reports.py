@@ -43,6 +43,8 @@ class PartReport(Report):
     places: path -> number, that order.
     """
 
+    partial = True
+
     def __init__(self, sources: list[Source], places: dict[str, int]) -> None:
         super().__init__()
         self._begins = {source.name: _begin(source, places) for source in sources}

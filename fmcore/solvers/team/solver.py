@@ -15,7 +15,6 @@ from fmcore.errors import DataError, UsageError
 from fmcore.io.data import Reader
 from fmcore.io.sources import dealing
 from fmcore.io.sources.source import Source
-from fmcore.io.tables.onehot import UNKNOWN
 from fmcore.kernels import backend_for, require_kernels
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
@@ -54,8 +53,6 @@ class TeamDescent(Solver):
         rows, test = _require_files(task)
         self._team = Team(engine, _orders(engine, task, resources), observer)
         self._team.load(rows)
-        if task.initial_model is not None:
-            _require_known_values(rows)
         known = task.initial_model.feature_dim if task.initial_model else 1
         feature_dim = task.hyperparameters.feature_dim or max(known, self._team.data.feature_dim)
         self._team.place(feature_dim, test)
@@ -172,28 +169,7 @@ def _require_files(task: Task) -> tuple[Reader, Reader | None]:
             "pipes are read by one process, and here each worker reads rows of its own; name files "
             "that all of them can read"
         )
-    if rows.encoder.ids.grows and task.initial_model is None:
-        raise UsageError(
-            "--compact numbers ids in the order of all rows, which workers that read at the same time do not see; take "
-            "--hash-bits, or train without --distributed"
-        )
-    if rows.encoder.is_new and task.initial_model is None:
-        raise UsageError(
-            f"the vocabulary {rows.options.table.vocabulary} does not exist, and workers that read at "
-            "the same time cannot build one; let fm convert build it from the same files"
-        )
     return rows, test
-
-
-def _require_known_values(rows: Reader) -> None:
-    """Raise UsageError where a vocabulary would take in new values, as it does in a warm start of one process."""
-    new = sum(number for name, number in rows.report.counts.items() if name.startswith(UNKNOWN))
-    if new and rows.encoder.is_new:
-        raise UsageError(
-            f"the vocabulary {rows.options.table.vocabulary} does not list {new:,} of the values, and "
-            "workers that read at the same time cannot add them; warm-start from this model without "
-            "--distributed"
-        )
 
 
 def _orders(engine: Engine, task: Task, resources: Resources) -> Orders:

@@ -17,6 +17,7 @@ from fmcore.io.options import Report
 from fmcore.io.readers import note_indices
 from fmcore.io.sources.source import title
 from fmcore.model.model import Model
+from fmcore.objectives import objective_of
 from fmcore.rows.blocks import auto_mini_batch_size
 from fmcore.rows.dataset import mean_label
 from fmcore.rows.held import no_rows
@@ -72,6 +73,7 @@ class Team:
         """
         learned = self._steady(self._engine.all, "read", self._orders)
         self._report(data, [each.report for each in learned], self._orders.parts)
+        data.judge(objective_of(self._orders.hyperparameters), training=True)
         h, weighted = self._orders.hyperparameters, np.sum([each.weighted for each in learned], axis=0)
         rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)
         if not rows:
@@ -121,6 +123,7 @@ class Team:
             self._report(test, [each.test_report for each in ready], self._orders.tests)
             if not any(each.tests for each in ready):
                 raise no_rows(test)
+            test.judge(objective_of(h), training=False)
 
     # ------------------------------------------------------------------------------------------------ parameters
     def begin(self, model: Model) -> None:

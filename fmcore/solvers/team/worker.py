@@ -80,8 +80,6 @@ class Worker:
             with placed(self._data, labels=self._objective, feature_dim=h.feature_dim):
                 dataset.read()
             memory.give_back()
-            if orders.known is not None and dataset.rows:
-                self._data.require_columns(orders.known, h.feature_dim)
             feature_dim = self._data.feature_dim(dataset.feature_dim, h.feature_dim)
             self._learned = Learned(
                 dataset.rows,

@@ -2,6 +2,7 @@
 
 import io
 
+from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
 from fuzz.checks import check_batch, numbers_of, outcome, rows_of
 from fuzz.places import written
 
@@ -10,7 +11,6 @@ from fmcore.io.options import ReadOptions, Report, TableOptions
 from fmcore.io.sources.source import Source
 from fmcore.io.tables import codec as tables
 from fmcore.io.tables import vocabulary_file as vocabularyfile
-from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
 
 REFUSALS = (DataError, UsageError)
 OPTIONS = (  # by the first byte of the input: separator, table options, others
@@ -20,6 +20,8 @@ OPTIONS = (  # by the first byte of the input: separator, table options, others
     ("csv", TableOptions(header=False, label="0", categorical=("1",), hash_bits=8), {"binary": True}),
     ("tsv", TableOptions(label="0", categorical=("1", "2"), vocabulary="new"), {"positive": "yes", "binary": True}),
     ("csv", TableOptions(header=False, categorical=("0",), hash_bits=2, missing="error"), {}),
+    ("csv", TableOptions(delimiter=";", quotes=False, missing_values=("1", "?")), {}),
+    ("tsv", TableOptions(label="1", categorical=("0",), hash_bits=4, missing_values=()), {}),
 )
 
 

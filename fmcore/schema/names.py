@@ -1,0 +1,128 @@
+"""The names of features: of columns, and of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from fmcore.schema import vocabulary_file
+from fmcore.schema.columns import CATEGORICAL
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.features import Hashed, Listed
+from fmcore.schema.ids import IdMap
+from fmcore.schema.schema import Schema
+
+TOGETHER = -1  # in place of a column: of features that can occur with any other
+
+
+class NumberedIds:
+    """Ids that were numbered as they first appeared, as the values of a column `id`; read when the first is asked for.
+
+    ids: an IdMap that knows the id of each index. base: the number from which the user's ids count.
+    """
+
+    names = ("id",)
+
+    def __init__(self, ids: IdMap, base: int) -> None:
+        self._ids, self._base = ids, base
+
+    def __len__(self) -> int:
+        return self._ids.feature_dim or 0
+
+    def entry(self, index: int) -> tuple[str, str]:
+        """Return ("id", the id as text)."""
+        return "id", str(int(self._all[index]) + self._base)
+
+    @cached_property
+    def _all(self) -> np.ndarray:
+        found = self._ids.ids_at(np.arange(len(self)))
+        return np.arange(len(self)) if found is None else found
+
+
+class FeatureNames:
+    """The names of a model's features by index; values are looked up one by one, where they lie in the model's file.
+
+    own: of features that columns have of their own, which come first. values: those of the others.
+    single: the columns of which a row has one value.
+    """
+
+    def __init__(
+        self, own: Sequence[str], values: Listed | Hashed | NumberedIds, single: Sequence[str] | None = None
+    ) -> None:
+        self._own, self._values, self._single = tuple(own), values, single
+
+    @classmethod
+    def of_schema(cls, schema: Schema) -> FeatureNames:
+        """Return those that a model's schema knows."""
+        return cls.of(schema.encoder())
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> FeatureNames:
+        """Return those of an encoder that has read rows."""
+        single = [column.name for column in encoder.columns or () if column.kind == CATEGORICAL]
+        return cls(encoder.own_names(), encoder.values, single)
+
+    @classmethod
+    def of_ids(cls, schema: Schema, base: int) -> FeatureNames:
+        """Return the ids of a model whose rows have them, which count from `base`: "id 17"."""
+        return cls((), NumberedIds(schema.encoder().ids, base), ())
+
+    @classmethod
+    def of_file(cls, path: Path) -> FeatureNames:
+        """Return those of a vocabulary file; DataError where it is damaged."""
+        own, values = vocabulary_file.read(path)
+        return cls(own, values, values.names)
+
+    def __len__(self) -> int:
+        return len(self._own) + (0 if isinstance(self._values, Hashed) else len(self._values))
+
+    def __iter__(self) -> Iterator[tuple[str, str | None]]:
+        for index in range(len(self)):
+            yield self.entry(index) or ("", None)
+
+    def entry(self, index: int) -> tuple[str, str | None] | None:
+        """Return (column, value, or None of a column's own feature); None for a feature whose name is not known."""
+        if index < len(self._own):
+            return self._own[index], None
+        return self._values.entry(index - len(self._own)) if index < len(self) else None
+
+    def get(self, index: int) -> str | None:
+        """Return "column=value", or "column"; None for a feature whose name is not known."""
+        entry = self.entry(index)
+        if entry is None:
+            return None
+        column, value = entry
+        return column if value is None else f"{column}={value}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the columns whose features have names, each once."""
+        return list(dict.fromkeys((*self._own, *(() if isinstance(self._values, Hashed) else self._values.names))))
+
+    def exclusive(self, features: int) -> np.ndarray | None:
+        """Return int64 (features,): the column of each that occurs without others of it; TOGETHER for all others.
+
+        None where nothing is known of columns.
+        """
+        if not isinstance(self._values, Listed) or not len(self._values):
+            return None
+        places = [place if name in (self._single or ()) else TOGETHER for place, name in enumerate(self._values.names)]
+        found = np.full(features, TOGETHER, np.int64)
+        numbers = self._values.table.columns()[: max(0, features - len(self._own))]
+        self._values.require_known(int(numbers.max(initial=0)))
+        found[len(self._own) : len(self._own) + len(numbers)] = np.array(places, np.int64)[numbers]
+        return found
+
+    def of_column(self, column: str) -> dict[int, str]:
+        """Return index -> value of the features of a column, or its own name where it has no values; ascending."""
+        if isinstance(self._values, Listed) and column in self._values.names:
+            numbers = self._values.table.columns()
+            found = np.flatnonzero(numbers == self._values.names.index(column))
+            first = len(self._own)
+            return {first + int(place): self._values.entry(int(place))[1] for place in found}
+        if isinstance(self._values, NumberedIds) and column in self._values.names:
+            return {index: self._values.entry(index)[1] for index in range(len(self))}
+        return {index: name for index, name in enumerate(self._own) if name == column}

@@ -1,0 +1,187 @@
+"""What the rows of a model mean, as the model keeps it: columns, values, label, index base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fmcore.errors import ModelError
+from fmcore.schema.columns import FEATURES, OTHERS, Column
+from fmcore.schema.encoder import MOST_SEEN, Encoder
+from fmcore.schema.features import MAX_HASH_BITS, Hashed, Listed
+from fmcore.schema.ids import CompactIds, IdMap, from_tensors
+from fmcore.schema.roles import SINGLE
+from fmcore.schema.values import ValueTable
+
+KINDS = (*FEATURES, *OTHERS)
+VALUES, KEPT, IDS = "values.", "kept", "ids."  # tensors: of a ValueTable, and the bits of hashed values that are kept
+DAMAGED = "damaged: its schema"
+MEMBERS: dict[str, tuple[type, ...]] = {
+    "columns": (list, type(None)),
+    "named": (bool,),
+    "value_columns": (list,),
+    "hash_bits": (int, type(None)),
+    "compact": (bool,),
+    "label": (dict,),
+    "seen": (dict,),
+    "min_count": (int,),
+}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the rows of a model mean.
+
+    columns: of the tables that it was trained on, in their order; None for rows of index formats.
+    named: whether a header named them; else they are numbered.
+    value_columns: the categorical columns, by their number in the values' tensors.
+    hash_bits: of hashed values, or ids; None where they are listed, or indices as they stand.
+    compact: whether ids are numbered as they first appeared.
+    label: {"name": column or None, "positive": text or None, ...}. seen: column -> what training saw of it.
+    min_count: how many rows a value was required in.
+    tensors: name -> array: those of the ValueTable under "values.", "kept", uint8, one bit a hashed index, and those of
+    an IdMap under "ids.".
+    """
+
+    columns: tuple[Column, ...] | None = None
+    named: bool = True
+    value_columns: tuple[str, ...] = ()
+    hash_bits: int | None = None
+    compact: bool = False
+    label: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
+    min_count: int = 1
+    tensors: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, encoder: Encoder, **facts: Any) -> Schema:
+        """Return the Schema of the rows that an encoder has read; facts: label and min_count."""
+        values, facts = encoder.values, {**facts, "seen": _seen(encoder)}
+        if encoder.columns is None:
+            tensors = {IDS + name: array for name, array in encoder.ids.tensors().items()}
+            compact = isinstance(encoder.ids, CompactIds)
+            return cls(hash_bits=encoder.ids.bits, compact=compact, tensors=tensors, **facts)
+        if isinstance(values, Hashed):
+            tensors = {} if values.kept is None else {KEPT: values.kept}
+            return cls(encoder.columns, encoder.named, hash_bits=values.bits, tensors=tensors, **facts)
+        tensors = {VALUES + name: array for name, array in values.table.tensors().items()} if len(values) else {}
+        return cls(encoder.columns, encoder.named, tuple(values.names), tensors=tensors, **facts)
+
+    def encoder(self, *, grows: bool = False) -> Encoder:
+        """Return an Encoder that reads rows as the model's training did; grows: whether it adds values."""
+        return Encoder(
+            self._values(),
+            self.columns,
+            named=self.named,
+            learns=False,
+            grows=grows,
+            ids=self._ids(grows=grows) if self.columns is None else None,
+        )
+
+    def lists(self, values: Listed) -> bool:
+        """Return whether these are the values that the model lists, or those it began with."""
+        own = self._values()
+        return (
+            isinstance(own, Listed)
+            and own.names[: len(values.names)] == values.names
+            and own.table.starts_with(values.table)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all but the tensors, ready for JSON; what is as in any table is left out."""
+        columns = None if self.columns is None else [_plain(column) for column in self.columns]
+        return {
+            "columns": columns,
+            "named": self.named,
+            "value_columns": list(self.value_columns),
+            "hash_bits": self.hash_bits,
+            "compact": self.compact,
+            "label": self.label,
+            "seen": self.seen,
+            "min_count": self.min_count,
+        }
+
+    @classmethod
+    def from_dict(cls, found: Any, tensors: Mapping[str, np.ndarray]) -> Schema:
+        """Return the Schema of a file, given what `as_dict` returned; raise ModelError where it cannot be one."""
+        if not isinstance(found, dict):
+            raise ModelError(f"{DAMAGED} is not a JSON object")
+        for name, types in MEMBERS.items():
+            if name not in found or type(found[name]) not in types:
+                raise ModelError(f"{DAMAGED} has no {name}, or one of the wrong type")
+        if unknown := found.keys() - MEMBERS.keys():
+            raise ModelError(f"the model holds a schema that this version does not know: {min(unknown)!r:.80}")
+        bits, columns = found["hash_bits"], found["columns"]
+        if bits is not None and not 1 <= bits <= MAX_HASH_BITS:
+            raise ModelError(f"{DAMAGED} has hash_bits {bits}")
+        if not all(isinstance(name, str) for name in found["value_columns"]):
+            raise ModelError(f"{DAMAGED} has value_columns that are no names")
+        given = {**found, "value_columns": tuple(found["value_columns"])}
+        given["columns"] = None if columns is None else tuple(map(_column, columns))
+        schema = cls(**given, tensors=dict(tensors))
+        schema._require_sound()
+        return schema
+
+    def require_fits(self, feature_dim: int) -> None:
+        """Raise ModelError unless columns and values are as many features as a model has."""
+        own = None if self.columns is None else sum(len(column.own) for column in self.columns) + len(self._values())
+        if own is not None and own > feature_dim:
+            raise ModelError(f"{DAMAGED} has {own} features, but the model {feature_dim}")
+
+    def _require_sound(self) -> None:
+        """Raise ModelError where its parts cannot be those of any table."""
+        columns = self.columns or ()
+        features = [column.name for column in columns if column.is_feature]
+        singles = [column.kind for column in columns if column.kind in SINGLE]
+        if any(len(set(each)) < len(each) for each in (features, singles, self.value_columns)):
+            raise ModelError(f"{DAMAGED} has one column several times")
+        if self.columns is not None and not features:
+            raise ModelError(f"{DAMAGED} has columns, but none that is a feature")
+        for name in self.tensors:
+            if not (name.startswith(self._prefix()) if self.hash_bits is None or not columns else name == KEPT):
+                raise ModelError(f"{DAMAGED} has a tensor {name!r} that this version does not know")
+        _ = self._values() if columns else self._ids()  # which raise ModelError
+
+    def _prefix(self) -> str:
+        return IDS if self.columns is None else VALUES
+
+    def _ids(self, *, grows: bool = False) -> IdMap:
+        tensors = {name.removeprefix(IDS): self.tensors[name] for name in self.tensors if name.startswith(IDS)}
+        return from_tensors(tensors, self.hash_bits, grows=grows and self.compact)
+
+    def _values(self) -> Listed | Hashed:
+        if self.hash_bits is not None:
+            kept = self.tensors.get(KEPT)
+            if kept is not None and (kept.dtype != np.uint8 or kept.shape != (max(1, (1 << self.hash_bits) >> 3),)):
+                raise ModelError(f"{DAMAGED} has a tensor {KEPT!r} of {kept.dtype} {kept.shape}")
+            return Hashed(self.hash_bits, kept)
+        tensors = {name.removeprefix(VALUES): self.tensors[name] for name in self.tensors if name.startswith(VALUES)}
+        return Listed(self.value_columns, ValueTable.from_tensors(tensors) if tensors else None)
+
+
+def _seen(encoder: Encoder) -> dict[str, Any]:
+    """Return column -> range and missing fields of a numeric one, number of values of a categorical one."""
+    if len(encoder.columns or ()) > MOST_SEEN:
+        return {}
+    found: dict[str, Any] = {name: dict(facts) for name, facts in encoder.seen.items()}
+    if isinstance(encoder.values, Listed) and len(encoder.values):
+        counts = np.bincount(encoder.values.table.columns(), minlength=len(encoder.values.names))
+        found |= {name: {"values": int(n)} for name, n in zip(encoder.values.names, counts, strict=True)}
+    return found
+
+
+def _plain(column: Column) -> dict[str, Any]:
+    return {name: value for name, value in asdict(column).items() if value or name in ("name", "kind")}
+
+
+def _column(found: Any) -> Column:
+    kinds = {"name": str, "kind": str, "separator": str, "mean": bool}
+    good = isinstance(found, dict) and {"name", "kind"} <= found.keys() <= kinds.keys()
+    if not good or not all(isinstance(value, kinds[name]) for name, value in found.items()):
+        raise ModelError(f"{DAMAGED} has a column {found!r:.80}")
+    if found["kind"] not in KINDS:
+        raise ModelError(f"the model has columns of a kind that this version does not know: {found['kind']!r:.40}")
+    return Column(**found)

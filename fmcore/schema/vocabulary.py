@@ -1,0 +1,122 @@
+"""The encoder that options ask for: of a model's schema, of a vocabulary file, or new."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+from fmcore.errors import UsageError
+from fmcore.schema import vocabulary_file
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.features import Hashed
+from fmcore.schema.ids import id_map
+from fmcore.schema.names import FeatureNames
+from fmcore.schema.options import TableOptions
+from fmcore.schema.roles import disagreement
+from fmcore.schema.schema import Schema
+
+NOT_KEPT = (
+    "need either --vocabulary FILE, which lists their values, or --hash-bits B, which hashes them into 2**B indices"
+)
+LISTING = "takes all rows before training begins, which pipes do not give"
+STREAMED = f"need --hash-bits, or --vocabulary FILE with a file that exists: to list their values {LISTING}"
+
+
+def new_encoder(
+    table: TableOptions, *, compact: bool = False, mode: str = "grow", kept: bool = True, streamed: bool = False
+) -> Encoder:
+    """Return an Encoder for the rows of a new model, or of a conversion.
+
+    compact: whether the ids of index formats are numbered as they first appear.
+
+    mode: what becomes of a vocabulary file that exists where the options do not say. "new" replaces it, "grow" takes in
+    more values, "fixed" adds none. kept: whether a model will keep the values. streamed: whether training begins before
+    all rows are read, so that no values can be added.
+    Raises UsageError where the options do not fit together, DataError where the vocabulary's file is damaged.
+    """
+    if table.vocabulary is not None and table.hash_bits is not None:
+        raise UsageError("--vocabulary and --hash-bits exclude each other: values are either listed or hashed")
+    if compact and streamed:
+        raise UsageError(
+            "--compact numbers the ids of all rows before training begins, which pipes do not give; take --hash-bits"
+        )
+    ids = id_map(table.hash_bits, compact=compact)
+    if table.hash_bits is not None:
+        return Encoder(Hashed(table.hash_bits), ids=ids)
+    if table.vocabulary is None:
+        if table.vocabulary_mode is not None:
+            raise UsageError("--vocabulary-mode says what becomes of a vocabulary file; name one with --vocabulary")
+        return Encoder(barred=NOT_KEPT if not kept else STREAMED if streamed else None, ids=ids)
+    path, mode = Path(table.vocabulary), table.vocabulary_mode or ("fixed" if streamed else mode)
+    if streamed and (mode != "fixed" or not path.exists()):
+        raise UsageError(f"to list the values of a vocabulary {LISTING}; name one that exists, or take --hash-bits")
+    if mode == "new" or not path.exists():
+        if mode == "fixed" and table.vocabulary_mode is not None:
+            raise UsageError(f"the vocabulary {path} does not exist, so it cannot be fixed")
+        encoder = Encoder(ids=ids)
+        encoder.output = table.vocabulary
+        return encoder
+    own, values = vocabulary_file.read(path)
+    grows = mode == "grow"
+    encoder = Encoder(values, grows=grows, ids=ids)
+    encoder.output = table.vocabulary if grows else None
+    encoder.expect_own(own)
+    return encoder
+
+
+def encoder_of(
+    schema: Schema | None, table: TableOptions, *, features: int, of_tables: bool = True, grows: bool = False
+) -> Encoder:
+    """Return the Encoder for rows to score by a model, or to train it further.
+
+    schema: of the model; None for one that keeps none, whose vocabulary the options name. grows: whether values that
+    the model does not know are added. features: how many the model has. of_tables: whether a model without a schema may
+    have been trained on tables.
+    Raises UsageError for a vocabulary that does not exist, or that is not the model's.
+    """
+    if schema is None and of_tables:
+        return _of_options(table, grows=grows)
+    if schema is None or schema.columns is None:
+        encoder = Encoder(learns=False, grows=False) if schema is None else schema.encoder(grows=grows)
+        encoder.indexed = features
+        return encoder
+    _require_agreement(schema, table)
+    if table.vocabulary is not None and Path(table.vocabulary).exists():
+        _, values = vocabulary_file.read(Path(table.vocabulary))
+        if not schema.lists(values):
+            raise UsageError(
+                f"the vocabulary {table.vocabulary} is not the one that the model holds; leave it out, as the model "
+                "needs none"
+            )
+    encoder = schema.encoder(grows=grows)
+    encoder.output = table.vocabulary if grows else None
+    return encoder
+
+
+def _require_agreement(schema: Schema, table: TableOptions) -> None:
+    """Raise UsageError for options that say of columns what the model knows otherwise."""
+    found = disagreement(schema.columns or (), table)
+    if found is None and table.hash_bits != schema.hash_bits:
+        of_model = "lists values" if schema.hash_bits is None else f"hashes values into {schema.hash_bits} bits"
+        found = f"--hash-bits is {table.hash_bits}, but the model {of_model}"
+    if found is not None:
+        raise UsageError(f"{found}; leave it out, as the model knows its columns")
+
+
+def write(encoder: Encoder, handle: BinaryIO) -> None:
+    """Write the vocabulary file of an encoder's features to a binary handle."""
+    vocabulary_file.write(handle, FeatureNames.of(encoder))
+
+
+def _of_options(table: TableOptions, *, grows: bool) -> Encoder:
+    """Return the Encoder of a model of format 1, by the options that it keeps."""
+    if table.hash_bits is not None:
+        return Encoder(Hashed(table.hash_bits), learns=False, grows=False)
+    if table.vocabulary is None:
+        return Encoder(learns=False, grows=False, barred=NOT_KEPT)
+    path = Path(table.vocabulary)
+    if not path.exists():
+        raise UsageError(f"the vocabulary {path} does not exist; name the one of the training rows with --vocabulary")
+    own, values = vocabulary_file.read(path)
+    encoder = Encoder(values, learns=False, grows=grows)
+    encoder.output = table.vocabulary if grows else None
+    encoder.expect_own(own)
+    return encoder

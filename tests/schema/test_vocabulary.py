@@ -1,0 +1,149 @@
+"""Which encoder a run takes: of a model, of a vocabulary file, or new."""
+
+import pytest
+
+from fmcore.errors import UsageError
+from fmcore.schema.columns import CATEGORICAL, LABEL, NUMERIC, Column
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.features import Hashed, Listed
+from fmcore.schema.options import TableOptions
+from fmcore.schema.schema import Schema
+from fmcore.schema.vocabulary import encoder_of, new_encoder
+
+HEADER = "index\tcolumn\tvalue\n"
+FILE = HEADER + "0\tage\t\n1\tcity\tRome\n2\tcity\tOslo\n"
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Return the path of a vocabulary file."""
+    file = tmp_path / "v.tsv"
+    file.write_text(FILE)
+    return str(file)
+
+
+def entries(encoder):
+    return [encoder.values.entry(index) for index in range(len(encoder.values))]
+
+
+def schema_of(values=None):
+    columns = (Column("age", NUMERIC), Column("city", CATEGORICAL), Column("y", LABEL))
+    listed = Listed()
+    for value in ("Rome", "Oslo"):
+        listed.add("city", value)
+    return Schema.of(Encoder(listed if values is None else values, columns))
+
+
+# ---------------------------------------------------------------------------------------------------- new models
+def test_a_new_encoder_lists_values_unless_they_are_hashed():
+    plain, hashed = new_encoder(TableOptions()), new_encoder(TableOptions(hash_bits=4), kept=False)
+    assert (type(plain.values), plain.grows, plain.learns, plain.output) == (Listed, True, True, None)
+    assert (type(hashed.values), hashed.values.bits, hashed.barred) == (Hashed, 4, None)
+    assert "--vocabulary FILE" in new_encoder(TableOptions(), kept=False).barred
+    assert "which pipes do not give" in new_encoder(TableOptions(), streamed=True).barred
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"vocabulary": "v", "hash_bits": 4}, "--vocabulary and --hash-bits exclude each other"),
+        ({"hash_bits": 0}, "--hash-bits is 0; expected 1 to 30"),
+        ({"hash_bits": 31}, "--hash-bits is 31; expected 1 to 30"),
+        ({"vocabulary_mode": "new"}, "--vocabulary-mode says what becomes of a vocabulary file; name one with --vocab"),
+        (
+            {"vocabulary": "none", "vocabulary_mode": "fixed"},
+            "the vocabulary none does not exist, so it cannot be fixed",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(options, expected):
+    with pytest.raises(UsageError) as caught:
+        new_encoder(TableOptions(**options))
+    assert str(caught.value).startswith(expected)
+
+
+@pytest.mark.parametrize("mode", ["new", "grow", "fixed"])
+def test_a_vocabulary_that_does_not_exist_is_built(tmp_path, mode):
+    missing = str(tmp_path / "none.tsv")
+    encoder = new_encoder(TableOptions(vocabulary=missing), mode=mode)
+    assert (entries(encoder), encoder.grows, encoder.output, encoder.barred) == ([], True, missing, None)
+
+
+def test_a_vocabulary_that_exists_is_replaced_grows_or_stays(path):
+    for given in (TableOptions(vocabulary=path), TableOptions(vocabulary=path, vocabulary_mode="grow")):
+        grows = new_encoder(given)
+        assert (entries(grows), grows.grows, grows.output) == ([("city", "Rome"), ("city", "Oslo")], True, path)
+    new = new_encoder(TableOptions(vocabulary=path, vocabulary_mode="new"), mode="fixed")
+    assert (entries(new), new.grows, new.output) == ([], True, path)
+    for fixed in (
+        new_encoder(TableOptions(vocabulary=path), mode="fixed", kept=False),
+        new_encoder(TableOptions(vocabulary=path, vocabulary_mode="fixed"), streamed=True),
+    ):
+        assert (len(entries(fixed)), fixed.grows, fixed.output, fixed.barred) == (2, False, None, None)
+
+
+# ------------------------------------------------------------------------------------------------ models that are
+def test_a_model_brings_its_encoder():
+    encoder = encoder_of(schema_of(), TableOptions(), features=3)
+    assert (entries(encoder), encoder.grows, encoder.learns) == ([("city", "Rome"), ("city", "Oslo")], False, False)
+    growing = encoder_of(schema_of(), TableOptions(vocabulary="v.tsv"), features=3, grows=True)
+    assert (growing.grows, growing.output) == (True, "v.tsv")
+    hashed = encoder_of(schema_of(Hashed(4)), TableOptions(hash_bits=4), features=17)
+    assert hashed.values.bits == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"numeric": ("city",)}, "column 'city' is numeric by the options, but categorical in the model; leave it out"),
+        ({"ignore": ("age",)}, "column 'age' is ignored by the options, but numeric in the model; leave it out"),
+        ({"hash_bits": 4}, "--hash-bits is 4, but the model lists values; leave it out"),
+    ],
+)
+def test_options_that_contradict_the_model_are_refused(options, expected):
+    with pytest.raises(UsageError) as caught:
+        encoder_of(schema_of(), TableOptions(**options), features=3)
+    assert str(caught.value).startswith(expected)
+
+
+def test_hash_bits_that_contradict_the_model_are_refused():
+    with pytest.raises(UsageError, match="--hash-bits is 5, but the model hashes values into 4 bits"):
+        encoder_of(schema_of(Hashed(4)), TableOptions(hash_bits=5), features=17)
+
+
+def test_the_vocabulary_of_the_model_may_be_named_and_no_other(path, tmp_path):
+    encoder_of(schema_of(), TableOptions(vocabulary=path), features=3)
+    other = tmp_path / "other.tsv"
+    for content in (
+        HEADER + "0\tage\t\n1\tcity\tOslo\n2\tcity\tRome\n",  # permuted
+        HEADER + "0\tage\t\n1\tcity\tRome\n2\tcity\tBern\n",
+        HEADER + "0\tage\t\n1\ttown\tRome\n2\ttown\tOslo\n",
+        FILE + "3\tcity\tBern\n",
+    ):
+        other.write_text(content)
+        with pytest.raises(UsageError, match=r"other\.tsv is not the one that the model holds; leave it out"):
+            encoder_of(schema_of(), TableOptions(vocabulary=str(other)), features=3)
+    other.write_text(HEADER + "0\tage\t\n1\tcity\tRome\n")  # what the model began with
+    encoder_of(schema_of(), TableOptions(vocabulary=str(other)), features=3)
+
+
+def test_a_model_of_indices_knows_how_many_there_are():
+    for schema in (None, Schema.of(Encoder(learns=False))):
+        encoder = encoder_of(schema, TableOptions(), features=7, of_tables=False)
+        assert (encoder.indexed, encoder.columns, encoder.grows) == (7, None, False)
+
+
+# ------------------------------------------------------------------------------------------------ models of format 1
+def test_a_model_without_a_schema_goes_by_the_options_that_it_keeps(path):
+    encoder = encoder_of(None, TableOptions(vocabulary=path), features=3)
+    assert (entries(encoder), encoder.grows, encoder.learns) == ([("city", "Rome"), ("city", "Oslo")], False, False)
+    growing = encoder_of(None, TableOptions(vocabulary=path), features=3, grows=True)
+    assert (growing.grows, growing.output) == (True, path)
+    assert encoder_of(None, TableOptions(hash_bits=4), features=17).values.bits == 4
+    assert encoder_of(None, TableOptions(), features=3).barred.startswith("need either --vocabulary FILE")
+
+
+def test_a_model_without_a_schema_needs_the_vocabulary_that_it_names(tmp_path):
+    missing = str(tmp_path / "none.tsv")
+    with pytest.raises(UsageError, match=r"none\.tsv does not exist; name the one of the training rows"):
+        encoder_of(None, TableOptions(vocabulary=missing), features=3)
