@@ -22,6 +22,7 @@ from fmcore.schema import dates
 from fmcore.schema.columns import LIST, LOG, NUMERIC, Column
 from fmcore.schema.encoder import Encoder, Texts
 from fmcore.schema.options import TableOptions
+from fmcore.schema.texts import MISSING
 
 GENRES = Column("g", LIST, "|")
 
@@ -67,21 +68,21 @@ SPLIT = [
 
 
 def test_a_field_is_split_into_values_that_each_count_once():
-    lists = split(texts(*(text for text, _ in SPLIT)), "|")
+    lists = split(texts(*(text for text, _ in SPLIT)), "|", MISSING)
     assert as_lists(lists) == [values for _, values in SPLIT]
     assert (lists.lengths.dtype, lists.items.codes.dtype) == (np.int64, np.int32)
 
 
 def test_separators_may_be_several_characters_or_a_blank():
-    assert as_lists(split(texts("a, b,c"), ", ")) == [["a", "b,c"]]
-    assert as_lists(split(texts("a  b"), " ")) == [["a", "b"]]
-    assert as_lists(split(texts(), "|")) == []
-    assert as_lists(split(texts(None, None), "|")) == [[], []]
+    assert as_lists(split(texts("a, b,c"), ", ", MISSING)) == [["a", "b,c"]]
+    assert as_lists(split(texts("a  b"), " ", MISSING)) == [["a", "b"]]
+    assert as_lists(split(texts(), "|", MISSING)) == []
+    assert as_lists(split(texts(None, None), "|", MISSING)) == [[], []]
 
 
 @given(st.lists(st.lists(st.text("abc", min_size=1), max_size=4), max_size=12), st.data())
 def test_lists_come_back_from_their_text(rows, data):
-    lists = split(texts(*("|".join(row) or None for row in rows)), "|")
+    lists = split(texts(*("|".join(row) or None for row in rows)), "|", MISSING)
     unique = [list(dict.fromkeys(row)) for row in rows]
     assert as_lists(lists) == unique
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), bool)
@@ -96,7 +97,7 @@ def test_rows_of_a_block_are_taken_without_their_faults():
         np.arange(1, 4),
         {0: np.array([1.0, 2, 3])},
         {1: texts("x", None, "y")},
-        {2: split(texts("a|b", None, "b"), "|")},
+        {2: split(texts("a|b", None, "b"), "|", MISSING)},
         [Fault(1, 0, "bad")],
     )
     taken = block.take(np.array([True, False, True]))
