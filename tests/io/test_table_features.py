@@ -19,8 +19,9 @@ from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists, split
 from fmcore.io.tables.features import Part, joined, list_part, number_part, signed_log, value_part
 from fmcore.rows.batch import concatenate
 from fmcore.schema import dates
+from fmcore.schema.coding import Texts
 from fmcore.schema.columns import LIST, LOG, NUMERIC, Column
-from fmcore.schema.encoder import Encoder, Texts
+from fmcore.schema.encoder import Encoder
 from fmcore.schema.options import TableOptions
 from fmcore.schema.texts import MISSING
 
