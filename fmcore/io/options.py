@@ -34,7 +34,6 @@ class ReadOptions:
     groups: whether batches get `groups`, the qid of libsvm and libffm text. Then a row without one in data whose first
     row has one is a DataError; rows of other formats, and data without any, have none.
     by_position: whether columns, or indices, of another kind of rows than those of training are taken in their order.
-    compact: whether the ids of index formats are numbered as they first appear.
     hash_ids: whether table.hash_bits is for the ids of index formats; not in the options of a model of tables, for
     which they are indices as they stand.
     given: names of fields of this and of TableOptions that the user chose, for `fmcore.io.given`.

@@ -2,6 +2,7 @@
 
 from array import array
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -71,6 +72,8 @@ class _Reading:
         self._options, self._report, self._encoder, self._workers = options, report, encoder, workers
         self._grouping, self._rows = grouping, 0  # rows so far, those left out included
         ids = id_map(options.id_bits, compact=options.compact) if encoder is None else encoder.ids
+        if ids.wide != options.wide:  # options that say otherwise than a model
+            self._options = options = replace(options, compact=ids.wide, hash_ids=False)
         self._indexing = Indexing(ids, options.base, options.unseen)
         self._labels = Labels(binary=options.binary, positive=options.positive)
 

@@ -8,10 +8,7 @@ from record_bytes import features, field, floats, frame, label, sparse
 from serving import serving
 from shell import last_line
 
-from fmcore import api
-from fmcore.io.options import ReadOptions
 from fmcore.model import file as modelfile
-from fmcore.schema.vocabulary import new_encoder
 
 REGRESSOR = ("--predictor-type", "regressor", "--epochs", 3)
 TABLE = "a,b,y\n1,2,1\n2,1,0\n3,5,1\n"
@@ -39,7 +36,8 @@ def by_appearance(rows):
 
 
 def weights(fm, name):
-    return {name: tensor.tolist() for name, tensor in modelfile.load(fm.folder / name).tensors().items()}
+    tensors = modelfile.load(fm.folder / name).tensors()
+    return {name: tensor.tolist() for name, tensor in tensors.items() if not name.startswith("schema.")}
 
 
 def test_a_compact_training_is_that_of_rows_numbered_beforehand(fm):
@@ -67,32 +65,43 @@ def test_test_rows_have_the_ids_of_the_training_and_unknown_ones_are_counted(fm)
     assert [epoch["test"] for epoch in ours] == [epoch["test"] for epoch in theirs]
 
 
-def test_one_process_trains_and_scores_by_one_map(fm):
-    rows, options = sparse_rows(), ReadOptions(compact=True)
-    path = str(fm.write("a.svm", lines(rows)))
-    other = str(fm.write("b.svm", lines(rows[:20]) + "0 77:1\n"))
-    encoder = new_encoder(options.table, compact=options.compact)
-    chosen = api.resolve(predictor_type="regressor", epochs=3)
-    model = api.fit(api.Data([path], options).reader(encoder), chosen)
-    reader = api.Data([other], options).reader(encoder)
-    (batch,), report = reader.batches()[0], reader.report
-    assert model.feature_dim == 33
-    assert len(api.Scorer(model).scores(batch)) == 21
-    assert report.counts == {"non-zeros of ids unknown to the model ignored": 1}
-
-
-def test_a_model_keeps_its_map_and_numbers_new_ids_in_a_warm_start(fm):
+def test_a_model_holds_its_compact_ids_for_whatever_is_done_with_it(fm):
     rows = sparse_rows()
+    number = by_appearance(rows)
+    strange = [(0.5, [*rows[0][1], 4, 5])]
     fm.write("a.svm", lines(rows))
-    fm.write("new.svm", lines(rows[:20]) + "1 77:1\n")
+    fm.write("new.svm", lines(strange))
+    fm.write("dense.svm", lines(rows, number))
+    fm.write("a.jsonl", as_requests(rows))
     fm("train", "a.svm", *REGRESSOR, "--compact", "-o", "a.fm")
-    scores = fm("predict", "a.fm", "a.svm").out
-    assert len(set(scores.split())) > 100
-    assert "ids unknown to the model ignored: 1" in fm("predict", "a.fm", "new.svm").err
-    fm("train", "new.svm", "--init-model", "a.fm", "--epochs", 1, "-o", "b.fm")
-    sizes = [modelfile.load(fm.folder / name).feature_dim for name in ("a.fm", "b.fm")]
-    assert sizes[1] == sizes[0] + 1
-    assert "id=" in fm("inspect", "a.fm").out
+    fm("train", "dense.svm", *REGRESSOR, "-o", "dense.fm")
+    scores = fm("predict", "dense.fm", "dense.svm").out
+    assert fm("predict", "a.fm", "a.svm")[1:] == fm("predict", "a.fm", "a.jsonl")[1:] == (scores, "")
+    assert fm("eval", "a.fm", "a.svm", "--json").out == fm("eval", "dense.fm", "dense.svm", "--json").out
+    found = fm("predict", "a.fm", "new.svm")
+    assert found.out == scores.splitlines(keepends=True)[0]
+    assert "non-zeros of ids unknown to the model ignored: 2" in found.err
+    assert (
+        "fm: new.svm, line 1: id 4 is unknown to the model"
+        in fm("predict", "a.fm", "new.svm", "--unseen", "error", code=3).err
+    )
+    with serving(fm, "a.fm") as server:
+        answer = server.post(json.dumps({"instances": [json.loads(line) for line in as_requests(rows).splitlines()]}))
+    served = [each["score"] for each in json.loads(answer.body)["predictions"]]
+    assert served == pytest.approx([float(score) for score in scores.split()], rel=1e-6)
+
+
+def test_a_warm_start_numbers_new_ids_behind_those_of_the_model(fm):
+    rows, more = sparse_rows(), [(0.5, [1000 + n, 2**50 + n]) for n in range(20)]
+    number = by_appearance([*rows, *more])
+    for name, given in (("a", rows), ("b", more)):
+        fm.write(f"{name}.svm", lines(given))
+        fm.write(f"{name}.dense.svm", lines(given, number))
+    for suffix, options in (("", ("--compact",)), (".dense", ("--index-base", 0))):
+        fm("train", f"a{suffix}.svm", *REGRESSOR, *options, "-o", f"a{suffix}.fm")
+        fm("train", f"b{suffix}.svm", "--init-model", f"a{suffix}.fm", "-o", f"b{suffix}.fm")
+    assert weights(fm, "b.fm") == weights(fm, "b.dense.fm")
+    assert fm("predict", "b.fm", "b.svm").out == fm("predict", "b.dense.fm", "b.dense.svm").out
 
 
 def as_records(rows):
@@ -117,18 +126,33 @@ def test_hashed_ids_score_alike_in_every_format_and_are_kept_by_the_model(fm):
         assert fm("predict", "a.fm", name).out == scores
     fm("train", "a.svm", "--init-model", "a.fm", "--epochs", 1, "-o", "b.fm")
     assert modelfile.load(fm.folder / "b.fm").feature_dim == 4096
-    assert (
-        "hash_bits is 5, but 12 in the model"
-        in fm("train", "a.svm", "--init-model", "a.fm", "--hash-bits", 5, "-o", "c.fm", code=2).err
-    )
-    assert (
-        "compact is True, but False in the model"
-        in fm("train", "a.svm", "--init-model", "a.fm", "--compact", "-o", "c.fm", code=2).err
-    )
     with serving(fm, "a.fm") as server:
         answer = server.post(json.dumps({"instances": [json.loads(line) for line in as_requests(rows).splitlines()]}))
     found = [each["score"] for each in json.loads(answer.body)["predictions"]]
     assert found == pytest.approx([float(score) for score in scores.split()], rel=1e-6)
+
+
+KNOWN = "leave it out, as the model knows its ids"
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "refused"),
+    [
+        ((), ("--hash-bits", 5), f"--hash-bits is 5, but the model does not hash ids; {KNOWN}"),
+        (("--hash-bits", 6), ("--hash-bits", 5), f"--hash-bits is 5, but the model hashes ids into 6 bits; {KNOWN}"),
+        (("--compact",), ("--hash-bits", 5), f"--hash-bits is 5, but the model does not hash ids; {KNOWN}"),
+        ((), ("--compact",), "--compact is given, but the model does not number ids; "),
+        (("--hash-bits", 6), ("--compact",), "--compact is given, but the model does not number ids; "),
+    ],
+)
+def test_ids_are_mapped_as_the_model_knows_them_or_refused(fm, trained, given, refused):
+    fm.write("a.svm", "1 1:1 2:1\n0 2:1\n")
+    fm("train", "a.svm", *REGRESSOR, *trained, "-o", "a.fm")
+    for command in (("predict", "a.fm", "a.svm"), ("eval", "a.fm", "a.svm")):
+        assert f"fm: {refused}" in fm(*command, *given, code=2).err
+        assert fm(*command, *trained).code == 0
+    assert "fm: " in fm("train", "a.svm", "--init-model", "a.fm", *given, "-o", "b.fm", code=2).err
+    fm("train", "a.svm", "--init-model", "a.fm", *trained, "-o", "b.fm")
 
 
 def test_hashed_columns_of_tables_leave_the_indices_of_requests_as_they_stand(fm):
@@ -136,7 +160,7 @@ def test_hashed_columns_of_tables_leave_the_indices_of_requests_as_they_stand(fm
     fm.write("plain.rec", as_records([(0, [1, 2])]))
     fm("train", "a.csv", *REGRESSOR, "--label-column", "y", "--categorical", "c", "--hash-bits", 3, "-o", "a.fm")
     fm("convert", "a.csv", "-o", "a.rec", "--label-column", "y", "--categorical", "c", "--hash-bits", 3)
-    assert fm("predict", "a.fm", "a.rec").out == fm("predict", "a.fm", "a.csv").out
+    assert fm("predict", "a.fm", "a.rec", "--by-position").out == fm("predict", "a.fm", "a.csv").out
 
 
 def test_convert_writes_hashed_indices_and_refuses_to_number_ids(fm):
@@ -172,14 +196,16 @@ def test_ids_that_are_too_large_or_too_sparse_name_the_ways_out(fm):
     )
 
 
-def test_those_who_do_not_see_all_rows_in_order_number_no_ids(fm):
+def test_workers_agree_on_ids_and_pipes_number_none(fm):
     fm.write("a.svm", lines(sparse_rows()))
     team = ("--distributed", "local", "--workers", 2)
-    assert (
-        "which workers that read at the same time do not see"
-        in fm("train", "a.svm", *REGRESSOR, "--compact", *team, "-o", "a.fm", code=2).err
-    )
-    fm("train", "a.svm", *REGRESSOR, "--hash-bits", 10, *team, "-o", "a.fm")
+    fm("train", "a.svm", *REGRESSOR, "--compact", *team, "-o", "team.fm")
+    fm("train", "a.svm", *REGRESSOR, "--compact", "-o", "alone.fm")
+    team, alone = (modelfile.load(fm.folder / name).schema.tensors for name in ("team.fm", "alone.fm"))
+    assert {name: tensor.tolist() for name, tensor in team.items()} == {
+        name: tensor.tolist() for name, tensor in alone.items()
+    }
+    assert team.keys() == {"ids.keys", "ids.indices"}
     piped = fm("train", "--train", "p", *REGRESSOR, "--compact", "--input-mode", "pipe", "-o", "a.fm", code=2).err
     assert "which pipes do not give; take --hash-bits" in piped
 
@@ -240,7 +266,7 @@ def test_the_index_base_of_a_model_holds_for_the_requests_that_it_serves(based):
     [
         (
             ("--label-column", "y"),
-            "--label-column is for the columns of CSV, TSV and Parquet, but a.svm is libsvm, which has none; leave it out",
+            "--label-column is for the columns of tables, but a.svm is libsvm, which has none; leave it out",
         ),
         (("--weight-column", "y", "--id-column", "z"), "--weight-column, --id-column are for the columns"),
         (("--categorical", "c", "--numeric", "d"), "--numeric, --categorical are for the columns"),
@@ -259,8 +285,7 @@ def test_options_of_tables_are_refused_for_other_formats(fm, options, refused):
         ("predict", "a.fm", "a.svm"),
         ("eval", "a.fm", "a.svm"),
     ):
-        expected = "the vocabulary v.tsv does not exist" if "v.tsv" in options and "a.fm" in command else refused
-        assert f"fm: {expected}" in fm(*command, *options, code=2).err
+        assert f"fm: {refused}" in fm(*command, *options, code=2).err
     fm("tune", "a.svm", "--cv", 2, "--trials", 1, *REGRESSOR, "-o", "b.fm", *options, code=2)
     assert fm.files() == ["a.fm", "a.svm"]
 
@@ -290,7 +315,7 @@ def test_what_a_model_keeps_is_not_held_against_other_formats(fm):
     assert fm("predict", "a.fm", stdin='{"features": [1, 2]}').code == 0
     fm.write("a.svm", "1 1:1\n0 2:1\n")
     fm("train", "a.svm", *REGRESSOR, "--index-base", 1, "-o", "b.fm")
-    assert fm("predict", "b.fm", "--label-column", "y", stdin=TABLE).code == 0
+    assert fm("predict", "b.fm", "--label-column", "y", "--by-position", stdin=TABLE).code == 0
 
 
 def test_a_header_is_not_for_parquet(fm):
@@ -299,6 +324,6 @@ def test_a_header_is_not_for_parquet(fm):
     )
     printed = fm("train", "a.parquet", *REGRESSOR, "--label-column", "y", "--header", "-o", "a.fm", code=2).err
     assert printed == (
-        "fm: --header and --no-header are for the first line of CSV and TSV, but a.parquet is parquet, which has none; "
+        "fm: --header and --no-header are for the text of CSV and TSV, but a.parquet is parquet, which has none; "
         "leave them out\n"
     )

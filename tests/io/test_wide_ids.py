@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from record_bytes import features, field, floats, frame, sparse
 
-from fmcore.errors import DataError, UsageError
+from fmcore.errors import DataError
 from fmcore.io.data import Data
 from fmcore.io.indexing import UNKNOWN_IDS
 from fmcore.io.options import ReadOptions, Report
@@ -228,11 +228,6 @@ def test_the_first_unknown_id_is_named_where_unseen_is_an_error(tmp_path):
         reading(tmp_path, {"b.svm": new}, encoder, compact=True, unseen="error", index_base="1")
 
 
-def test_ids_are_either_numbered_or_hashed():
-    with pytest.raises(UsageError, match="--compact and --hash-bits exclude each other"):
-        new_encoder(TableOptions(hash_bits=4), compact=True)
-
-
 def test_a_reader_knows_the_dimension_of_its_map(tmp_path):
     path = tmp_path / "a.svm"
     path.write_text("1 3000000000:1\n0 4000000000:1\n")
@@ -264,3 +259,12 @@ def test_no_base_is_guessed_for_ids_that_are_mapped(tmp_path):
 def test_options_of_a_model_of_tables_leave_ids_as_they_stand(tmp_path):
     batch, _ = reading(tmp_path, {"a.svm": b"1 3:1\n"}, hash_bits=4, hash_ids=False)
     assert batch.indices.tolist() == [3]
+
+
+def test_ids_are_read_as_the_map_takes_them_whatever_the_options_say(tmp_path):
+    plain, compact = new_encoder(TableOptions()), new_encoder(TableOptions(), compact=True)
+    for options in ({"compact": True}, {"hash_bits": 4}, {}):
+        for encoder, indices in ((plain, [7, 9]), (compact, [0, 1])):
+            batch, _ = reading(tmp_path, {"a.svm": b"1 7:1 9:1\n"}, encoder, **options)
+            assert batch.indices.dtype == np.int32
+            assert batch.indices.tolist() == indices
