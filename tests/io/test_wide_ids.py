@@ -4,13 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from fmcore.io.tables.vocabulary import open_encoder
 from record_bytes import features, field, floats, frame, sparse
 
-from fmcore.errors import DataError, ModelError, UsageError
+from fmcore.errors import DataError, UsageError
 from fmcore.io.data import Data
 from fmcore.io.indexing import UNKNOWN_IDS
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.options import ReadOptions, Report
 from fmcore.io.readers import read_batches
 from fmcore.io.recordio import codec as recordio
 from fmcore.io.requests import codec as requests
@@ -18,6 +17,8 @@ from fmcore.io.sources.source import find
 from fmcore.io.text import codec as text
 from fmcore.rows.batch import concatenate
 from fmcore.schema.ids import HashedIds
+from fmcore.schema.options import TableOptions
+from fmcore.schema.vocabulary import new_encoder
 
 LARGEST = 2**64 - 1
 IDS = [0, 5, 127, 128, 2**14, 2**21 - 1, 2**21, 2**31 - 1, 2**32, 2**40 + 3, 2**63 - 1, 2**63, LARGEST]
@@ -186,7 +187,7 @@ def test_compact_ids_are_numbered_in_the_order_of_rows(tmp_path, monkeypatch, na
         monkeypatch.setattr(module.chunks, "__defaults__", (500,))
     half, suffix = len(MANY) // 2, SUFFIXES[name]
     files = {f"a.{suffix}": spelled(name, MANY[:half]), f"b.{suffix}": spelled(name, MANY[half:])}
-    encoder = open_encoder(ReadOptions(compact=True))
+    encoder = new_encoder(TableOptions(), compact=True)
     batch, _ = reading(tmp_path, files, encoder, compact=True, threads=threads)
     assert batch.indices.dtype == np.int32
     assert batch.indices.tolist() == numbered(MANY)
@@ -199,7 +200,7 @@ def test_compact_ids_are_numbered_in_the_order_of_rows(tmp_path, monkeypatch, na
 
 def test_rows_that_are_left_out_number_no_ids(tmp_path):
     rows = b"1 8:1\nx 9:1\n7 10:1\n0 11:1 8:1\n"
-    encoder = open_encoder(ReadOptions(compact=True))
+    encoder = new_encoder(TableOptions(), compact=True)
     batch, report = reading(tmp_path, {"a.svm": rows}, encoder, compact=True, on_error="skip", binary=True)
     assert batch.indices.tolist() == [0, 1, 0]
     assert encoder.ids.ids_at(np.arange(2)).tolist() == [8, 11]
@@ -208,7 +209,7 @@ def test_rows_that_are_left_out_number_no_ids(tmp_path):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_unknown_ids_are_left_out_and_counted(tmp_path, threads):
-    encoder = open_encoder(ReadOptions(compact=True))
+    encoder = new_encoder(TableOptions(), compact=True)
     reading(tmp_path, {"a.svm": b"1 8:1 2:1\n"}, encoder, compact=True)
     encoder.freeze()
     new = {"b.ffm": b"1 0:99:1 3:2:4 1:8:5\n0 4:77:1\n"}
@@ -219,7 +220,7 @@ def test_unknown_ids_are_left_out_and_counted(tmp_path, threads):
 
 
 def test_the_first_unknown_id_is_named_where_unseen_is_an_error(tmp_path):
-    encoder = open_encoder(ReadOptions(compact=True, index_base="1"))
+    encoder = new_encoder(TableOptions(), compact=True)
     reading(tmp_path, {"a.svm": b"1 8:1 2:1\n"}, encoder, compact=True, index_base="1")
     encoder.freeze()
     new = b"1 8:1\n\n0 2:1 5000000000:1 7:1\n"
@@ -227,11 +228,9 @@ def test_the_first_unknown_id_is_named_where_unseen_is_an_error(tmp_path):
         reading(tmp_path, {"b.svm": new}, encoder, compact=True, unseen="error", index_base="1")
 
 
-def test_a_model_without_its_compact_ids_is_refused():
-    with pytest.raises(ModelError, match="does not hold the ids that --compact numbered"):
-        open_encoder(ReadOptions(compact=True), build=False)
+def test_compact_ids_are_not_hashed_too():
     with pytest.raises(UsageError, match="--compact and --hash-bits exclude each other"):
-        open_encoder(ReadOptions(compact=True, table=TableOptions(hash_bits=4)))
+        new_encoder(TableOptions(hash_bits=4), compact=True)
 
 
 def test_a_reader_knows_the_dimension_of_its_map(tmp_path):
@@ -241,7 +240,7 @@ def test_a_reader_knows_the_dimension_of_its_map(tmp_path):
         (ReadOptions(compact=True), 2),
         (ReadOptions(table=TableOptions(hash_bits=6)), 64),
     ):
-        reader = Data([str(path)], options).reader(open_encoder(options))
+        reader = Data([str(path)], options).reader(new_encoder(options.table, compact=options.compact))
         seen = max(batch.feature_dim for batch in reader.batches()[0])
         assert reader.complete(seen, None, None) == dimension
 
