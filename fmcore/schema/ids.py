@@ -15,6 +15,7 @@ from fmcore.rows.batch import MAX_FEATURE_DIM
 from fmcore.schema._ids import IdTable, hashed, mix, search, unmix
 
 MAX_HASH_BITS = 30  # 2**31 indices would pass MAX_FEATURE_DIM
+LARGEST_TABLE = 64  # times the indices kept
 KEYS, INDICES, KEPT = "keys", "indices", "kept"  # tensors
 
 
@@ -174,12 +175,18 @@ class CompactIds(IdMap):
 
 
 class KeptIds(IdMap):
-    """Some indices of another map, numbered anew in ascending order; kept: those, int32, ascending."""
+    """Some indices of another map, numbered anew in ascending order; kept: those, int32, ascending.
+
+    A few ids are searched for among `kept`, which may be mapped; for many a table of all indices is made, unless it
+    would be much larger than `kept`.
+    """
 
     partial = True
 
     def __init__(self, inner: IdMap, kept: np.ndarray) -> None:
         self._inner, self._kept, self.wide, self.bits = inner, kept, inner.wide, inner.bits
+        self._table: np.ndarray | None = None  # by index, and a last -1 for indices beyond
+        self._looked_up = 0
 
     @property
     def feature_dim(self) -> int:
@@ -189,10 +196,24 @@ class KeptIds(IdMap):
     def map(self, ids: np.ndarray) -> np.ndarray:
         """Return the index of each id; see IdMap."""
         indices = self._inner.map(ids)
+        self._looked_up += len(ids)
+        if self._table is None and self._looked_up > len(self._kept):
+            self._table = self._tabled()
+        if self._table is not None and len(self._table):
+            return self._table[np.minimum(indices, len(self._table) - 1)]
         places = np.searchsorted(self._kept, indices).astype(np.int32)
         known = places < len(self._kept)
         known[known] = self._kept[places[known]] == indices[known]
         return np.where(known, places, np.int32(-1))
+
+    def _tabled(self) -> np.ndarray:
+        """Return the table, empty where it would be too large, or `kept` is damaged."""
+        kept = self._kept
+        if not len(kept) or not 0 <= kept[0] <= kept[-1] < LARGEST_TABLE * len(kept) or (np.diff(kept) <= 0).any():
+            return np.empty(0, np.int32)
+        table = np.full(int(kept[-1]) + 2, -1, np.int32)
+        table[kept] = np.arange(len(kept), dtype=np.int32)
+        return table
 
     def ids_at(self, indices: np.ndarray) -> np.ndarray | None:
         """Return the ids that have these indices; see IdMap."""

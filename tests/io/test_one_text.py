@@ -3,14 +3,13 @@
 import datetime as dt
 import io
 from decimal import Decimal
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from encoders import hashing, names_of
+from encoders import names_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
@@ -19,6 +18,7 @@ from fmcore.io.options import ReadOptions, Report
 from fmcore.io.tables import codec as tables
 from fmcore.rows.batch import concatenate
 from fmcore.schema.encoder import Encoder
+from fmcore.schema.features import Hashed
 from fmcore.schema.options import TableOptions
 
 DAY, LATER, FRACTION = map(
@@ -110,7 +110,11 @@ def require_equal(found, expected):
         assert one.tobytes() == other.tobytes(), name
 
 
-@pytest.mark.parametrize("make", [Encoder, partial(hashing, 20)])
+def hashing():
+    return Encoder(Hashed(20))
+
+
+@pytest.mark.parametrize("make", [Encoder, hashing])
 @pytest.mark.parametrize("name", [*COLUMNS, *NOT_OF_PANDAS, *NOT_OF_ARROW])
 def test_a_column_gives_the_same_values_in_every_format(tmp_path, name, make):
     table = frame({**COLUMNS, **NOT_OF_PANDAS, **NOT_OF_ARROW}[name])

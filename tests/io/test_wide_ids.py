@@ -228,7 +228,7 @@ def test_the_first_unknown_id_is_named_where_unseen_is_an_error(tmp_path):
         reading(tmp_path, {"b.svm": new}, encoder, compact=True, unseen="error", index_base="1")
 
 
-def test_compact_ids_are_not_hashed_too():
+def test_ids_are_either_numbered_or_hashed():
     with pytest.raises(UsageError, match="--compact and --hash-bits exclude each other"):
         new_encoder(TableOptions(hash_bits=4), compact=True)
 

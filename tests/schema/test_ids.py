@@ -240,3 +240,21 @@ def test_a_subset_of_a_subset_of_hashed_ids_is_one_look_up():
     part = HashedIds(4).subset(np.arange(16) > 3).subset(np.arange(12) > 3)
     assert isinstance(part, KeptIds)
     assert part.tensors()["kept"].tolist() == list(range(8, 16))
+
+
+@pytest.mark.parametrize("kept", [[0, 1, 5, 900], [3, 4, 2_000_000_000], [], [7], [5, 3], [-4, 2]])
+def test_kept_indices_are_found_alike_by_search_and_by_table(kept):
+    part, indices = KeptIds(IdMap(), np.array(kept, np.int32)), np.array([*range(1000), 2_000_000_000], np.int32)
+    first = part.map(indices)
+    if kept == sorted(kept):
+        assert first.tolist() == [kept.index(each) if each in kept else -1 for each in indices.tolist()]
+    for _ in range(3):
+        assert part.map(indices).tolist() == first.tolist()
+    assert part.map(np.empty(0, np.int32)).dtype == np.int32
+
+
+def test_many_ids_are_mapped_to_a_subset_at_speed():
+    part, ids = HashedIds(20).subset(np.arange(2**20) % 3 == 0), np.arange(3_000_000, dtype=np.uint64)
+    started = time.process_time()
+    assert 0.33 < (part.map(ids) >= 0).mean() < 0.34
+    assert time.process_time() - started < 0.7

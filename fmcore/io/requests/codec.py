@@ -17,7 +17,8 @@ from fmcore.errors import DataError
 from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.requests import _requests
-from fmcore.io.requests.instance import PLAIN, Keys, Refused, instance_of, instances_of, parse
+from fmcore.io.requests.grammar import Refused, document, parse
+from fmcore.io.requests.instance import PLAIN, Keys, instance_of
 from fmcore.rows.batch import Batch, RowOrigin
 
 PIECE_BYTES = 1 << 20
@@ -73,7 +74,7 @@ def _uncommon(chunk, format, on_error, keys=PLAIN):  # noqa: A002  (ReadOptions'
 
 
 def _walked(chunk, format, on_error, keys):  # noqa: A002  (ReadOptions' word)
-    instances = _document(chunk) if format == "json" else chunk.split(b"\n")
+    instances = document(chunk) if format == "json" else chunk.split(b"\n")
     units = len(instances) - (format == "jsonlines" and not instances[-1])
     rows, wrong = _Rows(format, keys), array("q")
     for number, instance in enumerate(instances, 1):
@@ -141,10 +142,3 @@ class _Rows:
 def _batch(indptr, indices, values, ids, format, numbers):  # noqa: A002  (ReadOptions' word)
     labels = np.full(len(numbers), np.nan, np.float32)
     return Batch(indptr, indices, values, labels, None, ids, RowOrigin(None, UNITS[format], numbers))
-
-
-def _document(chunk):
-    try:
-        return instances_of(parse(chunk))
-    except Refused as refused:
-        raise DataError(refused.problem, unit="row", field=refused.key) from None
