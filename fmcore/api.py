@@ -253,7 +253,10 @@ def _reader(model: Model, data: Data, **changes: Any) -> Reader:
     options = needed_by(replace(data.options, **changes), objective_of(model.hyperparameters), model.family)
     if sentence := modelinfo.unchecked(model):
         data.report.note(sentence)
-    return data.reader(encoder_for(model, options.table), options=options)
+    encoder = encoder_for(model, options.table)
+    if encoder.columns is not None:
+        options = replace(options, width=encoder.feature_dim)
+    return data.reader(encoder, options=options)
 
 
 # ----------------------------------------------------------------------------------------------- looking inside

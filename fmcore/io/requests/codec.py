@@ -43,18 +43,18 @@ def chunks(stream, format):  # noqa: A002  (ReadOptions' word)
         yield b"".join(begun)
 
 
-def decode(chunk, format, on_error="fail", *, index_base="auto", wide=False):  # noqa: A002  (ReadOptions' word)
+def decode(chunk, format, on_error="fail", *, index_base="auto", wide=False, width=None):  # noqa: A002  (ReadOptions' word)
     """Decode one piece into `Decoded`; row numbers count instances ("row"), or lines ("line") with blank ones.
 
     Labels are NaN: a request has none. Zeros of a dense list are left out.
     index_base: "0" and "auto" keep keys as they stand, "1" subtracts one. wide: whether the batch's indices are ids of
-    64 bits, uint64.
+    64 bits, uint64. width: the number of features that a dense list or a shape must have, or None.
     Raises DataError with number and key for the first malformed instance, or with on_error="skip" leaves those out. A
     JSON document that is malformed as a whole is an error in both cases.
     """
     require_one_of("format", format, tuple(UNITS))
     require_one_of("index base", index_base, ("auto", "0", "1"))
-    keys = Keys(int(index_base == "1"), wide)
+    keys = Keys(int(index_base == "1"), wide, width)
     parsed = _requests.parse(chunk, format == "jsonlines", *keys)
     if parsed is None:
         return _uncommon(chunk, format, on_error, keys)

@@ -13,10 +13,15 @@ FEATURE_KEYS = ("keys", "shape", "values")
 
 
 class Keys(NamedTuple):
-    """The reading of keys. base: subtracted from each. wide: whether they are ids of 64 bits."""
+    """The reading of keys.
+
+    base: subtracted from each. wide: whether they are ids of 64 bits. width: the number of features that a list of all
+    of them, or a shape, must have; None for any.
+    """
 
     base: int
     wide: bool
+    width: int | None = None
 
     @property
     def dtype(self):
@@ -40,14 +45,14 @@ def row_of(found, rule):
 
 def _features(features, path, rule):
     if isinstance(features, list):
-        return _dense(_numbers(features, path), rule)
+        return _dense(_numbers(features, path), path, rule)
     only(expect(features, dict, path), FEATURE_KEYS, f"{path}.")
     size = _shape(features["shape"], f"{path}.shape", rule) if "shape" in features else None
     written = features.get("values", []) if size is not None else member(features, "values", path)
     values = _numbers(written, f"{path}.values")
     keys = expect(features.get("keys", []), list, f"{path}.keys")
     if not keys and size in {None, len(values)}:
-        return _dense(values, rule)
+        return _dense(values, f"{path}.values", rule)
     if len(keys) != len(values):
         raise Refused(f"{len(keys)} keys but {len(values)} values", f"{path}.keys")
     return _keys(keys, size, f"{path}.keys", rule), values
@@ -61,9 +66,15 @@ def _numbers(values, path):
     return np.array(values, np.float32)
 
 
-def _dense(numbers, rule):
+def _dense(numbers, path, rule):
+    _require_width(len(numbers), path, rule)
     indices = np.flatnonzero(numbers)
     return indices.astype(rule.dtype), numbers[indices]
+
+
+def _require_width(size, path, rule):
+    if rule.width not in {None, size}:
+        raise Refused(f"{size} features, expected {rule.width} as the columns of training made", path)
 
 
 def _keys(keys, size, path, rule):
@@ -83,6 +94,7 @@ def _shape(shape, path, rule):
     _only_numbers(expect(shape, list, path), {int}, "an integer", path)
     if len(shape) != 1 or not 0 < shape[0] <= rule.limit:
         raise Refused(f"expected one integer from 1 to {rule.limit}, the number of features", path)
+    _require_width(shape[0], path, rule)
     return shape[0]
 
 
