@@ -88,7 +88,8 @@ class _Reading:
             name = self._detected(source, stream)
         codec, names = FORMATS[name].codec, FORMATS[name].names
         is_table = codec is None or (names is not None and names(stream.head(shows_features)))
-        require_meaning(self._options, name, source.name, is_table=is_table)
+        if stream.head(bool):  # what is empty is of no format
+            require_meaning(self._options, name, source.name, is_table=is_table)
         if is_table:
             yield from self._table(source, stream, name)
         else:
