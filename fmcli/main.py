@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
 
@@ -24,6 +25,9 @@ COMMANDS = {  # name -> (module, its line in the list of commands)
 }
 
 
+ALIASES = {"fit": "train", "score": "predict", "test": "eval", "evaluate": "eval", "show": "inspect", "search": "tune"}
+
+
 class Commands(click.Group):
     """Subcommands whose modules are imported only when one is asked for, so that `fm --help` starts at once."""
 
@@ -36,6 +40,18 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         return import_module(f"fmcli.commands.{COMMANDS[cmd_name][0]}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return (name, command, the arguments left); refuse an unknown name with the one that is probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            meant = ALIASES.get(args[0]) or next(iter(get_close_matches(args[0], COMMANDS)), None)
+            if meant and error.message.startswith("No such command"):
+                error.message += f" Did you mean {meant!r}?"
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the list of commands, without importing them."""

@@ -1,5 +1,6 @@
 """Kinds of options beyond click's own, read from the library when a value is checked or a help page is made."""
 
+import difflib
 from collections.abc import Callable, Iterable
 
 import click
@@ -35,8 +36,17 @@ class OneOf(click.ParamType):
         self.name, self._names = name, names
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        """Return the value, refused as `click.Choice` does."""
-        return click.Choice(self._names()).convert(value, param, ctx)
+        """Return the value, refused with the names that there are, the nearest first."""
+        names = list(self._names())
+        for name in names:
+            if value.replace("-", "_") == name.replace("-", "_"):
+                return name
+        raise click.BadParameter(self._refusal(value, names), ctx, param)
+
+    def _refusal(self, value: str, names: list[str]) -> str:
+        near = [name for name in names if value in name.split(":")] or difflib.get_close_matches(value, names)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{value!r} is no {self.name}; {hint}Expected one of {', '.join(names)}"
 
 
 class Described(click.Option):

@@ -19,11 +19,12 @@ class TrainingLog(Observer):
     reports: of the training rows, printed before training begins unless rows still come from pipes, and of others,
     printed at the end.
     bar: shown while the rows are read. begun: called once they are read and training begins.
+    start: what training starts from, in words.
     """
 
-    def __init__(self, reports, *, bar=None, begun=None, quiet=False):
+    def __init__(self, reports, *, bar=None, begun=None, start="the beginning", quiet=False):
         self._reports, self._begun, self._quiet = list(reports), begun, quiet
-        self._all = list(reports)
+        self._all, self._start = list(reports), start
         self._bar = bar or Bar(quiet=True)
         self.records, self.history = [], []
 
@@ -56,8 +57,8 @@ class TrainingLog(Observer):
         )
 
     def restarted(self, why):
-        """Print that training starts from the beginning, and why."""
-        self.remark(f"training starts from the beginning: {why}")
+        """Print what training starts from, and why."""
+        self.remark(f"training starts from {self._start}: {why}")
 
     def lost(self, workers, why):
         """Print which workers have died."""

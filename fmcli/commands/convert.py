@@ -14,6 +14,7 @@ from fmcli.reading import Reading, read_options
 from fmcore import api
 from fmcore.io.convert import OUTPUT_FORMATS
 from fmcore.objectives import OBJECTIVES, objective_of
+from fmcore.rows.batch import MAX_FEATURE_DIM
 
 
 def classes() -> str:
@@ -53,7 +54,7 @@ file_options = stacked(
     ),
     click.option(
         "--feature-dim",
-        type=click.IntRange(1),
+        type=click.IntRange(1, MAX_FEATURE_DIM),
         metavar="N",
         help="Dimension that the records state; an index beyond is an error.  [default: from the rows]",
     ),

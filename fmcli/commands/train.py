@@ -192,7 +192,8 @@ def train(
     require_apart({"the model": output, "the checkpoint": start.checkpoint, **metrics}, read_too)
     require_apart(metrics, [start.init_model])
     reports = [part.report for part in (data, test) if part]
-    log = LOGS[reporting.log_format](reports, bar=bar, begun=stop.gently, quiet=quiet)
+    origin = start.init_model or "the beginning"
+    log = LOGS[reporting.log_format](reports, bar=bar, begun=stop.gently, start=origin, quiet=quiet)
     path = reporting.metrics_out
     with log.warned():
         with publish.all_or_none(), publish.whole(path) if path else nullcontext() as metrics:

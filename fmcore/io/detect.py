@@ -9,6 +9,18 @@ from fmcore.io.formats.text import LABEL
 from fmcore.io.text.utf8 import BOM
 
 MAGIC = 4  # bytes of a magic that are looked at
+UTF16 = (b"\xff\xfe", b"\xfe\xff")  # its byte order marks
+OTHERS = {  # what is not read -> its first bytes
+    "compressed by xz": b"\xfd7zXZ",
+    "compressed by lz4": b"\x04\x22\x4d\x18",
+    "a ZIP archive or a workbook": b"PK\x03\x04",
+    "an Arrow file": b"ARROW1",
+    "an ORC file": b"ORC",
+    "an Avro file": b"Obj\x01",
+    "an HDF5 file": b"\x89HDF",
+    "a NumPy array": b"\x93NUMPY",
+    "an SQLite file": b"SQLite format 3",
+}
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
@@ -40,12 +52,25 @@ def detect(head, source=None):
     asked = sorted(FORMATS.values(), key=lambda each: each.last)
     name = next((each.name for each in asked if each.looks(found)), None)
     if name is None or _CONTROL.search(found.first):
-        known = ", ".join(FORMATS)
-        raise DataError(
-            f"the content is of no known format ({known}); if it is one of these, choose it with --format",
-            source=source,
-        )
+        raise DataError(_refusal(head, found), source=source)
     return name
+
+
+def _refusal(head, found):
+    """Return why the first bytes of a stream are of no known format, and what to try."""
+    if head.startswith(UTF16) or (len(head) > 3 and any(head[:64:2]) != any(head[1:64:2])):
+        return "the text is in UTF-16, but is read as UTF-8; convert it first, as by iconv -f UTF-16 -t UTF-8"
+    for name, magic in OTHERS.items():
+        if head.startswith(magic):
+            return f"the content is {name}, which is not read; unpack it or write it in another format first"
+    line = found.features or found.first
+    delimiter = next((each for each in (";", "|") if each.encode() in line), None)
+    if delimiter and not re.search(rb",| \|", line) and not _CONTROL.search(line):
+        return (
+            f"the content is of no known format; if fields stand between {delimiter!r}, give --delimiter {delimiter!r}"
+        )
+    known = ", ".join(FORMATS)
+    return f"the content is of no known format ({known}); if it is one of these, choose it with --format"
 
 
 def _magics():

@@ -18,6 +18,7 @@ from fmcore.rows.batch import MAX_FEATURE_DIM
 from fmcore.schema.schema import Schema
 from fmcore.system import publish
 from fmcore.system._mapped import Mapping
+from fmcore.system.apart import is_url
 
 PREFIX, SCHEMA = "state.", "schema."  # of the optimizer's tensors, and of those that say what rows mean
 CHUNK = 1 << 24  # bytes written at once
@@ -145,6 +146,8 @@ def _mapped(path):
     except OSError as error:
         if error.errno == errno.ENOMEM:
             raise ResourceError(f"{path}: no address space left to map the model; lift the memory limit") from None
+        if is_url(path):
+            raise ModelError("it is a URL, which is not read; download the model first") from None
         raise ModelError(error.strerror or str(error)) from None
 
 

@@ -36,9 +36,11 @@ class Values(NamedTuple):
     rows: np.ndarray | None = None
 
 
-class Head(NamedTuple):
-    """What is known of a table before its rows. title: for messages. names: one a column. named: whether a header gave
-    them. found: the kind that the content of each column shows, or None.
+class Heading(NamedTuple):
+    """The columns of a table, before its rows are read.
+
+    title: of the table, for messages. names: one a column. named: whether a header gave them. found: the kind that the
+    content of each column shows, or None.
     """
 
     title: str
@@ -118,7 +120,7 @@ class Encoder:
         self.ids.freeze()
 
     # --------------------------------------------------------------------------------------------------- columns
-    def bind(self, head: Head, options: TableOptions, report: Any, *, by_position: bool = False) -> Binding:
+    def bind(self, head: Heading, options: TableOptions, report: Any, *, by_position: bool = False) -> Binding:
         """Return where the columns are in a table about to be read.
 
         The first table decides on them, by the options and by what it shows; every other is matched by name.
@@ -161,7 +163,7 @@ class Encoder:
                 "or take indices as the features of training, in their order, with --by-position"
             )
 
-    def _require_columns(self, head: Head, *, by_position: bool) -> None:
+    def _require_columns(self, head: Heading, *, by_position: bool) -> None:
         if self.indexed is True or (self.indexed is not False and not by_position):
             raise UsageError(
                 f"{head.title} is a table, but features are known by index instead of columns; give rows of the format "
@@ -172,7 +174,7 @@ class Encoder:
         names = [column.name for column in self.columns or () if column.is_feature]
         return f"name ({listed_plain(names)})" if self.named else f"number (0 to {len(self.columns or ()) - 1})"
 
-    def _decided(self, head: Head, options: TableOptions) -> tuple[Column, ...]:
+    def _decided(self, head: Heading, options: TableOptions) -> tuple[Column, ...]:
         found = head.found if self.learns else [None] * len(head.names)
         _require_few(head)
         columns = columns_of(head.names, found, options)
@@ -202,7 +204,7 @@ class Encoder:
             raise UsageError(f"the columns have more than {MAX_FEATURE_DIM} features")
         self._fields = {column.name: number for number, column in enumerate(features)}
 
-    def _by_position(self, head: Head) -> list[str]:
+    def _by_position(self, head: Heading) -> list[str]:
         """Return the schema's names for a table whose columns count by their position."""
         everything = [column.name for column in self.columns or ()]
         unlabelled = [column.name for column in self.columns or () if column.kind != LABEL]
@@ -216,7 +218,7 @@ class Encoder:
             source=head.title,
         )
 
-    def _unlike(self, head: Head) -> UsageError:
+    def _unlike(self, head: Heading) -> UsageError:
         if self.named:
             return UsageError(
                 f"{head.title} has no header, but columns are known by {self._known_by()}; give a header, or take "
@@ -290,7 +292,7 @@ class Encoder:
         self._of_file = tuple(names)
 
 
-def _require_few(head: Head) -> None:
+def _require_few(head: Heading) -> None:
     """Raise UsageError for more columns than the header of a model file has room for."""
     if len(head.names) > MOST_COLUMNS or sum(map(len, head.names)) > MOST_LETTERS:
         raise UsageError(

@@ -11,7 +11,7 @@ from fmcore.schema.selection import single
 
 
 class Binding(NamedTuple):
-    """Where the columns of a schema are in one table.
+    """The places of a schema's columns in one table.
 
     names: of the table's columns, in its order.
     features: (position, Column) of the feature columns, in the schema's order. A column that is missing, which

@@ -33,7 +33,7 @@ MEMBERS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Schema:
-    """What the rows of a model mean.
+    """The meaning of the rows of a model.
 
     columns: of the tables that it was trained on, in their order; None for rows of index formats.
     named: whether a header named them; else they are numbered.

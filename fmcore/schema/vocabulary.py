@@ -13,6 +13,7 @@ from fmcore.schema.options import TableOptions
 from fmcore.schema.roles import disagreement
 from fmcore.schema.schema import Schema
 
+OF_VALUES = ("log", "dates", "categorical", "lists")
 NOT_KEPT = (
     "need either --vocabulary FILE, which lists their values, or --hash-bits B, which hashes them into 2**B indices"
 )
@@ -70,16 +71,17 @@ def encoder_of(
     schema: of the model; None for one that keeps none, whose vocabulary the options name. grows: whether values that
     the model does not know are added. features: how many the model has. of_tables: whether a model without a schema may
     have been trained on tables.
-    Raises UsageError for a vocabulary that does not exist, or that is not the model's.
+    Raises UsageError for a vocabulary that is not the model's, DataError for one that cannot be read.
     """
     if schema is None and of_tables:
         return _of_options(table, grows=grows)
     if schema is None or schema.columns is None:
+        _require_none_of_columns(table, None if schema is None else schema.hash_bits)
         encoder = Encoder(learns=False, grows=False) if schema is None else schema.encoder(grows=grows)
         encoder.indexed = features
         return encoder
     _require_agreement(schema, table)
-    if table.vocabulary is not None and Path(table.vocabulary).exists():
+    if table.vocabulary is not None and (Path(table.vocabulary).exists() or not grows):
         _, values = vocabulary_file.read(Path(table.vocabulary))
         if not schema.lists(values):
             raise UsageError(
@@ -89,6 +91,19 @@ def encoder_of(
     encoder = schema.encoder(grows=grows)
     encoder.output = table.vocabulary if grows else None
     return encoder
+
+
+def _require_none_of_columns(table: TableOptions, bits: int | None) -> None:
+    """Raise UsageError for options that make features as no model of indices has them; bits: of its hashed ids."""
+    for name in (*OF_VALUES, "vocabulary"):
+        if getattr(table, name) not in ((), None):
+            raise UsageError(
+                f"--{name} is for models of columns, but this one knows its features by index; leave it out, or train "
+                "a new model"
+            )
+    if table.hash_bits != bits:
+        of_model = "takes indices as they stand" if bits is None else f"hashes ids into {bits} bits"
+        raise UsageError(f"--hash-bits is {table.hash_bits}, but the model {of_model}; leave it out")
 
 
 def _require_agreement(schema: Schema, table: TableOptions) -> None:

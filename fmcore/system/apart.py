@@ -1,6 +1,7 @@
 """Outputs are kept apart from inputs and from each other, before anything is read or written."""
 
 import os
+import re
 import stat
 import sys
 import unicodedata
@@ -13,6 +14,7 @@ from fmcore.errors import UsageError
 from fmcore.system.publish import STDOUT
 
 STDIN = "-"
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 STANDARD_OUTPUT = "standard output"
 Place = str | os.PathLike[str] | None
 
@@ -26,6 +28,8 @@ def require_apart(outputs: Mapping[str, Place], inputs: Iterable[Place] = ()) ->
     """
     written: dict[Hashable, str] = {}
     for what, path in outputs.items():
+        if path is not None and is_url(path):
+            raise UsageError(f"{path} is a URL, to which nothing is written; write a file, and copy it there")
         marks = _output_marks(path)
         for mark in marks & written.keys():
             shown = STANDARD_OUTPUT if STANDARD_OUTPUT in marks else path
@@ -40,6 +44,11 @@ def require_apart(outputs: Mapping[str, Place], inputs: Iterable[Place] = ()) ->
                 f"{written[mark]} cannot be written to {STANDARD_OUTPUT if output in STDOUT else output}: that is the "
                 f"input {'on standard input' if path == STDIN else path}, which it would replace; name another file"
             )
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a URL, and nothing by that name exists, nor a folder that it would stand in."""
+    return URL.match(os.fspath(path)) is not None and not Path(path).parent.exists()
 
 
 def _output_marks(path: Place) -> set[Hashable]:

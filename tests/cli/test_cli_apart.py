@@ -78,6 +78,7 @@ def files(fm, models):
         ("tune", "x.svm", "--cv", 2, "-o", "y.fm", "--report", "h.json", "--hyperparameters", "h.json", "-q"),
         ("predict", "m.fm", "x.svm", "-o", "m.fm", "-q"),
         ("predict", "m.fm", "x.csv", "-o", "x.csv", "-q"),
+        ("predict", "m.fm", "x.csv", "-o", "v.tsv", "--vocabulary", "v.tsv", "-q"),
         ("convert", "x.svm", "-o", "x.svm", "-q"),
         ("convert", "x.svm", "-o", "hard.svm", "-q"),
         ("convert", "data", "-o", "data/x.svm", "--shards", 2, "-q"),

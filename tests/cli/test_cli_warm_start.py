@@ -78,7 +78,7 @@ def test_a_warm_start_adds_new_values_to_the_vocabulary(fm):
     fm.write("new.csv", NEW_TABLE)
     fm("train", "old.csv", *CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--epochs", 2, "-o", "old.fm")
     before, scores = fm.read("v.tsv"), fm("predict", "old.fm", "old.csv", "-q").out
-    printed = fm("train", "new.csv", "--init-model", "old.fm", "-o", "new.fm").err
+    printed = fm("train", "new.csv", "--init-model", "old.fm", "--vocabulary", "v.tsv", "-o", "new.fm").err
     assert "values added to the vocabulary: 2" in printed
     assert fm.read("v.tsv") == before + b"3\tcity\tLima\n4\tcity\tBern\n"
     old, new = (modelfile.load(fm.folder / name) for name in ("old.fm", "new.fm"))
@@ -86,22 +86,26 @@ def test_a_warm_start_adds_new_values_to_the_vocabulary(fm):
     assert new.info["input"] == old.info["input"]
     assert fm("predict", "old.fm", "old.csv", "-q").out == scores
     fm("predict", "new.fm", "new.csv", "--unseen", "error")
+    fm("train", "new.csv", "--init-model", "old.fm", "-o", "same.fm")  # and no file, where none is named
+    assert fm.read("same.fm") == fm.read("new.fm")
     printed = fm("train", "new.csv", "--init-model", "new.fm", "-o", "x.fm").err
     assert "values added" not in printed
 
 
-def test_tables_whose_columns_moved_are_refused(fm):
+def test_tables_whose_columns_moved_are_matched_by_name(fm):
     fm.write("old.csv", "y,a,b\n1,2,3\n0,1,1\n")
-    fm.write("more.csv", "y,a,b,c\n1,2,3,4\n0,1,1,1\n")
+    fm.write("more.csv", "c,b,a,y\n4,3,2,1\n1,1,1,0\n")
+    fm.write("less.csv", "y,a\n1,2\n0,1\n")
     for hashed in ((), ("--hash-bits", 3)):
         fm("train", "old.csv", *REGRESSOR, "--label-column", "y", *hashed, "-o", "a.fm")
-        printed = fm("train", "more.csv", "--init-model", "a.fm", "-o", "b.fm", code=2).err
-        columns = 2 + (8 if hashed else 0)
-        assert last_line(printed) == (
-            f"fm: these tables have {columns + 1} features, but the model to start from has {columns}, and columns are "
-            "identified by their order; give the same ones, with --ignore for any other"
+        fm("train", "old.csv", "--init-model", "a.fm", "-o", "b.fm")
+        printed = fm("train", "more.csv", "--init-model", "a.fm", "-o", "c.fm").err
+        assert "columns that the model does not know are ignored: c" in printed
+        assert fm.read("b.fm") == fm.read("c.fm")
+        printed = fm("train", "less.csv", "--init-model", "a.fm", "-o", "d.fm", code=3).err
+        assert last_line(printed).startswith(
+            "fm: less.csv: column 'b' of the model is missing; the columns found are: "
         )
-        fm("train", "more.csv", "--init-model", "a.fm", "--ignore", "c", "-o", "b.fm")
 
 
 @pytest.mark.parametrize(
@@ -110,9 +114,9 @@ def test_tables_whose_columns_moved_are_refused(fm):
         (("--predictor-type", "binary_classifier"), "predictor_type is binary_classifier, but regressor in the model"),
         (("--num-factors", 3), "num_factors is 3, but 8 in the model"),
         (("-p", "optimizer=adam"), "optimizer is adam, but adagrad in the model"),
-        (("--hash-bits", 4), "hash_bits is 4, but None in the model"),
-        (("--vocabulary", "v.tsv"), "vocabulary is v.tsv, but None in the model"),
-        (("--categorical", "a,b"), "categorical is ['a', 'b'], but [] in the model"),
+        (("--hash-bits", 4), "--hash-bits is 4, but the model takes indices as they stand; leave it out"),
+        (("--vocabulary", "v.tsv"), "--vocabulary is for models of columns, but this one knows its features by"),
+        (("--categorical", "a,b"), "--categorical is for models of columns"),
         (("--index-base", 1), "index_base is 1, but 0 in the model"),
         (
             ("--feature-dim", 19),
@@ -165,19 +169,19 @@ def test_options_that_agree_with_the_model_are_accepted(fm, world):
 
 def test_a_warm_start_refuses_a_vocabulary_of_another_model(fm):
     fm.write("t.csv", TRAIN_TABLE)
-    job = ("train", "t.csv", *TABLE_OPTIONS, "--vocabulary", "v.tsv")
-    fm(*job, *CLASSIFIER, "-o", "a.fm")
+    fm("train", "t.csv", *TABLE_OPTIONS, "--vocabulary", "v.tsv", *CLASSIFIER, "-o", "a.fm")
     shutil.move(fm.folder / "v.tsv", fm.folder / "w.tsv")
-    printed = fm("train", "t.csv", "--init-model", "a.fm", "-o", "b.fm", code=2).err
-    assert last_line(printed).startswith("fm: the vocabulary v.tsv does not exist; name the one of the training rows")
-    fm("train", "t.csv", "--init-model", "a.fm", "--vocabulary", "w.tsv", "-o", "b.fm")
-    fm.write("v.tsv", "index\tcolumn\tvalue\n0\tage\t\n1\tcity\tRome\n")
-    fm.write("t.csv", TRAIN_TABLE.replace("Oslo", "Rome"))
-    printed = fm("train", "t.csv", "--init-model", "a.fm", "-o", "c.fm", code=2).err
-    assert last_line(printed) == (
-        "fm: the vocabulary v.tsv lists 2 features, but the model to start from has 3; name the "
-        "one that it was trained with, or --feature-dim 3"
-    )
+    fm("train", "t.csv", "--init-model", "a.fm", "-o", "b.fm")  # which has its values inside
+    fm("train", "t.csv", "--init-model", "a.fm", "--vocabulary", "w.tsv", "-o", "c.fm")
+    assert fm.read("b.fm") == fm.read("c.fm")
+    for values in (("Oslo", "Rome"), ("Rome", "Oslo", "Bern")):
+        fm.write("v.tsv", "index\tcolumn\tvalue\n0\tage\t\n")
+        with (fm.folder / "v.tsv").open("a") as file:
+            file.writelines(f"{index}\tcity\t{value}\n" for index, value in enumerate(values, 1))
+        before = fm.read("v.tsv")
+        job = ("train", "t.csv", "--init-model", "a.fm", "--vocabulary", "v.tsv", "-o", "d.fm")
+        assert "the vocabulary v.tsv is not the one that the model holds" in last_line(fm(*job, code=2).err)
+        assert fm.read("v.tsv") == before
 
 
 def test_a_warm_start_refuses_damaged_and_other_files(fm, world):

@@ -76,9 +76,10 @@ def test_known_formats_are_detected(head, name):
         b"hello world\n",
         b"[1, 2]\n",
         b"PARQ",
-        "1,2\n".encode("utf-16"),
         b"1,\x002\n",
-        b"0x1 1:1\n",
+        b"\0\0\0\0\0\0",
+        b"1 |f a:1 b:2\n",
+        b'"a" b:1\n',
     ],
 )
 def test_content_of_no_known_format_is_refused(head):
@@ -88,6 +89,43 @@ def test_content_of_no_known_format_is_refused(head):
         "x.bin: the content is of no known format (libsvm, libffm, csv, tsv, parquet, recordio, json, jsonlines); "
         "if it is one of these, choose it with --format"
     )
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (b"y;a\n1;2\n", "the content is of no known format; if fields stand between ';', give --delimiter ';'"),
+        (b"a|b\n", "the content is of no known format; if fields stand between '|', give --delimiter '|'"),
+        ("1,2\n".encode("utf-16"), "the text is in UTF-16, but is read as UTF-8; convert it first, as by iconv "),
+        ("1 0:1\n".encode("utf-16-le"), "the text is in UTF-16, "),
+        ("y,a\n1,2\n".encode("utf-16-be"), "the text is in UTF-16, "),
+        (b"\xfd7zXZ\0\0\4", "the content is compressed by xz, which is not read; unpack it or write it in another "),
+        (b"PK\3\4\x14", "the content is a ZIP archive or a workbook, which is not read; "),
+        (b"ARROW1\0\0", "the content is an Arrow file, which is not read; "),
+    ],
+)
+def test_content_that_is_recognized_but_not_read_is_refused_with_what_to_do(head, message):
+    with pytest.raises(DataError) as caught:
+        detect(head, "x")
+    assert str(caught.value).startswith(f"x: {message}")
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"? 0:1 2:1\n", "libsvm"),
+        (b"nan 0:1\n", "libsvm"),
+        (b"yes qid:1 0:1\n", "libsvm"),
+        (b"1 1e3:1\n", "libsvm"),
+        (b"1 -1:1\n", "libsvm"),
+        (b"0x1 1:1\n", "libsvm"),
+        (b"? 0:1:1\n", "libffm"),
+        (b"1 a:0:1 2\n", "libffm"),
+        (b"? qid:1 0:1:1\n", "libffm"),
+    ],
+)
+def test_a_first_line_with_an_error_is_left_to_its_decoder(head, name):
+    assert detect(head) == name
 
 
 def test_long_numbers_do_not_make_detection_backtrack():

@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from fmcore.io.tables.vocabulary import Hashing, Vocabulary
+from encoders import names_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.options import ReadOptions, Report
 from fmcore.io.tables import codec as tables
 from fmcore.rows.batch import concatenate
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.features import Hashed
+from fmcore.schema.options import TableOptions
 
 DAY, LATER, FRACTION = map(
     dt.datetime.fromisoformat, ("2024-01-02", "2024-07-02 03:04:05", "1969-12-31 23:59:59.120000")
@@ -91,7 +94,7 @@ def read(data, kind, make, categorical=("c",), path=None):
     options = ReadOptions(table=TableOptions(label="y", categorical=categorical, header=True), binary=True)
     encoder, source = make(), SimpleNamespace(name=kind, path=path)
     batches = list(tables.read(source, io.BytesIO(data), options, Report(), kind, encoder=encoder))
-    return encoder.names() if make is Vocabulary else None, concatenate(batches)
+    return names_of(encoder) if make is Encoder else None, concatenate(batches)
 
 
 def of_parquet(table, path, make, **more):
@@ -108,10 +111,10 @@ def require_equal(found, expected):
 
 
 def hashing():
-    return Hashing(20)
+    return Encoder(Hashed(20))
 
 
-@pytest.mark.parametrize("make", [Vocabulary, hashing])
+@pytest.mark.parametrize("make", [Encoder, hashing])
 @pytest.mark.parametrize("name", [*COLUMNS, *NOT_OF_PANDAS, *NOT_OF_ARROW])
 def test_a_column_gives_the_same_values_in_every_format(tmp_path, name, make):
     table = frame({**COLUMNS, **NOT_OF_PANDAS, **NOT_OF_ARROW}[name])
@@ -130,7 +133,7 @@ def test_a_column_gives_the_same_values_in_every_format(tmp_path, name, make):
 def test_values_read_as_expected(tmp_path):
     def values(name):
         table = frame({**COLUMNS, **NOT_OF_ARROW}[name])
-        names, _ = of_parquet(table, tmp_path / "t.parquet", Vocabulary)
+        names, _ = of_parquet(table, tmp_path / "t.parquet", Encoder)
         return [text.partition("=")[2] for text in names if text.startswith("c=")]
 
     assert values("bool") == ["true", "false"]
@@ -150,10 +153,10 @@ def test_values_read_as_expected(tmp_path):
 @pytest.mark.parametrize("name", ["int8", "uint64", "bool", "float32", "float64", "decimal", "small", "null"])
 def test_a_number_is_the_same_in_every_format(tmp_path, name):
     table = frame(COLUMNS[name].slice(0, 12) if name == "float64" else COLUMNS[name])
-    expected = of_parquet(table, tmp_path / "t.parquet", Vocabulary, categorical=())
+    expected = of_parquet(table, tmp_path / "t.parquet", Encoder, categorical=())
     if name != "bool":  # which is text in CSV
-        require_equal(read(by_arrow(table), "csv", Vocabulary, ()), expected)
-        require_equal(read(by_pandas(table, "\t"), "tsv", Vocabulary, ()), expected)
+        require_equal(read(by_arrow(table), "csv", Encoder, ()), expected)
+        require_equal(read(by_pandas(table, "\t"), "tsv", Encoder, ()), expected)
 
 
 def test_labels_are_the_same_in_every_format(tmp_path):
@@ -186,7 +189,5 @@ def test_ids_stay_as_they_are_written():
 @given(st.lists(st.floats(allow_infinity=False) | st.none(), min_size=1, max_size=20))
 def test_floats_give_the_same_values_in_csv_of_every_writer(values):
     table = frame(pa.array(values, pa.float64()))
-    names = [
-        read(data, "csv", Vocabulary)[0] for data in (by_arrow(table), by_pandas(table), by_nullable_pandas(table))
-    ]
+    names = [read(data, "csv", Encoder)[0] for data in (by_arrow(table), by_pandas(table), by_nullable_pandas(table))]
     assert names[0] == names[1] == names[2]

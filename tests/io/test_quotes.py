@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pyarrow as pa
 import pytest
+from encoders import names_of
 from fmcore.io.tables._quotes import QuoteScanner
-from fmcore.io.tables.vocabulary import Vocabulary
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import csv
@@ -15,6 +15,7 @@ from test_tables import batches, failure, rows
 from fmcore.io.options import Report
 from fmcore.io.tables import codec as tables
 from fmcore.io.tables import csvhead
+from fmcore.schema.encoder import Encoder
 
 ORDINARY = "; if quotes are ordinary characters here, give --no-quotes"
 UNCLOSED = "a quote opens in this row and is never closed" + ORDINARY
@@ -135,18 +136,18 @@ def test_a_row_with_text_after_a_quoted_field_of_several_lines_is_a_bad_row():
 
 
 def test_line_ends_in_quotes_are_text():
-    encoder = Vocabulary()
+    encoder = Encoder()
     batch = rows(b'n,c\n1,"x\ny"\n2,"z\r\n""w"""\n3,5"\n', encoder=encoder, categorical=("c",))
-    assert encoder.names() == ["n", "c=x\ny", 'c=z\r\n"w"', 'c=5"']
+    assert names_of(encoder) == ["n", "c=x\ny", 'c=z\r\n"w"', 'c=5"']
     assert len(batch) == 3
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
 def test_a_table_without_quotes_takes_them_as_characters(kind):
     data = b'"n,c\n1,"x\n2,y"\n3,"z"\n4,"\n'.replace(b",", b"\t" if kind == "tsv" else b",")
-    encoder = Vocabulary()
+    encoder = Encoder()
     batch = rows(data, kind, encoder=encoder, categorical=("c",), quotes=False)
-    assert encoder.names() == ['"n', 'c="x', 'c=y"', 'c="z"', 'c="']
+    assert names_of(encoder) == ['"n', 'c="x', 'c=y"', 'c="z"', 'c="']
     assert batch.values[batch.indices == 0].tolist() == [1, 2, 3, 4]
 
 
@@ -160,8 +161,8 @@ def test_a_character_cut_by_the_end_of_a_block_ends_no_quote(monkeypatch, block)
 
 def test_quotes_are_scanned_in_blocks_of_any_size(monkeypatch):
     data = b"n,c\n" + b"".join(b'%d,"v%d\n""w"\n' % (n, n % 7) for n in range(300))
-    whole = rows(data, encoder=Vocabulary(), categorical=("c",))
+    whole = rows(data, encoder=Encoder(), categorical=("c",))
     for size in (32, 50, 1000):
         monkeypatch.setattr(tables, "BLOCK_BYTES", size)
-        part = rows(data, encoder=Vocabulary(), categorical=("c",))
+        part = rows(data, encoder=Encoder(), categorical=("c",))
         np.testing.assert_array_equal(part.indices, whole.indices)

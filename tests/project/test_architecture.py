@@ -15,7 +15,7 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcli.commands fmcli.container",
     "fmcli.sagemaker_log fmcli.tuning_log",
     "fmcli.training_logs",
-    "fmcli.channels fmcli.hyperparameters fmcli.reading fmcli.server fmcli.teams",
+    "fmcli.channels fmcli.preview fmcli.hyperparameters fmcli.reading fmcli.server fmcli.teams",
     "fmcli.options fmcli.progress fmcli.stop",
     "fmcli.console fmcli.exits fmcli.option_types",
     "fmcore.api",
@@ -53,7 +53,7 @@ NEVER = {  # beyond the ladder
 HOMES = {  # where a package may be imported: paths, or how many files
     "click": "fmcli/",
     "tqdm": "fmcli/progress.py",
-    "pyarrow": "fmcore/io/tables/arrays.py fmcore/io/tables/codec.py fmcore/io/sources/streams.py",
+    "pyarrow": "fmcore/io/tables/arrays.py fmcore/io/tables/codec.py fmcore/io/tables/parquet.py fmcore/io/sources/streams.py",
     "google": "fmcore/io/recordio/record_message.py",
     "scipy": "fmcore/kernels/reference.py fmcore/kernels/blas.py",
     "threadpoolctl": "fmcore/kernels/blas.py",

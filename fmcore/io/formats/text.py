@@ -12,6 +12,8 @@ LABEL = re.compile(_NUMBER + rb"(?::" + _NUMBER + rb")?")  # label[:weight]
 _PAIR = re.compile(rb"\d+:[^:]*|qid:\d+")
 _QID = re.compile(rb"qid:\d+")
 _TRIPLE = re.compile(rb"\d+:\d+:[^:]*")
+_LIKE_PAIR = re.compile(rb"[^:|{}\[\]\"';]+:[^:]*")  # as people may write them, for the decoder to say what is wrong
+_LIKE_TRIPLE = re.compile(rb"[^:|{}\[\]\"';]+:[^:]+:[^:]*")
 
 
 def _libsvm(options: ReadOptions) -> Codec:
@@ -33,11 +35,13 @@ def _common(options: ReadOptions) -> dict[str, Any]:
 
 def _looks_like_libsvm(head: Head) -> bool:
     """Return whether pairs follow a label; a file without any features is libsvm as well."""
-    return not head.features or _features_are(_PAIR, head.features)
+    return not head.features or _features_are(_PAIR, head.features) or _begins_like(_LIKE_PAIR, head.features)
 
 
 def _looks_like_libffm(head: Head) -> bool:
-    return not _looks_like_libsvm(head) and _features_are(_TRIPLE, head.features)
+    if _looks_like_libsvm(head):
+        return False
+    return _features_are(_TRIPLE, head.features) or _begins_like(_LIKE_TRIPLE, head.features)
 
 
 def _features_are(pattern: re.Pattern[bytes], line: bytes) -> bool:
@@ -49,6 +53,14 @@ def _features_are(pattern: re.Pattern[bytes], line: bytes) -> bool:
         tokens = tokens[1:]  # both formats may begin with qid:
     tokens = tokens if b"," in line or b"\t" in line else tokens[:1]  # blanks alone: leave later errors to the decoder
     return bool(tokens) and all(pattern.fullmatch(token) for token in tokens)
+
+
+def _begins_like(pattern: re.Pattern[bytes], line: bytes) -> bool:
+    """Return whether the second token of a line between blanks is like a pattern; no table and no JSON is meant."""
+    _, *tokens = line.split(b"#")[0].split() or [b""]
+    if len(tokens) > 1 and _QID.fullmatch(tokens[0]):
+        tokens = tokens[1:]
+    return not re.search(rb"[,\t]|^[{\[\"]", line) and bool(tokens) and pattern.fullmatch(tokens[0]) is not None
 
 
 LIBSVM = Format("libsvm", _libsvm, looks=_looks_like_libsvm, cut=True)

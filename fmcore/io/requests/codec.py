@@ -18,7 +18,7 @@ from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.requests import _requests
 from fmcore.io.requests.grammar import Refused, document, parse
-from fmcore.io.requests.instance import PLAIN, Keys, row_of
+from fmcore.io.requests.instance import PLAIN, Keys, instance_of
 from fmcore.rows.batch import Batch, RowOrigin
 
 PIECE_BYTES = 1 << 20
@@ -114,7 +114,7 @@ class _Rows:
                 if not instance.strip():
                     return None
                 instance = parse(instance)
-            row_id, (indices, values) = row_of(instance, self._keys)
+            row_id, (indices, values) = instance_of(instance, self._keys)
         except Refused as refused:
             return DataError(refused.problem, unit=UNITS[self._format], number=number, field=refused.key)
         self._numbers.append(number)

@@ -1,11 +1,12 @@
-"""The grammar of features by index in Python: those of any instance of a request, or what is wrong with them."""
+"""The features by index of an instance of a request, in Python: from any JSON, or what is wrong with it."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from fmcore.io.indexing import FROM_1, WIDER
-from fmcore.io.requests.grammar import Refused, expect, instance, kind, member, only
+from fmcore.io.requests import grammar
+from fmcore.io.requests.grammar import Refused
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
 FLOAT32_END = 2.0**128 - 2.0**103  # rounds to infinity as a float32, as does all beyond
@@ -32,20 +33,20 @@ class Keys(NamedTuple):
 PLAIN = Keys(0, wide=False)
 
 
-def row_of(found, rule):
-    """Return (id or None, (indices, float32 values)) of an instance; rule: Keys."""
-    row_id, features, path = instance(found)
+def instance_of(found, rule):
+    """Return (id or None, (indices, float32 values)) of an instance; rule: `Keys`. Raises grammar.Refused."""
+    row_id, features, path = grammar.instance(found)
     return row_id, _features(features, path, rule)
 
 
 def _features(features, path, rule):
     if isinstance(features, list):
         return _dense(_numbers(features, path), rule)
-    only(expect(features, dict, path), FEATURE_KEYS, f"{path}.")
+    grammar.only(grammar.expect(features, dict, path), FEATURE_KEYS, f"{path}.")
     size = _shape(features["shape"], f"{path}.shape", rule) if "shape" in features else None
-    written = features.get("values", []) if size is not None else member(features, "values", path)
+    written = features.get("values", []) if size is not None else grammar.member(features, "values", path)
     values = _numbers(written, f"{path}.values")
-    keys = expect(features.get("keys", []), list, f"{path}.keys")
+    keys = grammar.expect(features.get("keys", []), list, f"{path}.keys")
     if not keys and size in {None, len(values)}:
         return _dense(values, rule)
     if len(keys) != len(values):
@@ -55,7 +56,7 @@ def _features(features, path, rule):
 
 def _numbers(values, path):
     """Return the float32 array of a list of finite numbers."""
-    _only_numbers(expect(values, list, path), {int, float}, "a number", path)
+    _only_numbers(grammar.expect(values, list, path), {int, float}, "a number", path)
     if values and not (min(values) > -FLOAT32_END and max(values) < FLOAT32_END):
         raise Refused("a number beyond the range of 32-bit floats", path)
     return np.array(values, np.float32)
@@ -80,7 +81,7 @@ def _keys(keys, size, path, rule):
 
 def _shape(shape, path, rule):
     """Return the number of features that a shape states."""
-    _only_numbers(expect(shape, list, path), {int}, "an integer", path)
+    _only_numbers(grammar.expect(shape, list, path), {int}, "an integer", path)
     if len(shape) != 1 or not 0 < shape[0] <= rule.limit:
         raise Refused(f"expected one integer from 1 to {rule.limit}, the number of features", path)
     return shape[0]
@@ -89,4 +90,4 @@ def _shape(shape, path, rule):
 def _only_numbers(values, kinds, expected, path):
     if not set(map(type, values)) <= kinds:  # bool is a type of its own here
         place, value = next((p, v) for p, v in enumerate(values) if type(v) not in kinds)
-        raise Refused(f"expected {expected}, found {kind(value)}", f"{path}[{place}]")
+        raise Refused(f"expected {expected}, found {grammar.kind(value)}", f"{path}[{place}]")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmcore.errors import DataError, StoppedError, UsageError
-from fmcore.io.sources.source import REMOTE, STDIN, Source
+from fmcore.io.sources.source import STDIN, Source, require_local
 
 STEP = 0.05  # seconds between two polls
 HANG_UP_MEANS_LEFT = sys.platform == "linux"  # elsewhere, a pipe that no writer has opened yet is hung up as well
@@ -56,8 +56,7 @@ def pipes(names, mode):
     prefix = os.fspath(names[0])
     if prefix in ("", STDIN):
         raise UsageError(f"{prefix!r} is no prefix of named pipes; it is train where they are train_0, train_1, ...")
-    if prefix.startswith("s3://"):
-        raise UsageError(f"{prefix} {REMOTE}")
+    require_local(prefix)
     return (Pipe(f"{prefix}_{number}", timeout=mode.timeout) for number in itertools.count())
 
 

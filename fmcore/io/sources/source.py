@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fmcore.errors import DataError, UsageError
+from fmcore.system.apart import is_url
 
 STDIN = "-"
 REMOTE = "is on S3, which cannot be read directly; copy it to this machine first"
@@ -61,13 +62,23 @@ def title(sources):
     return sources[0].name + (f" and the {len(sources) - 1} after it" if len(sources) > 1 else "")
 
 
+def require_local(name):
+    """Raise UsageError where a name is a URL."""
+    if not is_url(name):
+        return
+    if name.lower().startswith("s3://"):
+        raise UsageError(f"{name} {REMOTE}")
+    if name.lower().startswith("file://"):
+        raise UsageError(f"{name} is a URL, which is not read; name the file by its path")
+    raise UsageError(f"{name} is a URL, which is not read; download it first, or pipe it: curl -sL URL | fm ... -")
+
+
 def _expand(name):
     if isinstance(name, Source):
         return [name]
     if name == STDIN:
         return [Source(STDIN)]
-    if name.startswith("s3://"):
-        raise UsageError(f"{name} {REMOTE}")
+    require_local(name)
     if not os.path.lexists(name) and glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if "**" in name:  # the files of a folder match as well, and must not be read twice

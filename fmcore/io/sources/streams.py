@@ -171,6 +171,9 @@ COMPRESSIONS = (
     Compression("zstd", ".zst", b"\x28\xb5\x2f\xfd", _zstd_reader, _zstd_writer),
 )
 
+SKIPPABLE = [bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60)]  # frames of zstd without content
+MAGICS = [*((kind.magic, kind) for kind in COMPRESSIONS), *((magic, COMPRESSIONS[2]) for magic in SKIPPABLE)]
+
 
 def open_source(source):
     """Open a Source as a ByteStream of its plain bytes.
@@ -239,7 +242,7 @@ def _by_suffix(path):
 
 def _by_content(stream):
     def enough(head):
-        return all(len(head) >= len(kind.magic) or not kind.magic.startswith(head) for kind in COMPRESSIONS)
+        return all(len(head) >= len(magic) or not magic.startswith(head) for magic, _ in MAGICS)
 
     head = stream.head(enough)
-    return next((kind for kind in COMPRESSIONS if head.startswith(kind.magic)), None)
+    return next((kind for magic, kind in MAGICS if head.startswith(magic)), None)

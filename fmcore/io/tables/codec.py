@@ -11,7 +11,7 @@ from fmcore.io.tables.onehot import OneHot
 from fmcore.io.tables.ragged import Quotes, Ragged
 from fmcore.io.tables.records import Strictness
 from fmcore.io.text.utf8 import ValidUTF8
-from fmcore.schema.encoder import Encoder, Head
+from fmcore.schema.encoder import Encoder, Heading
 from fmcore.schema.options import parse_delimiter
 from fmcore.schema.roles import named_columns
 from fmcore.schema.texts import missing_texts
@@ -43,7 +43,7 @@ def read(source, stream, options, report, format, *, encoder=None, labels=None):
     unit, decides = records.UNITS.get(format, "row"), encoder.columns is None and encoder.learns
 
     def one_hot(names, named, found, examples):
-        head = Head(source.name, names, named, found)
+        head = Heading(source.name, names, named, found)
         columns = bind(encoder, head, examples if decides else None, options, report)
         return columns, OneHot(source.name, columns, encoder, labels, options, report, unit)
 

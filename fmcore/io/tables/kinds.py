@@ -1,4 +1,4 @@
-"""The kind of a column that no option names, by its content or its type; and what a person is told of all columns."""
+"""The kind of a column that no option names, by its content or its type; and a description of all columns."""
 
 from collections.abc import Iterable, Sequence
 

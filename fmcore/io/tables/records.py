@@ -44,8 +44,9 @@ class Instance(NamedTuple):
 
 
 class Strictness(NamedTuple):
-    """What is missing. missing: the texts of missing values. missing_columns: "error" where a row lacks a column, or
-    "zero".
+    """The rule for what is missing.
+
+    missing: the texts of missing values. missing_columns: "error" where a row lacks a column, or "zero".
     """
 
     missing: frozenset[str]
