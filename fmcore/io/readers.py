@@ -104,7 +104,7 @@ class _Reading:
     def _indexed(self, source, batches, *, asked):
         """Yield batches of indices, which are refused where columns are known instead.
 
-        asked: whether that holds unless they are taken by position; requests to a model say by themselves what they mean.
+        asked: whether that holds unless they are taken by position; requests to a model say themselves what they mean.
         """
         columns = None if self._encoder is None else self._encoder.columns
         for batch in batches:

@@ -11,6 +11,7 @@ from shell import last_line
 from fmcore import api
 from fmcore.io.options import ReadOptions
 from fmcore.model import file as modelfile
+from fmcore.schema.options import TableOptions
 from fmcore.schema.vocabulary import new_encoder
 
 REGRESSOR = ("--predictor-type", "regressor", "--epochs", 3)
@@ -71,7 +72,7 @@ def test_one_process_trains_and_scores_by_one_map(fm):
     rows, options = sparse_rows(), ReadOptions(compact=True)
     path = str(fm.write("a.svm", lines(rows)))
     other = str(fm.write("b.svm", lines(rows[:20]) + "0 77:1\n"))
-    encoder = new_encoder(options.table, compact=options.compact)
+    encoder = new_encoder(TableOptions(), compact=True)
     chosen = api.resolve(predictor_type="regressor", epochs=3)
     model = api.fit(api.Data([path], options).reader(encoder), chosen)
     reader = api.Data([other], options).reader(encoder)
@@ -81,18 +82,34 @@ def test_one_process_trains_and_scores_by_one_map(fm):
     assert report.counts == {"non-zeros of ids unknown to the model ignored": 1}
 
 
-def test_a_model_keeps_its_map_and_numbers_new_ids_in_a_warm_start(fm):
+def test_a_model_holds_the_ids_that_it_numbered(fm):
+    rows = sparse_rows()
+    number = by_appearance(rows)
+    fm.write("a.svm", lines(rows))
+    fm.write("b.svm", lines(rows[:50], number) + "0 99:1\n")
+    fm.write("new.svm", lines(rows[:50]) + "0 123456789:1\n")
+    fm("train", "a.svm", *REGRESSOR, "--compact", "-o", "a.fm")
+    model = modelfile.load(fm.folder / "a.fm")
+    assert model.feature_dim == 33
+    assert model.schema.compact
+    fm.write("dense.svm", lines(rows, number))
+    fm("train", "dense.svm", *REGRESSOR, "-o", "d.fm")
+    printed = fm("predict", "a.fm", "new.svm")
+    assert printed.out == fm("predict", "d.fm", "b.svm").out
+    assert printed.err == "non-zeros of ids unknown to the model ignored: 1\n"
+    refused = fm("eval", "a.fm", "new.svm", "--unseen", "error", code=3).err
+    assert "new.svm, line 51: id 123456789 is unknown to the model" in refused
+    assert "id=" in fm("inspect", "a.fm").out
+
+
+def test_a_warm_start_numbers_new_ids(fm):
     rows = sparse_rows()
     fm.write("a.svm", lines(rows))
     fm.write("new.svm", lines(rows[:20]) + "1 77:1\n")
     fm("train", "a.svm", *REGRESSOR, "--compact", "-o", "a.fm")
-    scores = fm("predict", "a.fm", "a.svm").out
-    assert len(set(scores.split())) > 100
-    assert "ids unknown to the model ignored: 1" in fm("predict", "a.fm", "new.svm").err
     fm("train", "new.svm", "--init-model", "a.fm", "--epochs", 1, "-o", "b.fm")
     sizes = [modelfile.load(fm.folder / name).feature_dim for name in ("a.fm", "b.fm")]
-    assert sizes[1] == sizes[0] + 1
-    assert "id=" in fm("inspect", "a.fm").out
+    assert sizes == [33, 34]
 
 
 def as_records(rows):
@@ -118,7 +135,7 @@ def test_hashed_ids_score_alike_in_every_format_and_are_kept_by_the_model(fm):
     fm("train", "a.svm", "--init-model", "a.fm", "--epochs", 1, "-o", "b.fm")
     assert modelfile.load(fm.folder / "b.fm").feature_dim == 4096
     assert (
-        "hash_bits is 5, but 12 in the model"
+        "--hash-bits is 5, but the model hashes ids into 12 bits; leave it out"
         in fm("train", "a.svm", "--init-model", "a.fm", "--hash-bits", 5, "-o", "c.fm", code=2).err
     )
     assert (
@@ -136,7 +153,7 @@ def test_hashed_columns_of_tables_leave_the_indices_of_requests_as_they_stand(fm
     fm.write("plain.rec", as_records([(0, [1, 2])]))
     fm("train", "a.csv", *REGRESSOR, "--label-column", "y", "--categorical", "c", "--hash-bits", 3, "-o", "a.fm")
     fm("convert", "a.csv", "-o", "a.rec", "--label-column", "y", "--categorical", "c", "--hash-bits", 3)
-    assert fm("predict", "a.fm", "a.rec").out == fm("predict", "a.fm", "a.csv").out
+    assert fm("predict", "a.fm", "a.rec", "--by-position").out == fm("predict", "a.fm", "a.csv").out
 
 
 def test_convert_writes_hashed_indices_and_refuses_to_number_ids(fm):
@@ -172,13 +189,16 @@ def test_ids_that_are_too_large_or_too_sparse_name_the_ways_out(fm):
     )
 
 
-def test_those_who_do_not_see_all_rows_in_order_number_no_ids(fm):
+def test_ids_are_numbered_before_workers_read_and_never_from_pipes(fm):
     fm.write("a.svm", lines(sparse_rows()))
     team = ("--distributed", "local", "--workers", 2)
-    assert (
-        "which workers that read at the same time do not see"
-        in fm("train", "a.svm", *REGRESSOR, "--compact", *team, "-o", "a.fm", code=2).err
-    )
+    fm("train", "a.svm", *REGRESSOR, "--compact", *team, "-o", "team.fm")
+    fm("train", "a.svm", *REGRESSOR, "--compact", "-o", "alone.fm")
+    together, alone = (modelfile.load(fm.folder / name).schema for name in ("team.fm", "alone.fm"))
+    assert together.as_dict() == alone.as_dict()
+    assert {n: each.tolist() for n, each in together.tensors.items()} == {
+        n: each.tolist() for n, each in alone.tensors.items()
+    }
     fm("train", "a.svm", *REGRESSOR, "--hash-bits", 10, *team, "-o", "a.fm")
     piped = fm("train", "--train", "p", *REGRESSOR, "--compact", "--input-mode", "pipe", "-o", "a.fm", code=2).err
     assert "which pipes do not give; take --hash-bits" in piped
@@ -240,7 +260,7 @@ def test_the_index_base_of_a_model_holds_for_the_requests_that_it_serves(based):
     [
         (
             ("--label-column", "y"),
-            "--label-column is for the columns of CSV, TSV and Parquet, but a.svm is libsvm, which has none; leave it out",
+            "--label-column is for the columns of tables, but a.svm is libsvm, which has none; leave it out",
         ),
         (("--weight-column", "y", "--id-column", "z"), "--weight-column, --id-column are for the columns"),
         (("--categorical", "c", "--numeric", "d"), "--numeric, --categorical are for the columns"),
@@ -259,8 +279,7 @@ def test_options_of_tables_are_refused_for_other_formats(fm, options, refused):
         ("predict", "a.fm", "a.svm"),
         ("eval", "a.fm", "a.svm"),
     ):
-        expected = "the vocabulary v.tsv does not exist" if "v.tsv" in options and "a.fm" in command else refused
-        assert f"fm: {expected}" in fm(*command, *options, code=2).err
+        assert f"fm: {refused}" in fm(*command, *options, code=2).err
     fm("tune", "a.svm", "--cv", 2, "--trials", 1, *REGRESSOR, "-o", "b.fm", *options, code=2)
     assert fm.files() == ["a.fm", "a.svm"]
 
@@ -290,7 +309,7 @@ def test_what_a_model_keeps_is_not_held_against_other_formats(fm):
     assert fm("predict", "a.fm", stdin='{"features": [1, 2]}').code == 0
     fm.write("a.svm", "1 1:1\n0 2:1\n")
     fm("train", "a.svm", *REGRESSOR, "--index-base", 1, "-o", "b.fm")
-    assert fm("predict", "b.fm", "--label-column", "y", stdin=TABLE).code == 0
+    assert fm("predict", "b.fm", "--label-column", "y", "--by-position", stdin=TABLE).code == 0
 
 
 def test_a_header_is_not_for_parquet(fm):
@@ -299,6 +318,6 @@ def test_a_header_is_not_for_parquet(fm):
     )
     printed = fm("train", "a.parquet", *REGRESSOR, "--label-column", "y", "--header", "-o", "a.fm", code=2).err
     assert printed == (
-        "fm: --header and --no-header are for the first line of CSV and TSV, but a.parquet is parquet, which has none; "
+        "fm: --header and --no-header are for the text of CSV and TSV, but a.parquet is parquet, which has none; "
         "leave them out\n"
     )
