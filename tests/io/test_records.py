@@ -229,17 +229,12 @@ def test_the_format_is_found_by_content_and_files_may_mix_formats(tmp_path):
     np.testing.assert_array_equal(found[2].labels, [1, 0, 1, 0])
 
 
-def test_features_by_index_are_not_followed_by_names_but_names_by_indices_of_their_features(tmp_path):
+def test_features_by_index_and_by_name_exclude_each_other_in_training(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(jsonlines(ROWS))
-
-    def read_files(*names):
-        sources = find([str(tmp_path / name) for name in names])
-        return list(read_batches(sources, ReadOptions(), Report(), encoder=Encoder()))
-
     (tmp_path / "b.jsonl").write_bytes(b'{"features": {"keys": [1], "values": [2]}}\n')
-    with pytest.raises(UsageError, match="is a table, but features are known by index"):
-        read_files("b.jsonl", "a.jsonl")
-    assert read_files("a.jsonl", "b.jsonl")[1].indices.tolist() == [1]
-    (tmp_path / "b.jsonl").write_bytes(b'{"features": {"keys": [99], "values": [2]}}\n')
-    with pytest.raises(DataError, match=r"b\.jsonl, line 1: index 99 is none of the \d+ features"):
-        read_files("a.jsonl", "b.jsonl")
+    for names in (("a.jsonl", "b.jsonl"), ("b.jsonl", "a.jsonl")):
+        sources = find([str(tmp_path / name) for name in names])
+        with pytest.raises(
+            UsageError, match=r"has indices instead of columns|is a table, but features are known by index"
+        ):
+            list(read_batches(sources, ReadOptions(), Report(), encoder=Encoder()))
