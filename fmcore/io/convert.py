@@ -125,6 +125,25 @@ class LibsvmWriter:
         """Do nothing: the files are complete."""
 
 
+def writer_of(rows, paths, output_format, feature_dim=None):
+    """Return the writer of a format for rows (a Reader); records need a feature_dim, which may take a pass to count.
+
+    Raises UsageError where it can be known neither beforehand nor filled in later.
+    """
+    if output_format == "libsvm":
+        return LibsvmWriter()
+    if feature_dim is None and not fills_in_later(paths):
+        if not rows.rereadable:
+            target = "standard output" if paths[0] == "-" else paths[0]
+            raise UsageError(
+                "a record states feature_dim, which is known only after all rows are read: from a pipe to "
+                f"{target}, give it with --feature-dim, or write to an uncompressed file"
+            )
+        seen = counted_feature_dim(rows.batches()[0])
+        feature_dim = rows.feature_dim(seen)
+    return RecordWriter(feature_dim)
+
+
 def fills_in_later(paths):
     """Return whether all outputs are uncompressed files, in which a feature_dim can be filled in at the end."""
     return all(streams.compression_of(path) is None and is_plain_target(path) for path in paths)
