@@ -103,7 +103,7 @@ def convert(
         stack.enter_context(publish.all_or_none())
         handles = [stack.enter_context(streams.open_output(path)) for path in paths]
         vocabulary = rows.vocabulary_output(stack)
-        writer = _writer(rows, paths, output_format, feature_dim)
+        writer = converting.writer_for(rows, paths, output_format, feature_dim)
         workers = stack.enter_context(Workers(data.options.threads))
         batches = rows.whole(*rows.checked(workers, feature_dim=feature_dim), None, training=False)
         summary = converting.convert(batches, handles, writer, workers)
@@ -112,23 +112,6 @@ def convert(
         if vocabulary:
             vocabularies.write(rows.encoder, vocabulary)
     return summary
-
-
-def _writer(
-    rows: Reader, paths: list[str], output_format: str, feature_dim: int | None
-) -> converting.LibsvmWriter | converting.RecordWriter:
-    if output_format == "libsvm":
-        return converting.LibsvmWriter()
-    if feature_dim is None and not converting.fills_in_later(paths):
-        if not rows.rereadable:
-            target = "standard output" if paths[0] == "-" else paths[0]
-            raise UsageError(
-                "a record states feature_dim, which is known only after all rows are read: from a pipe to "
-                f"{target}, give it with --feature-dim, or write to an uncompressed file"
-            )
-        seen = converting.counted_feature_dim(rows.batches()[0])
-        feature_dim = rows.feature_dim(seen)
-    return converting.RecordWriter(feature_dim)
 
 
 # ----------------------------------------------------------------------------------------------------- training
@@ -270,7 +253,10 @@ def _reader(model: Model, data: Data, **changes: Any) -> Reader:
     options = needed_by(replace(data.options, **changes), objective_of(model.hyperparameters), model.family)
     if sentence := modelinfo.unchecked(model):
         data.report.note(sentence)
-    return data.reader(encoder_for(model, options.table), options=options)
+    encoder = encoder_for(model, options.table)
+    if encoder.columns is not None:
+        options = replace(options, width=encoder.feature_dim)
+    return data.reader(encoder, options=options)
 
 
 # ----------------------------------------------------------------------------------------------- looking inside

@@ -75,7 +75,8 @@ def column_lines(schema: dict | None) -> Iterator[str]:
         return
     yield f"columns, by {'name' if schema['named'] else 'number'}:"
     for column in schema["columns"]:
-        yield f"  {column['name']}: {column['kind']}{seen(schema['seen'].get(column['name'], {}))}"
+        facts = schema["label"] if column["kind"] == "label" else schema["seen"].get(column["name"], {})
+        yield f"  {column['name']}: {column['kind']}{seen(facts)}"
 
 
 def seen(facts: dict) -> str:
@@ -83,6 +84,12 @@ def seen(facts: dict) -> str:
     found = []
     if "values" in facts:
         found.append(f"{facts['values']:,} values")
+    if facts.get("positive") is not None:
+        found.append(f"1 is {facts['positive']!r}")
+    if "classes" in facts:
+        found.append("rows of 0 and of 1: {:,} and {:,}".format(*facts["classes"]))
+    if "range" in facts:
+        found.append("{:g} to {:g}".format(*facts["range"]))
     if "min" in facts:
         found.append(f"{facts['min']:g} to {facts['max']:g}")
     if facts.get("missing"):

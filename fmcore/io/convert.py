@@ -125,6 +125,24 @@ class LibsvmWriter:
         """Do nothing: the files are complete."""
 
 
+def writer_for(rows, paths, output_format, feature_dim=None):
+    """Return the writer of the rows of a `Reader`, which may read them all to learn the feature_dim that records state.
+
+    Raises UsageError where they can be read only once, and the files cannot be completed at the end.
+    """
+    if output_format == "libsvm":
+        return LibsvmWriter()
+    if feature_dim is None and not fills_in_later(paths):
+        if not rows.rereadable:
+            target = "standard output" if paths[0] == "-" else paths[0]
+            raise UsageError(
+                "a record states feature_dim, which is known only after all rows are read: from a pipe to "
+                f"{target}, give it with --feature-dim, or write to an uncompressed file"
+            )
+        feature_dim = rows.feature_dim(counted_feature_dim(rows.batches()[0]))
+    return RecordWriter(feature_dim)
+
+
 def fills_in_later(paths):
     """Return whether all outputs are uncompressed files, in which a feature_dim can be filled in at the end."""
     return all(streams.compression_of(path) is None and is_plain_target(path) for path in paths)

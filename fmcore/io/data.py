@@ -15,10 +15,11 @@ from fmcore.io.readers import read_batches
 from fmcore.io.sources import source
 from fmcore.io.sources.pipes import PipeMode, existing_pipes, never, pipes
 from fmcore.io.sources.source import Source
-from fmcore.io.whole import judge, watched
+from fmcore.io.whole import LabelSummary, judge, watched
 from fmcore.rows.batch import Batch
 from fmcore.rows.checks import checked, known_features
 from fmcore.rows.source import LabelRule, Limit
+from fmcore.schema.columns import LABEL
 from fmcore.schema.schema import Schema
 from fmcore.system import publish
 
@@ -90,6 +91,7 @@ class Reader:
         self.data, self.encoder, self.options, self.report = data, encoder, options, data.report
         self.rereadable, self.streaming, self.sources = data.rereadable, data.pipe is not None, data.sources
         self._stopped = stopped
+        self._label: dict[str, Any] = {}  # what the first pass showed of labels
         if self.streaming:
             self._pipes, self._reports = pipes(data.names, data.pipe), itertools.repeat(data.report)
         else:
@@ -135,7 +137,13 @@ class Reader:
         self, batches: Iterator[Batch], report: Report, labels: LabelRule | None, *, training: bool
     ) -> Iterator[Batch]:
         """Pass on the batches of a pass over all rows; at the end of the first one do as fmcore.io.whole.judge."""
-        yield from watched(batches, report)
+        seen = LabelSummary()
+        for batch in watched(batches, report):
+            if training and report is self.report:
+                seen.add(batch.labels)
+            yield batch
+        if training and report is self.report:
+            self._label = seen.as_dict(self.options)
         if report is self.report and not report.partial:
             self.judge(labels, training=training)
 
@@ -196,7 +204,8 @@ class Reader:
     def schema(self) -> Schema:
         """Return what the rows mean, once they have been read."""
         options = self.options
-        label = {"positive": options.positive} if options.positive is not None else {}
+        name = next((column.name for column in self.encoder.columns or () if column.kind == LABEL), None)
+        label = {"name": name, "positive": options.positive, **self._label}
         return Schema.of(self.encoder, label=label, min_count=options.table.min_count)
 
     def cancel(self) -> None:

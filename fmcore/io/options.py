@@ -36,6 +36,7 @@ class ReadOptions:
     by_position: whether columns, or indices, of another kind of rows than those of training are taken in their order.
     hash_ids: whether table.hash_bits is for the ids of index formats; not in the options of a model of tables, for
     which they are indices as they stand.
+    width: how many features a dense list of a request, or its shape, must have; None for any.
     given: names of fields of this and of TableOptions that the user chose, for `fmcore.io.given`.
     """
 
@@ -52,6 +53,7 @@ class ReadOptions:
     by_position: bool = False
     compact: bool = False
     hash_ids: bool = True
+    width: int | None = None
     given: frozenset[str] = frozenset()
 
     @property

@@ -88,7 +88,8 @@ class _Reading:
             name = self._detected(source, stream)
         codec, names = FORMATS[name].codec, FORMATS[name].names
         is_table = codec is None or (names is not None and names(stream.head(shows_features)))
-        require_meaning(self._options, name, source.name, is_table=is_table)
+        if stream.head(bool):  # what is empty is of no format
+            require_meaning(self._options, name, source.name, is_table=is_table)
         if is_table:
             yield from self._table(source, stream, name)
         else:
@@ -107,12 +108,12 @@ class _Reading:
     def _indexed(self, source, batches, *, asked):
         """Yield batches of indices, which are refused where columns are known instead.
 
-        asked: whether that holds unless they are taken by position; requests say by themselves what indices they mean.
+        asked: whether that holds unless they are taken by position; requests to a model say what they mean.
         """
         columns = None if self._encoder is None else self._encoder.columns
         for batch in batches:
             if self._encoder is not None and len(batch):
-                by_position = self._options.by_position or not asked
+                by_position = self._options.by_position or not (asked or self._encoder.learns)
                 self._encoder.take_indices(source.name, by_position=by_position)
             if columns is not None:
                 require_within(batch, self._encoder.feature_dim)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.io.labels import POSITIVE, found_labels
@@ -20,6 +22,27 @@ ONE_CLASS = {  # training or not -> what comes of it
     False: "metrics of one class say little, and auc is not defined",
 }
 WEIGHTLESS = {True: "training needs rows of positive weight", False: "metrics need a positive one"}
+
+
+class LabelSummary:
+    """The labels of the rows of a pass: their range, and of two classes how many rows have each."""
+
+    def __init__(self) -> None:
+        self._range: list[float] | None = None
+        self._ones = self._rows = 0
+
+    def add(self, labels: np.ndarray) -> None:
+        """Take in the labels of more rows, float32."""
+        if len(labels):
+            both = [*(self._range or ()), float(labels.min()), float(labels.max())]
+            self._range = [min(both), max(both)]
+            self._rows, self._ones = self._rows + len(labels), self._ones + int((labels == 1).sum())
+
+    def as_dict(self, options: ReadOptions) -> dict[str, Any]:
+        """Return {"classes": rows of label 0, of label 1} for a classification, else {"range": lowest, highest}."""
+        if self._range is None:
+            return {}
+        return {"classes": [self._rows - self._ones, self._ones]} if options.binary else {"range": self._range}
 
 
 def watched(batches: Iterable[Batch], report: Report) -> Iterator[Batch]:

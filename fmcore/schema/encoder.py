@@ -7,6 +7,7 @@ import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.rows.batch import MAX_FEATURE_DIM
+from fmcore.schema.coding import Values, grow
 from fmcore.schema.columns import LABEL, Column
 from fmcore.schema.features import Hashed, Listed
 from fmcore.schema.ids import IdMap
@@ -16,24 +17,6 @@ from fmcore.schema.roles import columns_of
 
 MOST_COLUMNS, MOST_LETTERS = 100_000, 1 << 20  # of a table
 MOST_SEEN = 10_000  # columns of which a model keeps what training saw
-
-
-class Texts(NamedTuple):
-    """A column of text. codes: int32 (rows,), into values or -1 where missing; values: list of str, not empty."""
-
-    codes: np.ndarray
-    values: list[str]
-
-
-class Values(NamedTuple):
-    """The values of a column to be encoded.
-
-    name: of the column. rows: int64, the row of each code, None for 0, 1, ...
-    """
-
-    name: str
-    texts: Texts
-    rows: np.ndarray | None = None
 
 
 class Heading(NamedTuple):
@@ -245,18 +228,8 @@ class Encoder:
         """
         found = [self.values.find(each.name, each.texts.values) for each in columns]
         if columns and self.grows and isinstance(self.values, Listed):
-            self._grow(columns, found, self.values)
+            grow(self.values, columns, found)
         return [np.where(indices < 0, indices, indices + np.int32(self.fixed)) for indices in found]
-
-    def _grow(self, columns: Sequence[Values], found: list[np.ndarray], listed: Listed) -> None:
-        new = [_new(number, each, indices) for number, (each, indices) in enumerate(zip(columns, found, strict=True))]
-        row, number, place, code = np.concatenate(new, axis=1)
-        order = np.lexsort((place, number, row))
-        number, code = number[order], code[order]
-        texts = [columns[n].texts.values[c] for n, c in zip(number.tolist(), code.tolist(), strict=True)]
-        indices = listed.extend([each.name for each in columns], number, texts)
-        for n, of_column in enumerate(found):
-            of_column[code[number == n]] = indices[number == n]
 
     def keep(self, counts: np.ndarray, least: int) -> tuple[int, int]:
         """Drop the values that fewer rows have than `least`; return how many rows have, and how many of these are kept.
@@ -299,21 +272,3 @@ def _require_few(head: Heading) -> None:
             f"{head.title} has {len(head.names):,} columns; a model knows up to {MOST_COLUMNS:,}, whose names have "
             f"up to {MOST_LETTERS:,} letters together; give rows of so many features as libsvm or recordIO"
         )
-
-
-def _new(number: int, each: Values, indices: np.ndarray) -> np.ndarray:
-    """Return int64 (4, n): row, number of the column, place in it and code of its values that have no index yet."""
-    unknown = np.flatnonzero(indices < 0)
-    places = _first_places(each.texts)[unknown]
-    there = places < len(each.texts.codes)
-    places, unknown = places[there], unknown[there]
-    rows = places if each.rows is None else each.rows[places]
-    return np.stack([rows, np.full(len(rows), number), places, unknown])
-
-
-def _first_places(texts: Texts) -> np.ndarray:
-    """Return for each code the first place that has it; the number of places where none has."""
-    size = len(texts.codes)
-    first = np.full(len(texts.values) + 1, size, np.int64)  # the last is for missing (-1)
-    first[texts.codes[::-1]] = np.arange(size)[::-1]  # of several assignments to one place the last one stays
-    return first[:-1]

@@ -13,7 +13,6 @@ from fmcore.schema.options import TableOptions
 from fmcore.schema.roles import disagreement
 from fmcore.schema.schema import Schema
 
-OF_VALUES = ("log", "dates", "categorical", "lists")
 NOT_KEPT = (
     "need either --vocabulary FILE, which lists their values, or --hash-bits B, which hashes them into 2**B indices"
 )
@@ -76,7 +75,7 @@ def encoder_of(
     if schema is None and of_tables:
         return _of_options(table, grows=grows)
     if schema is None or schema.columns is None:
-        _require_none_of_columns(table, None if schema is None else schema.hash_bits)
+        _require_bits(table, None if schema is None else schema.hash_bits)
         encoder = Encoder(learns=False, grows=False) if schema is None else schema.encoder(grows=grows)
         encoder.indexed = features
         return encoder
@@ -93,14 +92,8 @@ def encoder_of(
     return encoder
 
 
-def _require_none_of_columns(table: TableOptions, bits: int | None) -> None:
-    """Raise UsageError for options that make features as no model of indices has them; bits: of its hashed ids."""
-    for name in (*OF_VALUES, "vocabulary"):
-        if getattr(table, name) not in ((), None):
-            raise UsageError(
-                f"--{name} is for models of columns, but this one knows its features by index; leave it out, or train "
-                "a new model"
-            )
+def _require_bits(table: TableOptions, bits: int | None) -> None:
+    """Raise UsageError for other --hash-bits than those of the ids of a model."""
     if table.hash_bits != bits:
         of_model = "takes indices as they stand" if bits is None else f"hashes ids into {bits} bits"
         raise UsageError(f"--hash-bits is {table.hash_bits}, but the model {of_model}; leave it out")

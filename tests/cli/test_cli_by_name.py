@@ -141,10 +141,12 @@ def test_rows_with_indices_are_refused_by_a_model_of_columns_and_the_reverse(hom
     fm.write("rows.jsonl", '{"features": {"keys": [0], "values": [1]}}\n')
     fm.write("rows.csv", "a,b\n1,2\n")
     fm("convert", "rows.svm", "-o", "rows.rec")
-    for name in ("rows.svm", "rows.jsonl", "rows.rec"):
+    for name in ("rows.svm", "rows.rec"):
         printed = fm("predict", home.folder / "m.fm", name, code=2).err
         assert f"{name} has indices instead of columns" in last_line(printed)
         assert fm("predict", home.folder / "m.fm", name, "--by-position").out
+    by_index = fm("predict", home.folder / "m.fm", "rows.jsonl").out  # requests say by themselves what they mean
+    assert by_index == fm("predict", home.folder / "m.fm", "rows.jsonl", "--by-position").out
     printed = fm("predict", world.classifier, "rows.csv", code=2).err
     assert "rows.csv is a table, but features are known by index instead of columns" in last_line(printed)
     printed = fm("predict", world.classifier, "rows.csv", "--by-position", code=3).err

@@ -66,7 +66,7 @@ def test_ids_of_tables_are_those_of_the_input(fm, numeric):
 
 def test_ids_of_named_requests_are_those_of_the_input(fm, numeric):
     good, bad = '{"features": {"a": 1, "b": 2}}', '{"features": {"a": "x", "b": 2}}'
-    fm.write("x.jsonl", "\n".join([good, "", bad, good, "", '{"features": {"a": 1}}', good, bad]))  # 1, 3, 5 of 6
+    fm.write("x.jsonl", f'{good}\n\n{bad}\n{good}\n\n{{"features": {{"a": 1}}}}\n{good}\n{bad}')  # 1, 3, 5 of 6
     fm.write("x.json", f'{{"instances": [{good}, {bad}, {good}]}}')
     found = fm("predict", numeric, "x.jsonl", "x.json", "x.jsonl", "--on-error", "skip", "--to", "csv", "-q").out
     assert ids(found) == ["1", "3", "5", "7", "9", "10", "12", "14"]

@@ -8,10 +8,7 @@ from record_bytes import features, field, floats, frame, label, sparse
 from serving import serving
 from shell import last_line
 
-from fmcore import api
-from fmcore.io.options import ReadOptions
 from fmcore.model import file as modelfile
-from fmcore.schema.vocabulary import new_encoder
 
 REGRESSOR = ("--predictor-type", "regressor", "--epochs", 3)
 TABLE = "a,b,y\n1,2,1\n2,1,0\n3,5,1\n"
@@ -105,34 +102,6 @@ def test_a_warm_start_numbers_new_ids_behind_those_of_the_model(fm):
         fm("train", f"b{suffix}.svm", "--init-model", f"a{suffix}.fm", "-o", f"b{suffix}.fm")
     assert weights(fm, "b.fm") == weights(fm, "b.dense.fm")
     assert fm("predict", "b.fm", "b.svm").out == fm("predict", "b.dense.fm", "b.dense.svm").out
-
-
-def test_one_process_trains_and_scores_by_one_map(fm):
-    rows, options = sparse_rows(), ReadOptions(compact=True)
-    path = str(fm.write("a.svm", lines(rows)))
-    other = str(fm.write("b.svm", lines(rows[:20]) + "0 77:1\n"))
-    encoder = new_encoder(options.table, compact=options.compact)
-    chosen = api.resolve(predictor_type="regressor", epochs=3)
-    model = api.fit(api.Data([path], options).reader(encoder), chosen)
-    reader = api.Data([other], options).reader(encoder)
-    (batch,), report = reader.batches()[0], reader.report
-    assert model.feature_dim == 33
-    assert len(api.Scorer(model).scores(batch)) == 21
-    assert report.counts == {"non-zeros of ids unknown to the model ignored": 1}
-
-
-def test_a_model_keeps_its_map_and_numbers_new_ids_in_a_warm_start(fm):
-    rows = sparse_rows()
-    fm.write("a.svm", lines(rows))
-    fm.write("new.svm", lines(rows[:20]) + "1 77:1\n")
-    fm("train", "a.svm", *REGRESSOR, "--compact", "-o", "a.fm")
-    scores = fm("predict", "a.fm", "a.svm").out
-    assert len(set(scores.split())) > 100
-    assert "ids unknown to the model ignored: 1" in fm("predict", "a.fm", "new.svm").err
-    fm("train", "new.svm", "--init-model", "a.fm", "--epochs", 1, "-o", "b.fm")
-    sizes = [modelfile.load(fm.folder / name).feature_dim for name in ("a.fm", "b.fm")]
-    assert sizes[1] == sizes[0] + 1
-    assert "id=" in fm("inspect", "a.fm").out
 
 
 def as_records(rows):

@@ -41,6 +41,10 @@ FILES = {
     "libsvm": "1 0:1 1:2 2:3\n0 0:0.5 2:1\n",
     "libsvm beyond": "1 0:1 99:2\n",
     "keys": '{"features": {"keys": [0, 1, 2], "values": [1, 2, 3]}}\n{"features": {"keys": [0, 2], "values": [0.5, 1]}}\n',
+    "keys, list": '{"features": [1, 2, 3, 4, 5]}\n',
+    "keys, shape": '{"features": {"keys": [0, 1], "values": [1, 2], "shape": [5]}}\n',
+    "keys, short list": '{"features": [1, 2, 3]}\n',
+    "keys, other shape": '{"features": {"keys": [0, 1], "values": [1, 2], "shape": [9]}, "id": "a"}\n',
     "keys beyond": '{"features": {"keys": [99], "values": [1]}}\n',
 }
 SUFFIXES = {"libsvm": "svm", "keys": "jsonl", "names": "jsonl"}
@@ -113,6 +117,8 @@ REFUSED = [
     ("named", "libsvm", (), 2, "has indices instead of columns"),
     ("named", "libsvm beyond", ("--by-position",), 3, "index 99 is none of the 5 features"),
     ("named", "keys beyond", (), 3, "index 99 is none of the 5 features"),
+    ("named", "keys, short list", (), 3, "3 features, expected 5 as the columns of training made"),
+    ("named", "keys, other shape", (), 3, "9 features, expected 5 as the columns of training made"),
     ("numbered", "header", (), 2, "has a header, but the rows of training had none"),
     ("numbered", "names", (), 2, "by number alone"),
     ("numbered", "no header, fewer", (), 3, "2 columns; by position it must have 4"),
@@ -138,6 +144,11 @@ def test_rows_that_do_not_match_are_refused(models, model, given, options, code,
     scores, said = predicted(models, model, given, *options, code=code)
     assert not scores
     assert message in said
+
+
+@pytest.mark.parametrize("given", ["keys, list", "keys, shape"])
+def test_requests_by_index_may_state_all_features(models, given):
+    assert len(predicted(models, "named", given)[0].split()) == 1
 
 
 def test_a_column_that_is_missing_can_count_as_empty(models):

@@ -118,6 +118,15 @@ def test_zstd_may_begin_with_frames_that_are_skipped(fm):
     assert fm("convert", "-", "-o", "-", "--to", "libsvm", "--feature-dim", 2, "-q", stdin=data).out == ROWS
 
 
+def test_options_of_tables_do_not_keep_an_empty_file_from_being_one(fm):
+    fm.write("a.csv", "")
+    fm.write("b.csv", "y,a\n1,2\n0,3\n")
+    assert (
+        fm("convert", "a.csv", "b.csv", "--label-column", "y", "-o", "-", "--to", "libsvm", "-q").out
+        == "1 0:2\n0 0:3\n"
+    )
+
+
 @pytest.mark.parametrize(("content", "name"), [("", "x"), ('{"features": [1]}\n', "x.jsonl"), ("1:0 0:1\n", "x")])
 @pytest.mark.parametrize("options", [(), ("--distributed", "local", "--workers", 2)])
 def test_errors_of_test_rows_name_the_test_file(fm, content, name, options):

@@ -81,7 +81,15 @@ READ = {
     "index_base": "0",
     "binary": True,
     "positive": "yes",
-    "table": {"missing": "zero", "canonical": True, "min_count": 2, "hash_bits": None},
+    "table": {
+        "delimiter": None,
+        "quotes": True,
+        "missing": "zero",
+        "missing_values": ["?", "NA"],
+        "canonical": True,
+        "min_count": 2,
+        "hash_bits": None,
+    },
 }
 
 
@@ -90,7 +98,8 @@ def schema_model():
     values = Listed()
     for column, value in VALUES:
         values.add(column, value)
-    facts = {"label": {"positive": "yes"}, "seen": {"age": [0, 99]}, "min_count": 2}
+    encoder = Encoder(values, COLUMNS)
+    encoder.seen = {"age": {"missing": 1, "min": -2.0, "max": 99.5}, "pay": {"missing": 0}}
     return Model(
         Hyperparameters.from_dict({**HYPERPARAMETERS, "feature_dim": 13}),
         {
@@ -100,5 +109,5 @@ def schema_model():
         },
         state={"adagrad.linear": np.arange(13, dtype=np.float32)},
         info={**deepcopy(INFO), "epochs": [], "input": deepcopy(READ)},
-        schema=Schema.of(Encoder(values, COLUMNS), **facts),
+        schema=Schema.of(encoder, label={"positive": "yes"}, min_count=2),
     )

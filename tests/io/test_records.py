@@ -229,7 +229,7 @@ def test_the_format_is_found_by_content_and_files_may_mix_formats(tmp_path):
     np.testing.assert_array_equal(found[2].labels, [1, 0, 1, 0])
 
 
-def test_features_by_index_and_by_name_exclude_each_other(tmp_path):
+def test_features_by_index_and_by_name_exclude_each_other_in_training(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(jsonlines(ROWS))
     (tmp_path / "b.jsonl").write_bytes(b'{"features": {"keys": [1], "values": [2]}}\n')
     for names in (("a.jsonl", "b.jsonl"), ("b.jsonl", "a.jsonl")):

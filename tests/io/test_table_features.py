@@ -19,11 +19,14 @@ from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists, split
 from fmcore.io.tables.features import Part, joined, list_part, number_part, signed_log, value_part
 from fmcore.rows.batch import concatenate
 from fmcore.schema import dates
+from fmcore.schema.coding import Texts
 from fmcore.schema.columns import LIST, LOG, NUMERIC, Column
-from fmcore.schema.encoder import Encoder, Texts
+from fmcore.schema.encoder import Encoder
 from fmcore.schema.options import TableOptions
+from fmcore.schema.texts import missing_texts
 
 GENRES = Column("g", LIST, "|")
+NOTHING = missing_texts(())
 
 
 def read(data, encoder=None, *, format="csv", path=None, report=None, general=None, **options):  # noqa: A002
@@ -67,21 +70,28 @@ SPLIT = [
 
 
 def test_a_field_is_split_into_values_that_each_count_once():
-    lists = split(texts(*(text for text, _ in SPLIT)), "|")
+    lists = split(texts(*(text for text, _ in SPLIT)), "|", NOTHING)
     assert as_lists(lists) == [values for _, values in SPLIT]
     assert (lists.lengths.dtype, lists.items.codes.dtype) == (np.int64, np.int32)
 
 
+def test_values_of_lists_are_canonical_and_may_be_missing():
+    lists = split(texts("7.0|7|NA", "True|true|null", "NA"), "|", missing_texts(None))
+    assert as_lists(lists) == [["7"], ["true"], []]
+    assert as_lists(split(texts("7.0|NA"), "|", missing_texts(("7",)))) == [["NA"]]
+    assert as_lists(split(texts("a|b", "NA"), "", missing_texts(None))) == [["a|b"], []]
+
+
 def test_separators_may_be_several_characters_or_a_blank():
-    assert as_lists(split(texts("a, b,c"), ", ")) == [["a", "b,c"]]
-    assert as_lists(split(texts("a  b"), " ")) == [["a", "b"]]
-    assert as_lists(split(texts(), "|")) == []
-    assert as_lists(split(texts(None, None), "|")) == [[], []]
+    assert as_lists(split(texts("a, b,c"), ", ", NOTHING)) == [["a", "b,c"]]
+    assert as_lists(split(texts("a  b"), " ", NOTHING)) == [["a", "b"]]
+    assert as_lists(split(texts(), "|", NOTHING)) == []
+    assert as_lists(split(texts(None, None), "|", NOTHING)) == [[], []]
 
 
 @given(st.lists(st.lists(st.text("abc", min_size=1), max_size=4), max_size=12), st.data())
 def test_lists_come_back_from_their_text(rows, data):
-    lists = split(texts(*("|".join(row) or None for row in rows)), "|")
+    lists = split(texts(*("|".join(row) or None for row in rows)), "|", NOTHING)
     unique = [list(dict.fromkeys(row)) for row in rows]
     assert as_lists(lists) == unique
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), bool)
@@ -96,7 +106,7 @@ def test_rows_of_a_block_are_taken_without_their_faults():
         np.arange(1, 4),
         {0: np.array([1.0, 2, 3])},
         {1: texts("x", None, "y")},
-        {2: split(texts("a|b", None, "b"), "|")},
+        {2: split(texts("a|b", None, "b"), "|", NOTHING)},
         [Fault(1, 0, "bad")],
     )
     taken = block.take(np.array([True, False, True]))

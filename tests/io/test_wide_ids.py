@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from record_bytes import features, field, floats, frame, sparse
 
-from fmcore.errors import DataError, UsageError
+from fmcore.errors import DataError
 from fmcore.io.data import Data
 from fmcore.io.indexing import UNKNOWN_IDS
 from fmcore.io.options import ReadOptions, Report
@@ -226,11 +226,6 @@ def test_the_first_unknown_id_is_named_where_unseen_is_an_error(tmp_path):
     new = b"1 8:1\n\n0 2:1 5000000000:1 7:1\n"
     with pytest.raises(DataError, match=r"b.svm, line 3: id 5000000000 is unknown to the model"):
         reading(tmp_path, {"b.svm": new}, encoder, compact=True, unseen="error", index_base="1")
-
-
-def test_ids_are_either_numbered_or_hashed():
-    with pytest.raises(UsageError, match="--compact and --hash-bits exclude each other"):
-        new_encoder(TableOptions(hash_bits=4), compact=True)
 
 
 def test_a_reader_knows_the_dimension_of_its_map(tmp_path):

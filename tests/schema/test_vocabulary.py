@@ -129,29 +129,14 @@ def test_the_vocabulary_of_the_model_may_be_named_and_no_other(path, tmp_path):
         encoder_of(schema_of(), TableOptions(vocabulary=str(tmp_path / "gone")), features=3)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"categorical": ("a",)},
-        {"log": ("a",)},
-        {"dates": ("a",)},
-        {"lists": ("a:|",)},
-        {"vocabulary": "v"},
-    ],
-)
-def test_options_of_columns_are_refused_where_features_are_known_by_index(options):
-    name = next(iter(options))
-    for schema in (None, Schema.of(Encoder(learns=False))):
-        with pytest.raises(UsageError, match=f"^--{name} is for models of columns, but this one knows its features by"):
-            encoder_of(schema, TableOptions(**options), features=7, of_tables=False)
-        with pytest.raises(UsageError, match="--hash-bits is 4, but the model takes indices as they stand; leave it"):
-            encoder_of(schema, TableOptions(hash_bits=4), features=7, of_tables=False)
-
-
 def test_a_model_of_indices_knows_how_many_there_are():
     for schema in (None, Schema.of(Encoder(learns=False))):
         encoder = encoder_of(schema, TableOptions(), features=7, of_tables=False)
         assert (encoder.indexed, encoder.columns, encoder.grows) == (7, None, False)
+        with pytest.raises(
+            UsageError, match="--hash-bits is 4, but the model takes indices as they stand; leave it out"
+        ):
+            encoder_of(schema, TableOptions(hash_bits=4), features=7, of_tables=False)
 
 
 # ------------------------------------------------------------------------------------------------ models of format 1

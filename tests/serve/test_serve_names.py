@@ -78,7 +78,7 @@ def test_lines_and_data_and_ids(folder, expected):
         ({**FIRST, "price": [1]}, "a list is not a number"),
         ({**FIRST, "site": {"a": 1}}, "an object is not the value of one column"),
         ({"price": 1, "site": "a"}, "column 'genres' of the model is missing"),
-        ([1, 2, 3, 4, 5, 6, 7, 8, 9], "index 8 is none of the 7 features"),
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9], "9 features, expected 7 as the columns of training made"),
     ],
 )
 def test_what_is_not_the_models_is_refused(folder, features, message):

@@ -15,7 +15,7 @@ MOST = 1 << 16  # bytes in which they must begin
 def _requests(options: ReadOptions, *, name: str) -> Codec:
     from fmcore.io.requests import codec as requests
 
-    decode = partial(requests.decode, index_base=options.index_base, wide=options.wide)
+    decode = partial(requests.decode, index_base=options.index_base, wide=options.wide, width=options.width)
     return Codec(partial(requests.chunks, format=name), partial(decode, format=name, on_error=options.on_error))
 
 

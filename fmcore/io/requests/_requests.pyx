@@ -34,6 +34,7 @@ cdef struct Features:  # of one row; ABSENT for a missing member
 cdef struct Rows:
     bint wide  # indices are ids of 64 bits
     uint64_t base  # subtracted from every key
+    int64_t width  # that a dense row or a shape must have; ABSENT for any
     int64_t* indptr
     void* indices  # int32_t, or uint64_t where they are wide
     float* values
@@ -203,7 +204,9 @@ cdef int64_t fitted(const Features* row, Index* indices, float* values) noexcept
 cdef bint commit(Rows* out, const Features* row, int64_t number) noexcept nogil:
     """Complete the row that has been read; return False where keys, values and shape do not fit together."""
     cdef float* values = out.values + out.nonzeros
-    cdef int64_t size
+    cdef int64_t size, stated = row.size if row.size != ABSENT else row.values if row.keys <= 0 else ABSENT
+    if out.width != ABSENT and stated != ABSENT and stated != out.width:
+        return False
     if out.wide:
         size = fitted(row, <uint64_t*> out.indices + out.nonzeros, values)
     else:
@@ -270,10 +273,11 @@ cdef bint lines(Scan* s, Rows* out) noexcept nogil:
     return True
 
 
-def parse(bytes chunk not None, bint by_lines, uint64_t base=0, bint wide=False):
+def parse(bytes chunk not None, bint by_lines, uint64_t base=0, bint wide=False, width=None):
     """Decode the rows of a JSON document, or of instances one a line; None where they are not in the common form.
 
-    base: subtracted from keys. wide: whether indices are ids of 64 bits (uint64), instead of int32.
+    base: subtracted from keys. wide: whether indices are ids of 64 bits (uint64), instead of int32. width: the number
+    of features that a dense list or a shape must have, or None.
     Returns indptr, indices, values, numbers (int64, 1-based: of rows in a document, of lines else).
     """
     text = np.frombuffer(chunk, np.uint8)
@@ -285,7 +289,8 @@ def parse(bytes chunk not None, bint by_lines, uint64_t base=0, bint wide=False)
     cdef int64_t[::1] numbers = np.empty(most_rows, np.int64)
     cdef const char* start = chunk
     cdef Scan scan = Scan(start, by_lines)
-    cdef Rows rows = Rows(wide, base, &indptr[0], &indices[0], &values[0], &numbers[0], 0, 0)
+    cdef int64_t stated = ABSENT if width is None else width
+    cdef Rows rows = Rows(wide, base, stated, &indptr[0], &indices[0], &values[0], &numbers[0], 0, 0)
     cdef bint good
     with nogil:
         good = lines(&scan, &rows) if by_lines else document(&scan, &rows)

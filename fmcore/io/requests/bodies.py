@@ -61,5 +61,7 @@ class BodyReader:
     @cached_property
     def _decoders(self) -> dict[str, Callable[[bytes], Decoded]]:
         """Return format -> decoder of rows by index; made at first use, as commands that read files never need it."""
-        codecs = {name: each.codec(self._options) for name, each in FORMATS.items() if each.codec is not None}
+        width = None if self._columns.columns is None else self._columns.feature_dim
+        options = replace(self._options, width=width)
+        codecs = {name: each.codec(options) for name, each in FORMATS.items() if each.codec is not None}
         return {name: codec.decode for name, codec in codecs.items()}

@@ -18,7 +18,7 @@ from fmcore.io.options import require_one_of
 from fmcore.io.pieces import Decoded
 from fmcore.io.requests import _requests
 from fmcore.io.requests.grammar import Refused, document, parse
-from fmcore.io.requests.instance import PLAIN, Keys, instance_of
+from fmcore.io.requests.instance import PLAIN, Keys, row_of
 from fmcore.rows.batch import Batch, RowOrigin
 
 PIECE_BYTES = 1 << 20
@@ -43,18 +43,18 @@ def chunks(stream, format):  # noqa: A002  (ReadOptions' word)
         yield b"".join(begun)
 
 
-def decode(chunk, format, on_error="fail", *, index_base="auto", wide=False):  # noqa: A002  (ReadOptions' word)
+def decode(chunk, format, on_error="fail", *, index_base="auto", wide=False, width=None):  # noqa: A002  (ReadOptions' word)
     """Decode one piece into `Decoded`; row numbers count instances ("row"), or lines ("line") with blank ones.
 
     Labels are NaN: a request has none. Zeros of a dense list are left out.
     index_base: "0" and "auto" keep keys as they stand, "1" subtracts one. wide: whether the batch's indices are ids of
-    64 bits, uint64.
+    64 bits, uint64. width: the number of features that a dense list or a shape must have, or None.
     Raises DataError with number and key for the first malformed instance, or with on_error="skip" leaves those out. A
     JSON document that is malformed as a whole is an error in both cases.
     """
     require_one_of("format", format, tuple(UNITS))
     require_one_of("index base", index_base, ("auto", "0", "1"))
-    keys = Keys(int(index_base == "1"), wide)
+    keys = Keys(int(index_base == "1"), wide, width)
     parsed = _requests.parse(chunk, format == "jsonlines", *keys)
     if parsed is None:
         return _uncommon(chunk, format, on_error, keys)
@@ -114,7 +114,7 @@ class _Rows:
                 if not instance.strip():
                     return None
                 instance = parse(instance)
-            row_id, (indices, values) = instance_of(instance, self._keys)
+            row_id, (indices, values) = row_of(instance, self._keys)
         except Refused as refused:
             return DataError(refused.problem, unit=UNITS[self._format], number=number, field=refused.key)
         self._numbers.append(number)

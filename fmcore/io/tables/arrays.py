@@ -5,8 +5,8 @@ import shlex
 import numpy as np
 
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists, split
+from fmcore.schema.coding import Texts
 from fmcore.schema.columns import LIST
-from fmcore.schema.encoder import Texts
 from fmcore.schema.texts import canonical_texts, missing_texts, parse_number
 
 EMPTY = frozenset(("",))

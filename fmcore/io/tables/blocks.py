@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmcore.schema.encoder import Texts
+from fmcore.schema.coding import Texts
 from fmcore.schema.texts import canonical_texts
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from fmcore.io.tables.blocks import ColumnBlock, Lists
 from fmcore.schema import dates
+from fmcore.schema.coding import Texts, Values
 from fmcore.schema.columns import CATEGORICAL, DATE, LIST, LOG, Column
-from fmcore.schema.encoder import Encoder, Texts, Values
+from fmcore.schema.encoder import Encoder
 
 
 class Part(NamedTuple):

@@ -10,8 +10,8 @@ from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.features import encoded, float32, joined, list_part, part_of, value_part
 from fmcore.rows.batch import Batch, RowOrigin
 from fmcore.schema import dates
+from fmcore.schema.coding import Texts
 from fmcore.schema.columns import DATE, LIST
-from fmcore.schema.encoder import Texts
 
 
 class OneHot:

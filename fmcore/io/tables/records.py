@@ -18,8 +18,8 @@ from fmcore.io.requests.grammar import Refused
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.kinds import kind_of
 from fmcore.rows.batch import Batch
+from fmcore.schema.coding import Texts
 from fmcore.schema.columns import CATEGORICAL, LIST, NUMERIC
-from fmcore.schema.encoder import Texts
 from fmcore.schema.matching import Binding
 from fmcore.schema.texts import canonical, parse_number
 

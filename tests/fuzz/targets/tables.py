@@ -2,15 +2,18 @@
 
 import io
 
-from fmcore.io.tables.vocabulary import Vocabulary, open_encoder
 from fuzz.checks import check_batch, numbers_of, outcome, rows_of
 from fuzz.places import written
 
 from fmcore.errors import DataError, UsageError
-from fmcore.io.options import ReadOptions, Report, TableOptions
+from fmcore.io.options import ReadOptions, Report
 from fmcore.io.sources.source import Source
 from fmcore.io.tables import codec as tables
-from fmcore.io.tables import vocabulary_file as vocabularyfile
+from fmcore.schema import vocabulary_file
+from fmcore.schema.encoder import Encoder
+from fmcore.schema.features import Hashed
+from fmcore.schema.names import FeatureNames
+from fmcore.schema.options import TableOptions
 
 REFUSALS = (DataError, UsageError)
 OPTIONS = (  # by the first byte of the input: separator, table options, others
@@ -55,18 +58,20 @@ def csv(data):
 def vocabulary(data):
     """Check that a vocabulary that was read is written again alike."""
     path = written("vocabulary.tsv", data)
-    found, error = outcome(DataError, Vocabulary.read, path)
+    found, error = outcome(DataError, FeatureNames.of_file, path)
     if error is None:
         again = io.BytesIO()
-        found.write(again)
-        assert vocabularyfile.read(written("again.tsv", again.getvalue())) == vocabularyfile.read(path)
-        assert len(found.names()) == found.feature_dim
+        vocabulary_file.write(again, found)
+        same = FeatureNames.of_file(written("again.tsv", again.getvalue()))
+        assert list(same) == list(found)
+        assert len(same) == len(found) == again.getvalue().count(b"\n") - 1
 
 
 def _read(data, form, options, stream=io.BytesIO):
     """Return (batches, report, the error that ends them or None)."""
     report = Report()
-    encoder = Vocabulary() if options.table.vocabulary else open_encoder(options)
+    bits = options.table.hash_bits
+    encoder = Encoder(None if bits is None else Hashed(bits))
     batches = tables.read(Source("a.csv"), stream(data), options, report, form, encoder=encoder)
     found, error = [], None
     while error is None:
