@@ -72,7 +72,7 @@ class Schema:
 
     def encoder(self, *, grows: bool = False) -> Encoder:
         """Return an Encoder that reads rows as the model's training did; grows: whether it adds values."""
-        return Encoder(
+        encoder = Encoder(
             self._values(),
             self.columns,
             named=self.named,
@@ -80,6 +80,9 @@ class Schema:
             grows=grows,
             ids=self._ids(grows=grows) if self.columns is None else None,
         )
+        if grows:  # what is seen of numeric columns goes on from what was
+            encoder.seen = {name: dict(facts) for name, facts in self.seen.items() if "missing" in facts}
+        return encoder
 
     def lists(self, values: Listed) -> bool:
         """Return whether these are the values that the model lists, or those it began with."""
