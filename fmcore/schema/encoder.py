@@ -126,7 +126,7 @@ class Encoder:
         return matched(names, self.columns, options, report, head.title)
 
     def see(self, column: Column, numbers: np.ndarray) -> None:
-        """Take the fields of a numeric column, float64 with NaN where missing, into what is seen of it, before it is frozen."""
+        """Take fields of a numeric column, float64 with NaN where missing, into what is seen, until it is frozen."""
         if not (self.learns or self.grows):
             return
         present = numbers[~np.isnan(numbers)]
