@@ -195,10 +195,11 @@ def _is_label(facts: dict[str, Any]) -> bool:
 
 
 def _are_numbers(values: Iterable[Any]) -> bool:
-    return all(
-        math.isfinite(value) if type(value) is float else type(value) is int and abs(value) < 1 << 63
-        for value in values
-    )
+    return all(math.isfinite(value) if type(value) is float else _is_int64(value) for value in values)
+
+
+def _is_int64(value: Any) -> bool:
+    return type(value) is int and abs(value) < 1 << 63
 
 
 def _plain(column: Column) -> dict[str, Any]:
