@@ -139,6 +139,17 @@ def disagreement(columns: Sequence[Column], options: TableOptions) -> str | None
     return None
 
 
+def separated(columns: Sequence[Column], options: TableOptions) -> tuple[Column, ...]:
+    """Return the columns of a schema, with the options' separators for lists that have none, as those of Parquet."""
+    names, found = [column.name for column in columns], list(columns)
+    for named, wanted in map(list_column, options.lists):
+        place = single(names, named)
+        for at in (several(names, named) or ()) if place is None else (place,):
+            if replace(found[at], name="", separator=wanted.separator) == wanted and not found[at].separator:
+                found[at] = replace(found[at], separator=wanted.separator)
+    return tuple(found)
+
+
 def _described(column: Column) -> str:
     mean = ", shared" if column.mean else ""
     return f"a list separated by {column.separator!r}{mean}" if column.kind == LIST else column.kind
