@@ -1,5 +1,6 @@
 """The columns of the first table of a training: what the options say of them, and their content of the others."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -46,6 +47,16 @@ def require_distinct(columns: Iterable[Column]) -> None:
             raise UsageError(f"two columns are named {column.name!r}: leave one out with --ignore {place}, its number")
         if column.is_feature:
             seen.add(column.name)
+
+
+def require_separators(columns: Iterable[Column]) -> None:
+    """Raise UsageError for columns of lists that are read as text where no separator is known."""
+    for column in columns:
+        if column.kind == LIST and not column.separator:
+            raise UsageError(
+                f"column {column.name!r} is a list, but text here: name what separates its values, with "
+                f"--lists {shlex.quote(column.name + ':SEPARATOR')}"
+            )
 
 
 def not_found(column: str, names: Sequence[str]) -> UsageError:
