@@ -82,7 +82,7 @@ class Schema:
             grows=grows,
             ids=self._ids(grows=grows) if self.columns is None else None,
         )
-        if grows:  # what is seen of numeric columns goes on from what was
+        if grows:  # what is seen of numeric columns adds to what was
             encoder.seen = {name: dict(facts) for name, facts in self.seen.items() if "missing" in facts}
         return encoder
 
