@@ -1,6 +1,5 @@
 """The features of categorical values: listed in a table of values, or hashed."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,6 +81,8 @@ class Hashed:
 
     def find(self, name: str, values: list[str]) -> np.ndarray:
         """Return int32, the index of each value of a column; -1 where it is not kept."""
+        import hashlib  # only where values are hashed, as other commands start sooner without
+
         prefix = hashlib.blake2b(f"{name}=".encode(), digest_size=8)
         digests = bytearray()
         for value in values:

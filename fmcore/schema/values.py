@@ -12,7 +12,6 @@ search the few pages that it needs. For entries of `n` bytes of text they take a
                       at is (upper half of the hash) * slots / 2**32.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -122,6 +121,8 @@ class ValueTable:
         return self._digests[count]
 
     def _computed_digest(self, count: int) -> str:
+        import hashlib  # only where a digest is wanted, as commands that have none start sooner
+
         ends, digest = self._ends(count), hashlib.sha256(count.to_bytes(8, "little"))
         for array, kind in ((self._arrays.columns[:count], "<u4"), (ends, "<u8")):
             for begin in range(0, count, MANY):
