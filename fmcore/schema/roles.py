@@ -1,5 +1,6 @@
 """The columns of the first table of a training: what the options say of them, and their content of the others."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -46,6 +47,16 @@ def require_distinct(columns: Iterable[Column]) -> None:
             raise UsageError(f"two columns are named {column.name!r}: leave one out with --ignore {place}, its number")
         if column.is_feature:
             seen.add(column.name)
+
+
+def require_separators(columns: Iterable[Column]) -> None:
+    """Raise UsageError for columns of lists that are read as text where no separator is known."""
+    for column in columns:
+        if column.kind == LIST and not column.separator:
+            raise UsageError(
+                f"column {column.name!r} is a list, but text here: name what separates its values, with "
+                f"--lists {shlex.quote(column.name + ':SEPARATOR')}"
+            )
 
 
 def not_found(column: str, names: Sequence[str]) -> UsageError:
@@ -137,6 +148,17 @@ def disagreement(columns: Sequence[Column], options: TableOptions) -> str | None
                     f"column {names[at]!r} is {_described(wanted)} by the options, but {_described(own)} in the model"
                 )
     return None
+
+
+def separated(columns: Sequence[Column], options: TableOptions) -> tuple[Column, ...]:
+    """Return the columns of a schema, with the options' separators for lists that have none, as those of Parquet."""
+    names, found = [column.name for column in columns], list(columns)
+    for named, wanted in map(list_column, options.lists):
+        place = single(names, named)
+        for at in (several(names, named) or ()) if place is None else (place,):
+            if replace(found[at], name="", separator=wanted.separator) == wanted and not found[at].separator:
+                found[at] = replace(found[at], separator=wanted.separator)
+    return tuple(found)
 
 
 def _described(column: Column) -> str:

@@ -1,5 +1,6 @@
 """The encoder that options ask for: of a model's schema, of a vocabulary file, or new."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +11,7 @@ from fmcore.schema.features import Hashed
 from fmcore.schema.ids import id_map
 from fmcore.schema.names import FeatureNames
 from fmcore.schema.options import TableOptions
-from fmcore.schema.roles import disagreement
+from fmcore.schema.roles import disagreement, separated
 from fmcore.schema.schema import Schema
 
 NOT_KEPT = (
@@ -26,7 +27,6 @@ def new_encoder(
     """Return an Encoder for the rows of a new model, or of a conversion.
 
     compact: whether the ids of index formats are numbered as they first appear.
-
     mode: what becomes of a vocabulary file that exists where the options do not say. "new" replaces it, "grow" takes in
     more values, "fixed" adds none. kept: whether a model will keep the values. streamed: whether training begins before
     all rows are read, so that no values can be added.
@@ -70,7 +70,8 @@ def encoder_of(
     schema: of the model; None for one that keeps none, whose vocabulary the options name. grows: whether values that
     the model does not know are added. features: how many the model has. of_tables: whether a model without a schema may
     have been trained on tables.
-    Raises UsageError for a vocabulary that is not the model's, DataError for one that cannot be read.
+    Raises UsageError for options that contradict the model, such as a vocabulary that is not its own, DataError for one
+    that cannot be read.
     """
     if schema is None and of_tables:
         return _of_options(table, grows=grows)
@@ -79,7 +80,9 @@ def encoder_of(
         encoder = Encoder(learns=False, grows=False) if schema is None else schema.encoder(grows=grows)
         encoder.indexed = features
         return encoder
+    schema = replace(schema, columns=separated(schema.columns, table))
     _require_agreement(schema, table)
+    grows = _still_grows(table.vocabulary_mode, grows=grows)
     if table.vocabulary is not None and (Path(table.vocabulary).exists() or not grows):
         _, values = vocabulary_file.read(Path(table.vocabulary))
         if not schema.lists(values):
@@ -90,6 +93,15 @@ def encoder_of(
     encoder = schema.encoder(grows=grows)
     encoder.output = table.vocabulary if grows else None
     return encoder
+
+
+def _still_grows(mode: str | None, *, grows: bool) -> bool:
+    """Return whether values are added to those of a model; raise UsageError for a mode that cannot be."""
+    if mode == "new":
+        raise UsageError("--vocabulary-mode new is for new models: what this one knows keeps its meaning")
+    if mode == "grow" and not grows:
+        raise UsageError("--vocabulary-mode grow is for training on files, which alone adds values to a model")
+    return grows and mode != "fixed"
 
 
 def _require_bits(table: TableOptions, bits: int | None) -> None:

@@ -200,6 +200,15 @@ def test_the_vocabulary_is_inside_the_model(home, tmp_path):
     assert fm.read("x.csv") == home.read("expected.csv")
 
 
+def test_lists_of_parquet_are_those_of_text_where_a_separator_is_given(home, tmp_path):
+    fm = Shell(tmp_path)
+    options = [option for option in OPTIONS if option not in ("--lists", "genres:|")]
+    fm("train", written(fm, "parquet", ROWS), *options, *TRAINING, "-o", "x.fm")
+    found = {kind: fm("predict", "x.fm", written(fm, kind, TEST), "--to", "csv").out for kind in ("parquet", "jsonl")}
+    assert set(found.values()) == {home.read("expected.csv").decode()}
+    assert fm("predict", "x.fm", written(fm, "csv", TEST), "--to", "csv", "--lists", "genres:|").out == found["jsonl"]
+
+
 def test_hashed_features_are_matched_by_name_too(tmp_path):
     fm = Shell(tmp_path)
     fm.write("train.csv", as_csv(ROWS))

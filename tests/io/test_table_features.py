@@ -276,6 +276,28 @@ def test_lists_of_parquet_are_those_of_csv(tmp_path):
         read(b"", format="parquet", path=str(path), label="y", categorical=("genres",))
 
 
+def test_lists_whose_separator_is_not_known_are_refused_in_text(tmp_path):
+    encoder, path = Encoder(columns=[Column("g", LIST), Column("n", NUMERIC)]), tmp_path / "t.parquet"
+    parquet.write_table(pa.table({"g": ["a|b"], "n": [1.0]}), path)
+    for table in ({"data": b"g,n\na|b,1\n"}, {"data": b"", "format": "parquet", "path": str(path)}):
+        with pytest.raises(
+            UsageError, match="column 'g' is a list, but text here: name what separates its values, with"
+        ):
+            read(table.pop("data"), encoder, **table)
+
+
+def test_a_table_without_rows_decides_on_no_columns():
+    encoder, report = Encoder(), Report()
+    tables_read = tables.read(
+        SimpleNamespace(name="t", path=None), io.BytesIO(b"c,n\n"), ReadOptions(), report, "csv", encoder=encoder
+    )
+    assert (list(tables_read), encoder.columns) == ([], None)
+    assert "t has no rows" in report.notes
+    assert names_of(encoder) == []
+    read(b"c,n\nx,1\n", encoder)
+    assert names_of(encoder) == ["n", "c=x"]
+
+
 def test_fields_count_columns_whatever_features_they_have():
     data = b"d,g,n,c\n2024-01-31 07:30,a|b,5,x\n"
     batch = read(data, dates=("d",), lists=("g:|",), general={"fields": True})

@@ -3,7 +3,7 @@
 import pytest
 
 from fmcore.errors import DataError, UsageError
-from fmcore.schema.columns import CATEGORICAL, LABEL, NUMERIC, Column
+from fmcore.schema.columns import CATEGORICAL, LABEL, LIST, NUMERIC, Column
 from fmcore.schema.encoder import Encoder
 from fmcore.schema.features import Hashed, Listed
 from fmcore.schema.options import TableOptions
@@ -109,6 +109,34 @@ def test_options_that_contradict_the_model_are_refused(options, expected):
 def test_hash_bits_that_contradict_the_model_are_refused():
     with pytest.raises(UsageError, match="--hash-bits is 5, but the model hashes values into 4 bits"):
         encoder_of(schema_of(Hashed(4)), TableOptions(hash_bits=5), features=17)
+
+
+def test_the_mode_of_a_vocabulary_says_whether_a_model_learns_values():
+    def grows(mode, *, grows):
+        return encoder_of(schema_of(), TableOptions(vocabulary_mode=mode), features=3, grows=grows).grows
+
+    assert [grows(mode, grows=True) for mode in (None, "grow", "fixed")] == [True, True, False]
+    assert [grows(mode, grows=False) for mode in (None, "fixed")] == [False, False]
+    with pytest.raises(UsageError, match="--vocabulary-mode new is for new models"):
+        grows("new", grows=True)
+    with pytest.raises(UsageError, match="--vocabulary-mode grow is for training on files"):
+        grows("grow", grows=False)
+
+
+def test_lists_that_came_without_a_separator_may_be_given_one():
+    columns = (Column("g", LIST), Column("h", LIST, mean=True), Column("k", LIST, ";"))
+    schema = Schema.of(Encoder(columns=columns))
+
+    def found(*lists):
+        return [column.separator for column in encoder_of(schema, TableOptions(lists=lists), features=3).columns]
+
+    assert found() == ["", "", ";"]
+    assert found("g:|", "h:,:mean", "k:;") == ["|", ",", ";"]
+    for text in ("g:|:mean", "h:,", "k:|"):
+        with pytest.raises(
+            UsageError, match=f"column '{text[0]}' is a list separated by .* by the options, but a list"
+        ):
+            found(text)
 
 
 def test_the_vocabulary_of_the_model_may_be_named_and_no_other(path, tmp_path):

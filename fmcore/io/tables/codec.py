@@ -13,7 +13,7 @@ from fmcore.io.tables.records import Strictness
 from fmcore.io.text.utf8 import ValidUTF8
 from fmcore.schema.encoder import Encoder, Heading
 from fmcore.schema.options import parse_delimiter
-from fmcore.schema.roles import named_columns
+from fmcore.schema.roles import named_columns, require_separators
 from fmcore.schema.texts import missing_texts
 
 BLOCK_BYTES = 2 << 20  # of CSV text; a row must fit
@@ -65,9 +65,13 @@ def _read_csv(source, stream, delimiter, options, report, one_hot, known):
     if head is None:
         report.note(f"{source.name} is empty")
         return
+    if known is None and not head.rows:  # which shows nothing of what its columns are
+        report.note(f"{source.name} has no rows")
+        return
     names = [name.strip() or str(position) for position, name in enumerate(head.names)]
     examples = _examples(head.sample if known is None else (), len(names), missing_texts(options.table.missing_values))
     columns, rows = one_hot(names, head.header, [kind_of(column) for column in examples], examples)
+    require_separators(column for _, column in columns.features)
     fields, header = Fields(columns, options.table, report), RepeatedHeader(head.names, columns)
     scanner = QuoteScanner(ord(delimiter), len(columns.names) == 1)
     ragged = Ragged(source.name, options.on_error, report, scanner)

@@ -8,6 +8,7 @@ import numpy as np
 from fmcore.errors import DataError, UsageError
 from fmcore.io.tables.arrays import Fields, advice, is_list, is_nested, is_text, plain, shown
 from fmcore.schema.columns import CATEGORICAL, LIST, NUMERIC
+from fmcore.schema.roles import require_separators
 
 BLOCK_FIELDS = 2 << 20  # rows times columns
 EXAMPLES = 100  # rows whose texts are examples
@@ -79,6 +80,8 @@ def _check_types(schema, columns):
                 f"column {name!r} has the type {kind}, which is neither a number nor text: "
                 f"leave it out with --ignore {shlex.quote(name)}"
             )
+        if not is_nested(kind):
+            require_separators(column for at, column in columns.features if at == position)
         value = kind.value_type if types.is_dictionary(kind) else kind
         number = _is_number(value) or types.is_null(value) or types.is_boolean(value) or is_text(value)
         if position in columns.numbers and not number:
