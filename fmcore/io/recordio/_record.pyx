@@ -7,7 +7,7 @@ from libc.math cimport NAN, isinf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from fmcore.io.recordio._fields cimport Record, read_fields
-from fmcore.io.recordio._tensors cimport all_ones, count_values, is_binary, is_finite, load_features, load_scalar
+from fmcore.io.recordio._tensors cimport Index, all_ones, count_values, is_binary, is_finite, load_features, load_scalar
 from fmcore.io.recordio._wire cimport (
     BAD_FLAG, BAD_MAGIC, NONE, PLACEHOLDER_SIZE, TOO_LONG, Fault, Framed, Span, read_record, size_of,
     write_placeholder)
@@ -98,8 +98,8 @@ cdef class RecordDecoder:
     cdef Span span
     cdef Py_ssize_t records, at, number  # how many records; the byte and the record up to which they are read
     cdef Py_ssize_t rows, nnz, capacity, wanted
-    cdef bint binary, weighted, named, keyed  # binary: no values stored yet, as each is 1; keyed: a row was sparse
-    cdef bint wide
+    cdef bint binary, weighted, named  # binary: no values stored yet, as each is 1
+    cdef bint wide, shifted  # shifted: a base was subtracted
     cdef uint64_t base
     cdef int64_t feature_dim
     cdef Framed framed
@@ -152,7 +152,7 @@ cdef class RecordDecoder:
         cdef Outcome outcome = FULL
         while outcome == FULL:
             with nogil:
-                outcome = self.run()
+                outcome = self.run(<uint64_t*> NULL) if self.wide else self.run(<int32_t*> NULL)
             if outcome == FULL:
                 self.reserve(self.wanted)
         return None if outcome == DONE else (self.number, self.framed.start, self.framed.stop)
@@ -165,7 +165,7 @@ cdef class RecordDecoder:
             self.store_ones()
         self.arrays["indices"][self.nnz:self.nnz + size] = row.indices
         self.arrays["values"][self.nnz:self.nnz + size] = row.values
-        self.keyed = self.keyed or row.keyed
+        self.shifted = self.shifted or (self.base and row.keyed)
         if row.uid is not None:
             self.texts[self.rows] = row.uid
         self.commit(size, row.feature_dim, row.label, row.weight)
@@ -173,7 +173,8 @@ cdef class RecordDecoder:
     def finish(self):
         """Return (indptr, indices, values or None, labels, weights or None, ids or None), see `Batch`, and two facts.
 
-        These are the largest feature_dim that any shape or dense row gave, -1 without any, and whether any row had keys.
+        These are the largest feature_dim that any shape or dense row gave, -1 without any, and whether a base was
+        subtracted.
         """
         sizes = {"indptr": self.rows + 1, "indices": self.nnz, "values": self.nnz, "labels": self.rows,
                  "weights": self.rows}
@@ -186,7 +187,7 @@ cdef class RecordDecoder:
         arrays = self.arrays
         return (
             arrays["indptr"], arrays["indices"], arrays.get("values"), arrays["labels"], arrays.get("weights"),
-            self.uids(), self.feature_dim, self.keyed)
+            self.uids(), self.feature_dim, self.shifted)
 
     cdef list uids(self):
         cdef Py_ssize_t row
@@ -202,12 +203,12 @@ cdef class RecordDecoder:
             texts[row] = text
         return texts
 
-    cdef Outcome run(self) noexcept nogil:
+    cdef Outcome run(self, Index* _kind) noexcept nogil:
         cdef Record record
         cdef Outcome outcome
         while self.number < self.records and read_record(self.span, self.at, &self.framed) == NONE:
             if self.framed.whole and read_fields(self.framed.payload, &record):
-                outcome = self.add(&record)
+                outcome = self.add(&record, _kind)
             else:
                 outcome = DECLINED
             if outcome == FULL:
@@ -218,7 +219,7 @@ cdef class RecordDecoder:
                 return DECLINED
         return DONE
 
-    cdef Outcome add(self, const Record* record) noexcept nogil:
+    cdef Outcome add(self, const Record* record, Index* _kind) noexcept nogil:
         cdef Py_ssize_t size = count_values(&record.features)
         cdef int64_t feature_dim
         cdef float label, weight
@@ -233,15 +234,12 @@ cdef class RecordDecoder:
         if self.binary and not is_binary(&record.features, size):
             self.store_ones()
         values = NULL if self.binary else self.values + self.nnz
-        if self.wide:
-            size = load_features(
-                &record.features, size, self.base, &feature_dim, <uint64_t*> self.indices + self.nnz, values)
-        else:
-            size = load_features(
-                &record.features, size, self.base, &feature_dim, <int32_t*> self.indices + self.nnz, values)
+        size = load_features(
+            &record.features, size, self.base, &feature_dim, <Index*> self.indices + self.nnz, values)
         if size < 0:
             return DECLINED
-        self.keyed = self.keyed or size_of(&record.features.keys) != 0
+        if self.base and size_of(&record.features.keys) != 0:
+            self.shifted = True
         if record.uid.p != NULL:
             self.named = True
             self.ids[2 * self.rows] = record.uid.p - self.span.p + 1

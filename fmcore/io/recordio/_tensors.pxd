@@ -15,6 +15,10 @@ cdef extern from *:
     """
     const uint64_t MAX_ID "FM_MAX_ID"
 
+ctypedef fused Key:  # wide enough for one more than any index
+    uint32_t
+    uint64_t
+
 ctypedef fused Index:  # of a feature; or its id, where ids of 64 bits are asked for
     int32_t
     uint64_t
@@ -76,12 +80,12 @@ cdef inline bint load_values(const Tensor* tensor, Py_ssize_t size, float* out) 
     return True
 
 
-cdef inline bint load_keys(Span keys, Py_ssize_t size, uint64_t base, uint64_t limit, Index* out) noexcept nogil:
-    """Write the keys less `base`, which must be exactly `size` and each from 0 to below `limit`, to `out`."""
+cdef inline bint load_keys(Span keys, Py_ssize_t size, Key limit, Index* out) noexcept nogil:
+    """Write the keys, which must be exactly `size` and each below `limit`, to `out`."""
     cdef const uint8_t* p = keys.p
     cdef Py_ssize_t i
     cdef uint32_t word
-    cdef uint64_t key
+    cdef Key key
     cdef bint good = True
     for i in range(size):
         word = load32(p) if keys.end - p >= 4 else 0x80808080
@@ -98,16 +102,29 @@ cdef inline bint load_keys(Span keys, Py_ssize_t size, uint64_t base, uint64_t l
             p = long_key(p, keys.end, &key)
             if p == NULL:
                 return False
-        key -= base
         good &= key < limit
         out[i] = <Index> key
     return good and p == keys.end
 
 
-cdef inline const uint8_t* long_key(const uint8_t* p, const uint8_t* end, uint64_t* key) noexcept nogil:
-    """Read one key of any length; return a pointer to the byte behind it, NULL where it does not fit 64 bits."""
+cdef inline const uint8_t* long_key(const uint8_t* p, const uint8_t* end, Key* key) noexcept nogil:
+    """Read one key of any length; return a pointer to the byte behind it, NULL where it does not fit."""
     cdef Span rest = Span(p, end)
-    return rest.p if read_varint(&rest, key) else NULL
+    cdef uint64_t value
+    if not read_varint(&rest, &value) or <Key> value != value:
+        return NULL
+    key[0] = <Key> value
+    return rest.p
+
+
+cdef inline bint subtract_base(Py_ssize_t size, uint64_t base, Index* indices) noexcept nogil:
+    """Subtract 0 or 1 from indices, none of which may be below."""
+    cdef Py_ssize_t i
+    cdef bint good = True
+    for i in range(size if base else 0):
+        good &= indices[i] != 0
+        indices[i] -= 1
+    return good
 
 
 cdef inline Py_ssize_t drop_zeros(Py_ssize_t size, Index* indices, float* values) noexcept nogil:
@@ -151,9 +168,10 @@ cdef inline Py_ssize_t load_features(
     """Write a row of `size` values (as counted) to arrays of enough capacity; return how many it keeps, -1: declined.
 
     Sparse rows are kept whole, dense ones without zeros; feature_dim becomes the shape, else the length of a dense row.
-    base: subtracted from keys. values NULL: the tensor `is_binary`, and only its keys are read.
+    base: 0 or 1, subtracted from keys. values NULL: the tensor `is_binary`, and only its keys are read.
     """
     cdef uint64_t most = MAX_FEATURE_DIM if Index is int32_t else MAX_ID
+    cdef bint good
     if size < 0 or not load_shape(tensor.shape, most, feature_dim):
         return -1
     if values != NULL and not (load_values(tensor, size, values) and all_finite(values, size)):
@@ -161,7 +179,11 @@ cdef inline Py_ssize_t load_features(
     if size_of(&tensor.keys) != 0:
         if feature_dim[0] >= 0:
             most = <uint64_t> feature_dim[0]
-        return size if load_keys(tensor.keys, size, base, most, indices) else -1
+        if Index is int32_t:
+            good = load_keys(tensor.keys, size, <uint32_t> (most + base), indices)
+        else:
+            good = load_keys(tensor.keys, size, most + base, indices)
+        return size if good and subtract_base(size, base, indices) else -1
     if size == 0:
         return 0
     if feature_dim[0] < 0:

@@ -63,10 +63,10 @@ def decode(chunk, on_error="fail", *, index_base="auto", wide=False):
             if on_error != "skip":
                 raise
             skipped.append(error.with_traceback(None))  # the traceback keeps far more than the error in memory
-    *arrays, feature_dim, keyed = decoder.finish()
+    *arrays, feature_dim, shifted = decoder.finish()
     numbers = np.delete(np.arange(1, units + 1), [error.number - 1 for error in skipped])
     facts = [("feature_dim", feature_dim)] if feature_dim >= 0 and not wide else []
-    facts += [(SHIFTED, 1)] if base and keyed else []
+    facts += [(SHIFTED, 1)] if shifted else []
     return Decoded(Batch(*arrays, RowOrigin(None, "record", numbers)), units, tuple(skipped), tuple(facts))
 
 
