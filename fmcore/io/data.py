@@ -185,9 +185,11 @@ class Reader:
                 "several workers, takes a pass of its own; give files"
             )
         self.encoder.seen.clear()
-        counts = np.zeros(0, np.int64)
+        counts, seen = np.zeros(0, np.int64), LabelSummary()
         for batch in self._silent(workers, labels):
             counts = added(counts, batch.indices)
+            seen.add(batch.labels)
+        self._label = seen.as_dict(self.options)
         least = self.options.table.min_count
         if least > 1:
             seen, kept = self.encoder.keep(counts, least)

@@ -27,9 +27,10 @@ def require_sound(model, path):
 def read_options(model, **given):
     """Return ReadOptions as the model's training had them, but for what is given (table: names of TableOptions).
 
-    Raises UsageError for what is given of ids otherwise than the model knows them.
+    Raises UsageError for compact where the model does not number ids; other ways to know them: see encoder_for.
     """
-    _require_same_ids(model.schema, given)
+    if given.get("compact") and not (model.schema is not None and model.schema.compact):
+        raise UsageError("--compact is given, but the model does not number ids; leave it out, or train a new model")
     kept = _known(model.info.get(INPUT, {}), READ, "read options")
     table = _known(kept.pop(TABLE, {}), get_type_hints(TableOptions), "options of tables")
     table = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
@@ -38,16 +39,6 @@ def read_options(model, **given):
     kept["hash_ids"] = model.schema is not None and model.schema.columns is None
     table.update(given.pop(TABLE, {}))
     return ReadOptions(**{**kept, **given, TABLE: TableOptions(**table)})
-
-
-def _require_same_ids(schema, given):
-    of_ids = schema is not None and schema.columns is None
-    bits = given.get(TABLE, {}).get("hash_bits")
-    if of_ids and bits is not None and bits != schema.hash_bits:
-        found = "does not hash ids" if schema.hash_bits is None else f"hashes ids into {schema.hash_bits} bits"
-        raise UsageError(f"--hash-bits is {bits}, but the model {found}; leave it out, as the model knows its ids")
-    if given.get("compact") and not (of_ids and schema.compact):
-        raise UsageError("--compact is given, but the model does not number ids; leave it out, or train a new model")
 
 
 def encoder_for(model, table, *, grows=False):

@@ -65,7 +65,7 @@ class Encoder:
         self._begun = len(self.values)
         self._begun_ids = 0 if self.ids.bits is not None else self.ids.feature_dim or 0
         self.pruned = False  # whether what it does not list are values that were dropped as rare
-        self.seen: dict[str, dict[str, float]] = {}  # numeric column -> its range and missing fields, while it learns
+        self.seen: dict[str, dict[str, float]] = {}  # numeric column -> its range and missing fields
         self._own: dict[str, int] = {}  # column -> the first of its own indices
         self._fields: dict[str, int] = {}  # feature column -> field
         self._of_file: tuple[str, ...] | None = None  # own features that a vocabulary file lists
@@ -126,8 +126,8 @@ class Encoder:
         return matched(names, self.columns, options, report, head.title)
 
     def see(self, column: Column, numbers: np.ndarray) -> None:
-        """Take the fields of a numeric column, float64 with NaN where missing, into what is seen of it."""
-        if not self.learns:
+        """Take fields of a numeric column, float64 with NaN where missing, into what is seen, until it is frozen."""
+        if not (self.learns or self.grows):
             return
         present = numbers[~np.isnan(numbers)]
         found = self.seen.setdefault(column.name, {"missing": 0})

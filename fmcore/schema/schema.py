@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from fmcore.schema.values import ValueTable
 KINDS = (*FEATURES, *OTHERS)
 VALUES, KEPT, IDS = "values.", "kept", "ids."  # tensors: of a ValueTable, and the bits of hashed values that are kept
 DAMAGED = "damaged: its schema"
+SEEN = {"missing", "min", "max", "values"}  # of a column
 MEMBERS: dict[str, tuple[type, ...]] = {
     "columns": (list, type(None)),
     "named": (bool,),
@@ -72,7 +74,7 @@ class Schema:
 
     def encoder(self, *, grows: bool = False) -> Encoder:
         """Return an Encoder that reads rows as the model's training did; grows: whether it adds values."""
-        return Encoder(
+        encoder = Encoder(
             self._values(),
             self.columns,
             named=self.named,
@@ -80,6 +82,9 @@ class Schema:
             grows=grows,
             ids=self._ids(grows=grows) if self.columns is None else None,
         )
+        if grows:  # what is seen of numeric columns adds to what was
+            encoder.seen = {name: dict(facts) for name, facts in self.seen.items() if "missing" in facts}
+        return encoder
 
     def lists(self, values: Listed) -> bool:
         """Return whether these are the values that the model lists, or those it began with."""
@@ -140,6 +145,8 @@ class Schema:
             raise ModelError(f"{DAMAGED} has one column several times")
         if self.columns is not None and not features:
             raise ModelError(f"{DAMAGED} has columns, but none that is a feature")
+        if not all(map(_is_seen, self.seen.values())) or not _is_label(self.label):
+            raise ModelError(f"{DAMAGED} holds what training cannot have seen of columns")
         for name in self.tensors:
             if not (name.startswith(self._prefix()) if self.hash_bits is None or not columns else name == KEPT):
                 raise ModelError(f"{DAMAGED} has a tensor {name!r} that this version does not know")
@@ -171,6 +178,28 @@ def _seen(encoder: Encoder) -> dict[str, Any]:
         counts = np.bincount(encoder.values.table.columns(), minlength=len(encoder.values.names))
         found |= {name: {"values": int(n)} for name, n in zip(encoder.values.names, counts, strict=True)}
     return found
+
+
+def _is_seen(facts: Any) -> bool:
+    return isinstance(facts, dict) and facts.keys() <= SEEN and _are_numbers(facts.values())
+
+
+def _is_label(facts: dict[str, Any]) -> bool:
+    texts, pairs = ("name", "positive"), ("classes", "range")
+    return all(
+        isinstance(value, str | None)
+        if name in texts
+        else name in pairs and isinstance(value, list) and len(value) == 2 and _are_numbers(value)
+        for name, value in facts.items()
+    )
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    return all(math.isfinite(value) if type(value) is float else _is_int64(value) for value in values)
+
+
+def _is_int64(value: Any) -> bool:
+    return type(value) is int and abs(value) < 1 << 63
 
 
 def _plain(column: Column) -> dict[str, Any]:

@@ -27,7 +27,6 @@ def new_encoder(
     """Return an Encoder for the rows of a new model, or of a conversion.
 
     compact: whether the ids of index formats are numbered as they first appear.
-
     mode: what becomes of a vocabulary file that exists where the options do not say. "new" replaces it, "grow" takes in
     more values, "fixed" adds none. kept: whether a model will keep the values. streamed: whether training begins before
     all rows are read, so that no values can be added.

@@ -2,7 +2,9 @@
 
 import json
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from shell import Shell
 
 ROWS = [(0.5, "a", 2.0, 1), (1.5, "b", 1.0, 0), (2.5, "a", 0.5, 1), (0.25, "c", 4.0, 0), (3.5, "b", 3.0, 1)] * 8
@@ -32,13 +34,17 @@ FILES = {
     "no feature": table(("x", "y", "click"), picked(ROWS, 0, 2, 3)),
     "no header": table(NAMES, ROWS, header=False),
     "no header, no label": table(NAMES, picked(ROWS, 0, 1, 2), header=False),
+    "no header, more": table((*NAMES, "more"), [(*row, "z") for row in ROWS], header=False),
+    "no ignored": table(("site", "y", "click"), picked(ROWS, 1, 2, 3)),
     "no header, fewer": table(NAMES, picked(ROWS, 0, 3), header=False),
     "names": named(ROWS),
     "names, no feature": named(picked(ROWS, 0, 2), ("x", "y")),
     "numbers": table(NUMBERS, [(1, 2, 3), (0.5, 0, 1)]),
     "numbers, no header": table(NUMBERS, [(1, 2, 3), (0.5, 0, 1)], header=False),
+    "numbers, more": table((*NUMBERS, "more"), [(1, 2, 3, 4), (0.5, 0, 1, 4)], header=False),
     "numbers, fewer": table(NUMBERS, [(1, 2), (0.5, 1)], header=False),
     "libsvm": "1 0:1 1:2 2:3\n0 0:0.5 2:1\n",
+    "libffm": "1 0:0:1 1:1:2 2:2:3\n0 0:0:0.5 2:2:1\n",
     "libsvm beyond": "1 0:1 99:2\n",
     "keys": '{"features": {"keys": [0, 1, 2], "values": [1, 2, 3]}}\n{"features": {"keys": [0, 2], "values": [0.5, 1]}}\n',
     "keys, list": '{"features": [1, 2, 3, 4, 5]}\n',
@@ -47,18 +53,31 @@ FILES = {
     "keys, other shape": '{"features": {"keys": [0, 1], "values": [1, 2], "shape": [9]}, "id": "a"}\n',
     "keys beyond": '{"features": {"keys": [99], "values": [1]}}\n',
 }
-SUFFIXES = {"libsvm": "svm", "keys": "jsonl", "names": "jsonl"}
+SUFFIXES = {
+    "libsvm": "svm",
+    "libffm": "ffm",
+    "recordIO": "rec",
+    "Parquet": "parquet",
+    "keys": "jsonl",
+    "names": "jsonl",
+}
 MODELS = {
     "named": ("header", ("--label-column", "click")),
     "numbered": ("no header", ("--label-column", "3", "--no-header")),
     "indices": ("libsvm", ()),
+    "ignoring": ("header", ("--label-column", "click", "--ignore", "x")),
 }
 
 
 def path_of(folder, given):
     suffix = next((SUFFIXES[kind] for kind in SUFFIXES if given.startswith(kind)), "csv")
     path = folder / f"{given.replace(', ', '-').replace(' ', '-')}.{suffix}"
-    path.write_text(FILES[given])
+    if given == "Parquet":
+        parquet.write_table(pa.table(dict(zip(NAMES, zip(*ROWS, strict=True), strict=True))), path)
+    elif given == "recordIO":
+        Shell(folder)("convert", path_of(folder, "libsvm"), "-o", path)
+    else:
+        path.write_text(FILES[given])
     return path
 
 
@@ -91,13 +110,17 @@ def predicted(models, model, given, *options, code=0):
 SAME = [
     ("named", "header", (), "header"),
     ("named", "reordered", (), "header"),
+    ("named", "Parquet", (), "header"),
     ("named", "extra", (), "header"),
+    ("ignoring", "no ignored", (), "header"),
     ("named", "no label", (), "header"),
     ("named", "names", (), "header"),
     ("named", "no header", ("--by-position",), "header"),
     ("named", "no header, no label", ("--by-position",), "header"),
     ("named", "keys", (), "keys"),
     ("named", "libsvm", ("--by-position",), "keys"),
+    ("named", "libffm", ("--by-position",), "keys"),
+    ("named", "recordIO", ("--by-position",), "keys"),
     ("numbered", "no header", (), "no header"),
     ("numbered", "no header, no label", (), "no header"),
     ("numbered", "header", ("--by-position",), "no header"),
@@ -105,6 +128,8 @@ SAME = [
     ("numbered", "libsvm", ("--by-position",), "keys"),
     ("indices", "libsvm", (), "libsvm"),
     ("indices", "keys", (), "libsvm"),
+    ("indices", "libffm", (), "libsvm"),
+    ("indices", "recordIO", (), "libsvm"),
     ("indices", "numbers", ("--by-position",), "libsvm"),
     ("indices", "numbers, no header", ("--by-position",), "libsvm"),
 ]
@@ -115,6 +140,8 @@ REFUSED = [
     ("named", "no header", (), 2, "has no header, but columns are known by name"),
     ("named", "no header, fewer", ("--by-position",), 3, "2 columns; by position it must have 4"),
     ("named", "libsvm", (), 2, "has indices instead of columns"),
+    ("named", "libffm", (), 2, "has indices instead of columns"),
+    ("named", "recordIO", (), 2, "has indices instead of columns"),
     ("named", "libsvm beyond", ("--by-position",), 3, "index 99 is none of the 5 features"),
     ("named", "keys beyond", (), 3, "index 99 is none of the 5 features"),
     ("named", "keys, short list", (), 3, "3 features, expected 5 as the columns of training made"),
@@ -122,11 +149,16 @@ REFUSED = [
     ("numbered", "header", (), 2, "has a header, but the rows of training had none"),
     ("numbered", "names", (), 2, "by number alone"),
     ("numbered", "no header, fewer", (), 3, "2 columns; by position it must have 4"),
+    ("numbered", "no header, more", (), 3, "5 columns; by position it must have 4"),
+    ("numbered", "extra", ("--by-position",), 3, "5 columns; by position it must have 4"),
+    ("numbered", "Parquet", (), 2, "has a header, but the rows of training had none"),
     ("numbered", "libsvm", (), 2, "has indices instead of columns"),
     ("numbered", "keys beyond", (), 3, "index 99 is none of the 5 features"),
     ("indices", "header", (), 2, "is a table, but features are known by index"),
     ("indices", "numbers, no header", (), 2, "is a table, but features are known by index"),
     ("indices", "names", (), 2, "is a table, but features are known by index"),
+    ("indices", "Parquet", (), 2, "is a table, but features are known by index"),
+    ("indices", "numbers, more", ("--by-position",), 3, "by position there must be 3"),
     ("indices", "numbers, fewer", ("--by-position",), 3, "by position there must be 3"),
     ("indices", "header", ("--by-position",), 3, "4 feature columns; by position there must be 3"),
 ]

@@ -206,3 +206,24 @@ def test_values_of_a_column_without_a_name_are_refused_where_they_are_met():
     for read in (lambda: names.get(10), lambda: names.exclusive(20), lambda: list(names)):
         with pytest.raises(ModelError, match="damaged: a categorical value is of column 1; there are 1"):
             read()
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"seen": {"age": 3}},
+        {"seen": {"age": {"min": "low"}}},
+        {"seen": {"age": {"min": float("inf")}}},
+        {"seen": {"age": {"other": 1}}},
+        {"seen": {"age": {"missing": True}}},
+        {"label": {"name": 3}},
+        {"label": {"classes": [1, 2, 3]}},
+        {"label": {"range": "wide"}},
+        {"label": {"range": [0, 10**400]}},
+        {"label": {"other": 1}},
+    ],
+)
+def test_what_training_cannot_have_seen_is_refused(found):
+    whole = Schema.of(Encoder(columns=[Column("age", NUMERIC)])).as_dict()
+    with pytest.raises(ModelError, match="what training cannot have seen of columns"):
+        Schema.from_dict({**whole, **found}, {})
