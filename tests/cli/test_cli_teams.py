@@ -186,10 +186,6 @@ def test_distributed_options_that_exclude_each_other_are_refused(shell, options,
         (("train", "-"), "stdin can be read once only, but each of 3 workers opens the data"),
         (("train", "x.svm", "--test", "-"), "stdin can be read once only"),
         (("train", "--input-mode", "pipe", "--train", "p"), "pipes are read by one process"),
-        (
-            ("train", "x.csv", "--label-column", "y", "--categorical", "a", "--vocabulary", "v.tsv"),
-            "the vocabulary v.tsv does not exist, and workers that read at the same time cannot build one; let fm convert",
-        ),
     ],
 )
 def test_data_that_not_all_workers_can_read_are_refused(shell, job, printed):
@@ -230,14 +226,14 @@ def test_errors_of_a_team_give_places_in_whole_files(shell):
     assert "x.fm" not in shell.files()
 
 
-def test_a_team_refuses_new_values_of_a_vocabulary(fm):
-    columns = ("--label-column", "y", "--categorical", "c")
+def test_a_team_lists_values_before_workers_read(fm):
     fm.write("old.csv", "y,c\n" + "1,a\n2,b\n" * 20)
-    fm.write("new.csv", "y,c\n" + "1,a\n2,z\n" * 20)
-    fm("train", "old.csv", "--predictor-type", "regressor", *columns, "--vocabulary", "v.tsv", "-o", "old.fm")
-    before = fm.read("v.tsv")
-    going_on = ("--init-model", "old.fm", "-o", "new.fm", "--distributed", "local", "--workers", 2)
-    printed = fm("train", "new.csv", *going_on, code=2).err
-    assert "v.tsv does not list 20 of the values" in printed
-    assert (fm.read("v.tsv"), (fm.folder / "new.fm").exists()) == (before, False)
-    fm("train", "old.csv", *going_on)
+    fm.write("new.csv", "c,y\n" + "a,1\nz,2\n" * 20)
+    team = ("--distributed", "local", "--workers", 2)
+    fm("train", "old.csv", "--predictor-type", "regressor", "--label-column", "y", *team, "-o", "old.fm")
+    going_on = ("--init-model", "old.fm", "--vocabulary", "v.tsv", "-o", "new.fm", *team)
+    printed = fm("train", "new.csv", *going_on).err
+    assert "values added to the vocabulary: 1" in printed
+    assert fm.read("v.tsv") == b"index\tcolumn\tvalue\n0\tc\ta\n1\tc\tb\n2\tc\tz\n"
+    assert "unknown values in column c: 20" in fm("eval", "old.fm", "new.csv").err
+    assert "unknown" not in fm("eval", "new.fm", "new.csv").err

@@ -114,7 +114,7 @@ def test_tables_whose_columns_moved_are_matched_by_name(fm):
         (("--predictor-type", "binary_classifier"), "predictor_type is binary_classifier, but regressor in the model"),
         (("--num-factors", 3), "num_factors is 3, but 8 in the model"),
         (("-p", "optimizer=adam"), "optimizer is adam, but adagrad in the model"),
-        (("--hash-bits", 4), "--hash-bits is 4, but the model takes indices as they stand; leave it out"),
+        (("--hash-bits", 4), "--hash-bits is 4, but the model does not hash ids; leave it out"),
         (("--vocabulary", "v.tsv"), "--vocabulary is for the columns of tables, but "),
         (("--categorical", "a,b"), "--categorical is for the columns of tables, but "),
         (("--index-base", 1), "index_base is 1, but 0 in the model"),

@@ -161,10 +161,6 @@ def test_a_model_of_indices_knows_how_many_there_are():
     for schema in (None, Schema.of(Encoder(learns=False))):
         encoder = encoder_of(schema, TableOptions(), features=7, of_tables=False)
         assert (encoder.indexed, encoder.columns, encoder.grows) == (7, None, False)
-        with pytest.raises(
-            UsageError, match="--hash-bits is 4, but the model takes indices as they stand; leave it out"
-        ):
-            encoder_of(schema, TableOptions(hash_bits=4), features=7, of_tables=False)
 
 
 # ------------------------------------------------------------------------------------------------ models of format 1
