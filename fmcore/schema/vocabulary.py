@@ -76,6 +76,7 @@ def encoder_of(
     if schema is None and of_tables:
         return _of_options(table, grows=grows)
     if schema is None or schema.columns is None:
+        _require_bits(table, None if schema is None else schema.hash_bits)
         encoder = Encoder(learns=False, grows=False) if schema is None else schema.encoder(grows=grows)
         encoder.indexed = features
         return encoder
@@ -101,6 +102,13 @@ def _still_grows(mode: str | None, *, grows: bool) -> bool:
     if mode == "grow" and not grows:
         raise UsageError("--vocabulary-mode grow is for training on files, which alone adds values to a model")
     return grows and mode != "fixed"
+
+
+def _require_bits(table: TableOptions, bits: int | None) -> None:
+    """Raise UsageError for other --hash-bits than those of the ids of a model."""
+    if table.hash_bits != bits:
+        of_model = "does not hash ids" if bits is None else f"hashes ids into {bits} bits"
+        raise UsageError(f"--hash-bits is {table.hash_bits}, but the model {of_model}; leave it out")
 
 
 def _require_agreement(schema: Schema, table: TableOptions) -> None:
