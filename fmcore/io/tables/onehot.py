@@ -13,6 +13,8 @@ from fmcore.schema import dates
 from fmcore.schema.coding import Texts
 from fmcore.schema.columns import DATE, LIST
 
+FEW = 5  # labels that a message lists
+
 
 class OneHot:
     """The encoder of the blocks of one table as batches.
@@ -103,13 +105,9 @@ class OneHot:
             mapped, valid = self._labels.from_texts([*texts.values, None], texts.codes)
         labels, bad = mapped[texts.codes], (~valid | np.isinf(mapped))[texts.codes]
         labels[bad] = np.nan
+        problem = f"is not a finite number; name the label that means 1 with --positive-label{_one_of(texts.values)}"
         faults = [
-            Fault(
-                row,
-                position,
-                f"label {texts.values[texts.codes[row]]!r} is not a finite number; "
-                "name the label that means 1 with --positive-label",
-            )
+            Fault(row, position, f"label {texts.values[texts.codes[row]]!r} {problem}")
             for row in np.flatnonzero(bad).tolist()
         ]
         return labels, faults + self._check_classes(labels)
@@ -154,6 +152,11 @@ class OneHot:
             )
         what = RARE if self._encoder.pruned else UNKNOWN
         self._report.count(f"{what} in column {column.name}", len(unknown))
+
+
+def _one_of(labels: list[str]) -> str:
+    """Return the labels to choose from, in brackets, where there are few."""
+    return f" ({' or '.join(map(repr, labels))})" if 2 <= len(labels) <= FEW else ""
 
 
 def _is_missing(block, position):
