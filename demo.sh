@@ -45,20 +45,19 @@ run "cut -d, -f1 data/digits.test.csv | tail -n +2 | paste - demo/digits.scores 
 say '=== 2. How will this guest rate that restaurant?
 
 data/restaurants.train.csv holds ratings from 0 to 2 by guests of restaurants. CSV can be trained on directly: every
-userID and every placeID is a feature, and the vocabulary file notes which index each got. The two partial ratings
-are ignored, as they would give the answer away. Training stops once 2 epochs in a row did no better on the test file.'
+userID, as it is text, and every placeID, a number that names a thing, is a feature. The two partial ratings are
+ignored, as they would give the answer away. Training stops once 2 epochs in a row did no better on the test file.'
 run 'fm train data/restaurants.train.csv --test data/restaurants.test.csv \
-    --label-column rating --categorical userID,placeID --ignore food_rating,service_rating \
-    --vocabulary demo/restaurants.tsv \
+    --label-column rating --categorical placeID --ignore food_rating,service_rating \
     --predictor-type regressor --early-stopping-patience 2 -o demo/restaurants.fm'
 
-say 'The model remembers how its rows are read, so CSV needs no options now:'
+say 'The model knows its columns by name and how they are read, so CSV needs no options now:'
 run 'fm eval demo/restaurants.fm data/restaurants.test.csv | tee demo/restaurants.metrics'
 run 'fm predict demo/restaurants.fm data/restaurants.test.csv --to csv -o demo/restaurants.csv'
 run 'head -4 demo/restaurants.csv'
 
-say 'What has it learned? The vocabulary gives the features their names.'
-run 'fm inspect demo/restaurants.fm --vocabulary demo/restaurants.tsv --top 3'
+say 'What has it learned? The features have the names of columns and values.'
+run 'fm inspect demo/restaurants.fm --top 3'
 
 accuracy=$(metric accuracy demo/digits.metrics)
 rmse=$(metric rmse demo/restaurants.metrics)
@@ -67,5 +66,5 @@ guess=$(awk -F, 'FNR == 1 { next } NR == FNR { sum += $3; n++; next } { squares 
 require "$accuracy > 0.98"
 require "$rmse < 0.9 * $guess"
 say "$(printf 'Done. %.1f %% of the test digits are classified correctly. Ratings are missed by %.3f (root mean square); always
-guessing the mean rating misses by %.3f. Models, scores and vocabulary are in demo/.' \
+guessing the mean rating misses by %.3f. Models and scores are in demo/.' \
     "$(awk "BEGIN { print 100 * $accuracy }")" "$rmse" "$guess")"
