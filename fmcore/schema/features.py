@@ -10,6 +10,13 @@ from fmcore.schema.values import ValueTable
 MAX_HASH_BITS = 30  # 2**31 indices would pass MAX_FEATURE_DIM
 
 
+def checked_bits(bits: int) -> int:
+    """Return the bits of a hash, which index features; raise UsageError for too few or too many."""
+    if not 1 <= bits <= MAX_HASH_BITS:
+        raise UsageError(f"--hash-bits is {bits}; expected 1 to {MAX_HASH_BITS}")
+    return bits
+
+
 class Listed:
     """Values that each have an index of their own, in order of first appearance.
 
@@ -72,9 +79,7 @@ class Hashed:
     """
 
     def __init__(self, bits: int, kept: np.ndarray | None = None) -> None:
-        if not 1 <= bits <= MAX_HASH_BITS:
-            raise UsageError(f"--hash-bits is {bits}; expected 1 to {MAX_HASH_BITS}")
-        self.bits, self.kept = bits, kept
+        self.bits, self.kept = checked_bits(bits), kept
 
     def __len__(self) -> int:
         return 1 << self.bits

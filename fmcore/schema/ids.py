@@ -13,8 +13,8 @@ import numpy as np
 from fmcore.errors import DataError, ModelError, UsageError
 from fmcore.rows.batch import MAX_FEATURE_DIM
 from fmcore.schema._ids import IdTable, hashed, mix, search, unmix
+from fmcore.schema.features import checked_bits
 
-MAX_HASH_BITS = 30  # 2**31 indices would pass MAX_FEATURE_DIM
 LARGEST_TABLE = 64  # times the indices kept
 KEYS, INDICES, KEPT = "keys", "indices", "kept"  # tensors
 
@@ -66,9 +66,7 @@ class HashedIds(IdMap):
     bits: int
 
     def __init__(self, bits: int) -> None:
-        if not 1 <= bits <= MAX_HASH_BITS:
-            raise UsageError(f"--hash-bits is {bits}; expected 1 to {MAX_HASH_BITS}")
-        self.bits = bits
+        self.bits = checked_bits(bits)
 
     @property
     def feature_dim(self) -> int:

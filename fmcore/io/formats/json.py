@@ -6,8 +6,9 @@ from functools import partial
 
 from fmcore.io.formats.contract import Codec, Format, Head
 from fmcore.io.options import ReadOptions
+from fmcore.io.requests.grammar import FEATURE_KEYS
 
-FORM_KEYS = (b"keys", b"shape", b"values")  # of features by index
+FORM_KEYS = {key.encode() for key in FEATURE_KEYS}
 FIRST_FEATURES = re.compile(rb'"features"\s*:\s*(?:\[|\{\s*(?:\}|"((?:[^"\\]|\\.)*)"\s*:\s*(.)))', re.DOTALL)
 MOST = 1 << 16  # bytes in which they must begin
 

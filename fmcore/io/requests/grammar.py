@@ -5,6 +5,7 @@ from typing import Any
 
 from fmcore.errors import DataError
 
+FEATURE_KEYS = ("keys", "shape", "values")  # of features by index
 INSTANCE_KEYS = ("features", "data", "id", "uid", "configuration", "metadata")
 KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
 

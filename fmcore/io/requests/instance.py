@@ -5,11 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fmcore.io.indexing import FROM_1, WIDER
-from fmcore.io.requests.grammar import Refused, expect, instance, kind, member, only
+from fmcore.io.requests.grammar import FEATURE_KEYS, Refused, expect, instance, kind, member, only
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
 FLOAT32_END = 2.0**128 - 2.0**103  # rounds to infinity as a float32, as does all beyond
-FEATURE_KEYS = ("keys", "shape", "values")
 
 
 class Keys(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.io.requests import grammar
+from fmcore.io.requests.codec import UNITS, chunks
 from fmcore.io.requests.grammar import Refused
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.kinds import kind_of
@@ -25,8 +26,6 @@ from fmcore.schema.texts import canonical, parse_number
 
 ROWS = 1 << 12  # of a block
 SAMPLE = 5000  # rows whose names and values show what columns there are
-FORM_KEYS = {"keys", "shape", "values"}  # of features by index
-UNITS = {"json": "row", "jsonlines": "line"}
 
 
 class Literal(str):
@@ -56,7 +55,7 @@ class Strictness(NamedTuple):
 def is_named(features: Any) -> bool:
     """Return whether the features of an instance are an object by the names of columns, instead of by index."""
     return isinstance(features, dict) and not (
-        features.keys() <= FORM_KEYS and all(isinstance(value, list) for value in features.values())
+        features.keys() <= set(grammar.FEATURE_KEYS) and all(isinstance(value, list) for value in features.values())
     )
 
 
@@ -87,8 +86,8 @@ def read(
 
 def _instances(stream: Any, format: str, refuse: Callable) -> Iterator[Instance]:  # noqa: A002
     lines = format == "jsonlines"
-    found: Iterable = iter(lambda: stream.read(1 << 20), b"")
-    found = _lines(found) if lines else grammar.document(b"".join(found), Literal)
+    pieces = chunks(stream, format)
+    found: Iterable = _lines(pieces) if lines else grammar.document(next(pieces), Literal)
     for number, each in enumerate(found, 1):
         if lines and not each.strip():
             continue
@@ -102,12 +101,8 @@ def _instances(stream: Any, format: str, refuse: Callable) -> Iterator[Instance]
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    rest = b""
     for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        yield from lines
-    if rest:
-        yield rest
+        yield from piece.removesuffix(b"\n").split(b"\n")
 
 
 def _shown(head: Sequence[Instance]) -> tuple[list[str], bool, list[str | None], list[list[str]]]:
