@@ -137,14 +137,17 @@ class Reader:
         self, batches: Iterator[Batch], report: Report, labels: LabelRule | None, *, training: bool
     ) -> Iterator[Batch]:
         """Pass on the batches of a pass over all rows; at the end of the first one do as fmcore.io.whole.judge."""
-        seen = LabelSummary()
+        if report is not self.report:
+            yield from batches
+            return
+        summary = LabelSummary()
         for batch in watched(batches, report):
-            if training and report is self.report:
-                seen.add(batch.labels)
+            if training:
+                summary.add(batch.labels)
             yield batch
-        if training and report is self.report:
-            self._label = seen.as_dict(self.options)
-        if report is self.report and not report.partial:
+        if training:
+            self._label = summary.as_dict(self.options)
+        if not report.partial:
             self.judge(labels, training=training)
 
     def judge(self, labels: LabelRule | None, *, training: bool) -> None:
@@ -185,11 +188,11 @@ class Reader:
                 "several workers, takes a pass of its own; give files"
             )
         self.encoder.seen.clear()
-        counts, seen = np.zeros(0, np.int64), LabelSummary()
+        counts, summary = np.zeros(0, np.int64), LabelSummary()
         for batch in self._silent(workers, labels):
             counts = added(counts, batch.indices)
-            seen.add(batch.labels)
-        self._label = seen.as_dict(self.options)
+            summary.add(batch.labels)
+        self._label = summary.as_dict(self.options)
         least = self.options.table.min_count
         if least > 1:
             seen, kept = self.encoder.keep(counts, least)

@@ -1,6 +1,9 @@
 """The parameters of a model, and their initial values."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +14,9 @@ from fmcore.hyper.params import Hyperparameters
 from fmcore.hyper.solvers import SOLVERS
 from fmcore.objectives import objective_of
 from fmcore.optimizers.state import Spec
-from fmcore.schema.schema import Schema
+
+if TYPE_CHECKING:  # as a command that opens no model starts sooner without
+    from fmcore.schema.schema import Schema
 
 BLOCK = 1 << 16  # numbers looked at together, so that a check never holds a copy of a whole tensor
 
