@@ -38,7 +38,7 @@ def summary(model):
         "num_factors": model.num_factors,
         "hyperparameters": model.hyperparameters.as_dict(),
         "info": model.info,
-        "schema": None if model.schema is None else model.schema.as_dict(),
+        "schema": None if model.schema is None else model.schema.described(),
         **({"bias": float(model.bias[0])} if "bias" in model.weights else {}),
         "norms": norms,
         "non_zero": non_zero,

@@ -15,9 +15,9 @@ from itertools import pairwise
 import numpy as np
 
 from fmcore.errors import DataError
+from fmcore.schema.options import FEWEST
 
-AUTO, NONE = "auto", "none"  # for a number of buckets
-FEWEST, MOST, MOST_OF_AUTO = 2, 1000, 64
+MOST_OF_AUTO = 64
 MISSING = "missing"  # in place of a bucket's text
 BUCKET = re.compile(r"[\[(]([^,]+),[^,]+\)")
 

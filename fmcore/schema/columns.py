@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 NUMERIC, LOG, DATE, CATEGORICAL, LIST = FEATURES = ("numeric", "log", "date", "categorical", "list")
 LABEL, WEIGHT, ID, IGNORED = OTHERS = ("label", "weight", "id", "ignored")
+NUMBERS = (NUMERIC, LOG)  # of FEATURES, those that can have buckets
 DATE_PARTS = ("years", "sin(year)", "cos(year)", "sin(week)", "cos(week)", "sin(day)", "cos(day)")
 
 
@@ -34,11 +35,11 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Return whether its fields are read as numbers."""
-        return self.kind in (NUMERIC, LOG, WEIGHT)
+        return self.kind in (*NUMBERS, WEIGHT)
 
     @property
     def own(self) -> tuple[str, ...]:
         """Return the names of the features that it has by itself, besides those of its values."""
-        if self.kind in (NUMERIC, LOG):
+        if self.kind in NUMBERS:
             return (self.name,)
         return tuple(f"{self.name}:{part}" for part in DATE_PARTS) if self.kind == DATE else ()

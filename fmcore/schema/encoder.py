@@ -1,18 +1,21 @@
 """How the columns of tables, and the ids of index formats, become features: learned from the first rows, then fixed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fmcore.errors import DataError, UsageError
 from fmcore.rows.batch import MAX_FEATURE_DIM
+from fmcore.schema.buckets import Buckets
 from fmcore.schema.coding import Values, grow
 from fmcore.schema.columns import LABEL, Column
+from fmcore.schema.cutting import Cutting
 from fmcore.schema.features import Hashed, Listed
 from fmcore.schema.ids import IdMap
 from fmcore.schema.matching import Binding, bound, label_absent, listed_plain, matched
 from fmcore.schema.options import TableOptions
+from fmcore.schema.own import Entry, OwnFeatures
 from fmcore.schema.roles import columns_of
 
 MOST_COLUMNS, MOST_LETTERS = 100_000, 1 << 20  # of a table
@@ -35,8 +38,8 @@ class Heading(NamedTuple):
 class Encoder:
     """The features of rows; use one for all rows of a run: they share their indices.
 
-    Numeric columns come first, with those of dates, in the order of the first table's columns; then values as they
-    first appear: by row, and within a row by column, so that the size of the blocks that rows are read in does not
+    Numeric columns come first, with their buckets, and dates, in the order of the first table's columns; then values as
+    they first appear: by row, and within a row by column, so that the size of the blocks that rows are read in does not
     matter.
 
     values: Listed or Hashed. columns: of the first table, in its order; None before it, and for index formats.
@@ -66,16 +69,15 @@ class Encoder:
         self._begun_ids = 0 if self.ids.bits is not None else self.ids.feature_dim or 0
         self.pruned = False  # whether what it does not list are values that were dropped as rare
         self.seen: dict[str, dict[str, float]] = {}  # numeric column -> its range and missing fields
-        self._own: dict[str, int] = {}  # column -> the first of its own indices
-        self._fields: dict[str, int] = {}  # feature column -> field
-        self._of_file: tuple[str, ...] | None = None  # own features that a vocabulary file lists
-        self._place_columns()
+        self._cutting = Cutting()
+        self._of_file: tuple[Entry, ...] | None = None  # own features that a vocabulary file lists
+        self._own = self._placed()
 
     # ------------------------------------------------------------------------------------------------ dimensions
     @property
     def fixed(self) -> int:
         """Return how many features columns have of their own, before those of values."""
-        return sum(len(column.own) for column in self.columns or ())
+        return self._own.size
 
     @property
     def added(self) -> int:
@@ -113,7 +115,7 @@ class Encoder:
         if self.columns is None:
             self._require_columns(head, by_position=by_position)
             self.columns, self.named = self._decided(head, options), head.named
-            self._place_columns()
+            self._own = self._placed()
             binding = bound(head.names, self.columns)
             if binding.label is None and options.label is not None:
                 report.note(label_absent(options.label))
@@ -171,21 +173,22 @@ class Encoder:
             )
         if valued and self.barred and isinstance(self.values, Listed):
             raise UsageError(f"categorical columns ({listed_plain(valued)}) {self.barred}")
-        if self._of_file is not None and tuple(own) != self._of_file:
+        if self._of_file is None and self.learns:
+            self._cutting.plan(columns, options)
+        elif self._of_file is not None and self._of_file != tuple(OwnFeatures(columns, self.buckets).entries()):
+            listed = [name for name, bucket in self._of_file if bucket is None]
             raise UsageError(
-                f"the vocabulary lists {', '.join(self._of_file) or 'no'} as numeric columns, but {head.title} has "
+                f"the vocabulary lists {', '.join(listed) or 'no'} as numeric columns, but {head.title} has "
                 f"{', '.join(own) or 'none'}; --vocabulary-mode new builds another"
             )
         return columns
 
-    def _place_columns(self) -> None:
-        self._own, first = {}, 0
-        features = [column for column in self.columns or () if column.is_feature]
-        for column in features:
-            self._own[column.name], first = first, first + len(column.own)
-        if first + len(self.values) > MAX_FEATURE_DIM:
+    def _placed(self) -> OwnFeatures:
+        """Return the features of these columns and buckets."""
+        own = OwnFeatures(self.columns or (), self.buckets)
+        if own.size + len(self.values) > MAX_FEATURE_DIM:
             raise UsageError(f"the columns have more than {MAX_FEATURE_DIM} features")
-        self._fields = {column.name: number for number, column in enumerate(features)}
+        return own
 
     def _by_position(self, head: Heading) -> list[str]:
         """Return the schema's names for a table whose columns count by their position."""
@@ -215,11 +218,11 @@ class Encoder:
     # -------------------------------------------------------------------------------------------------- features
     def first(self, column: Column) -> int:
         """Return the first of the indices that a column has by itself."""
-        return self._own[column.name]
+        return self._own.first[column.name]
 
     def fields(self, columns: Sequence[Column]) -> np.ndarray:
         """Return the field of each feature column, int32: 0, 1, ... in the order of the schema."""
-        return np.array([self._fields[column.name] for column in columns], np.int32)
+        return np.array([self._own.fields[column.name] for column in columns], np.int32)
 
     def encode(self, columns: Sequence[Values]) -> list[np.ndarray]:
         """Return the indices of the distinct values of columns, one int32 array a column, by code; -1 where unknown.
@@ -256,13 +259,35 @@ class Encoder:
         self.ids = self.ids.subset(kept)
         return int((counts > 0).sum()), int((kept[: len(counts)] & (counts > 0)).sum())
 
-    def own_names(self) -> tuple[str, ...]:
+    def own_entries(self) -> list[Entry]:
         """Return the names of the features that columns have of their own, by index."""
-        return tuple(name for column in self.columns or () for name in column.own)
+        return list(self._own.entries())
 
-    def expect_own(self, names: Sequence[str]) -> None:
-        """Note what own features a vocabulary file lists, which those of the first table must be."""
-        self._of_file = tuple(names)
+    def expect_own(self, entries: Sequence[Entry], buckets: Mapping[str, Buckets]) -> None:
+        """Note the own features and buckets that a vocabulary file lists, which those of the first table must be."""
+        self._of_file, self._cutting = tuple(entries), Cutting(buckets)
+
+    # ---------------------------------------------------------------------------------------------------- buckets
+    def know_buckets(self, buckets: Mapping[str, Buckets]) -> None:
+        """Take over the buckets of columns that are known."""
+        self._cutting = Cutting(buckets)
+        self._own = self._placed()
+
+    @property
+    def buckets(self) -> Mapping[str, Buckets]:
+        """Return the buckets of columns that have any, by name."""
+        return self._cutting.buckets
+
+    @property
+    def waits_for(self) -> int:
+        """Return how many rows decide on buckets before any row can be encoded; 0 once these are known."""
+        return self._cutting.waits_for
+
+    def cut_columns(self, numbers: Callable[[str], np.ndarray]) -> str | None:
+        """Decide on the buckets that are waited for; see Cutting.learn."""
+        note = self._cutting.learn(numbers)
+        self._own = self._placed()
+        return note
 
 
 def _require_few(head: Heading) -> None:

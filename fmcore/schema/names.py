@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from fmcore.schema import vocabulary_file
+from fmcore.schema.buckets import MISSING
 from fmcore.schema.columns import CATEGORICAL
 from fmcore.schema.encoder import Encoder
 from fmcore.schema.features import Hashed, Listed
 from fmcore.schema.ids import IdMap
+from fmcore.schema.own import Entry
 from fmcore.schema.schema import Schema
 
 TOGETHER = -1  # in place of a column: of features that can occur with any other
@@ -45,12 +47,13 @@ class NumberedIds:
 class FeatureNames:
     """The names of a model's features by index; values are looked up one by one, where they lie in the model's file.
 
-    own: of features that columns have of their own, which come first. values: those of the others.
+    own: (column, text of a bucket or None) of features that columns have of their own, which come first. values: the
+    names of the others.
     single: the columns of which a row has one value.
     """
 
     def __init__(
-        self, own: Sequence[str], values: Listed | Hashed | NumberedIds, single: Sequence[str] | None = None
+        self, own: Sequence[Entry], values: Listed | Hashed | NumberedIds, single: Sequence[str] | None = None
     ) -> None:
         self._own, self._values, self._single = tuple(own), values, single
 
@@ -63,7 +66,7 @@ class FeatureNames:
     def of(cls, encoder: Encoder) -> FeatureNames:
         """Return those of an encoder that has read rows."""
         single = [column.name for column in encoder.columns or () if column.kind == CATEGORICAL]
-        return cls(encoder.own_names(), encoder.values, single)
+        return cls(encoder.own_entries(), encoder.values, single)
 
     @classmethod
     def of_ids(cls, schema: Schema, base: int) -> FeatureNames:
@@ -73,8 +76,8 @@ class FeatureNames:
     @classmethod
     def of_file(cls, path: Path) -> FeatureNames:
         """Return those of a vocabulary file; DataError where it is damaged."""
-        own, values = vocabulary_file.read(path)
-        return cls(own, values, values.names)
+        listing = vocabulary_file.read(path)
+        return cls(listing.own, listing.values, listing.values.names)
 
     def __len__(self) -> int:
         return len(self._own) + (0 if isinstance(self._values, Hashed) else len(self._values))
@@ -84,40 +87,53 @@ class FeatureNames:
             yield self.entry(index) or ("", None)
 
     def entry(self, index: int) -> tuple[str, str | None] | None:
-        """Return (column, value, or None of a column's own feature); None for a feature whose name is not known."""
+        """Return (column, value or text of a bucket, else None); None for a feature whose name is not known."""
         if index < len(self._own):
-            return self._own[index], None
+            return self._own[index]
         return self._values.entry(index - len(self._own)) if index < len(self) else None
 
     def get(self, index: int) -> str | None:
-        """Return "column=value", or "column"; None for a feature whose name is not known."""
+        """Return "column=value", "column", "column in [17,21)" or "column missing"; None where it is not known."""
         entry = self.entry(index)
         if entry is None:
             return None
         column, value = entry
-        return column if value is None else f"{column}={value}"
+        if value is None:
+            return column
+        if index >= len(self._own):
+            return f"{column}={value}"
+        return f"{column} {MISSING}" if value == MISSING else f"{column} in {value}"
 
     @property
     def columns(self) -> list[str]:
         """Return the columns whose features have names, each once."""
-        return list(dict.fromkeys((*self._own, *(() if isinstance(self._values, Hashed) else self._values.names))))
+        own = (column for column, _ in self._own)
+        return list(dict.fromkeys((*own, *(() if isinstance(self._values, Hashed) else self._values.names))))
 
     def exclusive(self, features: int) -> np.ndarray | None:
         """Return int64 (features,): the column of each that occurs without others of it; TOGETHER for all others.
 
         None where nothing is known of columns.
         """
+        own = self._exclusive_own()[:features]
         if not isinstance(self._values, Listed) or not len(self._values):
-            return None
+            return np.append(own, np.full(features - len(own), TOGETHER)) if (own != TOGETHER).any() else None
         places = [place if name in (self._single or ()) else TOGETHER for place, name in enumerate(self._values.names)]
         found = np.full(features, TOGETHER, np.int64)
-        numbers = self._values.table.columns()[: max(0, features - len(self._own))]
+        found[: len(own)] = np.where(own == TOGETHER, TOGETHER, own + len(places))
+        numbers = self._values.table.columns()[: max(0, features - len(own))]
         self._values.require_known(int(numbers.max(initial=0)))
-        found[len(self._own) : len(self._own) + len(numbers)] = np.array(places, np.int64)[numbers]
+        found[len(own) : len(own) + len(numbers)] = np.array(places, np.int64)[numbers]
         return found
 
+    def _exclusive_own(self) -> np.ndarray:
+        """Return int64, of each feature of columns themselves: the place of a bucket's column, TOGETHER of another."""
+        places: dict[str, int] = {}
+        own = [TOGETHER if text is None else places.setdefault(name, len(places)) for name, text in self._own]
+        return np.array(own, np.int64)
+
     def of_column(self, column: str) -> dict[int, str]:
-        """Return index -> value of the features of a column, or its own name where it has no values; ascending."""
+        """Return index -> value, or bucket, of the features of a column, its own name without one; ascending."""
         if isinstance(self._values, Listed) and column in self._values.names:
             numbers = self._values.table.columns()
             found = np.flatnonzero(numbers == self._values.names.index(column))
@@ -125,4 +141,4 @@ class FeatureNames:
             return {first + int(place): self._values.entry(int(place))[1] for place in found}
         if isinstance(self._values, NumberedIds) and column in self._values.names:
             return {index: self._values.entry(index)[1] for index in range(len(self))}
-        return {index: name for index, name in enumerate(self._own) if name == column}
+        return {index: text or name for index, (name, text) in enumerate(self._own) if name == column}

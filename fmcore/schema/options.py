@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fmcore.errors import UsageError
 
 MODES = ("new", "grow", "fixed")  # of a vocabulary
+AUTO, NONE, FEWEST, MOST = "auto", "none", 2, 1000  # of buckets
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 
 
@@ -21,6 +22,8 @@ class TableOptions:
     numeric, log, dates, categorical, lists, ignore: columns of a kind; what none of them names is of the kind that its
     content or its type shows. log: numeric, by sign(x) log(1 + |x|). lists: several values in a field, each as
     `COLUMN:SEPARATOR`, or `COLUMN:SEPARATOR:mean` where the values of a row share a weight of 1.
+    buckets: into how many buckets numeric columns are cut, beside their value: AUTO, by the number of rows, a number,
+    NONE, or None, which is NONE where no vocabulary or model has any. buckets_for: the columns to cut, () for all.
     vocabulary: path of a file that lists the categorical values, to share them among models, or None.
     vocabulary_mode: one of MODES, what becomes of a vocabulary that exists; None for what the command does by itself.
     hash_bits: categorical values are hashed into 2**hash_bits indices instead of being listed, or None.
@@ -44,6 +47,8 @@ class TableOptions:
     categorical: tuple = ()
     lists: tuple = ()
     ignore: tuple = ()
+    buckets: str | int | None = None
+    buckets_for: tuple = ()
     vocabulary: str | None = None
     vocabulary_mode: str | None = None
     hash_bits: int | None = None
@@ -63,3 +68,12 @@ def parse_delimiter(text: str) -> str:
     if len(found) != 1 or not found.isascii() or found in '"\r\n\0':
         raise UsageError(f"--delimiter is {text!r}; expected one ASCII character, no quote and no line end")
     return found
+
+
+def parse_buckets(text: str) -> str | int:
+    """Return the number of buckets that a user asks for, or AUTO or NONE; raise UsageError for what is neither."""
+    if text in (AUTO, NONE):
+        return text
+    if not (text.isascii() and text.isdigit() and FEWEST <= int(text) <= MOST):
+        raise UsageError(f"--buckets is {text!r}; expected {AUTO}, {NONE}, or a number from {FEWEST} to {MOST:,}")
+    return int(text)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fmcore.errors import UsageError
-from fmcore.schema.columns import CATEGORICAL, DATE, ID, IGNORED, LABEL, LIST, LOG, NUMERIC, WEIGHT, Column
-from fmcore.schema.options import TableOptions
+from fmcore.schema.columns import CATEGORICAL, DATE, ID, IGNORED, LABEL, LIST, LOG, NUMBERS, NUMERIC, WEIGHT, Column
+from fmcore.schema.options import NONE, TableOptions
 from fmcore.schema.selection import several, single
 
 SINGLE = {LABEL: "label", WEIGHT: "weight", ID: "row_id"}  # kind -> the field of TableOptions that names its column
@@ -37,6 +37,31 @@ def named_columns(names: Sequence[str], options: TableOptions) -> dict[int, Colu
     kinds = _exact(names, options)
     _add_groups(kinds, names, options)
     return kinds
+
+
+def in_buckets(columns: Sequence[Column], options: TableOptions) -> tuple[str, ...]:
+    """Return the names of the columns that the options want to be cut into buckets.
+
+    Raises UsageError for one that is not there, or is not numeric; of ranges and patterns these are passed over.
+    """
+    numeric = [place for place, column in enumerate(columns) if column.kind in NUMBERS]
+    if options.buckets_for and options.buckets == NONE:
+        raise UsageError("--buckets none and --buckets-for contradict each other; leave one of them out")
+    if not options.buckets_for:
+        return tuple(columns[place].name for place in numeric) if options.buckets not in (None, NONE) else ()
+    names, chosen = [column.name for column in columns], set()
+    for named in options.buckets_for:
+        place = single(names, named)
+        places = several(names, named) if place is None else [place]
+        if places is None:
+            raise not_found(named, names)
+        if not set(places) & set(numeric):
+            raise UsageError(
+                f"--buckets-for names {named!r}, but column {names[places[0]]!r} is {columns[places[0]].kind}; "
+                "buckets are of numeric columns"
+            )
+        chosen.update(places)
+    return tuple(names[place] for place in numeric if place in chosen)
 
 
 def require_distinct(columns: Iterable[Column]) -> None:

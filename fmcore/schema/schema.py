@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fmcore.errors import ModelError
-from fmcore.schema.columns import FEATURES, OTHERS, Column
+from fmcore.schema.buckets import Buckets
+from fmcore.schema.columns import FEATURES, NUMBERS, OTHERS, Column
 from fmcore.schema.encoder import MOST_SEEN, Encoder
 from fmcore.schema.features import MAX_HASH_BITS, Hashed, Listed
 from fmcore.schema.ids import CompactIds, IdMap, from_tensors
+from fmcore.schema.own import OwnFeatures
 from fmcore.schema.roles import SINGLE
 from fmcore.schema.values import ValueTable
+from fmcore.schema.vocabulary_file import Listing
 
 KINDS = (*FEATURES, *OTHERS)
 VALUES, KEPT, IDS = "values.", "kept", "ids."  # tensors: of a ValueTable, and the bits of hashed values that are kept
+EDGES, ENDS, MISSING = BUCKETS = ("buckets.edges", "buckets.ends", "buckets.missing")  # tensors
 DAMAGED = "damaged: its schema"
 SEEN = {"missing", "min", "max", "values"}  # of a column
 MEMBERS: dict[str, tuple[type, ...]] = {
@@ -45,7 +49,8 @@ class Schema:
     label: {"name": column or None, "positive": text or None, ...}. seen: column -> what training saw of it.
     min_count: how many rows a value was required in.
     tensors: name -> array: those of the ValueTable under "values.", "kept", uint8, one bit a hashed index, and those of
-    an IdMap under "ids.".
+    an IdMap under "ids.". Where numeric columns have buckets: their edges, float64, joined; where those of each such
+    column end, int64; and whether it has an entry for missing values, uint8.
     """
 
     columns: tuple[Column, ...] | None = None
@@ -66,10 +71,11 @@ class Schema:
             tensors = {IDS + name: array for name, array in encoder.ids.tensors().items()}
             compact = isinstance(encoder.ids, CompactIds)
             return cls(hash_bits=encoder.ids.bits, compact=compact, tensors=tensors, **facts)
+        tensors = _of_buckets(encoder)
         if isinstance(values, Hashed):
-            tensors = {} if values.kept is None else {KEPT: values.kept}
+            tensors |= {} if values.kept is None else {KEPT: values.kept}
             return cls(encoder.columns, encoder.named, hash_bits=values.bits, tensors=tensors, **facts)
-        tensors = {VALUES + name: array for name, array in values.table.tensors().items()} if len(values) else {}
+        tensors |= {VALUES + name: array for name, array in values.table.tensors().items()} if len(values) else {}
         return cls(encoder.columns, encoder.named, tuple(values.names), tensors=tensors, **facts)
 
     def encoder(self, *, grows: bool = False) -> Encoder:
@@ -82,13 +88,28 @@ class Schema:
             grows=grows,
             ids=self._ids(grows=grows) if self.columns is None else None,
         )
+        encoder.know_buckets(self.buckets())
         if grows:  # what is seen of numeric columns adds to what was
             encoder.seen = {name: dict(facts) for name, facts in self.seen.items() if "missing" in facts}
         return encoder
 
-    def lists(self, values: Listed) -> bool:
-        """Return whether these are the values that the model lists, or those it began with."""
-        own = self._values()
+    def buckets(self) -> dict[str, Buckets]:
+        """Return the buckets of numeric columns that have any, by name; raise ModelError where they are damaged."""
+        if EDGES not in self.tensors:
+            return {}
+        edges, ends, missing = _checked_buckets(self.tensors, self._numeric())
+        starts = [0, *ends[:-1].tolist()]
+        found = [Buckets(edges[a:b], bool(m)) for a, b, m in zip(starts, ends.tolist(), missing, strict=True)]
+        return {name: each for name, each in zip(self._numeric(), found, strict=True) if len(each)}
+
+    def _numeric(self) -> list[str]:
+        return [column.name for column in self.columns or () if column.kind in NUMBERS]
+
+    def lists(self, listing: Listing) -> bool:
+        """Return whether a vocabulary has the values that the model lists, or those it began with, and its columns."""
+        own, values = self._values(), listing.values
+        if listing.own != tuple(OwnFeatures(self.columns or (), self.buckets()).entries()):
+            return False
         return (
             isinstance(own, Listed)
             and own.names[: len(values.names)] == values.names
@@ -108,6 +129,14 @@ class Schema:
             "seen": self.seen,
             "min_count": self.min_count,
         }
+
+    def described(self) -> dict[str, Any]:
+        """Return as `as_dict`, with the buckets of columns that have any, by name."""
+        found = {
+            name: {"edges": each.edges.tolist(), "missing": each.missing, "features": len(each)}
+            for name, each in self.buckets().items()
+        }
+        return {**self.as_dict(), **({"buckets": found} if found else {})}
 
     @classmethod
     def from_dict(cls, found: Any, tensors: Mapping[str, np.ndarray]) -> Schema:
@@ -132,7 +161,7 @@ class Schema:
 
     def require_fits(self, feature_dim: int) -> None:
         """Raise ModelError unless columns and values are as many features as a model has."""
-        own = None if self.columns is None else sum(len(column.own) for column in self.columns) + len(self._values())
+        own = None if self.columns is None else OwnFeatures(self.columns, self.buckets()).size + len(self._values())
         if own is not None and own > feature_dim:
             raise ModelError(f"{DAMAGED} has {own} features, but the model {feature_dim}")
 
@@ -148,9 +177,11 @@ class Schema:
         if not all(map(_is_seen, self.seen.values())) or not _is_label(self.label):
             raise ModelError(f"{DAMAGED} holds what training cannot have seen of columns")
         for name in self.tensors:
+            if columns and name in BUCKETS:
+                continue
             if not (name.startswith(self._prefix()) if self.hash_bits is None or not columns else name == KEPT):
                 raise ModelError(f"{DAMAGED} has a tensor {name!r} that this version does not know")
-        _ = self._values() if columns else self._ids()  # which raise ModelError
+        _ = (self._values(), self.buckets()) if columns else self._ids()  # which raise ModelError
 
     def _prefix(self) -> str:
         return IDS if self.columns is None else VALUES
@@ -177,6 +208,38 @@ def _seen(encoder: Encoder) -> dict[str, Any]:
     if isinstance(encoder.values, Listed) and len(encoder.values):
         counts = np.bincount(encoder.values.table.columns(), minlength=len(encoder.values.names))
         found |= {name: {"values": int(n)} for name, n in zip(encoder.values.names, counts, strict=True)}
+    return found
+
+
+def _of_buckets(encoder: Encoder) -> dict[str, np.ndarray]:
+    """Return the tensors of an encoder's buckets; none where it has none."""
+    if not encoder.buckets:
+        return {}
+    nothing = Buckets(np.empty(0))
+    columns = [column.name for column in encoder.columns or () if column.kind in NUMBERS]
+    found = [encoder.buckets.get(name, nothing) for name in columns]
+    edges, missing = [each.edges for each in found], [each.missing for each in found]
+    ends = np.cumsum([len(each) for each in edges], dtype=np.int64)
+    return dict(zip(BUCKETS, (np.concatenate(edges), ends, np.array(missing, np.uint8)), strict=True))
+
+
+def _checked_buckets(tensors: Mapping[str, np.ndarray], columns: Sequence[str]) -> list[np.ndarray]:
+    """Return edges, ends and missing; raise ModelError where they cannot be those of these columns."""
+    if not all(name in tensors for name in BUCKETS):
+        raise ModelError(f"{DAMAGED} has only some of the tensors {', '.join(BUCKETS)}")
+    edges, ends, missing = found = [tensors[name] for name in BUCKETS]
+    kinds = [(array.dtype.name, array.shape) for array in found]
+    sizes = [("float64", (edges.size,)), ("int64", (len(columns),)), ("uint8", (len(columns),))]
+    inner = np.setdiff1d(np.arange(1, edges.size), ends)  # edges whose predecessor is of the same column
+    if (
+        kinds != sizes
+        or not np.isfinite(edges).all()
+        or (np.diff(ends, prepend=0) < 0).any()
+        or (ends[-1] if len(ends) else 0) != edges.size
+        or (edges[inner] <= edges[inner - 1]).any()
+        or (missing > 1).any()
+    ):
+        raise ModelError(f"{DAMAGED} has edges of buckets that no columns have")
     return found
 
 

@@ -10,7 +10,7 @@ from fmcore.schema.encoder import Encoder
 from fmcore.schema.features import Hashed
 from fmcore.schema.ids import id_map
 from fmcore.schema.names import FeatureNames
-from fmcore.schema.options import TableOptions
+from fmcore.schema.options import AUTO, NONE, TableOptions
 from fmcore.schema.roles import disagreement, separated
 from fmcore.schema.schema import Schema
 
@@ -38,6 +38,8 @@ def new_encoder(
         raise UsageError(
             "--compact numbers the ids of all rows before training begins, which pipes do not give; take --hash-bits"
         )
+    if table.vocabulary is None and not kept and (table.buckets_for or table.buckets not in (None, NONE)):
+        raise UsageError("buckets need --vocabulary FILE, which keeps their edges for other rows, or --buckets none")
     ids = id_map(table.hash_bits, compact=compact)
     if table.hash_bits is not None:
         return Encoder(Hashed(table.hash_bits), ids=ids)
@@ -54,11 +56,11 @@ def new_encoder(
         encoder = Encoder(ids=ids)
         encoder.output = table.vocabulary
         return encoder
-    own, values = vocabulary_file.read(path)
-    grows = mode == "grow"
-    encoder = Encoder(values, grows=grows, ids=ids)
+    listing, grows = vocabulary_file.read(path), mode == "grow"
+    _require_buckets(table, bool(listing.buckets), f"the vocabulary {path}")
+    encoder = Encoder(listing.values, grows=grows, ids=ids)
     encoder.output = table.vocabulary if grows else None
-    encoder.expect_own(own)
+    encoder.expect_own(listing.own, listing.buckets)
     return encoder
 
 
@@ -82,14 +84,13 @@ def encoder_of(
         return encoder
     schema = replace(schema, columns=separated(schema.columns, table))
     _require_agreement(schema, table)
+    _require_buckets(table, bool(schema.buckets()), "the model", of_model=True)
     grows = _still_grows(table.vocabulary_mode, grows=grows)
-    if table.vocabulary is not None and (Path(table.vocabulary).exists() or not grows):
-        _, values = vocabulary_file.read(Path(table.vocabulary))
-        if not schema.lists(values):
-            raise UsageError(
-                f"the vocabulary {table.vocabulary} is not the one that the model holds; leave it out, as the model "
-                "needs none"
-            )
+    path = None if table.vocabulary is None else Path(table.vocabulary)
+    if path is not None and (path.exists() or not grows) and not schema.lists(vocabulary_file.read(path)):
+        raise UsageError(
+            f"the vocabulary {path} is not the one that the model holds; leave it out, as the model needs none"
+        )
     encoder = schema.encoder(grows=grows)
     encoder.output = table.vocabulary if grows else None
     return encoder
@@ -121,6 +122,18 @@ def _require_agreement(schema: Schema, table: TableOptions) -> None:
         raise UsageError(f"{found}; leave it out, as the model knows its columns")
 
 
+def _require_buckets(table: TableOptions, known: bool, what: str, *, of_model: bool = False) -> None:
+    """Raise UsageError for options that want other buckets than `what` has; known: whether it has any.
+
+    of_model: whether AUTO is what the user gave; else it may be what a new model has by itself.
+    """
+    other = isinstance(table.buckets, int) or (table.buckets == NONE and known)
+    if table.buckets_for or other or (of_model and table.buckets == AUTO and not known):
+        found = "--buckets-for is given" if table.buckets_for else f"--buckets is {table.buckets}"
+        has = "has buckets, whose edges are kept" if known else "has no buckets"
+        raise UsageError(f"{found}, but {what} {has}; leave it out")
+
+
 def write(encoder: Encoder, handle: BinaryIO) -> None:
     """Write the vocabulary file of an encoder's features to a binary handle."""
     vocabulary_file.write(handle, FeatureNames.of(encoder))
@@ -135,8 +148,8 @@ def _of_options(table: TableOptions, *, grows: bool) -> Encoder:
     path = Path(table.vocabulary)
     if not path.exists():
         raise UsageError(f"the vocabulary {path} does not exist; name the one of the training rows with --vocabulary")
-    own, values = vocabulary_file.read(path)
-    encoder = Encoder(values, learns=False, grows=grows)
+    listing = vocabulary_file.read(path)
+    encoder = Encoder(listing.values, learns=False, grows=grows)
     encoder.output = table.vocabulary if grows else None
-    encoder.expect_own(own)
+    encoder.expect_own(listing.own, listing.buckets)
     return encoder

@@ -1,23 +1,37 @@
 r"""The file of a vocabulary: a table that anyone can read.
 
 UTF-8 text, tab-separated, one feature a line in the order of the indices from 0, under the header
-`index<TAB>column<TAB>value`. A numeric column has an empty value. Within column and value a backslash, tab, newline and
-carriage return are written `\\`, `\t`, `\n`, `\r`.
+`index<TAB>column<TAB>value`. A numeric column has an empty value; its buckets, such as `[17,21)`, follow it. Within
+column and value a backslash, tab, newline and carriage return are written `\\`, `\t`, `\n`, `\r`.
 """
 
 import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from fmcore.errors import DataError
+from fmcore.schema.buckets import Buckets, is_bucket
 from fmcore.schema.features import Listed
+from fmcore.schema.own import Entry
 
 LONGEST_LINE = 8 << 20  # bytes; a table's row has at most 2 MiB, and each of them may take two
 HEADER = b"index\tcolumn\tvalue"
 ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 UNESCAPES = {written: char for char, written in ESCAPES.items()}
+
+
+class Listing(NamedTuple):
+    """What a vocabulary lists.
+
+    own: (column, None) of numeric columns and of other features that columns have of their own, (column, text) of
+    buckets, by index. buckets: those of each column. values: the others, after them.
+    """
+
+    own: tuple[Entry, ...]
+    buckets: dict[str, Buckets]
+    values: Listed
 
 
 def write(handle: BinaryIO, entries: Iterable[tuple[str, str | None]]) -> None:
@@ -29,24 +43,83 @@ def write(handle: BinaryIO, entries: Iterable[tuple[str, str | None]]) -> None:
     )
 
 
-def read(path: Path) -> tuple[tuple[str, ...], Listed]:
-    """Return (numeric columns and other features that columns have of their own, the values listed) of that file.
+def read(path: Path) -> Listing:
+    """Return what that file lists.
 
-    Raises DataError with the line for a wrong header, index, order, duplicate, escape or encoding.
+    Raises DataError with the line for a wrong header, index, order, duplicate, bucket, escape or encoding.
     """
-    own: dict[str, None] = {}
-    values, number = Listed(), 0
+    found = _Lines()
     try:
         _require_end(path)
         with path.open("rb") as handle:
             _check_header(handle.readline(LONGEST_LINE))
             for number, line in enumerate(iter(lambda: handle.readline(LONGEST_LINE), b""), 2):
-                _add(line, number, own, values)
+                found.add(line, number)
+        return found.listing()
     except DataError as error:
         raise error.moved(str(path)) from None
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", source=str(path)) from None
-    return tuple(own), values
+
+
+class _Lines:
+    """The lines of a vocabulary so far."""
+
+    def __init__(self) -> None:
+        self._own: dict[str, list[str]] = {}  # column -> the texts of its buckets
+        self._values, self._size = Listed(), 0  # the latter: of own features
+        self._first: dict[str, int] = {}  # column -> the line of its first bucket
+
+    def add(self, line: bytes, number: int) -> None:
+        fields, index = _fields(line, number), number - 2
+        if len(fields) != 3:
+            raise DataError(f"{len(fields)} fields between tabs, expected index, column and value", number=number)
+        written, column, value = fields
+        if written != str(index):
+            raise DataError(f"index {written!r}, expected {index}: indices ascend from 0 without gaps", number=number)
+        if self._follows(column) and is_bucket(value):
+            self._first.setdefault(column, number)
+            self._own[column].append(value)
+            self._size += 1
+        elif value:
+            self._add_value(column, value, number)
+        else:
+            self._add_own(column, number)
+
+    def _follows(self, column: str) -> bool:
+        """Return whether that column was listed last, without a value."""
+        return not len(self._values) and bool(self._own) and column == next(reversed(self._own))
+
+    def _add_value(self, column: str, value: str, number: int) -> None:
+        if self._values.add(column, value) != number - 2 - self._size:
+            raise DataError(f"column {column!r} with the value {value!r} is listed a second time", number=number)
+        if column in self._own:
+            raise _both(column, number)
+
+    def _add_own(self, column: str, number: int) -> None:
+        if column in self._own:
+            raise DataError(f"column {column!r} with the value '' is listed a second time", number=number)
+        if column in self._values.names:
+            raise _both(column, number)
+        if len(self._values):
+            raise DataError(f"column {column!r} has no value; numeric columns come before all values", number=number)
+        self._own[column], self._size = [], self._size + 1
+
+    def listing(self) -> Listing:
+        own = [(column, text) for column, texts in self._own.items() for text in (None, *texts)]
+        return Listing(tuple(own), {column: self._buckets(column) for column in self._first}, self._values)
+
+    def _buckets(self, column: str) -> Buckets:
+        try:
+            return Buckets.of_texts(self._own[column])
+        except DataError as error:
+            error.number = self._first[column]
+            error.problem = f"column {column!r}: {error.problem}"
+            raise
+
+
+def _both(column: str, number: int) -> DataError:
+    return DataError(f"column {column!r} is both numeric (no value) and categorical", number=number)
 
 
 def _require_end(path: Path) -> None:
@@ -59,26 +132,6 @@ def _check_header(line: bytes) -> None:
     if line.rstrip(b"\r\n") != HEADER:
         expected = HEADER.decode().replace("\t", "<TAB>")
         raise DataError(f"not a vocabulary: its first line is not {expected}", number=1)
-
-
-def _add(line: bytes, number: int, own: dict[str, None], values: Listed) -> None:
-    fields, index = _fields(line, number), number - 2
-    if len(fields) != 3:
-        raise DataError(f"{len(fields)} fields between tabs, expected index, column and value", number=number)
-    written, column, value = fields
-    if written != str(index):
-        raise DataError(f"index {written!r}, expected {index}: indices ascend from 0 without gaps", number=number)
-    if value:
-        duplicate, clash = values.add(column, value) != index - len(own), column in own
-    else:
-        duplicate, clash = column in own, column in values.names
-        own[column] = None
-        if len(values) and not (duplicate or clash):
-            raise DataError(f"column {column!r} has no value; numeric columns come before all values", number=number)
-    if duplicate:
-        raise DataError(f"column {column!r} with the value {value!r} is listed a second time", number=number)
-    if clash:
-        raise DataError(f"column {column!r} is both numeric (no value) and categorical", number=number)
 
 
 def _fields(line: bytes, number: int) -> list[str]:

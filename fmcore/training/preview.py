@@ -16,7 +16,7 @@ from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
 from fmcore.schema.names import FeatureNames
-from fmcore.schema.schema import Schema
+from fmcore.schema.schema import BUCKETS, Schema
 from fmcore.training.files import reader_of
 
 
@@ -52,7 +52,9 @@ def preview(
                 break
         if not found:
             raise DataError("no rows to train on")
-    return Preview(replace(reader.schema(), tensors={}), found)
+    schema = reader.schema()
+    few = {name: array for name, array in schema.tensors.items() if name in BUCKETS}
+    return Preview(replace(schema, tensors=few), found)
 
 
 def _row(batch: Batch, row: int, names: FeatureNames) -> PreviewRow:

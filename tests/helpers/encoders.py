@@ -36,7 +36,7 @@ def feature_names(entries, lists=()):
         if value is not None:
             values.add(column, value)
     return FeatureNames(
-        [column for column, value in entries if value is None],
+        [(column, None) for column, value in entries if value is None],
         values,
         [name for name in values.names if name not in lists],
     )

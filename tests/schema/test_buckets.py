@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import DataError
-from fmcore.schema.buckets import AUTO, Buckets, cut, wanted
+from fmcore.schema.buckets import Buckets, cut, wanted
+from fmcore.schema.options import AUTO
 
 SMALL = st.integers(-6, 6).map(lambda n: n / 2)
 NUMBERS = st.one_of(SMALL, st.floats(-1e30, 1e30), st.just(math.nan))

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from fmcore.errors import ModelError
-from fmcore.schema.columns import CATEGORICAL, DATE, ID, IGNORED, LABEL, LIST, LOG, NUMERIC, WEIGHT, Column
+from fmcore.schema.buckets import Buckets
+from fmcore.schema.columns import CATEGORICAL, DATE, DATE_PARTS, ID, IGNORED, LABEL, LIST, LOG, NUMERIC, WEIGHT, Column
 from fmcore.schema.encoder import Encoder
 from fmcore.schema.features import Hashed, Listed
 from fmcore.schema.names import TOGETHER, FeatureNames
 from fmcore.schema.schema import Schema
+from fmcore.schema.vocabulary_file import Listing
 
 COLUMNS = (
     Column("id", ID),
@@ -30,6 +32,10 @@ def listed(pairs=PAIRS):
     for column, value in pairs:
         values.add(column, value)
     return values
+
+
+def listing(values):
+    return Listing((("age", None), ("pay", None), *((f"when:{part}", None) for part in DATE_PARTS)), {}, values)
 
 
 def made(values=None, columns=COLUMNS, **facts):
@@ -108,12 +114,12 @@ def test_a_schema_that_grows_begins_with_its_values():
     encoder.values.add("city", "Bern")
     assert encoder.added == 1
     grown = Schema.of(encoder)
-    assert grown.lists(listed())
-    assert grown.lists(listed([*PAIRS, ("city", "Bern")]))
-    assert not grown.lists(listed(reversed(PAIRS)))
-    assert not grown.lists(listed([*PAIRS, ("city", "Rio")]))
-    assert not schema.lists(listed([*PAIRS, ("city", "Bern")]))
-    assert not made(Hashed(3)).lists(listed())
+    assert grown.lists(listing(listed()))
+    assert grown.lists(listing(listed([*PAIRS, ("city", "Bern")])))
+    assert not grown.lists(listing(listed(reversed(PAIRS))))
+    assert not grown.lists(listing(listed([*PAIRS, ("city", "Rio")])))
+    assert not schema.lists(listing(listed([*PAIRS, ("city", "Bern")])))
+    assert not made(Hashed(3)).lists(listing(listed()))
     assert names_of(through_json(made())) == names_of(schema)
 
 
@@ -227,3 +233,83 @@ def test_what_training_cannot_have_seen_is_refused(found):
     whole = Schema.of(Encoder(columns=[Column("age", NUMERIC)])).as_dict()
     with pytest.raises(ModelError, match="what training cannot have seen of columns"):
         Schema.from_dict({**whole, **found}, {})
+
+
+EDGES = np.array([0.1, 1 / 3, -0.5, 2e30])
+AGE_AND_PAY = {"age": Buckets(EDGES[:2], missing=True), "pay": Buckets(EDGES[2:])}
+
+
+def in_buckets(values=None, buckets=AGE_AND_PAY):
+    encoder = Encoder(listed() if values is None else values, COLUMNS)
+    encoder.know_buckets(buckets)
+    return Schema.of(encoder)
+
+
+@pytest.mark.parametrize("values", [None, Hashed(5), Listed()])
+def test_buckets_come_back_to_the_bit_and_are_features_of_their_column(values):
+    schema = in_buckets(values)
+    again = through_json(schema)
+    assert {name: (each.edges.tolist(), each.missing) for name, each in again.buckets().items()} == {
+        "age": ([0.1, 1 / 3], True),
+        "pay": ([-0.5, 2e30], False),
+    }
+    assert again.buckets()["age"].edges.tobytes() == EDGES[:2].tobytes()
+    names = names_of(again)[:9]
+    assert names[:5] == ["age", "age in (-inf,0.1)", "age in [0.1,0.3333333333333333)", names[3], "age missing"]
+    assert names[5:9] == ["pay", "pay in (-inf,-0.5)", "pay in [-0.5,2e+30)", "pay in [2e+30,inf)"]
+    encoder = again.encoder()
+    assert encoder.fixed == 9 + 4 + 3
+    assert [encoder.first(column) for column in COLUMNS if column.is_feature] == [0, 5, 9, 16, 16]
+    again.require_fits(encoder.feature_dim)
+    with pytest.raises(ModelError, match="features, but the model"):
+        again.require_fits(encoder.feature_dim - 1)
+
+
+def test_a_column_without_buckets_is_as_before():
+    some = in_buckets(buckets={"pay": AGE_AND_PAY["pay"]})
+    assert list(through_json(some).buckets()) == ["pay"]
+    assert in_buckets(buckets={}).tensors.keys() == made().tensors.keys()
+
+
+def test_buckets_of_one_column_exclude_each_other_but_not_its_value():
+    exclusive = FeatureNames.of_schema(in_buckets()).exclusive(21).tolist()
+    assert exclusive[:9] == [TOGETHER, 2, 2, 2, 2, TOGETHER, 3, 3, 3]
+    assert exclusive[16:] == [0, TOGETHER, 0, TOGETHER, TOGETHER]
+    alone = FeatureNames.of_schema(in_buckets(Listed())).exclusive(17).tolist()
+    assert alone[:9] == [TOGETHER, 0, 0, 0, 0, TOGETHER, 1, 1, 1]
+    assert set(alone[9:]) == {TOGETHER}
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"buckets.edges": EDGES},
+        {"buckets.edges": EDGES.astype(np.float32)},
+        {"buckets.edges": EDGES[::-1].copy()},
+        {"buckets.edges": np.array([0.1, 0.1, -0.5, 2])},
+        {"buckets.edges": np.array([0.1, np.nan, -0.5, 2])},
+        {"buckets.edges": np.array([0.1, np.inf, -0.5, 2])},
+        {"buckets.edges": EDGES[:3]},
+        {"buckets.edges": EDGES[None]},
+        {"buckets.ends": np.array([2, 5])},
+        {"buckets.ends": np.array([5, 4])},
+        {"buckets.ends": np.array([-1, 4])},
+        {"buckets.ends": np.array([4])},
+        {"buckets.ends": np.array([2, 4], np.int32)},
+        {"buckets.missing": np.array([2, 0], np.uint8)},
+        {"buckets.missing": np.zeros(3, np.uint8)},
+    ],
+)
+def test_tensors_that_can_be_no_buckets_are_refused(tensors):
+    schema = in_buckets()
+    bad = {**schema.tensors, **tensors}
+    if tensors.keys() == {"buckets.edges"} and tensors["buckets.edges"] is EDGES:
+        del bad["buckets.ends"]
+    with pytest.raises(ModelError, match="damaged: its schema has"):
+        Schema.from_dict(schema.as_dict(), bad)
+
+
+def test_buckets_of_rows_with_indices_are_refused():
+    whole = Schema.of(Encoder(learns=False))
+    with pytest.raises(ModelError, match="that this version does not know"):
+        Schema.from_dict(whole.as_dict(), {"buckets.edges": EDGES})

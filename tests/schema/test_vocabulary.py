@@ -1,8 +1,12 @@
 """Which encoder a run takes: of a model, of a vocabulary file, or new."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from fmcore.errors import DataError, UsageError
+from fmcore.schema.buckets import Buckets
 from fmcore.schema.columns import CATEGORICAL, LABEL, LIST, NUMERIC, Column
 from fmcore.schema.encoder import Encoder
 from fmcore.schema.features import Hashed, Listed
@@ -177,3 +181,77 @@ def test_a_model_without_a_schema_needs_the_vocabulary_that_it_names(tmp_path):
     missing = str(tmp_path / "none.tsv")
     with pytest.raises(UsageError, match=r"none\.tsv does not exist; name the one of the training rows"):
         encoder_of(None, TableOptions(vocabulary=missing), features=3)
+
+
+# ------------------------------------------------------------------------------------------------------- buckets
+BUCKETS = HEADER + "0\tage\t\n1\tage\t(-inf,30)\n2\tage\t[30,inf)\n3\tcity\tRome\n4\tcity\tOslo\n"
+
+
+def in_buckets():
+    encoder = schema_of().encoder()
+    encoder.know_buckets({"age": Buckets(np.array([30.0]))})
+    return Schema.of(encoder)
+
+
+def test_a_vocabulary_brings_its_buckets(path):
+    Path(path).write_text(BUCKETS)
+    for mode in ("fixed", "grow"):
+        encoder = new_encoder(TableOptions(vocabulary=path, buckets="auto"), mode=mode)
+        assert encoder.buckets["age"].texts() == ("(-inf,30)", "[30,inf)")
+        assert len(encoder.values) == 2
+    assert new_encoder(TableOptions(vocabulary=path, buckets="auto"), mode="new").buckets == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "expected"),
+    [
+        (BUCKETS, {"buckets": 8}, "--buckets is 8, but the vocabulary v.tsv has buckets, whose edges are kept; leave"),
+        (BUCKETS, {"buckets": "none"}, "--buckets is none, but the vocabulary v.tsv has buckets"),
+        (BUCKETS, {"buckets_for": ("age",)}, "--buckets-for is given, but the vocabulary v.tsv has buckets"),
+        (FILE, {"buckets": 8}, "--buckets is 8, but the vocabulary v.tsv has no buckets; leave it out"),
+    ],
+)
+def test_other_buckets_than_those_of_a_vocabulary_are_refused(tmp_path, monkeypatch, content, options, expected):
+    monkeypatch.chdir(tmp_path)
+    Path("v.tsv").write_text(content)
+    with pytest.raises(UsageError) as caught:
+        new_encoder(TableOptions(vocabulary="v.tsv", **options))
+    assert str(caught.value).startswith(expected)
+
+
+def test_rows_that_no_model_keeps_have_buckets_only_with_a_vocabulary():
+    for options in ({"buckets": "auto"}, {"buckets": 4}, {"buckets_for": ("age",)}):
+        with pytest.raises(UsageError, match="buckets need --vocabulary FILE, which keeps their edges for other rows"):
+            new_encoder(TableOptions(**options), kept=False)
+    new_encoder(TableOptions(buckets="none"), kept=False)
+    new_encoder(TableOptions(buckets="auto"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "options", "expected"),
+    [
+        (in_buckets, {"buckets": 8}, "--buckets is 8, but the model has buckets, whose edges are kept; leave it out"),
+        (in_buckets, {"buckets": "none"}, "--buckets is none, but the model has buckets"),
+        (in_buckets, {"buckets_for": ("age",)}, "--buckets-for is given, but the model has buckets"),
+        (schema_of, {"buckets": "auto"}, "--buckets is auto, but the model has no buckets"),
+        (schema_of, {"buckets_for": ("age",)}, "--buckets-for is given, but the model has no buckets"),
+    ],
+)
+def test_other_buckets_than_those_of_a_model_are_refused(schema, options, expected):
+    with pytest.raises(UsageError) as caught:
+        encoder_of(schema(), TableOptions(**options), features=9)
+    assert str(caught.value).startswith(expected)
+
+
+def test_the_vocabulary_of_a_model_lists_its_buckets(path):
+    Path(path).write_text(BUCKETS)
+    encoder = encoder_of(in_buckets(), TableOptions(vocabulary=path, buckets="auto"), features=9)
+    assert encoder.buckets["age"].edges.tolist() == [30]
+    encoder_of(schema_of(), TableOptions(buckets="none"), features=9)
+    for content in (FILE, BUCKETS.replace("30", "31")):
+        Path(path).write_text(content)
+        with pytest.raises(UsageError, match="is not the one that the model holds"):
+            encoder_of(in_buckets(), TableOptions(vocabulary=path), features=9)
+    Path(path).write_text(BUCKETS)
+    with pytest.raises(UsageError, match="is not the one that the model holds"):
+        encoder_of(schema_of(), TableOptions(vocabulary=path), features=9)

@@ -37,9 +37,21 @@ def test_any_text_survives_the_vocabulary_file(tmp_path_factory, pairs):
 
 def test_features_that_columns_have_of_their_own_come_before_values(tmp_path):
     path = saved(tmp_path, HEADER + "0\ta\t\n1\tday:years\t\n2\tb\tx\n3\tb\ty\n")
-    own, values = vocabulary_file.read(path)
-    assert own == ("a", "day:years")
+    own, buckets, values = vocabulary_file.read(path)
+    assert own == (("a", None), ("day:years", None))
+    assert buckets == {}
     assert [values.entry(index) for index in range(len(values))] == [("b", "x"), ("b", "y")]
+
+
+def test_buckets_follow_their_column(tmp_path):
+    content = HEADER + "0\ta\t\n1\ta\t(-inf,0.1)\n2\ta\t[0.1,inf)\n3\ta\tmissing\n4\tc\t\n5\tb\t[1,2)\n"
+    own, buckets, values = vocabulary_file.read(saved(tmp_path, content))
+    assert own == (("a", None), ("a", "(-inf,0.1)"), ("a", "[0.1,inf)"), ("a", "missing"), ("c", None))
+    assert list(buckets) == ["a"]
+    assert (buckets["a"].edges.tolist(), buckets["a"].missing) == ([0.1], True)
+    assert values.entry(0) == ("b", "[1,2)")
+    names = listed(saved(tmp_path, content))
+    assert names == ["a", "a in (-inf,0.1)", "a in [0.1,inf)", "a missing", "c", "b=[1,2)"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +70,9 @@ def test_features_that_columns_have_of_their_own_come_before_values(tmp_path):
         (HEADER + "0\tb\t\n1\tb\t\n", 3, "column 'b' with the value '' is listed a second time"),
         (HEADER + "0\tb\t\n1\tb\tx\n", 3, "column 'b' is both numeric (no value) and categorical"),
         (HEADER + "0\tb\tx\n1\tb\t\n", 3, "column 'b' is both numeric (no value) and categorical"),
+        (HEADER + "0\tb\t\n1\ta\t\n2\tb\t(-inf,1)\n", 4, "column 'b' is both numeric (no value) and categorical"),
+        (HEADER + "0\tb\t\n1\tb\t(-inf,1)\n2\tb\t[2,inf)\n", 3, "column 'b': these are no buckets, which follow"),
+        (HEADER + "0\tb\t\n1\tb\t[1,2)\n", 3, "column 'b': these are no buckets"),
         (HEADER + "0\tb\tx\n1\ta\t\n", 3, "column 'a' has no value; numeric columns come before all values"),
         (HEADER + "0\tb\t\\x\n", 2, "'\\\\x' is no escape; expected"),
         (HEADER + "0\tb\tx\\\n", 2, "'\\\\' is no escape; expected"),
