@@ -21,6 +21,7 @@ from fmcore.io.sources.dealing import ShardedFile, shard
 from fmcore.io.sources.ranges import ByteRange
 from fmcore.io.sources.source import title
 from fmcore.io.sources.streams import open_source
+from fmcore.io.tables.waiting import encoded
 from fmcore.rows.checks import require_within
 from fmcore.schema.ids import id_map
 from fmcore.system.memory import keep_freed
@@ -40,12 +41,19 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
     and their sum over all sources, or None where one is not a regular file.
     workers: Workers that decode, by default options.threads of their own.
 
-    Rows do not depend on the number of threads. Raises DataError at the first bad unit after the batches before it;
-    with on_error="skip" the unit is counted in the report instead, unless the rest of the stream cannot be decoded.
+    Rows do not depend on the number of threads. The first are held where they decide on buckets. Raises DataError at
+    the first bad unit after the batches before it; with on_error="skip" the unit is counted in the report instead,
+    unless the rest of the stream cannot be decoded.
     """
     require_one_of("format", options.format, choices())
     require_one_of("on error", options.on_error, ("fail", "skip"))
     keep_freed()
+    with closing(_pieces(sources, options, report, encoder, on_bytes, workers)) as pieces:
+        yield from encoded(pieces, encoder, report)
+
+
+def _pieces(sources, options, report, encoder, on_bytes, workers):
+    """Yield as `read_batches` does, but rows that wait for buckets as they are."""
     sizes = [source.size for source in sources]
     total, done = None if None in sizes else sum(sizes), 0
     with nullcontext(workers) if workers else Workers(options.threads) as shared:

@@ -1,5 +1,7 @@
 """Tables, of whatever format, into batches; CSV and TSV in constant memory."""
 
+from dataclasses import replace
+
 from fmcore.errors import DataError
 from fmcore.io.labels import Labels
 from fmcore.io.tables import parquet, records
@@ -21,8 +23,9 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 def read(source, stream, options, report, format, *, encoder=None, labels=None):  # noqa: A002  (ReadOptions' word)
-    """Yield the rows of a table as batches; origins count rows from 1, without the header and without blank lines,
-    which are rows where there is one column.
+    """Yield the rows of a table as batches, or as `Waiting` while the encoder waits for buckets.
+
+    Origins count rows from 1, without the header and without blank lines, which are rows where there is one column.
 
     source: has `name`, for messages, and `path`, which Parquet opens (None or no regular file: DataError).
     stream: binary file-like object with read(n), decompressed; not used for Parquet.
@@ -37,6 +40,7 @@ def read(source, stream, options, report, format, *, encoder=None, labels=None):
     """
     if encoder is None:
         encoder = Encoder()
+        options = replace(options, table=replace(options.table, buckets=None, buckets_for=()))
     if labels is None:
         labels = Labels(binary=options.binary, positive=options.positive)
 

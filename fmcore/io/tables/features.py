@@ -58,6 +58,18 @@ def number_part(column: Column, numbers: np.ndarray, first: int) -> Part:
     return Part(present, np.full(int(present.sum()), first, np.int32), taken[present])
 
 
+def bucket_part(column: Column, numbers: np.ndarray, encoder: Encoder) -> Part | None:
+    """Return the Part of a numeric column's buckets, None where it has none.
+
+    numbers: float32 (rows,), NaN where missing.
+    """
+    buckets = encoder.buckets.get(column.name)
+    if buckets is None:
+        return None
+    places = buckets.places(numbers)
+    return value_part(np.where(places < 0, -1, places + encoder.first(column) + len(column.own)).astype(np.int32))
+
+
 def date_part(texts: Texts, first: int) -> Part:
     """Return the Part of a column of dates, all of which can be read."""
     seconds = [np.nan if (when := dates.seconds(text)) is None else when for text in texts.values]
@@ -118,12 +130,14 @@ def encoded(
     ]
 
 
-def part_of(column: Column, position: int, block: ColumnBlock, encoder: Encoder) -> Part:
-    """Return the Part of a column of numbers or dates."""
+def parts_of(column: Column, position: int, block: ColumnBlock, encoder: Encoder) -> list[Part]:
+    """Return the Part of a column of dates, or those of a numeric one: of its values and of its buckets."""
     if column.kind == DATE:
-        return date_part(block.texts[position], encoder.first(column))
-    encoder.see(column, block.numbers[position])
-    return number_part(column, block.numbers[position], encoder.first(column))
+        return [date_part(block.texts[position], encoder.first(column))]
+    numbers = block.numbers[position]
+    encoder.see(column, numbers)
+    found = [number_part(column, numbers, encoder.first(column)), bucket_part(column, float32(numbers), encoder)]
+    return [part for part in found if part is not None]
 
 
 def _spread(place: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -1,13 +1,15 @@
 """Rows of a table become rows of a `Batch`: labels, weights, ids, and the features that its columns make."""
 
 import math
+from functools import partial
 
 import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.io.options import RARE, UNKNOWN
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
-from fmcore.io.tables.features import encoded, float32, joined, list_part, part_of, value_part
+from fmcore.io.tables.features import bucket_part, encoded, float32, joined, list_part, parts_of, value_part
+from fmcore.io.tables.waiting import Waiting
 from fmcore.rows.batch import Batch, RowOrigin
 from fmcore.schema import dates
 from fmcore.schema.coding import Texts
@@ -27,28 +29,44 @@ class OneHot:
         self._unit = unit
         self._source, self._columns, self._encoder, self._labels = source, columns, encoder, labels
         self._options, self._report = options, report
-        self._fields = None  # int32, of each feature column, where they are asked for
         if options.fields:
-            self._fields = encoder.fields([column for _, column in columns.features])
-            report.learn("fields", int(self._fields.max(initial=-1)) + 1)
+            fields = encoder.fields([column for _, column in columns.features])
+            report.learn("fields", int(fields.max(initial=-1)) + 1)
 
-    def batch(self, block: ColumnBlock):
-        """Return the block's rows as a `Batch`; raise DataError for the first bad row, or leave bad rows out."""
+    def batch(self, block: ColumnBlock, ids=None):
+        """Return the block's rows as a `Batch`, or as `Waiting` where buckets are to be decided on by the first rows.
+
+        ids: row number -> id or None, for rows without a column of ids. Raises DataError for the first bad row, or
+        leaves bad rows out.
+        """
         labels, faults = self._label(block)
         faults += [*block.faults, *self._faults(block)]
         if faults:
             keep = self._keep(block, faults)
             block, labels = block.take(keep), labels[keep]
+        rows = Waiting(
+            self._columns,
+            block,
+            RowOrigin(self._source, self._unit, block.rows),
+            partial(self._encoded, block, labels, ids),
+        )
+        return rows if self._encoder.waits_for else rows.batch()
+
+    def _encoded(self, block, labels, ids, origin):
         weight, row_id = self._columns.weight, self._columns.row_id
         made = self._features(block)
+        if row_id is not None:
+            found = _strings(block.texts[row_id])
+        else:
+            found = [ids[number] for number in block.rows.tolist()] if ids else None
         return Batch(
             made.indptr,
             made.indices,
             made.values,
             labels,
             None if weight is None else block.numbers[weight].astype(np.float32),
-            None if row_id is None else _strings(block.texts[row_id]),
-            RowOrigin(self._source, self._unit, block.rows),
+            found,
+            origin,
             made.fields,
         )
 
@@ -130,10 +148,22 @@ class OneHot:
             is_list = column.kind == LIST
             valued[column.name] = list_part(column, found, indices) if is_list else value_part(indices)
         parts = [
-            valued[column.name] if column.is_valued else part_of(column, position, block, self._encoder)
+            (column, part)
             for position, column in self._columns.features
+            for part in (
+                [valued[column.name]] if column.is_valued else parts_of(column, position, block, self._encoder)
+            )
         ]
-        return joined(parts, len(block.rows), self._fields)
+        parts += self._absent(len(block.rows))
+        fields = self._encoder.fields([column for column, _ in parts]) if self._options.fields else None
+        return joined([part for _, part in parts], len(block.rows), fields)
+
+    def _absent(self, rows):
+        """Return (column, Part) of the columns that the table lacks and whose missing values are a feature."""
+        there, missing = {column.name for _, column in self._columns.features}, np.full(rows, np.nan, np.float32)
+        absent = [column for column in self._encoder.columns if column.is_feature and column.name not in there]
+        found = [(column, bucket_part(column, missing, self._encoder)) for column in absent]
+        return [(column, part) for column, part in found if part is not None]
 
     def _note_unknown(self, block, column, found, indices):
         """Count the values without an index, or refuse the first."""

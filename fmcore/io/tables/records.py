@@ -78,8 +78,7 @@ def read(
     wanted = [] if strictness.missing_columns == "zero" else [columns.names[place] for place, _ in columns.features]
     whole = _complete(chain(head, instances), wanted, UNITS[format], refuse)
     while block := list(islice(whole, ROWS)):
-        made = rows.batch(_block(columns, block, strictness.missing))
-        made.ids = _ids(block, made, made.ids)
+        made = rows.batch(_block(columns, block, strictness.missing), _ids(block))
         if len(made):
             yield made
 
@@ -218,9 +217,6 @@ def _encodes(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def _ids(rows: Sequence[Instance], made: Batch, ids: list | None) -> list | None:
-    """Return the ids of a batch's rows: those of their instances, or of the id column."""
-    if ids is not None or not any(row.row_id is not None for row in rows):
-        return ids
-    of = {row.number: row.row_id for row in rows}
-    return [of[int(number)] for number in made.origin.numbers]
+def _ids(rows: Sequence[Instance]) -> dict[int, str | None] | None:
+    """Return number -> id of rows; None where none has one."""
+    return {row.number: row.row_id for row in rows} if any(row.row_id is not None for row in rows) else None
