@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from fmcore.errors import DataError
+from fmcore.schema._buckets import places
 from fmcore.schema.options import FEWEST
 
 MOST_OF_AUTO = 64
@@ -36,19 +37,14 @@ class Buckets:
     def __len__(self) -> int:
         return (len(self.edges) + 1 if len(self.edges) else 0) + self.missing
 
-    def places(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the place of each number among the entries, int (rows,), -1 for none.
+    def indices(self, numbers: np.ndarray, first: int) -> np.ndarray:
+        """Return the index of each number's entry, int32 (rows,), -1 for none.
 
-        numbers: float32 (rows,), NaN where missing.
+        numbers: float32 (rows,), NaN where missing. first: the index of the first entry.
         """
-        if len(self.edges):
-            with np.errstate(over="ignore"):
-                edges = self.edges.astype(np.float32)
-            found = np.searchsorted(edges, numbers, "right")
-        else:
-            found = np.full(len(numbers), -1)
-        found[np.isnan(numbers)] = len(self) - 1 if self.missing else -1
-        return found
+        with np.errstate(over="ignore"):
+            edges = self.edges.astype(np.float32)
+        return places(numbers, edges, first, first + len(self) - 1 if self.missing else -1)
 
     def texts(self) -> tuple[str, ...]:
         """Return what each entry holds: "(-inf,17)", "[17,21)", ..., "[65,inf)", and "missing"."""

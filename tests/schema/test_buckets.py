@@ -54,7 +54,7 @@ def test_the_rule_is_that_of_a_walk_over_the_values(numbers, share):
 def test_every_value_falls_into_the_bucket_that_names_it(numbers, share):
     column = np.array(numbers, np.float64)
     made = cut(column, share)
-    places = made.places(column.astype(np.float32))
+    places = made.indices(column.astype(np.float32), 0)
     texts = made.texts()
     assert len(texts) == len(made)
     for number, place in zip(numbers, places.tolist(), strict=True):
@@ -103,7 +103,7 @@ def test_few_values_have_a_bucket_each():
 def test_one_value_has_no_bucket_and_missing_ones_beside_it_an_entry():
     assert len(cut(np.full(9, 7.0), 4)) == 0
     assert cut(np.array([0, math.nan, 0]), 4).texts() == ("missing",)
-    assert cut(np.array([0, math.nan, 0]), 4).places(np.float32([0, math.nan, 3])).tolist() == [-1, 0, -1]
+    assert cut(np.array([0, math.nan, 0]), 4).indices(np.float32([0, math.nan, 3]), 0).tolist() == [-1, 0, -1]
     assert len(cut(np.full(9, math.nan), 4)) == 0
     assert len(cut(np.empty(0), 4)) == 0
 
@@ -111,9 +111,9 @@ def test_one_value_has_no_bucket_and_missing_ones_beside_it_an_entry():
 def test_end_buckets_take_what_lies_beyond_and_unseen_missing_values_are_nothing():
     made = cut(np.arange(1.0, 9), 2)
     assert made.texts() == ("(-inf,5)", "[5,inf)")
-    assert made.places(np.float32([-1e38, 4.9, 5, 1e38, math.nan])).tolist() == [0, 0, 1, 1, -1]
+    assert made.indices(np.float32([-1e38, 4.9, 5, 1e38, math.nan]), 0).tolist() == [0, 0, 1, 1, -1]
     seen = cut(np.array([*range(1, 9), math.nan]), 2)
-    assert seen.places(np.float32([math.nan, 0])).tolist() == [2, 0]
+    assert seen.indices(np.float32([math.nan, 0]), 0).tolist() == [2, 0]
 
 
 def test_edges_are_values_as_they_were_read():
@@ -126,7 +126,7 @@ def test_columns_of_32_bits_give_the_buckets_of_the_text():
     narrow = text.astype(np.float32)
     of_text, of_narrow = cut(text, 6), cut(narrow.astype(np.float64), 6)
     assert of_text.texts() == of_narrow.texts()
-    assert of_text.places(narrow).tolist() == of_narrow.places(text.astype(np.float32)).tolist()
+    assert of_text.indices(narrow, 0).tolist() == of_narrow.indices(text.astype(np.float32), 0).tolist()
 
 
 @pytest.mark.parametrize(

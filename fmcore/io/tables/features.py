@@ -66,8 +66,7 @@ def bucket_part(column: Column, numbers: np.ndarray, encoder: Encoder) -> Part |
     buckets = encoder.buckets.get(column.name)
     if buckets is None:
         return None
-    places = buckets.places(numbers)
-    return value_part(np.where(places < 0, -1, places + encoder.first(column) + len(column.own)).astype(np.int32))
+    return value_part(buckets.indices(numbers, encoder.first(column) + len(column.own)))
 
 
 def date_part(texts: Texts, first: int) -> Part:
