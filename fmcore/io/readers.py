@@ -116,12 +116,13 @@ class _Reading:
     def _indexed(self, source, batches, *, asked):
         """Yield batches of indices, which are refused where columns are known instead.
 
-        asked: whether that holds unless they are taken by position; requests to a model say what they mean.
+        asked: whether that holds unless they are taken by position; requests to a model say what they mean, unless the
+        columns have buckets, whose indices only the model knows.
         """
         columns = None if self._encoder is None else self._encoder.columns
         for batch in batches:
             if self._encoder is not None and len(batch):
-                by_position = self._options.by_position or not (asked or self._encoder.learns)
+                by_position = self._options.by_position or not (asked or self._encoder.learns or self._encoder.buckets)
                 self._encoder.take_indices(source.name, by_position=by_position)
             if columns is not None:
                 require_within(batch, self._encoder.feature_dim)

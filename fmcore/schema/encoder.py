@@ -145,7 +145,7 @@ class Encoder:
         elif not by_position:
             raise UsageError(
                 f"{title} has indices instead of columns, but columns are known by {self._known_by()}; give a table, "
-                "or take indices as the features of training, in their order, with --by-position"
+                "or take indices as the features of training, with their buckets, in their order, with --by-position"
             )
 
     def _require_columns(self, head: Heading, *, by_position: bool) -> None:

@@ -40,7 +40,8 @@ class BodyReader:
         try:
             if decode is None or (names is not None and names(body)):
                 return self._table(body, format)
-            self._columns.take_indices(Body().name, by_position=self._options.by_position or names is not None)
+            clear = names is not None and not self._columns.buckets  # as in fmcore.io.readers
+            self._columns.take_indices(Body().name, by_position=self._options.by_position or clear)
         except UsageError as error:  # of columns that are not the model's
             raise DataError(str(error)) from None
         batch, _ = Indexing(self._columns.ids, self._options.base).apply(decode(body).batch)
