@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from fmcore.api import Preview
-from fmcore.schema.columns import DATE_PARTS, Column
+from fmcore.schema.columns import DATE_PARTS, NUMBERS, Column
 from fmcore.schema.schema import Schema
 
 
@@ -23,12 +23,20 @@ def lines(preview: Preview) -> Iterator[str]:
 def table(schema: Schema) -> Iterator[tuple[str, str, str]]:
     """Yield a header and (column, kind, what its features are) for each column."""
     yield "column", "kind", "features"
+    buckets = schema.buckets()
     for column in schema.columns or ():
-        yield column.name, column.kind, features(column, schema.hash_bits)
+        number = len(buckets.get(column.name, ())) if column.kind in NUMBERS else 0
+        more = f", {counted_buckets(number)}" if number else ""
+        yield column.name, column.kind, features(column, schema.hash_bits) + more
+
+
+def counted_buckets(number: int) -> str:
+    """Return how many buckets a column has, in words."""
+    return f"{number:,} bucket{'s' * (number != 1)}"
 
 
 def features(column: Column, hash_bits: int | None) -> str:
-    """Return what the features of a column are, in words."""
+    """Return what the features of a column are, in words; buckets apart."""
     if column.kind == "log":
         return "sign(x) log(1 + |x|)"
     if column.kind == "date":

@@ -9,10 +9,10 @@ from fmcli.option_types import Parsed
 from fmcli.options import gathered, stacked
 from fmcore.io.formats import choices
 from fmcore.io.options import ReadOptions
-from fmcore.schema.options import MODES, TableOptions, parse_delimiter
+from fmcore.schema.options import AUTO, MODES, TableOptions, parse_buckets, parse_delimiter
 from fmcore.schema.selection import split
 
-COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "ignore")  # options that take several columns
+COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "ignore", "buckets_for")  # options that take several columns
 TABLE_NAMES = tuple(field.name for field in fields(TableOptions))
 
 
@@ -40,6 +40,8 @@ class Reading:
     categorical: tuple[str, ...]
     lists: tuple[str, ...]
     ignore: tuple[str, ...]
+    buckets: str | int | None
+    buckets_for: tuple[str, ...]
     vocabulary: str | None
     vocabulary_mode: str | None
     hash_bits: int | None
@@ -70,10 +72,16 @@ class Reading:
             "given": frozenset(values),
         }
 
-    def options(self, threads: int, *, binary: bool = False) -> ReadOptions:
-        """Return the ReadOptions of what was given, where no model carries any."""
+    def options(self, threads: int, *, binary: bool = False, buckets: str | None = None) -> ReadOptions:
+        """Return the ReadOptions of what was given, where no model carries any; buckets: where none are asked for."""
         given = self.given(threads)
-        return ReadOptions(**{**given, "table": TableOptions(**given["table"]), "binary": binary})
+        table = TableOptions(**{**given["table"], "buckets": self.buckets or buckets})
+        return ReadOptions(**{**given, "table": table, "binary": binary})
+
+
+def buckets_by(preset: str) -> str | None:
+    """Return into how many buckets the numeric columns of tables are cut where nothing is said; see TableOptions."""
+    return AUTO if preset == "native" else None
 
 
 READING_NAMES = tuple(field.name for field in fields(Reading))
@@ -142,6 +150,14 @@ read_options = stacked(
         help="Columns of several values, each a feature: genres:'|'. With COL:SEP:mean n values are 1/n each.",
     ),
     click.option("--ignore", multiple=True, metavar="COLS", help="Columns to leave out."),
+    click.option(
+        "--buckets",
+        type=Parsed("buckets", parse_buckets),
+        metavar="auto|N|none",
+        help="Numeric columns give buckets beside their value: about N of equally many rows, or as many as the rows "
+        "allow.  [default: auto with the preset native, else none; fm convert: auto with --vocabulary]",
+    ),
+    click.option("--buckets-for", multiple=True, metavar="COLS", help="Give buckets for these alone.  [default: all]"),
     click.option(
         "--vocabulary",
         metavar="FILE",

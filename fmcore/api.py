@@ -109,6 +109,7 @@ def convert(
         summary = converting.convert(batches, handles, writer, workers)
         summary.feature_dim = rows.feature_dim(summary.feature_dim, feature_dim)
         writer.finish(summary.feature_dim, workers)
+        converting.note_buckets(rows)
         if vocabulary:
             vocabularies.write(rows.encoder, vocabulary)
     return summary
@@ -254,7 +255,7 @@ def _reader(model: Model, data: Data, **changes: Any) -> Reader:
     if sentence := modelinfo.unchecked(model):
         data.report.note(sentence)
     encoder = encoder_for(model, options.table)
-    if encoder.columns is not None:
+    if encoder.columns is not None and (options.by_position or not encoder.buckets):  # else indices are refused
         options = replace(options, width=encoder.feature_dim)
     return data.reader(encoder, options=options)
 

@@ -15,6 +15,7 @@ from fmcore import api
 from fmcore.io.convert import OUTPUT_FORMATS
 from fmcore.objectives import OBJECTIVES, objective_of
 from fmcore.rows.batch import MAX_FEATURE_DIM
+from fmcore.schema.options import AUTO
 
 
 def classes() -> str:
@@ -95,7 +96,8 @@ def command(
         --categorical site,device --ignore time --vocabulary columns.tsv
     """
     binary = predictor_type is not None and objective_of(predictor_type).binary
-    read = reading.options(chosen_threads(threads), binary=binary)
+    kept = AUTO if reading.vocabulary is not None else None  # what the rows to train on have must be that of all others
+    read = reading.options(chosen_threads(threads), binary=binary, buckets=kept)
     bar = byte_bar("reading", quiet=quiet)
     data = api.Data(list(inputs), read, on_bytes=bar.reach)
     with warned(data.report):

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import click
 
 from fmcli.console import printable
+from fmcli.preview import counted_buckets
 from fmcore import api
+from fmcore.schema.columns import NUMBERS
 from fmcore.system import publish
 from fmcore.system.apart import require_apart
 
@@ -76,7 +78,9 @@ def column_lines(schema: dict | None) -> Iterator[str]:
     yield f"columns, by {'name' if schema['named'] else 'number'}:"
     for column in schema["columns"]:
         facts = schema["label"] if column["kind"] == "label" else schema["seen"].get(column["name"], {})
-        yield f"  {column['name']}: {column['kind']}{seen(facts)}"
+        buckets = schema.get("buckets", {}).get(column["name"], {}) if column["kind"] in NUMBERS else {}
+        more = f", {counted_buckets(buckets['features'])}" if buckets else ""
+        yield f"  {column['name']}: {column['kind']}{seen(facts)}{more}"
 
 
 def seen(facts: dict) -> str:

@@ -13,7 +13,7 @@ from fmcli.options import gathered, quiet_option, stacked
 from fmcli.preview import lines
 from fmcli.progress import byte_bar
 from fmcli.progress import reporting as reporting_rows
-from fmcli.reading import Reading, read_options
+from fmcli.reading import Reading, buckets_by, read_options
 from fmcli.sagemaker_log import SageMakerLog
 from fmcli.stop import Stop
 from fmcli.teams import Placement, placement_options
@@ -235,7 +235,11 @@ def begun(
     given = hyperparameters.values(quiet=quiet, required=start.init_model is None)
     if start.init_model is None:
         chosen = resolve(hyperparameters.preset, **given)
-        return None, chosen, reading.options(threads, binary=objective_of(chosen).binary)
+        return (
+            None,
+            chosen,
+            reading.options(threads, binary=objective_of(chosen).binary, buckets=buckets_by(hyperparameters.preset)),
+        )
     if hyperparameters.preset_given:
         raise UsageError("--preset is for a new model; with --init-model what is not given is taken from the model")
     model = api.load(start.init_model, verify=True)

@@ -19,7 +19,7 @@ from fmcli.options import (
     threads_option,
 )
 from fmcli.progress import byte_bar
-from fmcli.reading import READING_NAMES, Reading, read_options
+from fmcli.reading import READING_NAMES, Reading, buckets_by, read_options
 from fmcli.tuning_log import TuningLog
 from fmcore import api
 from fmcore.errors import UsageError
@@ -226,7 +226,8 @@ def command(
     require(plots=files.report is not None)
     threads = chosen_threads(limits.threads)
     space = searched_space(search, hyperparameters, quiet=files.quiet)
-    read = reading.options(threads, binary=objective_of(space.fixed["predictor_type"]).binary)
+    binary = objective_of(space.fixed["predictor_type"]).binary
+    read = reading.options(threads, binary=binary, buckets=buckets_by(space.preset))
     bar = byte_bar("reading", quiet=files.quiet)
     data, test = rows.train_and_test(read, bar.reach)
     plan = search.plan()

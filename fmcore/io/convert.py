@@ -11,8 +11,12 @@ from fmcore.errors import UsageError
 from fmcore.io.labels import label_text
 from fmcore.io.sources import streams
 from fmcore.rows.batch import counted
+from fmcore.schema.columns import NUMBERS
 
 OUTPUT_FORMATS = ("recordio", "libsvm")
+NO_BUCKETS = (
+    "numeric columns have no buckets, as fm train gives them; --vocabulary FILE, which keeps the edges, adds them"
+)
 MANY_LABELS = 20  # with more distinct labels, a data set is no classification, and label counts are not shown
 
 
@@ -166,6 +170,14 @@ def convert(batches, handles, writer, workers):
             writer.write(handle, part)
         summary.add(batch)
     return summary
+
+
+def note_buckets(rows):
+    """Note in the report of a `Reader` that its numeric columns have no buckets, where nobody asked for that."""
+    encoder = rows.encoder
+    numeric = any(column.kind in NUMBERS for column in encoder.columns or ())
+    if numeric and not encoder.buckets and rows.options.table.buckets is None:
+        rows.report.note(NO_BUCKETS)
 
 
 def counted_feature_dim(batches):

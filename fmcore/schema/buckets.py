@@ -84,10 +84,10 @@ def wanted(choice: str | int, rows: int) -> int:
     return max(FEWEST, min(MOST_OF_AUTO, math.isqrt(rows) // 6))
 
 
-def cut(numbers: np.ndarray, share: int) -> Buckets:
+def cut(numbers: np.ndarray, parts: int) -> Buckets:
     """Return the Buckets of a column by its rows; numbers: float64 (rows,), NaN where missing.
 
-    share: each bucket is to hold one of so many equal parts of the rows. See `starts` for the rule. Where there are at
+    parts: each bucket is to hold one of so many equal parts of the rows. See `starts` for the rule. Where there are at
     most as many distinct values, each has a bucket. One value alone has none: it would be in every row, as the bias is.
     """
     present = np.sort(numbers[~np.isnan(numbers)]) + 0.0  # so that -0 is 0
@@ -99,22 +99,22 @@ def cut(numbers: np.ndarray, share: int) -> Buckets:
     rows, zeros = len(present), int((narrow == 0).sum())
     if 2 * zeros > rows:
         rows -= zeros
-    found = np.arange(1, len(first)) if len(first) <= share else starts(counts, rows, share)
+    found = np.arange(1, len(first)) if len(first) <= parts else starts(counts, rows, parts)
     return Buckets(_short(present[first[found]]), missing=len(present) < len(numbers))
 
 
-def starts(counts: np.ndarray, rows: int, share: int) -> np.ndarray:
+def starts(counts: np.ndarray, rows: int, parts: int) -> np.ndarray:
     """Return the places of the values that begin a bucket, int64, without the first.
 
     counts: int64, rows of each distinct value in ascending order. A bucket ends with the value that brings it to
-    rows / share rows; one that has half of that by itself is a bucket of its own. Where most values are 0, `rows` are
-    the others, so that 0 is one bucket, and these are cut into `share`.
+    rows / parts rows; one that has half of that by itself is a bucket of its own. Where most values are 0, `rows` are
+    the others, so that 0 is one bucket, and these are cut into `parts`.
     """
-    through, alone = np.cumsum(counts), np.flatnonzero(2 * share * counts >= rows)
+    through, alone = np.cumsum(counts), np.flatnonzero(2 * parts * counts >= rows)
     found, first = [], 0
     while first < len(counts):
         found.append(first)
-        full = np.searchsorted(share * through, share * (through[first] - counts[first]) + rows) + 1
+        full = np.searchsorted(parts * through, parts * (through[first] - counts[first]) + rows) + 1
         after = np.searchsorted(alone, first)
         if after < len(alone):
             full = min(full, first + 1 if alone[after] == first else alone[after])

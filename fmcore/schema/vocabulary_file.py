@@ -23,7 +23,7 @@ UNESCAPES = {written: char for char, written in ESCAPES.items()}
 
 
 class Listing(NamedTuple):
-    """What a vocabulary lists.
+    """The features that a vocabulary lists.
 
     own: (column, None) of numeric columns and of other features that columns have of their own, (column, text) of
     buckets, by index. buckets: those of each column. values: the others, after them.

@@ -131,7 +131,8 @@ def test_convert_distributes_all_rows_over_shards(fm):
 def test_a_vocabulary_of_the_training_rows_is_used_for_the_test_rows(fm):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
-    printed = fm("convert", "train.csv", "-o", "train.svm", *TABLE_OPTIONS, "--vocabulary", "v.tsv").err
+    options = (*TABLE_OPTIONS, "--vocabulary", "v.tsv", "--buckets", "none")
+    printed = fm("convert", "train.csv", "-o", "train.svm", *options).err
     columns = """\
 note: columns of train.csv:
   label        bought (yes, no)
@@ -147,7 +148,7 @@ note: columns of train.csv:
     assert vocabulary == b"index\tcolumn\tvalue\n0\tage\t\n1\tcity\tRome\n2\tcity\tOslo\n"
     assert fm.read("train.svm") == b"1:1 0:1.5 1:1\n0:2 2:1\n0:1 0:3 1:1\n1:0.5\n"
     for target in ("test.svm", "test.rec", "test.rec.gz"):  # the last is read twice, and reported once
-        printed = fm("convert", "test.csv", "-o", target, *TABLE_OPTIONS, "--vocabulary", "v.tsv").err
+        printed = fm("convert", "test.csv", "-o", target, *options).err
         assert printed.startswith(TAKEN_AS_HEADER + "note: columns of test.csv:\n")
         assert printed.split("--ignore\n")[1] == (
             "unknown values in column city: 1\nrows: 3\nnon-zeros: 5\nfeature_dim: 3\nlabels: 0 (2), 1 (1)\n"

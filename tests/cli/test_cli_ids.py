@@ -308,7 +308,7 @@ def test_options_of_ids_are_refused_for_tables(fm, options, refused):
 def test_what_a_model_keeps_is_not_held_against_other_formats(fm):
     fm.write("a.csv", TABLE)
     fm.write("b.csv", TABLE)
-    fm("train", "a.csv", "--test", "b.csv", *REGRESSOR, "--label-column", "y", "-o", "a.fm")
+    fm("train", "a.csv", "--test", "b.csv", *REGRESSOR, "--label-column", "y", "--buckets", "none", "-o", "a.fm")
     assert fm("predict", "a.fm", stdin='{"features": [1, 2]}').code == 0
     fm.write("a.svm", "1 1:1\n0 2:1\n")
     fm("train", "a.svm", *REGRESSOR, "--index-base", 1, "-o", "b.fm")

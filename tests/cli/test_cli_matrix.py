@@ -62,8 +62,9 @@ SUFFIXES = {
     "names": "jsonl",
 }
 MODELS = {
-    "named": ("header", ("--label-column", "click")),
-    "numbered": ("no header", ("--label-column", "3", "--no-header")),
+    "named": ("header", ("--label-column", "click", "--buckets", "none")),
+    "numbered": ("no header", ("--label-column", "3", "--no-header", "--buckets", "none")),
+    "bucketed": ("header", ("--label-column", "click", "--buckets", "2")),
     "indices": ("libsvm", ()),
     "ignoring": ("header", ("--label-column", "click", "--ignore", "x")),
 }
@@ -126,6 +127,10 @@ SAME = [
     ("numbered", "header", ("--by-position",), "no header"),
     ("numbered", "keys", (), "keys"),
     ("numbered", "libsvm", ("--by-position",), "keys"),
+    ("bucketed", "reordered", (), "header"),
+    ("bucketed", "Parquet", (), "header"),
+    ("bucketed", "names", (), "header"),
+    ("bucketed", "no header, no label", ("--by-position",), "header"),
     ("indices", "libsvm", (), "libsvm"),
     ("indices", "keys", (), "libsvm"),
     ("indices", "libffm", (), "libsvm"),
@@ -154,6 +159,11 @@ REFUSED = [
     ("numbered", "Parquet", (), 2, "has a header, but the rows of training had none"),
     ("numbered", "libsvm", (), 2, "has indices instead of columns"),
     ("numbered", "keys beyond", (), 3, "index 99 is none of the 5 features"),
+    ("bucketed", "keys", (), 2, "has indices instead of columns, but columns are known by name"),
+    ("bucketed", "keys, list", (), 2, "has indices instead of columns"),
+    ("bucketed", "libsvm", (), 2, "has indices instead of columns"),
+    ("bucketed", "keys, list", ("--by-position",), 3, "5 features, expected 9 as the columns of training made"),
+    ("bucketed", "keys beyond", ("--by-position",), 3, "index 99 is none of the 9 features"),
     ("indices", "header", (), 2, "is a table, but features are known by index"),
     ("indices", "numbers, no header", (), 2, "is a table, but features are known by index"),
     ("indices", "names", (), 2, "is a table, but features are known by index"),
@@ -176,6 +186,16 @@ def test_rows_that_do_not_match_are_refused(models, model, given, options, code,
     scores, said = predicted(models, model, given, *options, code=code)
     assert not scores
     assert message in said
+
+
+def test_by_position_indices_are_features_and_buckets_count(models):
+    (models / "whole.jsonl").write_text('{"features": [0.5, 1, 0, 2, 1, 0, 1, 0, 0]}\n')
+    (models / "row.csv").write_text("x,site,y\n0.5,a,2\n")
+    whole, row = (
+        Shell(models)("predict", models / "bucketed.fm", models / name, "--by-position", "--quiet").out
+        for name in ("whole.jsonl", "row.csv")
+    )
+    assert whole == row
 
 
 @pytest.mark.parametrize("given", ["keys, list", "keys, shape"])

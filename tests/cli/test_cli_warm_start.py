@@ -76,7 +76,20 @@ def test_a_warm_start_may_replace_its_own_model(fm, world):
 def test_a_warm_start_adds_new_values_to_the_vocabulary(fm):
     fm.write("old.csv", TRAIN_TABLE)
     fm.write("new.csv", NEW_TABLE)
-    fm("train", "old.csv", *CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--epochs", 2, "-o", "old.fm")
+    fm(
+        "train",
+        "old.csv",
+        *CLASSIFIER,
+        *TABLE_OPTIONS,
+        "--vocabulary",
+        "v.tsv",
+        "--epochs",
+        2,
+        "--buckets",
+        "none",
+        "-o",
+        "old.fm",
+    )
     before, scores = fm.read("v.tsv"), fm("predict", "old.fm", "old.csv", "-q").out
     printed = fm("train", "new.csv", "--init-model", "old.fm", "--vocabulary", "v.tsv", "-o", "new.fm").err
     assert "values added to the vocabulary: 2" in printed

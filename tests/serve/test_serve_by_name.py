@@ -102,7 +102,19 @@ def test_bodies_that_do_not_fit_the_columns_are_refused(server, body, content_ty
     assert answer.body.decode().startswith(sentence)
 
 
-def test_the_forms_of_sagemaker_count_columns_by_index(server):
+def test_the_forms_of_sagemaker_count_columns_by_index(home):
+    home("train", "train.csv", *OPTIONS, *TRAINING, "--buckets", "none", "-o", "plain.fm")
+    with serving(home, "plain.fm") as server:
+        count_columns_by_index(server)
+
+
+def test_the_forms_of_sagemaker_are_refused_where_columns_have_buckets(server):
+    answer = server.post(b'{"instances": [{"features": {"keys": [3], "values": [1]}}]}')
+    assert answer.status == 400
+    assert b"the body has indices instead of columns, but columns are known by name" in answer.body
+
+
+def count_columns_by_index(server):
     by_name = b'{"instances": [{"features": {"price": 0, "site": "a.com", "genres": [], "when": null}}]}'
     named = json.loads(server.post(by_name).body)["predictions"][0]["score"]
     scores = []

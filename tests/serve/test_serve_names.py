@@ -47,7 +47,7 @@ def test_the_server_answers_by_name(folder, expected):
         answer = server.post(json.dumps({"instances": [{"features": {"price": 1}}]}).encode())
         assert answer.status == 400
         assert b"columns 'site', 'genres' of the model are missing" in answer.body
-        assert server.post(b'{"instances": [{"features": {"keys": [0], "values": [1]}}]}').status == 200
+        assert server.post(b'{"instances": [{"features": {"keys": [0], "values": [1]}}]}').status == 400
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,20 @@ def test_lines_and_data_and_ids(folder, expected):
         ({**FIRST, "price": [1]}, "a list is not a number"),
         ({**FIRST, "site": {"a": 1}}, "an object is not the value of one column"),
         ({"price": 1, "site": "a"}, "column 'genres' of the model is missing"),
-        ([1, 2, 3, 4, 5, 6, 7, 8, 9], "9 features, expected 7 as the columns of training made"),
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9], "the body has indices instead of columns"),
     ],
 )
 def test_what_is_not_the_models_is_refused(folder, features, message):
     with pytest.raises(DataError, match="request") as raised:
         scored(folder, {"instances": [{"features": features}]})
     assert message in str(raised.value)
+
+
+def test_features_by_index_are_taken_by_position_where_that_is_asked(folder):
+    body = {"instances": [{"features": [1, 2, 3, 4, 5, 6, 7, 8, 9]}]}
+    with pytest.raises(DataError, match="9 features, expected 11 as the columns of training made"):
+        scored(folder, body, by_position=True)
+    assert scored(folder, {"features": {"keys": [10], "values": [1]}}, LINES, by_position=True)
 
 
 def test_a_body_without_header_is_taken_by_position_where_that_is_asked(folder, expected):

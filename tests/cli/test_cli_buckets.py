@@ -1,0 +1,261 @@
+"""Buckets of numeric columns, through every command: the same edges however rows come, and the model's own afterwards."""
+
+import csv
+import io
+import json
+import math
+import os
+import random
+import threading
+
+import numpy as np
+import pytest
+from serving import serving
+from shell import Shell
+
+from fmcore.model import file as modelfile
+from fmcore.schema.buckets import Buckets
+
+CLASSIFIER = ("--predictor-type", "binary_classifier", "--label-column", "bought", "--epochs", 3, "--quiet")
+BENT = 0.5, 1.5  # between which rows of x are bought
+
+
+def table(rows, seed):
+    """Return rows of CSV whose label is no monotone function of x: x, gain (mostly 0), city, bought."""
+    random_, handle = random.Random(seed), io.StringIO()
+    writer = csv.writer(handle, lineterminator="\n")
+    writer.writerow(("x", "gain", "city", "bought"))
+    for _ in range(rows):
+        x = round(random_.gauss(0, 1.5), 3)
+        gain = 0 if random_.random() < 0.9 else random_.choice((-20, 5, 7.5, 300))
+        city = random_.choice(("Rome", "Oslo", ""))
+        bought = (BENT[0] < abs(x) < BENT[1]) ^ (random_.random() < 0.05)
+        writer.writerow(("" if random_.random() < 0.1 else x, gain, city, int(bought)))
+    return handle.getvalue()
+
+
+def as_json_lines(text):
+    """Return rows of CSV as JSON Lines by name, without the label."""
+    rows = csv.DictReader(io.StringIO(text))
+    parsed = ({name: number(value) for name, value in row.items() if name != "bought"} for row in rows)
+    return "".join(json.dumps({"features": row}) + "\n" for row in parsed)
+
+
+def number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return text or None
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Return a Shell in a folder with rows and a model trained on them."""
+    fm = Shell(tmp_path_factory.mktemp("buckets"))
+    fm.write("train.csv", table(900, 1))
+    fm.write("test.csv", table(300, 2))
+    fm("train", "train.csv", *CLASSIFIER, "--threads", 1, "-o", "m.fm")
+    return fm
+
+
+def buckets(fm, name):
+    """Return column -> the texts of its buckets."""
+    return {column: each.texts() for column, each in modelfile.load(fm.folder / name).schema.buckets().items()}
+
+
+def logloss(fm, *arguments):
+    return json.loads(fm("eval", *arguments, "--json", "--quiet").out)["logloss"]
+
+
+def test_a_model_bends_where_without_buckets_it_cannot(home):
+    home("train", "train.csv", *CLASSIFIER, "--buckets", "none", "-o", "plain.fm")
+    assert logloss(home, "m.fm", "test.csv") < 0.75 * logloss(home, "plain.fm", "test.csv")
+    assert buckets(home, "plain.fm") == {}
+    assert buckets(home, "m.fm")["gain"] == ("(-inf,0)", "[0,5)", "[5,7.5)", "[7.5,300)", "[300,inf)")
+    assert buckets(home, "m.fm")["x"][-1] == "missing"
+
+
+@pytest.mark.parametrize("more", [("--threads", 2), ("--memory-limit", 1), ("--memory-limit", "1k", "--threads", 3)])
+def test_threads_and_memory_do_not_matter(home, more):
+    home("train", "train.csv", *CLASSIFIER, *more, "-o", "again.fm")
+    assert home.read("again.fm") == home.read("m.fm")
+
+
+def test_edges_are_kept_to_the_bit(home):
+    text = [row["x"] for row in csv.DictReader(io.StringIO(home.read("train.csv").decode()))]
+    values = {float(x) for x in text if x}
+    edges = modelfile.load(home.folder / "m.fm").schema.buckets()["x"].edges
+    assert set(edges.tolist()) <= values
+    again = Buckets.of_texts(buckets(home, "m.fm")["x"])
+    assert again.edges.tobytes() == edges.tobytes()
+
+
+def test_standard_input_and_pipes_give_the_edges_of_a_file(home):
+    home("train", "-", *CLASSIFIER, "-o", "stdin.fm", stdin=home.read("train.csv").decode())
+    assert home.read("stdin.fm") == home.read("m.fm")
+    hashed = (*CLASSIFIER, "--hash-bits", 4, "--epochs", 1)
+    os.mkfifo(home.folder / "pipe_0")
+    feeding = threading.Thread(target=lambda: (home.folder / "pipe_0").write_bytes(home.read("train.csv")))
+    feeding.start()
+    home("train", "--input-mode", "pipe", "--train", "pipe", *hashed, "-o", "piped.fm")
+    feeding.join()
+    home("train", "train.csv", *hashed, "-o", "filed.fm")
+    assert buckets(home, "piped.fm") == buckets(home, "filed.fm") == buckets(home, "m.fm")
+    assert logloss(home, "piped.fm", "test.csv") == pytest.approx(logloss(home, "filed.fm", "test.csv"), rel=1e-6)
+
+
+def test_a_team_has_the_edges_of_one_worker(home):
+    lines = home.read("train.csv").decode().splitlines(keepends=True)
+    (home.folder / "parts").mkdir()
+    for part in range(3):
+        home.write(f"parts/{part}.csv", "".join([lines[0], *lines[1 + 300 * part : 301 + 300 * part]]))
+    home("train", "parts", *CLASSIFIER, "--distributed", "local", "--workers", 2, "-o", "team.fm")
+    assert buckets(home, "team.fm") == buckets(home, "m.fm")
+    assert logloss(home, "team.fm", "test.csv") < 0.6
+
+
+def test_all_ways_to_score_agree(home):
+    unlabelled = as_json_lines(home.read("test.csv").decode())
+    home.write("test.jsonl", unlabelled)
+    expected = home("predict", "m.fm", "test.csv", "--to", "jsonlines", "--quiet").out
+    assert home("predict", "m.fm", "test.jsonl", "--to", "jsonlines", "--quiet").out == expected
+    with serving(home, "m.fm") as server:
+        for body, kind in ((unlabelled, "application/jsonlines"), (home.read("test.csv").decode(), "text/csv")):
+            assert server.post(body.encode(), kind, "application/jsonlines").body.decode() == expected
+        one = server.post(f'{{"instances": [{unlabelled.splitlines()[0]}]}}'.encode(), "application/json")
+    assert json.loads(one.body)["predictions"] == [json.loads(expected.splitlines()[0])]
+
+
+def test_values_beyond_the_edges_and_missing_ones_are_scored(home):
+    home.write("far.csv", "x,gain,city\n-1e6,0,Rome\n-99,0,Rome\n99,1e6,\nNA,0,\nnull,0,\n,0,\n")
+    scores = [float(line) for line in home("predict", "m.fm", "far.csv", "--quiet").out.split()]
+    assert all(0 <= score <= 1 for score in scores)
+    assert scores[3] == scores[4] == scores[5]
+    home.write("inf.csv", "x,gain,city\ninf,0,Rome\n")
+    refused = home("predict", "m.fm", "inf.csv", "--quiet", code=3).err
+    assert "inf as feature value; expected a finite 32-bit number" in refused
+
+
+def test_a_warm_start_keeps_the_edges(home):
+    home.write("wide.csv", table(300, 3).replace("300", "700"))
+    home("train", "wide.csv", "--init-model", "m.fm", "--epochs", 2, "--quiet", "-o", "warm.fm")
+    assert buckets(home, "warm.fm") == buckets(home, "m.fm")
+    home("train", "train.csv", *CLASSIFIER, "--buckets", "none", "-o", "old.fm")
+    home("train", "wide.csv", "--init-model", "old.fm", "--epochs", 2, "--quiet", "-o", "warm.fm")
+    assert buckets(home, "warm.fm") == {}
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "expected"),
+    [
+        ("m.fm", ("--buckets", 9), "--buckets is 9, but the model has buckets, whose edges are kept; leave it out"),
+        ("m.fm", ("--buckets", "none"), "--buckets is none, but the model has buckets"),
+        ("m.fm", ("--buckets-for", "x"), "--buckets-for is given, but the model has buckets"),
+    ],
+)
+def test_a_model_is_not_given_other_buckets(home, model, options, expected):
+    assert expected in home("eval", model, "test.csv", *options, code=2).err
+    assert expected in home("train", "train.csv", "--init-model", model, "-o", "no.fm", *options, code=2).err
+    home("eval", model, "test.csv", "--buckets", "auto", "--quiet")
+
+
+def test_converted_rows_are_those_of_training(home):
+    vocabulary = ("--label-column", "bought", "--vocabulary", "v.tsv", "--quiet")
+    home("convert", "train.csv", "-o", "train.rec", *vocabulary)
+    home("convert", "test.csv", "-o", "test.rec", *vocabulary)
+    listed = [line.split("\t")[1:] for line in home.read("v.tsv").decode().splitlines()[1:]]
+    assert listed[0] == ["x", ""]
+    assert [text for column, text in listed if column == "gain"] == ["", *buckets(home, "m.fm")["gain"]]
+    home("train", "train.rec", "--predictor-type", "binary_classifier", "--epochs", 3, "--quiet", "-o", "rec.fm")
+    own, converted = (modelfile.load(home.folder / name) for name in ("m.fm", "rec.fm"))
+    for name, array in own.weights.items():
+        np.testing.assert_array_equal(array, converted.weights[name])
+    assert logloss(home, "rec.fm", "test.rec") == logloss(home, "m.fm", "test.csv")
+    assert logloss(home, "m.fm", "test.rec", "--by-position") == logloss(home, "m.fm", "test.csv")
+
+
+def test_a_conversion_without_a_vocabulary_says_that_it_has_none(home):
+    options = ("--label-column", "bought", "--ignore", "city")
+    said = home("convert", "train.csv", "-o", "plain.rec", *options).err
+    assert "note: numeric columns have no buckets, as fm train gives them; --vocabulary FILE" in said
+    assert "feature_dim: 2\n" in said
+    assert "no buckets" not in home("convert", "train.csv", "-o", "plain.rec", *options, "--buckets", "none").err
+    refused = home("convert", "train.csv", "-o", "no.rec", *options, "--buckets", 4, code=2).err
+    assert "buckets need --vocabulary FILE, which keeps their edges for other rows, or --buckets none" in refused
+
+
+def test_a_vocabulary_is_written_and_shared(home):
+    home("train", "train.csv", *CLASSIFIER, "--vocabulary", "shared.tsv", "-o", "first.fm")
+    home("train", "test.csv", *CLASSIFIER, "--vocabulary", "shared.tsv", "-o", "second.fm")
+    assert buckets(home, "second.fm") == buckets(home, "first.fm") == buckets(home, "m.fm")
+
+
+def test_names_of_features(home):
+    shown = home("inspect", "m.fm", "--top", 50).out
+    assert "  gain: numeric, -20 to 300, 5 buckets\n" in shown
+    assert "  gain in [0,5)\n" in shown
+    assert "  x missing\n" in shown
+    assert json.loads(home("inspect", "m.fm", "--json").out)["schema"]["buckets"]["gain"] == {
+        "edges": [0, 5, 7.5, 300],
+        "missing": False,
+        "features": 5,
+    }
+    rows = list(csv.DictReader(io.StringIO(home("export", "m.fm", "--to", "csv").out)))
+    assert ("gain", "[7.5,300)") in {(row["column"], row["value"]) for row in rows}
+    shown = home("train", "train.csv", *CLASSIFIER, "--dry-run").out
+    assert "gain\tnumeric\tits value, 5 buckets\n" in shown
+    assert "gain in [0,5):1" in shown
+
+
+def test_the_log_says_what_was_done(home):
+    said = home("train", "train.csv", *CLASSIFIER[:-1], "-o", "said.fm").err
+    number = len(buckets(home, "m.fm")["x"])
+    assert f"note: buckets: x {number}, gain 5 (--buckets none leaves them out)\n" in said
+    said = home("train", "train.csv", *CLASSIFIER[:-1], "--buckets", 3, "--buckets-for", "x", "-o", "said.fm").err
+    assert "note: buckets: x 4 (--buckets none leaves them out)\n" in said
+
+
+def test_other_presets_have_buckets_where_they_are_asked_for(home):
+    job = (*CLASSIFIER, "--preset", "sagemaker", "--epochs", 1, "-o", "preset.fm")
+    home("train", "train.csv", *job)
+    assert buckets(home, "preset.fm") == {}
+    home("train", "train.csv", *job, "--buckets", "auto")
+    assert buckets(home, "preset.fm") == buckets(home, "m.fm")
+    home("train", "train.csv", *job, "--buckets-for", "gain")
+    assert list(buckets(home, "preset.fm")) == ["gain"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--buckets", 1), "--buckets is '1'; expected auto, none, or a number from 2 to 1,000"),
+        (("--buckets", -3), "--buckets is '-3'; expected auto, none"),
+        (("--buckets", 1001), "--buckets is '1001'; expected auto, none"),
+        (("--buckets", "many"), "--buckets is 'many'; expected auto, none"),
+        (("--buckets-for", "age"), "no column 'age'; the columns found are: 0 x, 1 gain, 2 city, 3 bought"),
+        (("--buckets-for", "city"), "--buckets-for names 'city', but column 'city' is categorical"),
+        (("--buckets-for", "x", "--buckets", "none"), "--buckets none and --buckets-for contradict each other"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(home, options, expected):
+    assert expected in home("train", "train.csv", *CLASSIFIER, "-o", "no.fm", *options, code=2).err
+
+
+def test_rows_with_indices_have_no_buckets(home):
+    home.write("rows.svm", "1 0:1 3:2.5\n0 1:1\n" * 30)
+    job = ("train", "rows.svm", "--predictor-type", "binary_classifier", "-o", "svm.fm")
+    home(*job)
+    refused = home(*job, "--buckets-for", "3", code=2).err
+    assert "--buckets-for is for the columns of tables, but rows.svm is libsvm, which has none; leave it out" in refused
+
+
+def test_a_search_has_the_buckets_of_training(home):
+    job = ("--predictor-type", "binary_classifier", "--label-column", "bought", "--epochs", 2, "--factors-lr", 0.05)
+    found = home(
+        "tune", "train.csv", "--test", "test.csv", *job, "--choice", "num_factors=2", "--trials", 1, "-o", "t.fm"
+    )
+    command = next(line for line in found.out.splitlines() if line.startswith("fm train"))
+    home(*command.replace("t.fm", "same.fm").split()[1:])
+    assert math.isclose(logloss(home, "t.fm", "test.csv"), logloss(home, "same.fm", "test.csv"))
+    printed = home("tune", "train.csv", "--test", "test.csv", *job, "--buckets", 3, "--trials", 1, "-o", "u.fm").out
+    assert "--buckets 3" in next(line for line in printed.splitlines() if line.startswith("fm train"))
