@@ -144,8 +144,16 @@ def _require_stdin_once(*parts: Data | None) -> None:
 
 
 def _facts(options: ReadOptions, kept: dict, initial_model: Model | None) -> dict:
-    """Return what must be equal for a training to be resumed, beside its hyperparameters and rows."""
+    """Return what must be equal for a training to be resumed, beside its hyperparameters and rows.
+
+    Whether columns have buckets shows in the number of non-zeros, so that checkpoints of rows with indices are those of
+    before there were any.
+    """
     facts = {**asdict(options.table), **{name: value for name, value in kept.items() if name != "table"}}
+    if not isinstance(facts["buckets"], int):
+        del facts["buckets"]
+    if not facts["buckets_for"]:
+        del facts["buckets_for"]
     if initial_model is not None:
         facts["initial model"] = file.digest(initial_model)
     return facts

@@ -13,8 +13,11 @@ import pytest
 from serving import serving
 from shell import Shell
 
+from fmcore import api
+from fmcore.errors import UsageError
 from fmcore.model import file as modelfile
 from fmcore.schema.buckets import Buckets
+from fmcore.schema.options import TableOptions
 
 CLASSIFIER = ("--predictor-type", "binary_classifier", "--label-column", "bought", "--epochs", 3, "--quiet")
 BENT = 0.5, 1.5  # between which rows of x are bought
@@ -259,3 +262,18 @@ def test_a_search_has_the_buckets_of_training(home):
     assert math.isclose(logloss(home, "t.fm", "test.csv"), logloss(home, "same.fm", "test.csv"))
     printed = home("tune", "train.csv", "--test", "test.csv", *job, "--buckets", 3, "--trials", 1, "-o", "u.fm").out
     assert "--buckets 3" in next(line for line in printed.splitlines() if line.startswith("fm train"))
+
+
+def test_a_training_is_resumed_with_its_edges_and_no_others(home, tmp_path):
+    def trained(epochs, buckets, **saved):
+        options = api.ReadOptions(binary=True, table=TableOptions(label="bought", buckets=buckets))
+        h = api.resolve(predictor_type="binary_classifier", epochs=epochs, lr_schedule="constant")
+        api.train(api.Data([str(home.folder / "train.csv")], options), h, tmp_path / "m.fm", **saved)
+        return (tmp_path / "m.fm").read_bytes()
+
+    checkpoint = str(tmp_path / "c")
+    trained(2, "auto", checkpoint=checkpoint)
+    for other in (None, 3, 9):
+        with pytest.raises(UsageError, match=r"is a checkpoint of another training: .*(buckets|non-zeros)"):
+            trained(4, other, checkpoint=checkpoint)
+    assert trained(4, "auto", checkpoint=checkpoint) == trained(4, "auto")
