@@ -8,7 +8,7 @@ import numpy as np
 
 from fmcore.rows.blocks import BLOCK_NON_ZEROS, BLOCK_ROWS
 from fmcore.schema.buckets import Buckets, cut, wanted
-from fmcore.schema.columns import NUMBERS, Column
+from fmcore.schema.columns import Column
 from fmcore.schema.matching import listed_plain
 from fmcore.schema.options import AUTO, NONE, TableOptions
 from fmcore.schema.roles import in_buckets
@@ -53,7 +53,3 @@ class Cutting:
         self._uncut = ()
         found = listed_plain([f"{name} {len(made)}" for name, made in self.buckets.items()])
         return f"buckets: {found} (--buckets {NONE} leaves them out)" if found else None
-
-    def fits(self, columns: Sequence[Column]) -> bool:
-        """Return whether all buckets are of numeric columns."""
-        return self.buckets.keys() <= {column.name for column in columns if column.kind in NUMBERS}

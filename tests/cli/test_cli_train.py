@@ -192,6 +192,7 @@ def test_tables_with_a_vocabulary_are_trained_and_scored(fm):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
     options = (*CLASSIFIER, *TABLE_OPTIONS, "--vocabulary", "v.tsv", "--test", "test.csv", "--epochs", 2)
+    options += ("--buckets", "none")
     printed = fm("train", "train.csv", *options, "-o", "a.fm").err
     assert printed.splitlines()[0] == "note: first line taken as the header"
     assert last_line(printed) == "unknown values in column city: 1"

@@ -229,6 +229,8 @@ def test_vectors_of_a_column_whose_values_the_model_knows(fm, tmp_path):
         "v.tsv",
         "--predictor-type",
         "binary_classifier",
+        "--buckets",
+        "none",
         "-o",
         "x.fm",
     )

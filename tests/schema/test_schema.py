@@ -257,6 +257,8 @@ def test_buckets_come_back_to_the_bit_and_are_features_of_their_column(values):
     names = names_of(again)[:9]
     assert names[:5] == ["age", "age in (-inf,0.1)", "age in [0.1,0.3333333333333333)", names[3], "age missing"]
     assert names[5:9] == ["pay", "pay in (-inf,-0.5)", "pay in [-0.5,2e+30)", "pay in [2e+30,inf)"]
+    of_pay = FeatureNames.of_schema(again).of_column("pay")
+    assert of_pay == {5: "pay", 6: "(-inf,-0.5)", 7: "[-0.5,2e+30)", 8: "[2e+30,inf)"}
     encoder = again.encoder()
     assert encoder.fixed == 9 + 4 + 3
     assert [encoder.first(column) for column in COLUMNS if column.is_feature] == [0, 5, 9, 16, 16]
