@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,10 @@ class Schema:
 
     def buckets(self) -> dict[str, Buckets]:
         """Return the buckets of numeric columns that have any, by name; raise ModelError where they are damaged."""
+        return self._buckets
+
+    @cached_property
+    def _buckets(self) -> dict[str, Buckets]:
         if EDGES not in self.tensors:
             return {}
         edges, ends, missing = _checked_buckets(self.tensors, self._numeric())

@@ -82,7 +82,8 @@ def encoder_of(
         encoder = Encoder(learns=False, grows=False) if schema is None else schema.encoder(grows=grows)
         encoder.indexed = features
         return encoder
-    schema = replace(schema, columns=separated(schema.columns, table))
+    if (columns := separated(schema.columns, table)) != schema.columns:
+        schema = replace(schema, columns=columns)
     _require_agreement(schema, table)
     _require_buckets(table, bool(schema.buckets()), "the model", of_model=True)
     grows = _still_grows(table.vocabulary_mode, grows=grows)

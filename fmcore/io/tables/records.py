@@ -145,9 +145,10 @@ def _complete(rows: Iterable[Instance], wanted: Sequence[str], unit: str, refuse
 def _block(columns: Binding, rows: Sequence[Instance], missing: frozenset[str]) -> ColumnBlock:
     block = ColumnBlock(np.array([row.number for row in rows], np.int64), {}, {}, {}, [])
     lists = {place: column for place, column in columns.features if column.kind == LIST}
+    numeric = frozenset(columns.numbers)
     for place in columns.used:
         values = [row.features.get(columns.names[place]) for row in rows]
-        if place in columns.numbers:
+        if place in numeric:
             block.numbers[place], bad = _numbers(values, missing)
         elif place in lists:
             block.lists[place], bad = _lists(values, lists[place].separator, missing)
