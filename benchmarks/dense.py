@@ -11,8 +11,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from defaults import mnist
 from measure import medians, parser, print_second_processor, print_setting
+from real_sets import REAL
+from sets import batches
 from threadpoolctl import threadpool_limits
 from train_epoch import epoch
 
@@ -85,7 +86,7 @@ def main():
     print_second_processor(options.runs)
     sets = {"no zeros": random_pixels(options.rows, 1), "a third": random_pixels(options.rows, 0.35)}
     if Path(options.folder).is_dir():
-        sets["MNIST"] = mnist(Path(options.folder))[0].take(slice(options.rows))
+        sets["MNIST"] = batches(REAL["mnist-0"], Path(options.folder))[0].take(slice(options.rows))
     for name, batch in sets.items():
         kind = "a matrix" if prepared.is_dense(batch) else "non-zeros"
         print(

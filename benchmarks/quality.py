@@ -12,13 +12,14 @@ from pathlib import Path
 
 import clicks
 import numpy as np
-from defaults import DATA
 from measure import figure, parser, print_setting
+from real_sets import REAL
+from sets import batches
 
 from fmcore import api
 from fmcore.hyper.presets import resolve
 
-REAL = ("a9a", "ml-latest-small", "online-shoppers")
+NAMES = ("a9a", "ml-latest-small", "online-shoppers")
 BACKENDS = ("cpu", "reference")
 THREADS = 2
 FOLDED = 100
@@ -26,8 +27,8 @@ FOLDED = 100
 
 def data_sets(folder, rows):
     """Return name -> (function for training rows and test rows, predictor_type, metric); real ones where present."""
-    held = {name: DATA[name] for name in REAL} if folder.is_dir() else {}
-    found = {name: (lambda read=reader: read(folder), kind, metric) for name, (reader, kind, metric, _) in held.items()}
+    held = [REAL[name] for name in NAMES] if folder.is_dir() else []
+    found = {one.name: (lambda one=one: batches(one, folder), one.kind, one.metric) for one in held}
     made = (lambda: [folded(clicks.generated(rows, seed)) for seed in (0, 1)], "binary_classifier", "logloss")
     return {**found, f"{rows:,} clicks": made}
 

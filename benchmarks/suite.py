@@ -50,6 +50,8 @@ HELPERS = (
     "measure",
     "peer_runs",
     "peers",
+    "real_sets",
+    "sets",
     "suite",
     "traffic",
 )

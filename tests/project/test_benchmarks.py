@@ -7,8 +7,10 @@ from pathlib import Path
 import figures
 import marks
 import numpy as np
+import pandas as pd
 import peers
 import pytest
+import sets
 import suite
 from figures import Figure
 from shell import ROOT, environment
@@ -88,6 +90,24 @@ def test_scripts_give_the_figures_of_all_marks(run):
     table = marks.table(run(marks.scripts()))
     assert len(table) > 2 + len(marks.ROWS)
     assert "not compared" in "\n".join(table)
+
+
+def test_data_sets_keep_text_and_what_is_missing_apart_from_numbers(tmp_path):
+    frame = pd.DataFrame(
+        {"a,b": [1.5, None, 2, 3], "c": ["x", None, "y", "x"], "d": range(4), "y": ["no", "yes", "no", None]}
+    )
+    part = sets.table(frame, "y", sets.BINARY, text=["d"], positive="yes")
+    assert part.categorical == ["c", "d"]
+    assert part.y.tolist() == [0, 1, 0]
+    assert part.write(tmp_path / "rows", "y").read_text() == "a_b,c,d,y\n1.5,x,0,0\n,,1,1\n2.0,y,2,0\n"
+
+
+def test_data_sets_are_split_alike_each_time():
+    part = sets.Part(pd.DataFrame({"a": np.arange(100)}), np.arange(100))
+    rows, test = sets.at_random(part)
+    assert sorted([*rows.y, *test.y]) == [*range(100)]
+    assert (len(test), list(test.X.a)) == (20, list(sets.at_random(part)[1].y))
+    assert [list(one.y) for one in sets.every(part.take(range(10)), 5)] == [[0, 1, 2, 3, 5, 6, 7, 8], [4, 9]]
 
 
 def test_a_script_without_enough_runs_is_refused(run, capfd):
