@@ -1,149 +1,112 @@
-"""How good the defaults are: each real data set with nothing but --predictor-type, against the best of a small grid.
+"""What `fm train` reaches on data of every kind with nothing given but what to predict and which columns are what.
 
-    python benchmarks/defaults.py [--quick] [--only NAME] [DATA_FOLDER]      (default: ../shared/data, or $FMKIT_DATA)
+    python benchmarks/defaults.py [--quick] [--only NAME,...] [--seeds 3] [--made 101,...] [--tuned] [DATA_FOLDER]
 
-The grid (learning rate, weight decay, deviation of the first factors, mini-batch size) is run with this program on the
-same rows; its best point is chosen by the test rows, which flatters it. --quick leaves it out. Prints a markdown table.
+Beside it: the mean label, and scikit-learn's ridge or logistic regression with its defaults. DATA_FOLDER has the real
+sets (default: ../shared/data, or $FMKIT_DATA); programs beside it make others, and more come with Python packages.
+Prints a markdown table of test losses, and at the end which are more than 1 % above the linear model's.
 """
 
-import gzip
-import itertools
+import json
 import os
+import subprocess
+import tempfile
 from pathlib import Path
+from statistics import fmean, geometric_mean
 
-import numpy as np
-from measure import figure, parser, print_setting
-from scipy.sparse import csr_matrix
+import packaged
+import real_sets
+from linear import constant, linear
+from measure import FM, figure, parser, print_setting
 
-from fmcore import api
-from fmcore.hyper.presets import resolve
-from fmcore.io.options import ReadOptions
-from fmcore.rows.batch import Batch, concatenate
-from fmcore.schema.encoder import Encoder
-from fmcore.schema.options import TableOptions
-
-GRID = {
-    "lr": (0.02, 0.03, 0.05, 0.1),
-    "wd": (1e-5, 1e-4, 1e-3, 3e-3),
-    "sigma": (0.01, 0.02, 0.05),
-    "mini_batch_size": (16, 32, 64, 256),
-}
-SHOPPERS = ("Month", "OperatingSystems", "Browser", "Region", "TrafficType", "VisitorType", "Weekend")
-
-
-def split(batch, every):
-    """Return training rows and test rows: row n is a test row where n % every == every - 1."""
-    test = np.arange(len(batch)) % every == every - 1
-    return batch.take(np.flatnonzero(~test)), batch.take(np.flatnonzero(test))
-
-
-def read(path, options):
-    """Return all rows of a file as one batch."""
-    batches, _ = api.Data([str(path)], options).reader(Encoder()).batches()
-    return concatenate(list(batches))
-
-
-def mnist(folder):
-    """Return MNIST's rows, labelled by whether the digit is a 0; pixels are divided by 255."""
-    parts = []
-    for name in ("train", "t10k"):
-        pixels = gzip.decompress((folder / f"mnist/{name}-images-idx3-ubyte.gz").read_bytes())
-        labels = gzip.decompress((folder / f"mnist/{name}-labels-idx1-ubyte.gz").read_bytes())
-        rows = csr_matrix(np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 784).astype(np.float32) / 255)
-        is_zero = np.frombuffer(labels, np.uint8, offset=8) == 0
-        parts.append(Batch(rows.indptr.astype(np.int64), rows.indices, rows.data, is_zero.astype(np.float32)))
-    return parts
-
-
-def a9a(folder):
-    """Return Adult's rows, one-hot, from libsvm text."""
-    return [read(folder / f"a9a/{name}", ReadOptions(binary=True)) for name in ("a9a.bz2", "a9a.t.bz2")]
-
-
-def movielens(folder):
-    """Return ratings by user and movie; movies of test rows alone are features too, but never trained."""
-    table = TableOptions(label="rating", categorical=("userid", "movieid"), ignore=("timestamp",))
-    return split(read(folder / "ml-latest-small/ratings.csv", ReadOptions(table=table)), 10)
-
-
-def shoppers(folder):
-    """Return rows with raw numeric columns (durations up to tens of thousands) beside categorical ones."""
-    table = TableOptions(label="Revenue", categorical=SHOPPERS)
-    path = folder / "online-shoppers/online_shoppers_intention.csv"
-    return split(read(path, ReadOptions(table=table, binary=True)), 5)
-
-
-DATA = {  # name -> (reader, predictor_type, metric, the mark it must reach)
-    "MNIST is it a 0": (mnist, "binary_classifier", "accuracy", ">= 0.9955"),
-    "a9a": (a9a, "binary_classifier", "logloss", "<= 0.324"),
-    "ml-latest-small": (movielens, "regressor", "rmse", "<= 0.850"),
-    "online-shoppers": (shoppers, "binary_classifier", "logloss", ""),
-}
-
-
-def score(rows, test, metric, **given):
-    """Return the test metric after the last epoch."""
-    return api.fit(rows, resolve(**given), test=test).info["epochs"][-1]["test"][metric]
-
-
-def grid_points():
-    """Return every combination of the grid as hyperparameters."""
-    for lr, wd, sigma, rows in itertools.product(*GRID.values()):
-        yield {
-            "bias_lr": lr,
-            "linear_lr": lr,
-            "factors_lr": lr,
-            "linear_wd": wd,
-            "factors_wd": wd,
-            "factors_init_sigma": sigma,
-            "mini_batch_size": rows,
-        }
-
-
-def compare(name, folder, seeds, *, quick):
-    """Return one line of the table."""
-    reader, predictor_type, metric, mark = DATA[name]
-    rows, test = reader(folder)
-    ours = [score(rows, test, metric, predictor_type=predictor_type, seed=seed) for seed in range(seeds)]
-    figure(f"{name}, {metric}", ours, "accuracy" if metric == "accuracy" else "loss")
-    cells = [name, metric, mark, f"{ours[0]:.4f}", f"{min(ours):.4f} to {max(ours):.4f}"]
-    if not quick:
-        cells += best_of_grid(rows, test, metric, predictor_type, ours[0])
-    return f"| {' | '.join(cells)} |"
-
-
-def best_of_grid(rows, test, metric, predictor_type, own):
-    """Return cells of the table: the grid's best value, where it is found, how far the defaults are from it."""
-    points = list(grid_points())
-    found = [score(rows, test, metric, predictor_type=predictor_type, **point) for point in points]
-    best = max(found) if metric == "accuracy" else min(found)
-    at = points[found.index(best)]
-    words = (
-        f"lr {at['linear_lr']:g}, wd {at['linear_wd']:g}, sigma {at['factors_init_sigma']:g}, "
-        f"{at['mini_batch_size']} rows"
-    )
-    return [f"{best:.4f}", words, f"{abs(own - best) / best:.2%}"]
+BEHIND = 1.01  # times the linear model's loss
 
 
 def main():
-    """Print the table, or a note where the data are absent."""
-    made = parser(__doc__.splitlines()[0])
-    made.add_argument("--quick", action="store_true", help="without the grid")
-    made.add_argument("--only", choices=tuple(DATA), help="one data set's line alone")
-    made.add_argument("folder", nargs="?", default=os.environ.get("FMKIT_DATA", "../shared/data"))
-    options = made.parse_args()
-    folder = Path(options.folder)
-    if not folder.is_dir():
-        print(f"skipped: there is no folder {folder} with the real data")
-        return
+    """Print the table, and who is behind."""
+    options = arguments()
     print_setting()
-    head = ["data", "metric", "mark", "defaults, seed 0", f"{options.runs} seeds"]
-    if not options.quick:
-        print(f"Grid of {np.prod([len(values) for values in GRID.values()])} points, ten epochs, test rows.\n")
-        head += ["best of the grid", "at", "apart"]
+    sets = found(options.folder, options)
+    print(f"{options.seeds} seeds, whose mean counts\n")
+    head = ["data", "rows", "metric", "mean label", "linear", *(f"seed {seed}" for seed in range(options.seeds))]
+    head += ["times linear", *(["tuned"] if options.tuned else [])]
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
-    for name in [options.only] if options.only else DATA:
-        print(compare(name, folder, options.runs, quick=options.quick), flush=True)
+    times = {one.name: compare(one, options) for one in sets}
+    behind = [
+        f"{name} {ratio:.3f}" for name, ratio in sorted(times.items(), key=lambda item: -item[1]) if ratio > BEHIND
+    ]
+    print(f"\ntimes the linear model's loss, geometric mean of {len(times)} sets: {geometric_mean(times.values()):.4f}")
+    print(f"more than 1 % behind it, {len(behind)} of {len(times)}: {', '.join(behind) or 'none'}")
+
+
+def arguments():
+    """Return the options of the command line."""
+    made = parser(__doc__.splitlines()[0])
+    made.add_argument("--quick", action="store_true", help="without the sets that take longest")
+    made.add_argument("--tuned", action="store_true", help="with `fm tune` on the training rows too, as slow as it is")
+    made.add_argument("--trials", type=int, default=40, help="of --tuned (40)")
+    made.add_argument("--seeds", type=int, default=3, help="of each (3; 1 with --once)")
+    made.add_argument("--made", type=numbers, default=[101], help="seeds of the sets that are made (101)")
+    made.add_argument("--only", type=lambda text: text.split(","), help="these sets alone, such as a9a,diamonds")
+    made.add_argument("folder", nargs="?", type=Path, default=os.environ.get("FMKIT_DATA", "../shared/data"))
+    options = made.parse_args()
+    options.seeds = 1 if options.runs == 1 else options.seeds
+    return options
+
+
+def numbers(text):
+    """Return numbers that stand between commas."""
+    return [int(word) for word in text.split(",")]
+
+
+def found(folder, options):
+    """Return the wanted sets; print which are not here."""
+    sets = [*real_sets.here(folder, options.made), *packaged.here()]
+    if not folder.is_dir():
+        print(f"there is no folder {folder} with the real data")
+    if packaged.missing():
+        print(f"not installed, and so without their data (extra bench): {', '.join(packaged.missing())}")
+    if unknown := set(options.only or ()) - {one.name for one in sets}:
+        raise SystemExit(f"there is no set {', '.join(sorted(unknown))}")
+    if options.only:
+        return [one for one in sets if one.name in options.only]
+    return [one for one in sets if one.quick or not options.quick]
+
+
+def compare(one, options):
+    """Print one line of the table; return how many times the linear model's loss that of `fm train` is."""
+    rows, test = one.read(options.folder)
+    with tempfile.TemporaryDirectory() as work:
+        files = [part.write(Path(work, name), one.label) for part, name in ((rows, "train"), (test, "test"))]
+        given = ("--label-column", one.label) if files[0].suffix == ".csv" else ()
+        given += ("--categorical", ",".join(rows.categorical)) if rows.categorical else ()
+        untuned = [reached(one, files, "train", *given, "--seed", seed) for seed in range(options.seeds)]
+        search = ("--cv", 5, "--trials", options.trials)
+        tuned = [reached(one, files, "tune", *given, *search)] if options.tuned else []
+    beside = [model(one.kind, rows, test) for model in (constant, linear)]
+    times = fmean(untuned) / beside[1]
+    figure(f"{one.name}, {one.metric}", untuned, "loss")
+    cells = [one.name, f"{len(rows):,}", one.metric, *map(shown, beside + untuned), f"{times:.3f}", *map(shown, tuned)]
+    print(f"| {' | '.join(cells)} |", flush=True)
+    return times
+
+
+def reached(one, files, command, *given):
+    """Return the test loss of the model that a command of `fm` makes of the training rows."""
+    rows, test = files
+    model = rows.with_name("model.fm")
+    fm(command, rows, "-o", model, "--predictor-type", one.kind, *given)
+    return json.loads(fm("eval", model, test, "--json"))[one.metric]
+
+
+def fm(*arguments):
+    """Return what a process of `fm` prints; raise an error where it fails."""
+    return subprocess.check_output([str(word) for word in (*FM, *arguments, "-q")], text=True)
+
+
+def shown(loss):
+    """Return a loss as text."""
+    return f"{loss:.5g}"
 
 
 if __name__ == "__main__":

@@ -5,11 +5,14 @@ import json
 from pathlib import Path
 
 import figures
+import linear
 import marks
 import numpy as np
+import packaged
 import pandas as pd
 import peers
 import pytest
+import real_sets
 import sets
 import suite
 from figures import Figure
@@ -47,10 +50,10 @@ TINY = {
 
 @pytest.fixture
 def run(monkeypatch):
-    """Provide a function that runs scripts once each and gives their figures."""
+    """Provide a function that runs scripts once each, as TINY says or with what is given, and gives their figures."""
     for name, value in environment(FMKIT_PEERS="none").items():
         monkeypatch.setenv(name, value)
-    return lambda names: suite.run({name: ("--once", *TINY[name]) for name in names})
+    return lambda names, *given: suite.run({name: ("--once", *(given or TINY[name])) for name in names})
 
 
 def test_every_script_is_in_the_suite():
@@ -92,14 +95,29 @@ def test_scripts_give_the_figures_of_all_marks(run):
     assert "not compared" in "\n".join(table)
 
 
+def test_defaults_need_no_folder_of_real_data(run, capfd):
+    found = run(["defaults"], "--only", "diabetes", "none")
+    assert found["defaults", "diabetes, rmse"].unit == "loss"
+    printed = capfd.readouterr().out
+    assert "there is no folder none" in printed
+    assert "| diabetes | 354 | rmse |" in printed
+
+
 def test_data_sets_keep_text_and_what_is_missing_apart_from_numbers(tmp_path):
     frame = pd.DataFrame(
-        {"a,b": [1.5, None, 2, 3], "c": ["x", None, "y", "x"], "d": range(4), "y": ["no", "yes", "no", None]}
+        {
+            "a,b": [1.5, None, 2, 3],
+            "c": ["x", None, "y", "x"],
+            "d": range(4),
+            "e": [True] * 4,
+            "y": ["no", "yes", "no", None],
+        }
     )
     part = sets.table(frame, "y", sets.BINARY, text=["d"], positive="yes")
     assert part.categorical == ["c", "d"]
     assert part.y.tolist() == [0, 1, 0]
-    assert part.write(tmp_path / "rows", "y").read_text() == "a_b,c,d,y\n1.5,x,0,0\n,,1,1\n2.0,y,2,0\n"
+    assert part.write(tmp_path / "rows", "y").read_text() == "a_b,c,d,e,y\n1.5,x,0,1,0\n,,1,1,1\n2.0,y,2,1,0\n"
+    assert np.isfinite(linear.linear(sets.BINARY, part, part))
 
 
 def test_data_sets_are_split_alike_each_time():
@@ -108,6 +126,13 @@ def test_data_sets_are_split_alike_each_time():
     assert sorted([*rows.y, *test.y]) == [*range(100)]
     assert (len(test), list(test.X.a)) == (20, list(sets.at_random(part)[1].y))
     assert [list(one.y) for one in sets.every(part.take(range(10)), 5)] == [[0, 1, 2, 3, 5, 6, 7, 8], [4, 9]]
+
+
+def test_data_sets_have_names_of_their_own_and_quick_ones_of_every_source():
+    groups = [*packaged.SETS.values(), [*real_sets.REAL.values()], real_sets.settings(1), real_sets.DRAWN]
+    names = [one.name for group in groups for one in group]
+    assert len(names) == len(set(names))
+    assert all(any(one.quick for one in group) for group in groups)
 
 
 def test_a_script_without_enough_runs_is_refused(run, capfd):
