@@ -18,7 +18,7 @@ from fmcore.io.options import ReadOptions
 from fmcore.io.sources import dealing
 from fmcore.io.sources import source as sources
 from fmcore.model.model import initial
-from fmcore.rows.dataset import mean_label
+from fmcore.rows.sums import LabelSums
 from fmcore.schema.encoder import Encoder
 from fmcore.solvers.epoch import Epoch
 from fmcore.solvers.team.inprocess import InProcess
@@ -26,9 +26,10 @@ from fmcore.solvers.team.messages import Orders, Sizes
 from fmcore.solvers.team.reports import Parts
 from fmcore.solvers.team.rounds import LONGEST
 from fmcore.solvers.team.states import owned
-from fmcore.solvers.team.team import worker_mini_batch_size
+from fmcore.solvers.team.team import evidence_of, worker_mini_batch_size
 from fmcore.solvers.team.worker import Worker
 from fmcore.system.memory import Budget
+from fmcore.training.evidence import add_evidence
 
 LEARNING_RATE = 0.5  # times that of one worker; the weights do not matter here, as long as they stay finite
 STEPS = ("plan", "ask", "answer", "take", "begin", "train", "split", "merge", "apply")  # "begin" is not in "train"
@@ -115,11 +116,13 @@ class Crew:
         )
         learned = engine.all("read", orders)
         rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)
-        mean = mean_label(sum(each.weighted for each in learned))
-        engine.exchange("split_scale", "merge_scale", "apply_scale", alike=True)
+        labels = LabelSums.merged([each.labels for each in learned])
+        engine.all("know", labels)
+        engine.exchange("split_sums", "merge_sums", "apply_scaling", alike=True)
         size = worker_mini_batch_size(rows, non_zeros, engine.workers)
-        engine.all("place", Sizes(h.feature_dim, mean, size, sharded))
-        model = initial(h, mean)
+        ready = engine.all("place", Sizes(h.feature_dim, size, sharded))
+        model = initial(h, labels.mean)
+        add_evidence(model, evidence_of(ready, h.feature_dim, labels, ready[0].scaling.far), labels.mean)
         for worker in range(engine.workers):
             engine.one(worker, "begin", owned(model, worker, engine.workers) if sharded else model)
         self.engine, self.sharded, self.rows = engine, sharded, rows // engine.workers

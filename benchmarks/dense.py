@@ -59,7 +59,11 @@ def products(rows, factors, mini_batch_size, threads):
 def compare(name, batch, factors, mini_batch_size, runs):
     """Print rows a second for each number of threads."""
     hyperparameters = resolve(
-        predictor_type="binary_classifier", num_factors=factors, feature_dim=COLUMNS, mini_batch_size=mini_batch_size
+        epochs=10,
+        predictor_type="binary_classifier",
+        num_factors=factors,
+        feature_dim=COLUMNS,
+        mini_batch_size=mini_batch_size,
     )
     works = {}
     for threads in THREADS:

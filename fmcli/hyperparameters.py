@@ -10,8 +10,10 @@ from fmcli.option_types import Described, Parsed
 from fmcli.options import gathered_by, is_given, stacked
 from fmcore.errors import UsageError
 from fmcore.hyper.file import read_file
+from fmcore.hyper.given import from_strings, layered
+from fmcore.hyper.groups import INIT_NUMBERS
 from fmcore.hyper.parameter import Parameter
-from fmcore.hyper.params import INIT_NUMBERS, PARAMETERS, from_strings, layered
+from fmcore.hyper.params import PARAMETERS
 from fmcore.hyper.presets import PRESETS, resolve
 from fmcore.objectives import OBJECTIVES
 

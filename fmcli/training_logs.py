@@ -26,7 +26,7 @@ class TrainingLog(Observer):
         self._reports, self._begun, self._quiet = list(reports), begun, quiet
         self._all, self._start = list(reports), start
         self._bar = bar or Bar(quiet=True)
-        self.records, self.history = [], []
+        self.records, self.history, self._pilot = [], [], ""
 
     def loaded(self, dataset, model, backend):  # noqa: ARG002 - for subclasses
         """Print what reading the training rows reports, and why this backend trains where none was named."""
@@ -37,6 +37,12 @@ class TrainingLog(Observer):
             self.remark(backend.note)
         if dataset.complete:
             self._remark_next()
+        if self._pilot:
+            self.remark(self._pilot)
+
+    def piloted(self, record):
+        """Keep what a pilot has found, to print it behind the remarks on the rows."""
+        self._pilot = pilot_line(record)
 
     def epoch(self, record):
         """Keep the epoch's record."""
@@ -242,8 +248,24 @@ def facts(dataset, model, backend):
         "feature_dim": model.feature_dim,
         "in_memory": dataset.in_memory,
         "mini_batch_size": dataset.mini_batch_size,
-        "model_bytes": sum(array.nbytes for array in model.tensors().values()),
+        "model_bytes": sum(array.nbytes for array in model.weights.values()),
         "memory_bytes": parameter_bytes(model.hyperparameters, model.feature_dim) + dataset.memory,
         "backend": backend.name,
         "threads": backend.threads,
     }
+
+
+def pilot_line(record):
+    """Return what a pilot has found, in a sentence; record: see fmcore.training.pilot.Outcome."""
+    losses = ", ".join(f"{name} {loss:.5g}" for name, loss in record["losses"].items())
+    verdict = {
+        "recipe": "training goes by the recipe",
+        "cautious recipe": "training goes by the recipe with stronger penalties",
+        "linear": "a linear model is ahead and trained: the factors stay 0",
+        "close to linear": "a linear model is ahead of the recipe, and factors are kept small",
+        "repeated rows count once": "rows repeat, and count less",
+    }[record["kept"]]
+    return (
+        f"pilot on {record['rows']:,} rows, {record['metric']}: {losses}; {verdict}, for {record['epochs']} epochs "
+        "(--pilot none: do without)"
+    )

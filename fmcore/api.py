@@ -37,7 +37,7 @@ from fmcore.solvers import Judged, Resources, TeamOptions
 from fmcore.solvers.observer import Observer
 from fmcore.system import publish
 from fmcore.system.apart import require_apart
-from fmcore.training import checkpoint, warmstart
+from fmcore.training import checkpoint_file, warmstart
 from fmcore.training.checkpoint import Saving
 from fmcore.training.checkpoint import remove as remove_checkpoint
 from fmcore.training.files import train
@@ -160,7 +160,7 @@ def load(path: PathName, *, verify: bool = False, finite: bool = False) -> Model
     verify, finite, errors: as for fmcore.model.file.load. Raises ModelError for a checkpoint as well.
     """
     model = modelfile.load(path, verify=verify, finite=finite)
-    checkpoint.require_model(model, path)
+    checkpoint_file.require_model(model, path)
     modelinfo.require_sound(model, path)
     return model
 

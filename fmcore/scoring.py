@@ -13,8 +13,10 @@ from fmcore.io.requests.media import TYPES, answer_type, request_type
 from fmcore.kernels import backend_of
 from fmcore.model.info import encoder_for, read_options
 from fmcore.model.model import Model
+from fmcore.model.scaling import label_range
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
+from fmcore.rows.scaling import bounded
 
 
 class Scorer:
@@ -29,19 +31,19 @@ class Scorer:
     def __init__(self, model: Model, threads: int = 1, *, by_position: bool = False) -> None:
         self._by_position = by_position
         self._model, self._backend = model, backend_of(model.hyperparameters, "cpu", threads, training=False)
-        self._objective = objective_of(model.hyperparameters)
+        self._objective, self._range = objective_of(model.hyperparameters), label_range(model)
 
     def scores(self, batch: Batch) -> np.ndarray:
         """Return float32 (rows,): what the model's objective predicts. Indices are all below feature_dim."""
         return self._objective.predict(self.raw(batch))
 
     def raw(self, batch: Batch) -> np.ndarray:
-        """Return float32 (rows,): y(x), before the objective makes a prediction of it."""
+        """Return float32 (rows,): y(x), within the model's label range, before the objective predicts by it."""
         raw = self._backend.score(batch, self._model)
         finite = np.isfinite(raw)
         if not finite.all():
             raise self._refusal(raw, batch, int(finite.argmin()))
-        return raw
+        return bounded(raw, self._range)
 
     def answer(self, body: bytes, content_type: str | None, accept: str | None = None) -> tuple[str, bytes]:
         """Return (media type, bytes) that answer a request; the arguments are its body and headers (None where absent).

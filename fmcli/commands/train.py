@@ -30,6 +30,7 @@ from fmcore.system.apart import require_apart
 
 LOGS = {"table": TableLog, "sagemaker": SageMakerLog, "jsonl": JsonLinesLog}
 MINUTES = 10.0
+MANY = 10  # epochs
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,11 @@ def train(
     initial_model, chosen, read = begun(start, hyperparameters, reading, resources.threads or 1, quiet=quiet)
     bar = byte_bar("reading", quiet=quiet or reporting.log_format != "table")
     data, test = channels.train_and_test(read, bar.reach)
+    if test is None and initial_model is None and unjudged(hyperparameters, chosen):
+        data.report.note(
+            f"nothing judges whether {chosen.epochs} epochs are too many; --validation-fraction 0.1 with "
+            "--early-stopping-patience 3, or --test, does"
+        )
     if target.dry_run:
         show(data, chosen, initial_model, quiet=quiet)
         return
@@ -219,6 +225,12 @@ def train(
         if saving:
             api.remove_checkpoint(saving.path)
         log.finish(model)
+
+
+def unjudged(hyperparameters: GivenHyperparameters, chosen: Hyperparameters) -> bool:
+    """Return whether many epochs are asked for, which no rows that are held out judge."""
+    many = chosen.epochs is not None and chosen.epochs >= MANY and hyperparameters.preset == "native"
+    return many and chosen.validation_fraction is None
 
 
 def show(data: api.Data, hyperparameters: Hyperparameters, initial_model: Model | None, *, quiet: bool) -> None:

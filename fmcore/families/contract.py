@@ -38,6 +38,7 @@ class Family(Protocol):
     draws its initial values from the random stream of its place.
     needs_fields: whether score and gradient need a field for each non-zero.
     outputs: raw scores that it gives each row; an objective must take as many.
+    shifts: whether it has `shift` and `multiply`, without which neither columns are centred nor labels standardised.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Family(Protocol):
     tensors: tuple[Tensor, ...]
     needs_fields: bool
     outputs: int = 1
+    shifts: bool = False
 
     def score(self, X: Any, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return y(x) of each row, float64 (rows,).
@@ -59,6 +61,36 @@ class Family(Protocol):
 
         X, weights, fields: as for `score`.
         """
+        ...
+
+    def spread(
+        self,
+        X: Any,
+        weights: Mapping[str, np.ndarray],  # noqa: ARG002 - for those that have variances
+        curvature: np.ndarray,  # noqa: ARG002
+    ) -> np.ndarray:
+        """Return sum over the rows of curvature (rows,) times the squared derivatives of y(x) by a feature's factors.
+
+        float64 (features,); 0 of families whose factors have no variance (hyperparameter factors_variance).
+        """
+        return np.zeros(X.shape[1])
+
+    def reach(self, X: Any, weights: Mapping[str, np.ndarray]) -> np.ndarray:  # noqa: ARG002 - as above
+        """Return at least how large, by |x|^2, the square of y(x)'s gradient by all but its linear weights is.
+
+        float64 (rows,); 0 where the score is linear.
+        """
+        return np.zeros(X.shape[0])
+
+    def shift(self, weights: Mapping[str, np.ndarray], by: np.ndarray) -> None:
+        """Turn weights of rows x into those of x - by, in place, so that scores stay: y(x) = y'(x - by).
+
+        by: float64 (features,), the rows of the tensors per feature; mostly 0. It takes a bias and linear weights.
+        """
+        ...
+
+    def multiply(self, weights: Mapping[str, np.ndarray], by: float) -> None:
+        """Turn weights into those of scores that are `by` times as large, above 0, in place."""
         ...
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fmcore.errors import DataError, UsageError
+from fmcore.hyper.given import from_strings
 from fmcore.hyper.parameter import Value
-from fmcore.hyper.params import from_strings
 
 MAX_SIZE = 1 << 20  # bytes
 EXPECTED = 'expected a JSON object of hyperparameters, such as {"epochs": "3"}'

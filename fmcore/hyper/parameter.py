@@ -92,7 +92,7 @@ class Parameter:
     def _range(self) -> str:
         noun = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}[self.kind]
         if self.above is not None:
-            return f"{noun} above {self.above:g}"
+            return f"{noun} above {self.above:g}" + ("" if self.high is None else f" and at most {self.high:g}")
         if self.low is None:
             return noun
         return f"{noun} of at least {self.low:g}" if self.high is None else f"{noun} from {self.low} to {self.high}"

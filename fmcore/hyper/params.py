@@ -8,70 +8,29 @@ from typing import Any
 from fmcore.errors import UsageError
 from fmcore.families import DEFAULT as DEFAULT_FAMILY
 from fmcore.families import FAMILIES
-from fmcore.hyper.parameter import Parameter, Value, about
+from fmcore.hyper import groups
+from fmcore.hyper.groups import GROUPS, INIT_DEFAULTS, INIT_NUMBERS, require_own_number
+from fmcore.hyper.parameter import Parameter, about
 from fmcore.hyper.solvers import DEFAULT as DEFAULT_SOLVER
 from fmcore.hyper.solvers import SOLVERS
 from fmcore.objectives import OBJECTIVES
 from fmcore.optimizers import OPTIMIZERS
 from fmcore.rows.batch import MAX_FEATURE_DIM
 
-INIT_METHODS = ("normal", "uniform", "constant")
-GROUPS = ("bias", "linear", "factors")  # each with its own learning rate, weight decay and initial values
 MAX_NUM_FACTORS = 2**16  # keeps feature_dim * num_factors * 4 within 64 bits
 MAX_SEED = 2**63 - 1
-LATER = ("family", "solver")  # hyperparameters that a model's header names only where they are not the default
-
-# The number that an init method takes, and its value for each group where none is given. Factors that are all alike
-# would stay alike for ever, hence no zero among theirs.
-INIT_NUMBERS = {"normal": "sigma", "uniform": "scale", "constant": "value"}
-INIT_DEFAULTS = {
-    "bias": {"sigma": 0.01, "scale": 0.01, "value": 0.0},
-    "linear": {"sigma": 0.01, "scale": 0.01, "value": 0.0},
-    "factors": {"sigma": 0.02, "scale": 0.02, "value": 0.02},
-}
-
-NOUNS = {"bias": "the bias", "linear": "the linear weights", "factors": "the factors"}
-
-
-def _rate(group: str) -> dict[str, Any]:
-    return about(f"Learning rate of {NOUNS[group]}.", "optimizer", low=0)
-
-
-def _decay(group: str) -> dict[str, Any]:
-    return about(f"Weight decay (L2) of {NOUNS[group]}.", "optimizer", low=0)
-
-
-def _method(group: str, *, more: tuple[str, ...] = (), words: str = "") -> dict[str, Any]:
-    return about(
-        f"First values of {NOUNS[group]}: drawn normal or uniform, or constant{words}.",
-        "initial values",
-        choices=(*INIT_METHODS, *more),
-    )
-
-
-def _sigma(group: str) -> dict[str, Any]:
-    return about(
-        f"Standard deviation of the first values of {NOUNS[group]}, for the method normal "
-        f"[default: {INIT_DEFAULTS[group]['sigma']}].",
-        "initial values",
-        low=0,
-    )
-
-
-def _scale(group: str) -> dict[str, Any]:
-    return about(
-        f"First values of {NOUNS[group]} lie in [-scale, scale], for the method uniform "
-        f"[default: {INIT_DEFAULTS[group]['scale']}].",
-        "initial values",
-        low=0,
-    )
-
-
-def _value(group: str) -> dict[str, Any]:
-    return about(
-        f"First value of {NOUNS[group]}, for the method constant [default: {INIT_DEFAULTS[group]['value']}].",
-        "initial values",
-    )
+SMALL = 1e-8  # eps where nothing else is said
+# hyperparameters that a model's header names only where they are not the default, by which older models were trained
+LATER = (
+    "family",
+    "solver",
+    "label_scaling",
+    "label_range",
+    "penalty",
+    "factors_variance",
+    "pilot",
+    "validation_fraction",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +63,15 @@ class Hyperparameters:
         default=DEFAULT_SOLVER,
         metadata=about("Solver that trains the parameters.", "training", choices=SOLVERS),
     )
-    epochs: int = field(default=10, metadata=about("Passes over the training rows.", "training", low=1))
+    epochs: int | None = field(
+        default=10,
+        metadata=about(
+            "Passes over the training rows; auto: 10, more for few rows, or what the pilot finds.",
+            "training",
+            unset="auto",
+            low=1,
+        ),
+    )
     mini_batch_size: int | None = field(
         default=None,
         metadata=about(
@@ -119,10 +86,37 @@ class Hyperparameters:
     feature_scaling: str = field(
         default="rms",
         metadata=about(
-            "Divide each value by its feature's root mean square, where that is above 1, during training; the model is "
-            "for raw values.",
+            "Training divides each value by its feature's root mean square, where that is above 1 (rms), and centres "
+            "and scales features that most rows have (standard); the model is for raw values.",
             "training",
-            choices=("rms", "none"),
+            choices=("standard", "rms", "none"),
+        ),
+    )
+    label_scaling: str = field(
+        default="none",
+        metadata=about(
+            "Train on labels of mean 0 and deviation 1, where they are quantities; the model is for raw labels.",
+            "training",
+            choices=("standard", "none"),
+        ),
+    )
+    validation_fraction: float | None = field(
+        default=None,
+        metadata=about(
+            "Test each epoch on this share of the rows, chosen by a hash of their features and the seed and not "
+            "trained on, where there are no test rows.",
+            "training",
+            above=0,
+            high=0.9,
+        ),
+    )
+    pilot: str = field(
+        default="none",
+        metadata=about(
+            "Compare the recipe with a linear model on some of the rows first, and train what is not behind; auto: "
+            "where nothing that it would choose is given.",
+            "training",
+            choices=("auto", "none"),
         ),
     )
     early_stopping_patience: int | None = field(
@@ -146,20 +140,47 @@ class Hyperparameters:
         default="adagrad",
         metadata=about("Rule that turns gradients into steps.", "optimizer", choices=OPTIMIZERS),
     )
+    label_range: str = field(
+        default="none",
+        metadata=about(
+            "Keep predictions of quantities within the range of the labels that were trained on, or near it "
+            "(training).",
+            "training",
+            choices=("training", "none"),
+        ),
+    )
     lr_schedule: str = field(
         default="linear",
         metadata=about(
-            "Learning rates: linear decreases them from epoch to epoch, to 1/epochs in the last; constant keeps them.",
+            "Learning rates: cosine decreases them from mini-batch to mini-batch, to 0 at the end; linear from epoch "
+            "to epoch, to 1/epochs in the last; constant keeps them.",
             "optimizer",
-            choices=("linear", "constant"),
+            choices=("cosine", "linear", "constant"),
         ),
     )
-    bias_lr: float = field(default=0.05, metadata=_rate("bias"))
-    linear_lr: float = field(default=0.05, metadata=_rate("linear"))
-    factors_lr: float = field(default=0.05, metadata=_rate("factors"))
-    bias_wd: float = field(default=0.0, metadata=_decay("bias"))
-    linear_wd: float = field(default=1e-4, metadata=_decay("linear"))
-    factors_wd: float = field(default=1e-4, metadata=_decay("factors"))
+    bias_lr: float = field(default=0.05, metadata=groups.rate("bias"))
+    linear_lr: float = field(default=0.05, metadata=groups.rate("linear"))
+    factors_lr: float = field(default=0.05, metadata=groups.rate("factors"))
+    bias_wd: float = field(default=0.0, metadata=groups.decay("bias"))
+    linear_wd: float = field(default=1e-4, metadata=groups.decay("linear"))
+    factors_wd: float = field(default=1e-4, metadata=groups.decay("factors"))
+    penalty: str = field(
+        default="batch",
+        metadata=about(
+            "How weight decay counts: rows deals it out to the rows that hold a feature, and gradients are sums, so "
+            "that the size of a mini-batch does not matter; batch adds it to the mean gradient of each mini-batch.",
+            "optimizer",
+            choices=("rows", "batch"),
+        ),
+    )
+    factors_variance: float = field(
+        default=0.0,
+        metadata=about(
+            "Weight of the penalty by the variance of factors, with penalty rows; it adapts to each feature. 0: none.",
+            "optimizer",
+            low=0,
+        ),
+    )
     clip_gradient: float | None = field(
         default=None, metadata=about("Limit each gradient to [-c, c].", "optimizer", above=0)
     )
@@ -167,7 +188,7 @@ class Hyperparameters:
         default=None,
         metadata=about(
             "Small number that keeps the optimizer from dividing by 0; none: "
-            f"{OPTIMIZERS['adagrad'].eps:g} with adagrad, {OPTIMIZERS['adam'].eps:g} with adam.",
+            f"{SMALL:g}, or {OPTIMIZERS['adagrad'].eps:g} with adagrad and penalty batch.",
             "optimizer",
             low=1e-30,
             high=1.0,
@@ -182,25 +203,36 @@ class Hyperparameters:
 
     bias_init_method: str = field(
         default="mean",
-        metadata=_method("bias", more=("mean",), words=", or by the mean label (its log-odds for classes)"),
+        metadata=groups.method("bias", more=("mean",), words=", or by the mean label (its log-odds for classes)"),
     )
-    bias_init_sigma: float | None = field(default=None, metadata=_sigma("bias"))
-    bias_init_scale: float | None = field(default=None, metadata=_scale("bias"))
-    bias_init_value: float | None = field(default=None, metadata=_value("bias"))
-    linear_init_method: str = field(default="constant", metadata=_method("linear"))
-    linear_init_sigma: float | None = field(default=None, metadata=_sigma("linear"))
-    linear_init_scale: float | None = field(default=None, metadata=_scale("linear"))
-    linear_init_value: float | None = field(default=None, metadata=_value("linear"))
-    factors_init_method: str = field(default="normal", metadata=_method("factors"))
-    factors_init_sigma: float | None = field(default=None, metadata=_sigma("factors"))
-    factors_init_scale: float | None = field(default=None, metadata=_scale("factors"))
-    factors_init_value: float | None = field(default=None, metadata=_value("factors"))
+    bias_init_sigma: float | None = field(default=None, metadata=groups.sigma("bias"))
+    bias_init_scale: float | None = field(default=None, metadata=groups.scale("bias"))
+    bias_init_value: float | None = field(default=None, metadata=groups.value("bias"))
+    linear_init_method: str = field(default="constant", metadata=groups.method("linear"))
+    linear_init_sigma: float | None = field(default=None, metadata=groups.sigma("linear"))
+    linear_init_scale: float | None = field(default=None, metadata=groups.scale("linear"))
+    linear_init_value: float | None = field(default=None, metadata=groups.value("linear"))
+    factors_init_method: str = field(default="normal", metadata=groups.method("factors"))
+    factors_init_sigma: float | None = field(default=None, metadata=groups.sigma("factors"))
+    factors_init_scale: float | None = field(default=None, metadata=groups.scale("factors"))
+    factors_init_value: float | None = field(default=None, metadata=groups.value("factors"))
 
     def __post_init__(self) -> None:
         for name, parameter in PARAMETERS.items():
             self._set(name, parameter.check(getattr(self, name)))
         if self.eps is None:
-            self._set("eps", OPTIMIZERS[self.optimizer].eps)
+            self._set("eps", SMALL if self.penalty == "rows" else OPTIMIZERS[self.optimizer].eps)
+        if self.factors_variance and self.penalty != "rows":
+            raise UsageError(
+                f"factors_variance is {self.factors_variance:g}, but penalty is {self.penalty}; choose penalty rows, "
+                "or factors_variance 0"
+            )
+        for name in ("label_scaling", "label_range"):
+            if getattr(self, name) != "none" and not OBJECTIVES[self.predictor_type].label_degree:
+                raise UsageError(
+                    f"{name} is {getattr(self, name)}, but the labels of a {self.predictor_type} are no quantity; "
+                    "leave it out"
+                )
         for group in GROUPS:
             self._resolve_init(group)
 
@@ -209,9 +241,21 @@ class Hyperparameters:
         method = getattr(self, f"{group}_init_method")
         return method, getattr(self, f"{group}_init_{INIT_NUMBERS[method]}") if method in INIT_NUMBERS else None
 
+    @property
+    def last_epoch(self) -> int:
+        """Return the number of epochs; ValueError where it is not decided yet."""
+        if self.epochs is None:
+            raise ValueError("the number of epochs is decided when the rows are known")
+        return self.epochs
+
     def uses(self, group: str) -> bool:
         """Return whether the group "bias", "linear" or "factors" is part of the model; one that is not stays 0."""
         return getattr(self, f"use_{group}", True)
+
+    @property
+    def shifts(self) -> bool:
+        """Return whether the model's weights can take up what is subtracted from columns and labels; see `Family`."""
+        return FAMILIES[self.family].shifts
 
     def as_dict(self) -> dict[str, Any]:
         """Return all values by name, ready for JSON; those in LATER only where they are not the default."""
@@ -225,7 +269,7 @@ class Hyperparameters:
         return cls(**values)
 
     def _resolve_init(self, group: str) -> None:
-        _require_own_number(group, vars(self))
+        require_own_number(group, vars(self))
         method, value = self.init(group)
         if method in INIT_NUMBERS and value is None:
             number = INIT_NUMBERS[method]
@@ -236,47 +280,6 @@ class Hyperparameters:
 
 
 PARAMETERS = {f.name: Parameter.of(f) for f in fields(Hyperparameters)}
-
-
-def from_strings(given: Mapping[str, object]) -> dict[str, Value]:
-    """Return typed values for a mapping name -> text, as hyperparameters.json and the command line hold them.
-
-    Values that are no text are checked alone. Unknown names and invalid values raise UsageError.
-    """
-    require_known(given, required=False)
-    typed = {name: PARAMETERS[name].parse(value) for name, value in given.items()}
-    for group in GROUPS:
-        _require_own_number(group, typed)
-    return typed
-
-
-def layered(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Return typed values by name, those of `upper` before those of `lower`.
-
-    Where `upper` gives an init method, the lower numbers of another method no longer apply.
-    """
-    kept = dict(lower)
-    for group in GROUPS:
-        method = upper.get(f"{group}_init_method")
-        for other, number in INIT_NUMBERS.items():
-            if method not in (None, other):
-                kept.pop(f"{group}_init_{number}", None)
-    return {**kept, **upper}
-
-
-def _require_own_number(group: str, values: Mapping[str, Any]) -> None:
-    """Refuse the number of another init method than the group's, where both are among the values."""
-    chosen = values.get(f"{group}_init_method")
-    wanted = INIT_NUMBERS.get(chosen or "")
-    for method, number in INIT_NUMBERS.items():
-        name = f"{group}_init_{number}"
-        value = values.get(name)
-        if chosen is not None and number != wanted and value is not None:
-            takes = f"{group}_init_{wanted}" if wanted else "no number"
-            raise UsageError(
-                f"{name} is {value!r}, but {group}_init_method is {chosen}, which takes {takes}; "
-                f"leave {name} out or choose {group}_init_method {method}"
-            )
 
 
 def require_known(names: Collection[str], *, required: bool = True) -> None:

@@ -199,12 +199,22 @@ class Reader:
             self.report.note(f"values in at least {least} rows are features: {kept:,} of {seen:,}")
         self.encoder.freeze()
 
-    def _silent(self, workers: Workers | None, labels: LabelRule | None = None) -> Generator[Batch, None, None]:
+    def first(self, count: int, labels: LabelRule, feature_dim: Limit = None) -> list[Batch]:
+        """Return the first rows, at least so many where there are, of those that `read` would give; report nothing."""
+        batches: list[Batch] = []
+        with closing(self._silent(None, labels, feature_dim)) as coming:
+            while sum(map(len, batches)) < count and (batch := next(coming, None)) is not None:
+                batches.append(batch)
+        return batches
+
+    def _silent(
+        self, workers: Workers | None, labels: LabelRule | None = None, feature_dim: Limit = None
+    ) -> Generator[Batch, None, None]:
         """Yield the batches of a pass that reports notes alone; errors and counts are those of the next pass."""
         report = Report(notes=self.report.notes)
         rows = read_batches(self.sources, self.options, report, encoder=self.encoder, workers=workers)
         with closing(rows):
-            yield from checked(rows, report, on_error=self.options.on_error, labels=labels)
+            yield from checked(rows, report, on_error=self.options.on_error, labels=labels, feature_dim=feature_dim)
 
     def schema(self) -> Schema:
         """Return what the rows mean, once they have been read."""

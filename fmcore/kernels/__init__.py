@@ -17,19 +17,26 @@ from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
 from fmcore.rows.batch import Batch
-from fmcore.rows.blocks import Block
+from fmcore.rows.blocks import Block, Counts
 
 
 class Trainer(Protocol):
     """A copy of a model's parameters and of its optimizer's state, which is trained."""
 
-    def train(self, block: Block, order: np.ndarray, lr: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    def train(
+        self, block: Block, order: np.ndarray, lr: float = 1.0, fall: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Train one pass over mini-batches of a prepared block; return its rows' raw scores and weighted losses.
 
-        order: int64, the numbers of the mini-batches in their order. lr: what all learning rates are multiplied by.
+        order: int64, the numbers of the mini-batches in their order. lr: what all learning rates are multiplied by in
+        the first of them. fall: how much less it would be right behind the last.
         Both results are float32 (rows,) and as they were before the row's own mini-batch changed anything; those of
         rows whose mini-batch is not in `order` are arbitrary. A loss that is not finite raises nothing here.
         """
+        ...
+
+    def count(self, counts: Counts) -> None:
+        """Add rows to those that are known of each feature, where penalties go by rows."""
         ...
 
     def score(self, batch: Batch) -> np.ndarray:
@@ -113,8 +120,8 @@ class SharedTrainer(Trainer, Protocol):
 class SharedBackend(Backend, Protocol):
     """A Backend for workers that train together."""
 
-    def trainer(self, model: Model) -> SharedTrainer:
-        """See Backend."""
+    def trainer(self, model: Model, workers: int = 1) -> SharedTrainer:
+        """See Backend; workers: how many train, each on its own rows, and take the mean of what they have changed."""
         ...
 
     def mark(self, block: Block, order: np.ndarray, seen: np.ndarray) -> None:

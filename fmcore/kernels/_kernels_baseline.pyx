@@ -5,17 +5,19 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from fmcore.kernels.headers cimport (
-    DIGIT, LANES, LINE, LOSSES, OPTIMIZERS, block_pass, csr, dense_block, fill_matrix, gemm, group_memory, group_rows,
-    grouped, has_openmp, parameters, rate, schedule, score_rows, slot, sparse_block, team_share, train_block)
+    CUBES, DIGIT, LANES, LINE, LOSSES, OPTIMIZERS, block_pass, csr, dense_block, fill_matrix, gemm, group_memory,
+    group_rows, grouped, has_openmp, parameters, rate, row_rule, schedule, score_rows, slot, sparse_block, team_share,
+    train_block)
 
 import numpy as np
 
 
 cdef parameters parameters_of(const float[::1] bias, const float[:, ::1] linear, const float[:, ::1] factors,
-                              int k) noexcept:
+                              int k, int evidence=0) noexcept:
     cdef parameters p
     p.bias, p.linear, p.factors = <float *>&bias[0], <float *>&linear[0, 0], <float *>&factors[0, 0]
     p.k, p.linear_step, p.factors_step = k, <int>linear.shape[1], <int>factors.shape[1]
+    p.evidence = evidence
     return p
 
 
@@ -131,8 +133,8 @@ def matrix(batch, const int64_t[::1] starts, float[:, ::1] values, int threads):
 
 cdef rate rate_of(settings, group) except *:
     cdef rate by
-    by.optimizer, by.lr, by.wd = group
-    by.clip, by.eps, by.per_factor = settings.clip, settings.eps, settings.share
+    by.optimizer, by.lr, by.wd, by.eps, by.floor = group
+    by.clip, by.per_factor, by.by_rows = settings.clip, settings.share, settings.rule is not None
     return by
 
 
@@ -140,7 +142,14 @@ cdef schedule schedule_of(settings) except *:
     cdef schedule at
     at.rates.bias, at.rates.linear = rate_of(settings, settings.bias), rate_of(settings, settings.linear)
     at.rates.factors, at.updates = rate_of(settings, settings.factors), settings.updates
+    at.fall, at.done = settings.fall, settings.done
     return at
+
+
+cdef row_rule rule_of(given) except *:
+    cdef row_rule rule
+    rule.tau, rule.precision, rule.gain, rule.rescale, rule.count, rule.share, rule.bound = given or 7 * (0,)
+    return rule
 
 
 cdef sparse_block sparse_of(batch, groups) except *:
@@ -158,7 +167,7 @@ cdef sparse_block sparse_of(batch, groups) except *:
     return block
 
 
-cdef dense_block dense_of(cells, sgemm, float[:, ::1] memory) except *:
+cdef dense_block dense_of(cells, sgemm, float[:, ::1] memory, int k) except *:
     cdef const float[:, ::1] values = cells.values
     cdef const uint8_t[:, ::1] present = cells.present
     cdef dense_block block
@@ -167,6 +176,11 @@ cdef dense_block dense_of(cells, sgemm, float[:, ::1] memory) except *:
     block.columns.linear, block.columns.squares, block.columns.sums = &memory[0, 0], &memory[1, 0], &memory[2, 0]
     block.columns.square_sums, block.columns.products = &memory[3, 0], &memory[4, 0]
     block.columns.stride = block.stride
+    if memory.shape[0] > 4 + k:
+        block.columns.by_rows.variances, block.columns.by_rows.square = &memory[4 + k, 0], &memory[5 + k, 0]
+        block.columns.by_rows.variance, block.columns.by_rows.fourth = &memory[6 + k, 0], &memory[7 + k, 0]
+        block.columns.by_rows.rows, block.columns.by_rows.reach = &memory[8 + k, 0], &memory[9 + k, 0]
+        block.columns.by_rows.cross = &memory[10 + k, 0]
     block.multiply = <gemm>PyCapsule_GetPointer(sgemm, PyCapsule_GetName(sgemm))
     return block
 
@@ -175,8 +189,9 @@ def train(block, const int64_t[::1] order, table, settings, int threads, results
     """Train on a block's mini-batches once, in the given order, stepping `table` in place.
 
     table: as in fmcore.kernels.cpu.Table.
-    settings: bias, linear, factors ((number as in optimizers.h, lr, wd) each), clip, eps, share (of a factor: one over
-    their number), rescale, objective (number as in losses.h), updates.
+    settings: bias, linear, factors ((number as in optimizers.h, lr, wd, eps, floor) each), clip, share (of a factor:
+    one over their number), rescale, objective (number as in losses.h), updates, fall, done (as in optimizers.h),
+    rule (the numbers of row_rule.h in their order, or None).
     results: (raw scores, weighted losses), float32 (rows,) each, into which those of these mini-batches' rows are
     written, as they are before the row's own mini-batch steps anything.
     sgemm: BLAS' function as a capsule, where the block is dense.
@@ -188,24 +203,30 @@ def train(block, const int64_t[::1] order, table, settings, int threads, results
     cdef float[::1] scores = results[0], losses = results[1]
     cdef float[:, ::1] sums = np.empty((widest, k), np.float32), memory
     cdef float[::1] gradients = np.empty(widest, np.float32), own = np.empty(threads * (k + LINE), np.float32)
+    cdef int evidence = table.evidence
+    cdef float[:, ::1] terms = np.zeros((widest if evidence else 1, LANES), np.float32), curved, cubes
     cdef uint8_t[::1] shares = np.empty(threads * sizeof(team_share), np.uint8)
     cdef block_pass work
     cdef sparse_block sparse
     cdef dense_block dense
-    work.parameters = parameters_of(table.bias, table.linear, table.factors, k)
-    work.schedule = schedule_of(settings)
+    work.parameters = parameters_of(table.bias, table.linear, table.factors, k, evidence)
+    work.schedule, work.rule = schedule_of(settings), rule_of(settings.rule)
     work.targets.objective, work.targets.rescale = settings.objective, settings.rescale
     work.targets.labels, work.targets.weights = pointer(labels), pointer(weights)
     work.mini_batches.starts, work.mini_batches.order, work.mini_batches.count = &starts[0], &order[0], order.shape[0]
     work.scratch.sums, work.scratch.gradients, work.scratch.feature_gradients = &sums[0, 0], &gradients[0], &own[0]
+    work.scratch.terms = &terms[0, 0] if evidence else NULL
     work.outputs.scores, work.outputs.losses = &scores[0], &losses[0]
     if sgemm is None:
         sparse = sparse_of(block.batch, block.groups)
         with nogil:
             train_block(&work, &sparse, NULL, threads, <team_share *>&shares[0])
     else:
-        memory = np.zeros((4 + k, block.groups.values.shape[1]), np.float32)
-        dense = dense_of(block.groups, sgemm, memory)
+        memory = np.zeros((10 + 2 * k if evidence else 4 + k, block.groups.values.shape[1]), np.float32)
+        dense = dense_of(block.groups, sgemm, memory, k)
+        if evidence:
+            curved, cubes = np.empty((widest, k), np.float32), np.empty((threads, CUBES), np.float32)
+            work.scratch.curved, work.scratch.cubes = &curved[0, 0], &cubes[0, 0]
         with nogil:
             train_block(&work, NULL, &dense, threads, <team_share *>&shares[0])
 

@@ -7,28 +7,27 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from fmcore.errors import UsageError
-from fmcore.hyper.params import GROUPS, Hyperparameters
 from fmcore.kernels import blas
 from fmcore.kernels._exchange import mark, move, renumber
 from fmcore.kernels._features import level_3
 from fmcore.kernels.pace import Pace
 from fmcore.kernels.prepared import Cells, aligned_zeros, prepared
+from fmcore.kernels.row_rule import row_rule
+from fmcore.kernels.settings import Rates, settings
 from fmcore.model.model import Model
-from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
-from fmcore.optimizers.state import slot_name, updates_in, updates_state
+from fmcore.optimizers.state import ROWS, TOTALS, VARIANCE, slot_name, updates_in, updates_state
 from fmcore.rows.batch import Batch
-from fmcore.rows.blocks import Block
+from fmcore.rows.blocks import Block, Counts
 
 LANES = 8  # as in lanes.h: factors are padded to a multiple of it while training
 BUILDS = ("v3", "baseline")  # best first
-FIXED = 0  # as in optimizers.h: the number that stands for an optimizer that changes no weight
+EVIDENCE = (ROWS, VARIANCE)  # in a model's state, in the order of row_rule.h
 TEAM_WORK = 2000  # multiplications of a mini-batch; with fewer, a second thread is not worth a trial
 
 
@@ -62,9 +61,9 @@ class CpuBackend:
             batch, model.bias, model.linear.reshape(-1, 1), model.factors, model.num_factors, self.threads
         )
 
-    def trainer(self, model: Model) -> CpuTrainer:
+    def trainer(self, model: Model, workers: int = 1) -> CpuTrainer:
         """See SharedBackend."""
-        return CpuTrainer(self, model)
+        return CpuTrainer(self, model, workers)
 
     def mark(self, block: Block, order: np.ndarray, seen: np.ndarray) -> None:
         """See SharedBackend; of a matrix all columns are marked."""
@@ -89,16 +88,20 @@ class CpuTrainer:
     table: a Table of the parameters, which may be changed between two passes. updates: mini-batches trained so far.
     """
 
-    def __init__(self, backend: CpuBackend, model: Model) -> None:
+    def __init__(self, backend: CpuBackend, model: Model, workers: int = 1) -> None:
         self._backend, self._model = backend, model
         self._optimizer = optimizer_of(model.hyperparameters)
         self.table = Table(model, backend.threads)
-        self._settings = settings(model.hyperparameters, backend.kernels.cases())
+        self._rule = row_rule(model, workers)
+        self._settings = settings(model.hyperparameters, backend.kernels.cases(), self._rule)
         self.updates = updates_in(self._optimizer, model.state)
         self._pace = Pace(backend.threads)
 
-    def train(self, block: Block, order: np.ndarray, lr: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    def train(
+        self, block: Block, order: np.ndarray, lr: float = 1.0, fall: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """See Trainer."""
+        begun, fall_of_a_step = self.updates, fall / max(1, len(order))
         rows, work = len(block.batch), block.groups.size * self.table.width / (len(block.starts) - 1)
         results = np.empty(rows, np.float32), np.empty(rows, np.float32)
         dense = isinstance(block.groups, Cells)
@@ -108,7 +111,7 @@ class CpuTrainer:
                 block,
                 part,
                 self.table,
-                self._settings(lr, self.updates),
+                self._settings(Rates(lr, fall_of_a_step, self.updates - begun), self.updates),
                 threads,
                 results,
                 blas.sgemm() if dense else None,
@@ -122,6 +125,13 @@ class CpuTrainer:
                 train(order, 1)
         return results
 
+    def count(self, counts: Counts) -> None:
+        """See Trainer."""
+        if self._rule is not None:
+            self.table.linear[counts.features, -len(EVIDENCE)] += counts.rows
+            self._rule = self._rule._replace(rows=self._rule.rows + counts.total)
+            self._settings = settings(self._model.hyperparameters, self._backend.kernels.cases(), self._rule)
+
     def score(self, batch: Batch) -> np.ndarray:
         """Return the same bits as `CpuBackend.score` of the snapshot; see Trainer."""
         table = self.table
@@ -132,6 +142,8 @@ class CpuTrainer:
     def snapshot(self) -> Model:
         """See Trainer."""
         model = self.table.model(self._model)
+        if self._rule is not None:
+            model.state[TOTALS] = self._rule.totals()
         model.state.update(updates_state(self._optimizer, self.updates))
         return model
 
@@ -166,7 +178,8 @@ class Table:
 
     bias: float32 (1 + slots,). linear: float32 (d, 1 + slots). factors: float32 (d, (1 + slots) width), on cache lines,
     where width is num_factors rounded up to LANES; the padding starts and stays 0. An optimizer that keeps a slot once
-    for all factors has it in another column of linear, and none in factors. threads: for take, put, add and difference.
+    for all factors has it in another column of linear, and none in factors. The last `evidence` columns of linear are
+    the rows and the variance of each feature, where penalties go by rows. threads: for take, put, add and difference.
     """
 
     def __init__(self, model: Model, threads: int = 1) -> None:
@@ -176,7 +189,9 @@ class Table:
         parts = 1 + len(self._slots)
         self.width = -(-model.num_factors // LANES) * LANES
         self.bias = np.zeros(parts, np.float32)
-        self.linear = np.zeros((model.feature_dim, 2 * parts - 1 if self._rowwise else parts), np.float32)
+        self.evidence = len(EVIDENCE) if model.hyperparameters.penalty == "rows" else 0
+        columns = (2 * parts - 1 if self._rowwise else parts) + self.evidence
+        self.linear = np.zeros((model.feature_dim, columns), np.float32)
         self.factors = aligned_zeros(model.feature_dim, self.width if self._rowwise else parts * self.width)
         self._exchange(model, np.copyto)
 
@@ -236,6 +251,9 @@ class Table:
                 theirs = model.weights[group] if slot is None else model.state.get(slot_name(slot, group))
                 if theirs is not None:  # a model without state starts with none
                     copy(mine, theirs)
+        for column, name in enumerate(EVIDENCE[: self.evidence], self.linear.shape[1] - self.evidence):
+            if (theirs := model.state.get(name)) is not None:
+                copy(self.linear[:, column], theirs)
 
     def _factors(self, part: int, num_factors: int) -> np.ndarray:
         """Return the factors, which are part 0, or the slot of their state that is part 1 or 2."""
@@ -243,42 +261,3 @@ class Table:
             column = len(self._slots) + part
             return self.linear[:, column : column + 1]
         return self.factors[:, part * self.width : part * self.width + num_factors]
-
-
-def settings(hyperparameters: Hyperparameters, cases: tuple[int, int]) -> Callable[[float, int], SimpleNamespace]:
-    """Return a function from the learning rates' factor and the updates so far to the settings of the kernels.
-
-    cases: how many losses and optimizers were compiled. Raises UsageError where a number is beyond them, ValueError
-    where the kernels have no case for these hyperparameters; see fmcore.kernels.backend_of.
-    """
-    h, optimizer, objective = hyperparameters, optimizer_of(hyperparameters), objective_of(hyperparameters).kernel
-    if objective is None or optimizer.kernel is None:
-        raise ValueError(f"the kernels have no case for predictor_type {h.predictor_type} with {h.optimizer}")
-    kernels = dict.fromkeys(GROUPS, optimizer.kernel)
-    kernels["factors"] = optimizer.factors_kernel or optimizer.kernel
-    _require_compiled(f"predictor_type {h.predictor_type}", objective, cases[0])
-    _require_compiled(f"optimizer {h.optimizer}", max(kernels.values()), cases[1])
-
-    def at(lr: float, updates: int) -> SimpleNamespace:
-        rules = {g: kernels[g] if h.uses(g) else FIXED for g in GROUPS}
-        groups = {g: (rule, lr * getattr(h, f"{g}_lr"), getattr(h, f"{g}_wd")) for g, rule in rules.items()}
-        return SimpleNamespace(
-            **groups,
-            clip=np.inf if h.clip_gradient is None else h.clip_gradient,
-            eps=h.eps,
-            share=1 / h.num_factors,
-            rescale=h.rescale_grad or 0,
-            objective=objective,
-            updates=updates,
-        )
-
-    return at
-
-
-def _require_compiled(what: str, number: int, cases: int) -> None:
-    """Raise UsageError where an objective or optimizer states a number that the compiled kernels do not have."""
-    if not 0 <= number < cases:
-        raise UsageError(
-            f"{what} is number {number} in the kernels, but this build ends at {cases - 1}; add its case and compile "
-            "again (make develop), or set its kernel to None"
-        )

@@ -15,6 +15,7 @@ enum {
     COLUMNS = 64,    /* of one product, some of PIECE */
     SMALL = 1000000, /* multiplications up to which OpenBLAS has kernels that need no copies of their matrices */
     DEPTH = 32,      /* least terms of one product's sums */
+    CUBES = ROWS * COLUMNS, /* floats */
 };
 
 /* BLAS' sgemm. */
@@ -76,8 +77,35 @@ static void multiply(const dense_block *block, int k, char *transposed, int n, i
     }
 }
 
+/* Compute sum_r h_r x_r^3 q_r (n, k) over the rows of a mini-batch, x_r being n columns of X from x on. curved: h q of
+   each row (rows, k). cubes: room for CUBES. */
+static void multiply_cubes(const dense_block *block, int k, int n, int rows, const float *curved, const float *x,
+                           float *cubes, float *product) {
+    int stride = n;
+    float one = 1, more = 0;
+    for (int done = 0; done < rows; done += ROWS) {
+        int size = (int)smaller(ROWS, rows - done);
+        for (int row = 0; row < size; row++)
+            for (int column = 0; column < n; column++) {
+                float v = x[(int64_t)(done + row) * block->stride + column];
+                cubes[row * n + column] = v * v * v;
+            }
+        block->multiply("N", "T", &k, &n, &size, &one, (float *)curved + (int64_t)done * k, &k, cubes, &stride, &more,
+                        product, &k);
+        more = 1;
+    }
+}
+
+/* Write h q of a row of the mini-batch. */
+static inline void scale_sums(const block_pass *pass, int64_t row) {
+    int k = pass->parameters.k;
+    float curvature = pass->scratch.terms[row * LANES + CURVATURE];
+    for (int f = 0; f < k; f += LANES)
+        lanes_store(pass->scratch.curved + row * k + f, lanes_load(pass->scratch.sums + row * k + f) * curvature);
+}
+
 /* Compute scores, losses and score gradients of this share's pieces of the rows of mini-batch m. Afterwards
-   scratch.sums holds each row's sums times its gradient. */
+   scratch.sums holds each row's sums times its gradient, and scratch.curved, where there is, those times h. */
 static void forward_dense(const block_pass *pass, const dense_block *block, int64_t m, int share, int shares) {
     const parameters *p = &pass->parameters;
     int64_t first = pass->mini_batches.starts[m], last = pass->mini_batches.starts[m + 1], stride = block->stride;
@@ -89,8 +117,10 @@ static void forward_dense(const block_pass *pass, const dense_block *block, int6
                  block->values + low * stride, 1, pass->scratch.sums + (low - first) * p->k);
         for (int64_t row = low; row < high; row++) {
             float *sums = pass->scratch.sums + (row - first) * p->k;
-            record_score(pass, m, row,
-                         p->bias[0] + score_cells(&block->columns, block->values + row * stride, sums, p->k));
+            const float *x = block->values + row * stride;
+            row_size size = p->evidence ? size_of_cells(&block->columns, x) : (row_size){0, 0};
+            record_score(pass, m, row, p->bias[0] + score_cells(&block->columns, x, sums, p->k), sums, size);
+            if (p->evidence) scale_sums(pass, row - first);
             for (int f = 0; f < p->k; f += LANES)
                 lanes_store(sums + f, lanes_load(sums + f) * pass->scratch.gradients[row - first]);
         }
@@ -113,7 +143,13 @@ static void backward_dense(const block_pass *pass, const dense_block *block, con
                  c->products + (int64_t)first * k);
         for (int at = first; at < last; at += PIECE)
             sum_columns(x + at, block->stride, scratch->gradients, rows, c->sums + at, c->square_sums + at);
-        step_columns(c, &pass->parameters, by, block->present + m * block->stride, first, last);
+        if (pass->parameters.evidence) {
+            for (int at = first; at < last; at += LANES)
+                sum_cells(x + at, block->stride, scratch->terms, rows, &c->by_rows, at);
+            multiply_cubes(block, k, last - first, rows, scratch->curved, x + first, scratch->cubes + share * CUBES,
+                           c->by_rows.cross + (int64_t)first * k);
+        }
+        step_columns(c, &pass->parameters, by, &pass->rule, block->present + m * block->stride, first, last);
     }
 }
 

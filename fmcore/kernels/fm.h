@@ -1,5 +1,5 @@
-/* The family: factorization machines (Rendle 2010). Its score of a row, its gradient and step of a feature over the
-   rows that hold it, and what is prefetched for both; fm_dense.h has the same over the columns of a matrix.
+/* The family: factorization machines (Rendle 2010). Its parameters and its score of a row, with what is prefetched for
+   it; fm_step.h has its steps, and fm_dense.h both over the columns of a matrix.
 
    Factors are taken in parts of as many LANES as registers hold, so that each index is read once a part. */
 #ifndef FMKIT_FM_H
@@ -10,18 +10,21 @@
 
 #include "lanes.h"
 #include "optimizers.h"
+#include "row_rule.h"
 #include "rows.h"
 
 enum {
     MOST_PARTS = 4,         /* of LANES factors in one loop: sums and squares of four fill half of AVX2's registers */
     LINE = 16,              /* floats of a cache line */
+    CHAINS = 4,             /* sums side by side, none of which waits for another's last addition */
     PREFETCH_NON_ZEROS = 48 /* between a prefetch and its use: about one row of click data */
 };
 
 /* The model's tensors. For each feature a row that begins with its weight and, elsewhere, one that begins with its k
-   factors; state stands behind them, but of an optimizer that keeps one number for all factors as the last of the
-   weight's row, which is prefetched anyway. So one access to memory fetches all of a feature. k is num_factors, while
-   training rounded up to LANES (the padding stays 0); a model mapped from a file has rows without padding or state. */
+   factors; state stands behind them, but of an optimizer that keeps one number for all factors behind the weight's
+   state, in a row that is prefetched anyway; the last EVIDENCE numbers of that row are those of row_rule.h, where they
+   are kept. So one access to memory fetches all of a feature. k is num_factors, while training rounded up to LANES (the
+   padding stays 0); a model mapped from a file has rows without padding or state. */
 typedef struct {
     float *bias;      /* (1 + slots,) */
     float *linear;    /* (features, linear_step) */
@@ -29,14 +32,8 @@ typedef struct {
     int k;
     int linear_step;  /* floats from one feature's row to the next */
     int factors_step; /* likewise */
+    int evidence;     /* EVIDENCE, or 0 */
 } parameters;
-
-/* Rows and values of non-zeros, a pair each, the rows counted within their mini-batch. */
-typedef struct {
-    const void *rows;    /* int32 where wide, else uint16 */
-    const float *values; /* NULL: every value is 1 */
-    int wide;
-} pair_list;
 
 /* Prefetch the cache lines from .. to of a row of numbers. This and its callers must be inlined: calls of a function
    that does nothing but prefetch have no effect that gcc knows of, and it leaves them out. */
@@ -56,26 +53,8 @@ FMKIT_INLINE float *linear_at(const parameters *p, int64_t feature) { return p->
 
 FMKIT_INLINE float *factors_at(const parameters *p, int64_t feature) { return p->factors + feature * p->factors_step; }
 
-/* gradients: (k,), of one thread. */
-FMKIT_INLINE factor_row factor_row_at(const parameters *p, int64_t feature, float *gradients) {
-    return (factor_row){factors_at(p, feature), linear_at(p, feature) + p->linear_step - 1, gradients, p->k};
-}
-
-/* Prefetch what steps for these features access and scores do not. */
-FMKIT_INLINE void prefetch_state(const parameters *p, const int32_t *indices, int64_t count) {
-    int from = lines_of(p->k), to = lines_of(p->factors_step);
-    for (int64_t j = 0; j < count && from < to; j++) prefetch_to_write(factors_at(p, indices[j]), from, to);
-}
-
-/* Prefetch all that the step of a feature accesses. */
-FMKIT_INLINE void prefetch_feature(const parameters *p, int64_t feature) {
-    prefetch_to_write(linear_at(p, feature), 0, 1);
-    prefetch_to_write(factors_at(p, feature), 0, lines_of(p->factors_step));
-}
-
-/* Prefetch the sums of so many rows that other threads may have written. */
-FMKIT_INLINE void prefetch_sums(const parameters *p, const float *sums, int64_t rows) {
-    prefetch(sums, 0, lines_of(rows * p->k));
+FMKIT_INLINE float *evidence_at(const parameters *p, int64_t feature) {
+    return linear_at(p, feature) + p->linear_step - EVIDENCE;
 }
 
 /* Prefetch the sums of a row that other threads have read, to overwrite them. */
@@ -158,6 +137,8 @@ static inline float score_row(const parameters *p, const row_part *row, float *s
     int k = p->k, linear_step = p->linear_step, step = p->factors_step, binary = row->values == NULL;
     if (binary && k == 8 && linear_step == 2 && step == 16) return score_with(p, row, sums, 8, 2, 16, 1);
     if (binary && k == 16 && linear_step == 2 && step == 32) return score_with(p, row, sums, 16, 2, 32, 1);
+    if (binary && k == 8 && linear_step == 4 && step == 16) return score_with(p, row, sums, 8, 4, 16, 1);
+    if (binary && k == 16 && linear_step == 4 && step == 32) return score_with(p, row, sums, 16, 4, 32, 1);
     if (binary && k == 8 && linear_step == 3 && step == 8) return score_with(p, row, sums, 8, 3, 8, 1);
     if (binary && k == 16 && linear_step == 3 && step == 16) return score_with(p, row, sums, 16, 3, 16, 1);
     if (binary && k == 16 && linear_step == 1 && step == 16) return score_with(p, row, sums, 16, 1, 16, 1);
@@ -165,58 +146,23 @@ static inline float score_row(const parameters *p, const row_part *row, float *s
                   : score_with(p, row, sums, k, linear_step, step, 0);
 }
 
-/* One step for `parts` LANES of a feature's factors, from f on; the pairs first .. last are summed in their order
-   (Rendle 2010, equation 4). gradients: of each row's score; sums: of each row, k apart. Returns the gradient of the
-   linear weight. All from `pairs` on are constants to the compiler. */
-FMKIT_INLINE float step_parts(const rate *by, const factor_row *to, int f, const float *gradients, const float *sums,
-                              int64_t first, int64_t last, const pair_list *pairs, int parts, int binary, int wide) {
-    lanes total[MOST_PARTS];
-    float linear = 0, square = 0;
-    int k = to->k;
-    for (int p = 0; p < parts; p++) total[p] = lanes_zero();
-    for (int64_t j = first; j < last; j++) {
-        int64_t row = wide ? ((const int32_t *)pairs->rows)[j] : ((const uint16_t *)pairs->rows)[j];
-        float x = binary ? 1 : pairs->values[j], c = gradients[row] * x;
-        linear += c;
-        square += c * x;
-        for (int p = 0; p < parts; p++) total[p] += lanes_load(sums + row * k + f + p * LANES) * c;
+/* Return the sums of row_rule.h over a row, whose features have been fetched to score it. */
+static inline row_size size_of(const parameters *p, const row_part *row) {
+    float squares[CHAINS] = {0}, variances[CHAINS] = {0};
+    int64_t j = 0, whole = row->count - row->count % CHAINS;
+    if (row->values == NULL) {
+        for (; j < whole; j += CHAINS)
+            for (int c = 0; c < CHAINS; c++) variances[c] += evidence_at(p, row->indices[j + c])[1];
+        for (; j < row->count; j++) variances[0] += evidence_at(p, row->indices[j])[1];
+        return (row_size){(float)row->count, (variances[0] + variances[1]) + (variances[2] + variances[3])};
     }
-    for (int p = 0; p < parts; p++, f += LANES)
-        step_factors(by, to, f, total[p] - lanes_load(to->factors + f) * square);
-    return linear;
-}
-
-FMKIT_INLINE float step_all(const rate *by, const factor_row *to, const float *gradients, const float *sums,
-                            int64_t first, int64_t last, const pair_list *pairs, int binary, int wide) {
-    float linear = 0;
-    int f = 0, k = to->k;
-    for (; k - f >= 4 * LANES; f += 4 * LANES)
-        linear = step_parts(by, to, f, gradients, sums, first, last, pairs, 4, binary, wide);
-    for (; k - f >= 2 * LANES; f += 2 * LANES)
-        linear = step_parts(by, to, f, gradients, sums, first, last, pairs, 2, binary, wide);
-    for (; k - f >= LANES; f += LANES)
-        linear = step_parts(by, to, f, gradients, sums, first, last, pairs, 1, binary, wide);
-    finish_factors(by, to);
-    return linear;
-}
-
-/* One step for all factors of a feature that several rows hold; k is a multiple of LANES. */
-static inline float step_shared(const rate *by, const factor_row *to, const float *gradients, const float *sums,
-                                int64_t first, int64_t last, const pair_list *pairs) {
-    if (pairs->values != NULL)
-        return pairs->wide ? step_all(by, to, gradients, sums, first, last, pairs, 0, 1)
-                           : step_all(by, to, gradients, sums, first, last, pairs, 0, 0);
-    return pairs->wide ? step_all(by, to, gradients, sums, first, last, pairs, 1, 1)
-                       : step_all(by, to, gradients, sums, first, last, pairs, 1, 0);
-}
-
-/* One step for all factors of a feature that one row alone holds, with value x; gradient and sums are that row's. */
-static inline float step_lone(const rate *by, const factor_row *to, float gradient, const float *sums, float x) {
-    float c = gradient * x;
-    for (int f = 0; f < to->k; f += LANES)
-        step_factors(by, to, f, lanes_load(sums + f) * c - lanes_load(to->factors + f) * (c * x));
-    finish_factors(by, to);
-    return c;
+    for (; j < row->count; j++) {
+        float square = row->values[j] * row->values[j];
+        squares[j % CHAINS] += square;
+        variances[j % CHAINS] += square * evidence_at(p, row->indices[j])[1];
+    }
+    return (row_size){(squares[0] + squares[1]) + (squares[2] + squares[3]),
+                      (variances[0] + variances[1]) + (variances[2] + variances[3])};
 }
 
 #endif

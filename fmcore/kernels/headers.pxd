@@ -25,11 +25,19 @@ cdef extern from "optimizers.h" nogil:
     ctypedef struct rate:
         int optimizer
         float lr, wd, clip, eps, per_factor
+        int by_rows
+        float floor
     ctypedef struct rates:
         rate bias, linear, factors
     ctypedef struct schedule:
         rates rates
         int64_t updates
+        double fall
+        int64_t done
+
+cdef extern from "row_rule.h" nogil:
+    ctypedef struct row_rule:
+        float tau, precision, gain, rescale, count, share, bound
 
 cdef extern from "fm.h" nogil:
     enum:
@@ -38,7 +46,9 @@ cdef extern from "fm.h" nogil:
         float *bias
         float *linear
         float *factors
-        int k, linear_step, factors_step
+        int k, linear_step, factors_step, evidence
+
+cdef extern from "fm_step.h" nogil:
     ctypedef struct pair_list:
         const void *rows
         const float *values
@@ -85,6 +95,9 @@ cdef extern from "pass.h" nogil:
     ctypedef struct scratch:
         float *sums
         float *gradients
+        float *terms
+        float *curved
+        float *cubes
         float *feature_gradients
     ctypedef struct outputs:
         float *scores
@@ -92,6 +105,7 @@ cdef extern from "pass.h" nogil:
     ctypedef struct block_pass:
         parameters parameters
         schedule schedule
+        row_rule rule
         targets targets
         mini_batches mini_batches
         scratch scratch
@@ -107,8 +121,18 @@ cdef extern from "sparse.h" nogil:
         pair_list pairs
 
 cdef extern from "dense.h" nogil:
+    enum:
+        CUBES
     ctypedef void (*gemm)(char *trans_a, char *trans_b, int *m, int *n, int *k, float *alpha, float *a, int *lda,
                           float *b, int *ldb, float *beta, float *c, int *ldc) noexcept nogil
+    ctypedef struct row_columns:
+        float *variances
+        float *square
+        float *variance
+        float *fourth
+        float *rows
+        float *reach
+        float *cross
     ctypedef struct columns:
         float *linear
         float *squares
@@ -116,6 +140,7 @@ cdef extern from "dense.h" nogil:
         float *square_sums
         float *products
         int stride
+        row_columns by_rows
     ctypedef struct dense_block:
         const float *values
         const uint8_t *present

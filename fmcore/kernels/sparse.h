@@ -6,7 +6,7 @@
 #ifndef FMKIT_SPARSE_H
 #define FMKIT_SPARSE_H
 
-#include "fm.h"
+#include "fm_step.h"
 #include "pass.h"
 #include "rows.h"
 
@@ -51,17 +51,14 @@ FMKIT_INLINE int64_t feature_at(const int32_t *ends, int64_t first, int64_t last
 
 /* One optimizer step for each feature of the row that no other row of its mini-batch holds. own: room for a
    gradient. */
-FMKIT_INLINE void step_lone_features(const parameters *p, const sparse_block *block, const rate *factors,
-                                     const rate *by_linear, pending *linear, int64_t row, float gradient,
-                                     const float *sums, float *own) {
+FMKIT_INLINE void step_lone_features(const parameters *p, const sparse_block *block, const rates *by,
+                                     const row_rule *rule, pending *linear, int64_t row, float gradient,
+                                     const float *sums, const float *terms, float *own) {
     const csr *rows = &block->rows;
     int64_t end = rows->indptr[row + 1];
     for (int64_t j = rows->indptr[row] + block->shared[row]; j < end; j++) {
-        int64_t i = rows->indices[j];
         float x = rows->values == NULL ? 1 : rows->values[j];
-        factor_row to = factor_row_at(p, i, own);
-        float of_linear = step_lone(factors, &to, gradient, sums, x);
-        add_pending(linear, by_linear, linear_at(p, i), of_linear);
+        step_lone(p, by, rule, rows->indices[j], own, gradient, sums, terms, x, linear);
     }
 }
 
@@ -69,7 +66,8 @@ FMKIT_INLINE void step_lone_features(const parameters *p, const sparse_block *bl
 FMKIT_CALLED void forward_sparse(const block_pass *pass, const sparse_block *block, const rates *by, int64_t m,
                                  int share, int shares) {
     const parameters fixed = pass->parameters, *p = &fixed; /* copies are read once: no store can change them */
-    const rate factors = by->factors;
+    const rates now = *by;
+    const row_rule rule = pass->rule;
     const int64_t *indptr = block->rows.indptr;
     int64_t first = pass->mini_batches.starts[m], last = pass->mini_batches.starts[m + 1];
     int64_t begin = indptr[first], size = indptr[last] - begin;
@@ -85,8 +83,10 @@ FMKIT_CALLED void forward_sparse(const block_pass *pass, const sparse_block *blo
                            indptr[row + 2] - indptr[row + 1] - block->shared[row + 1]);
         }
         row_part whole = row_of(&block->rows, row, indptr[high]);
-        record_score(pass, m, row, score_row(p, &whole, sums));
-        step_lone_features(p, block, &factors, &by->linear, &linear, row, pass->scratch.gradients[row - first], sums,
+        float score = score_row(p, &whole, sums);
+        record_score(pass, m, row, score, sums, p->evidence ? size_of(p, &whole) : (row_size){0, 0});
+        float *terms = pass->scratch.terms == NULL ? NULL : pass->scratch.terms + (row - first) * LANES;
+        step_lone_features(p, block, &now, &rule, &linear, row, pass->scratch.gradients[row - first], sums, terms,
                            own);
     }
     step_pending(&linear, &by->linear);
@@ -96,10 +96,10 @@ FMKIT_CALLED void forward_sparse(const block_pass *pass, const sparse_block *blo
 FMKIT_CALLED void backward_sparse(const block_pass *pass, const sparse_block *block, const rates *by, int64_t m,
                                   int share, int shares) {
     const parameters *p = &pass->parameters;
-    const float *gradients = pass->scratch.gradients, *sums = pass->scratch.sums;
+    row_results of = {pass->scratch.gradients, pass->scratch.sums, pass->scratch.terms};
     int64_t start = pass->mini_batches.starts[m], rows = pass->mini_batches.starts[m + 1] - start;
     int64_t begin = block->rows.indptr[start], first = block->bounds[m], last = block->bounds[m + 1];
-    if (shares > 1) prefetch_sums(p, sums, rows);
+    if (shares > 1) prefetch_sums(p, of.sums, rows);
     if (share == 0) step_bias(pass, &by->bias, rows);
     int64_t low = share == 0 ? first : feature_at(block->ends, first, last, begin, share, shares);
     int64_t high = share == shares - 1 ? last : feature_at(block->ends, first, last, begin, share + 1, shares);
@@ -107,10 +107,8 @@ FMKIT_CALLED void backward_sparse(const block_pass *pass, const sparse_block *bl
     pending linear = {.count = 0};
     for (int64_t u = low; u < high; u++) {
         prefetch_feature(p, block->features[smaller(u + PREFETCH_FEATURES, high - 1)]);
-        factor_row to = factor_row_at(p, block->features[u], own);
-        float gradient = step_shared(&by->factors, &to, gradients, sums, u == first ? begin : block->ends[u - 1],
-                                     block->ends[u], &block->pairs);
-        add_pending(&linear, &by->linear, linear_at(p, block->features[u]), gradient);
+        step_shared(p, by, &pass->rule, block->features[u], own, &of, u == first ? begin : block->ends[u - 1],
+                    block->ends[u], &linear, &block->pairs);
     }
     step_pending(&linear, &by->linear);
 }

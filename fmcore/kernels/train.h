@@ -18,11 +18,11 @@
        score_row            fm.h            y(x) and the row's sums               parameters -> sums
        record_score         pass.h          loss_of of losses.h                   targets -> outputs, gradients
        step_lone_features   sparse.h        features that no other row holds:
-         step_lone          fm.h              their gradient, step_factors        sums, gradients -> parameters
+         step_lone          fm_step.h         their gradient, step_factors        sums, gradients -> parameters
          add_pending        optimizers.h      their linear weights                gradient -> parameters
      backward_sparse        sparse.h      its share of the shared features
        step_bias            pass.h          by the first share alone              gradients -> parameters
-       step_shared          fm.h            gradient over rows, step_factors      sums, gradients -> parameters
+       step_shared          fm_step.h       gradient over rows, step_factors      sums, gradients -> parameters
        add_pending          optimizers.h    linear weights, LANES at a time       gradient -> parameters
 
    and of a dense block X:
@@ -50,7 +50,8 @@
      scratch       pass.h        sums (widest, k), gradients (widest,), feature_gradients (threads, k + LINE)
      outputs       pass.h        scores (rows,), losses (rows,)
 
-   To add a loss: losses.h. An optimizer: optimizers.h. fm.h and fm_dense.h are the family of models. */
+   To add a loss: losses.h. An optimizer: optimizers.h. fm.h, fm_step.h and fm_dense.h are the family of
+   models. */
 #ifndef FMKIT_TRAIN_H
 #define FMKIT_TRAIN_H
 
@@ -69,7 +70,8 @@ static void train_member(const block_pass *pass, const sparse_block *sparse, con
     while (team_claim(work, &me)) {
         step = me.phase / 2;
         int64_t m = pass->mini_batches.order[step];
-        if (step != prior) now = rates_at(&pass->schedule, step);
+        if (step != prior)
+            now = rates_at(&pass->schedule, step, pass->mini_batches.starts[m + 1] - pass->mini_batches.starts[m]);
         prior = step;
         if (me.phase % 2 == 0) {
             if (dense != NULL) forward_dense(pass, dense, m, me.share, shares);

@@ -5,6 +5,7 @@ from typing import get_type_hints
 
 from fmcore.errors import ModelError, UsageError
 from fmcore.io.options import KEPT_OPTIONS, KEPT_WHERE_SET, ReadOptions
+from fmcore.model.scaling import RANGE
 from fmcore.schema.features import MAX_HASH_BITS
 from fmcore.schema.options import TableOptions
 from fmcore.schema.vocabulary import encoder_of
@@ -20,6 +21,7 @@ def require_sound(model, path):
     try:
         read_options(model)
         require_records(model.info.get("epochs", []), model.info.get("best_epoch"))
+        require_range(model.info.get(RANGE))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
 
@@ -71,6 +73,14 @@ def require_records(records, best=None):
         raise ModelError(f"damaged: best_epoch is {best!r:.40}; it has {len(records)} epochs")
 
 
+def require_range(ends):
+    """Raise ModelError for what is no least and largest score, and not None."""
+    if ends is not None and not (
+        isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends)) and ends[0] <= ends[1]
+    ):
+        raise ModelError(f"damaged: {RANGE} is {ends!r:.80}")
+
+
 def _known(found, kinds, what):
     """Return the options by name; refuse names of a newer version, and values of a wrong kind."""
     if not isinstance(found, dict):
@@ -101,8 +111,8 @@ def _is_record(record):
 
 
 def _is_metric(value):
-    return (
-        value is None
-        or (type(value) is float and math.isfinite(value))
-        or (type(value) is int and -(2**63) <= value < 2**63)
-    )
+    return value is None or _is_number(value)
+
+
+def _is_number(value):
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and -(2**63) <= value < 2**63)

@@ -27,7 +27,12 @@ class Objective(Protocol):
     binary: whether labels are the two classes 0 and 1, which readers then make of
     -1 and 1 or of the positive label and all others.
     expected: which labels `accepts` takes, in words that follow "expected".
-    defaults: hyperparameter -> value, where the native preset differs from the table of hyperparameters.
+    curvature_bound: what the derivative of `gradient` by a row's raw score is at most, or as a rule.
+    precision: of factors that nothing is known of, by their weight decay; a constant that was found on data.
+    label_degree: the power of the labels' unit that the loss has, where a raw score is in that unit too, so that labels
+    may be standardised; else 0.
+    native: hyperparameter -> value of the preset "native", beside those that it has for all objectives: the learning
+    rates and the weight decays. defaults: likewise of "native-1", where it differs from the table of hyperparameters.
     search: what the tuner's space "small" searches: "epochs" -> (low, high), and "wd" -> (low, high) for weight decays.
     goals: SageMaker's name of what a search optimizes -> (metric, direction); the first is the default.
     primary: (metric, direction) by which early stopping goes. columns: of predictions, "score" before others.
@@ -42,6 +47,10 @@ class Objective(Protocol):
     binary: bool
     groups: bool
     expected: str
+    curvature_bound: float
+    precision: float
+    label_degree: int
+    native: Mapping[str, Any]
     defaults: Mapping[str, Any]
     search: Mapping[str, tuple[float, float]]
     goals: Mapping[str, tuple[str, Direction]]
@@ -68,6 +77,13 @@ class Objective(Protocol):
         """Return the derivative of each row's loss by its raw score, a new array; arguments as for `loss`.
 
         It may be the derivative of a multiple of the loss, which the learning rates compensate.
+        """
+        ...
+
+    def curvature(self, xp: ModuleType, scores: Any, labels: Any) -> Any:
+        """Return how much each row tells about its score, a new array, above 0; arguments as for `loss`.
+
+        It is the derivative of `gradient` by the score, or more where that is not what a row tells.
         """
         ...
 

@@ -17,7 +17,20 @@ class Squared:
     kernel: int | None = 0
     outputs, binary, groups, canonical = 1, False, False, True
     expected = "a finite number"
+    curvature_bound = 1.0
     defaults: Mapping[str, Any] = MappingProxyType({"linear_wd": 2e-3, "factors_wd": 2e-3})
+    native: Mapping[str, Any] = MappingProxyType(
+        {
+            "label_scaling": "standard",
+            "label_range": "training",
+            "bias_lr": 0.3,
+            "linear_lr": 0.3,
+            "factors_lr": 0.3,
+            "linear_wd": 3.0,
+            "factors_wd": 3.0,
+        }
+    )
+    label_degree, precision = 2, 7 / 3
     search: Mapping[str, tuple[float, float]] = MappingProxyType({"epochs": (5, 40), "wd": (1e-4, 3e-2)})
     goals: Mapping[str, tuple[str, str]] = MappingProxyType({"test:rmse": ("rmse", "minimize")})
     primary = ("rmse", "minimize")
@@ -38,6 +51,10 @@ class Squared:
     def gradient(self, xp: ModuleType, scores: Any, labels: Any) -> Any:  # noqa: ARG002 - as above
         """Return s - y, the derivative of half the loss, as in MXNet."""
         return scores - labels
+
+    def curvature(self, xp: ModuleType, scores: Any, labels: Any) -> Any:  # noqa: ARG002 - as above
+        """Return 1, the second derivative of half the loss."""
+        return xp.ones_like(scores)
 
     def predict(self, raw: np.ndarray) -> np.ndarray:
         """Return the raw scores."""

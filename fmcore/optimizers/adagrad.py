@@ -15,6 +15,7 @@ class AdaGrad(Optimizer):
     # The first step for a weight is as long as the learning rate, however small the gradient. Those of rare features, a
     # row's share of a mini-batch's mean, are smaller than this eps, which shortens steps that a single row decides.
     eps = 2e-3
+    floors = True
     slots = (Slot("sum_of_squares", least=0.0, degree=2, combine="sum"),)
 
     def step(

@@ -34,6 +34,9 @@ class Optimizer(Protocol):
     factors_kernel: likewise for factors, where it keeps one number for all of a feature's; else None.
     eps: what keeps it from dividing by 0, where the hyperparameter eps is none.
     slots: what it keeps; all per row, or none. counts: whether it keeps the number of its steps, too.
+    floors: whether its steps are as long for small gradients as for large ones, so that penalties by rows limit them to
+    Newton's (see kernels/row_rule.h). linear: whether a step is proportional to the gradient, so that one by a sum over
+    rows is divided by their number.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Optimizer(Protocol):
     eps: float = 1e-8
     slots: tuple[Slot, ...] = ()
     counts: bool = False
+    floors: bool = False
+    linear: bool = False
 
     def step(
         self,

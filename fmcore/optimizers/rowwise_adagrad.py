@@ -18,6 +18,7 @@ class RowwiseAdaGrad(Optimizer):
     kernel = 2  # which is AdaGrad's
     factors_kernel = 4
     eps = 2e-3  # as AdaGrad's
+    floors = True
     slots = (Slot("sum_of_squares", per_row=True, least=0.0, degree=2, combine="sum"),)
 
     def step(

@@ -11,7 +11,7 @@ class Sgd(Optimizer):
     """w -= lr g."""
 
     name = "sgd"
-    kernel = 1
+    kernel, linear = 1, True
 
     def step(
         self,

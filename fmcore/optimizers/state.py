@@ -9,6 +9,7 @@ from fmcore.families import Family
 from fmcore.optimizers import Optimizer, Slot, optimizer_of
 
 COUNTED = 2**53  # mini-batches at most: what a float64 counts exactly
+ROWS, VARIANCE, TOTALS = "evidence.rows", "variance.factors", "evidence.totals"  # names of what penalty rows keeps
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,18 @@ def state_table(hyperparameters: Any, family: Family, feature_dim: int) -> dict[
             )
     if optimizer.counts:
         table[updates_name(optimizer)] = Spec((1,), np.int64, least=0, most=COUNTED)
+    if hyperparameters.penalty == "rows":
+        table |= _evidence_table(feature_dim)
     return table
+
+
+def _evidence_table(feature_dim: int) -> dict[str, Spec]:
+    """Return the table of what penalties by rows need (see fmcore.rows.evidence)."""
+    return {
+        ROWS: Spec((feature_dim,), np.float32, least=0, per_feature=True),
+        VARIANCE: Spec((feature_dim,), np.float32, least=0, degree=-2, per_feature=True),
+        TOTALS: Spec((2,), np.float64, least=0),
+    }
 
 
 def slot_name(slot: Slot, tensor: str) -> str:

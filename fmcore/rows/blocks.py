@@ -8,7 +8,7 @@ from __future__ import annotations  # so that a type does not import NumPy's ran
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,6 +35,17 @@ class Ordered(Protocol):
         """Return the length of a factor vector, which decides how much work a slice may hold."""
 
 
+class Counts(NamedTuple):
+    """Numbers of rows that hold some features.
+
+    features: int32 (n,). rows: float32 (n,), each row by its weight. total: of all.
+    """
+
+    features: np.ndarray
+    rows: np.ndarray
+    total: float
+
+
 @dataclass(slots=True)
 class Block:
     """Up to BLOCK_ROWS rows in the order of training.
@@ -42,12 +53,14 @@ class Block:
     starts: int64 (mini-batches + 1,): mini-batch m holds the rows starts[m] .. starts[m + 1].
     groups: what the backend adds to train on it (see fmcore.kernels), or None; it may replace the batch's features.
     slice_size: mini-batches that are trained at a time (see fmcore.rows.slices).
+    counts: rows that hold each feature and were not known before, which a trainer counts first; or None.
     """
 
     batch: Batch
     starts: np.ndarray
     groups: Any = None
     slice_size: int = BLOCK_ROWS
+    counts: Counts | None = None
 
 
 def cut(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -69,13 +82,15 @@ def cut(batches: Iterable[Batch]) -> Iterator[Batch]:
         yield concatenate(parts)
 
 
-def auto_mini_batch_size(rows: int, non_zeros: int) -> int:
+def auto_mini_batch_size(rows: int, non_zeros: int, *, small: bool = False) -> int:
     """Return 256 where the first block is full, else a 2000th of its rows, at least 16: small data needs small steps.
 
-    rows, non_zeros: of that block, or of all, of which that block would be the first.
+    rows, non_zeros: of that block, or of all, of which that block would be the first. small: whether at least 4 will
+    do, where there are fewer than 60 mini-batches of 16, so that few rows make many steps.
     """
     first = min(rows, BLOCK_NON_ZEROS * rows // max(1, non_zeros))
-    return 256 if first >= BLOCK_ROWS else max(16, first // 2000)
+    usual = 256 if first >= BLOCK_ROWS else max(16, first // 2000)
+    return min(usual, max(4, first // 60)) if small else usual
 
 
 def make_block(batch: Batch, number: int, mini_batch_size: int, hyperparameters: Ordered) -> Block:

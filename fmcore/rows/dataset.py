@@ -6,15 +6,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from fmcore.errors import DataError, ResourceError
 from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import Block, Ordered, auto_mini_batch_size, cut, make_block
+from fmcore.rows.evidence import Evidence
 from fmcore.rows.fingerprint import FirstPass
 from fmcore.rows.prefetch import prefetch
-from fmcore.rows.scaling import FeatureScale, scaled
+from fmcore.rows.scaling import Known, Scaling, scaling_of
 from fmcore.rows.spill import Spill
+from fmcore.rows.sums import FeatureSums, LabelSums
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,11 +37,26 @@ class Prepared(Ordered, Protocol):
 
     @property
     def feature_scaling(self) -> str:
-        """Return "rms" where values are divided by the scale of their feature."""
+        """Return how values are scaled; see fmcore.rows.scaling."""
 
     @property
-    def epochs(self) -> int:
-        """Return how many epochs are trained."""
+    def label_scaling(self) -> str:
+        """Return "standard" where labels are standardised."""
+
+    @property
+    def penalty(self) -> str:
+        """Return "rows" where it must be known how many rows each feature has."""
+
+    @property
+    def epochs(self) -> int | None:
+        """Return how many epochs are trained; None where that is not decided yet."""
+
+    @property
+    def shifts(self) -> bool:
+        """Return whether columns may be centred and labels standardised."""
+
+    def uses(self, group: str) -> bool:
+        """Return whether the model has weights of a group."""
 
 
 class Dataset:
@@ -56,11 +71,11 @@ class Dataset:
     find the same rows again, else it raises DataError. They are kept in a file after the first whole epoch (spill.py).
     reserved: a function from feature_dim to those bytes of the limit that are not for blocks; asked before anything of
     that size is allocated, so it may raise.
-    least_scale: float32, below which the scale of the first features may not be (see fmcore.rows.scaling), or None.
+    known: the scaling of the model to start from.
 
     After `load`, which is `read` and `finish`: rows, non_zeros, feature_dim (as the rows have it), mini_batch_size,
-    in_memory, mean_label (weighted), scale (float32 (feature_dim,) or None), block_rows (rows of each block). complete:
-    whether these are of all rows.
+    in_memory, mean_label (weighted), scaling, evidence (None unless penalties go by rows), block_rows (rows of each
+    block). complete: whether these are of all rows.
     """
 
     complete: bool = True
@@ -71,7 +86,8 @@ class Dataset:
     mean_label: float
     mini_batch_size: int  # 0 until a row is read, where it is not given
     in_memory: bool
-    scale: np.ndarray | None
+    scaling: Scaling
+    evidence: Evidence | None = None
 
     def __init__(
         self,
@@ -82,24 +98,25 @@ class Dataset:
         *,
         rereadable: bool = True,
         reserved: Callable[[int], float] = lambda _: 0,
-        least_scale: np.ndarray | None = None,
+        known: Known | None = None,
     ) -> None:
         self._read, self._rereadable, self._reserved = read, rereadable, reserved
         self._hyperparameters, self._prepare, self._memory_limit = hyperparameters, prepare, memory_limit
         self._raw: list[Batch] = []
+        self._sample_rows, self._sample = 0, list[Batch]()
         self._kept: list[Block] = []
         self._first_pass, self._spill = FirstPass(), Spill()
         self.first_block = 0
         self.block_rows: list[int] = []
-        self.weighted = np.zeros(2)  # sum of the labels, and of the weights
-        self.learned_scale = FeatureScale(least_scale)
+        self.label_sums, self._known = LabelSums(), known or Known()
+        self.feature_sums = FeatureSums(every=needs_counts(hyperparameters))
         self._bytes = self._largest = 0  # of all blocks, and of one
         self.rows = self.non_zeros = 0
         self.feature_dim = hyperparameters.feature_dim or 1
         self.mini_batch_size = hyperparameters.mini_batch_size or 0
         self.mean_label = 0.0
         self.in_memory = True
-        self.scale = None
+        self.scaling = Scaling()
 
     def load(self) -> Self:
         """Read everything once: keep the blocks if they fit, and learn the sizes either way."""
@@ -107,11 +124,10 @@ class Dataset:
         return self._finish_alone()
 
     def read(self) -> None:
-        """Learn from all rows, the first half of `load`; weighted and learned_scale can be summed over more data sets.
-
-        weighted: float64 (2,), sums of the labels and of the weights. learned_scale: a FeatureScale.
-        """
+        """Learn from all rows, the first half of `load`; label_sums and feature_sums can be merged with others'."""
         for batch in cut(self._read()):
+            if self.rows < self._sample_rows:
+                self._sample.append(batch)
             self._learn(batch)
             self._raw.append(batch)
             if self.in_memory and self._bytes > self._room:
@@ -119,15 +135,13 @@ class Dataset:
             while self._raw and not self.in_memory:
                 self._first_pass.add(self._raw.pop(0))
 
-    def finish(
-        self, mean_label: float, scale: np.ndarray | None, mini_batch_size: int | None = None, first_block: int = 0
-    ) -> Self:
+    def finish(self, scaling: Scaling, mini_batch_size: int | None = None, first_block: int = 0) -> Self:
         """Make the blocks of what was read, the other half of `load`, now that all is known.
 
         mini_batch_size: the one to use in place of the one that these rows suggest. first_block: the number of the
         first block, which decides with the seed how its rows are shuffled.
         """
-        self.mean_label, self.scale, self.first_block = mean_label, scale, first_block
+        self.scaling, self.first_block = scaling, first_block
         self.mini_batch_size = mini_batch_size or self.mini_batch_size
         while self._raw:  # the memory of each is free before the next one is prepared
             self._kept.append(self._block(self._raw.pop(0), len(self._kept)))
@@ -137,9 +151,29 @@ class Dataset:
         """Finish loading by what was learned from these rows, which are all that there are."""
         if not self.rows:
             raise DataError("no rows to train on")
-        if self.complete and not self.weighted[1]:
+        labels, features, h = self.label_sums, self.feature_sums, self._hyperparameters
+        if self.complete and not labels.weight:
             raise DataError(WEIGHTLESS)
-        return self.finish(mean_label(self.weighted), self.learned_scale.result(self.feature_dim))
+        self.mean_label = labels.mean
+        scaling = scaling_of(labels, features, self.feature_dim, h, self._known)
+        if h.penalty == "rows":
+            self.evidence = Evidence.of(labels, features, self.feature_dim, scaling)
+        self.feature_sums = FeatureSums()  # whose memory is free now
+        return self.finish(scaling)
+
+    def keep_sample(self, rows: int) -> None:
+        """Keep the first rows, at least so many, for `take_sample` when they are read."""
+        self._sample_rows = rows
+
+    def take_sample(self) -> list[Batch]:
+        """Return the first rows as they were read, and keep them no longer; empty where they have been taken before."""
+        taken, self._sample = self._sample, []
+        return taken
+
+    @property
+    def known_rows(self) -> int | None:
+        """Return the rows of an epoch, or None while they are not known."""
+        return self.rows
 
     @property
     def memory(self) -> int:
@@ -148,8 +182,7 @@ class Dataset:
 
     def widen(self, feature_dim: int) -> None:
         """State that the data has more features than its rows show."""
-        if self.scale is not None:
-            self.scale = np.append(self.scale, np.ones(feature_dim - len(self.scale), np.float32))
+        self.scaling = self.scaling.widened(feature_dim)
         self.feature_dim = feature_dim
 
     @contextmanager
@@ -178,15 +211,16 @@ class Dataset:
         self.feature_dim = max(self.feature_dim, batch.feature_dim)
         self._room = self._memory_limit - self._reserved(self.feature_dim)
         if not self.mini_batch_size:
-            self.mini_batch_size = auto_mini_batch_size(len(batch), len(batch.indices))
+            small = self._hyperparameters.penalty == "rows"
+            self.mini_batch_size = auto_mini_batch_size(len(batch), len(batch.indices), small=small)
         self.block_rows.append(len(batch))
-        self.weighted += weighted_sums(batch)
-        if self._hyperparameters.feature_scaling == "rms":
-            self.learned_scale.add(batch)
+        self.label_sums.add(batch)
+        if self._hyperparameters.feature_scaling != "none" or needs_counts(self._hyperparameters):
+            self.feature_sums.add(batch)
 
     def _block(self, batch: Batch, number: int) -> Block:
         block = make_block(
-            scaled(batch, self.scale), self.first_block + number, self.mini_batch_size, self._hyperparameters
+            self.scaling.rows(batch), self.first_block + number, self.mini_batch_size, self._hyperparameters
         )
         return self._prepare(block)
 
@@ -199,15 +233,6 @@ class Dataset:
         self.in_memory = False
 
 
-def mean_label(weighted: np.ndarray) -> float:
-    """Return the weighted mean of labels, given the sums of both; 0 without any weight."""
-    labels, weights = weighted
-    return float(labels / weights) if weights else 0.0
-
-
-def weighted_sums(batch: Batch) -> np.ndarray:
-    """Return the sums of the labels and of the weights, float64 (2,)."""
-    if batch.weights is None:
-        return np.array([np.sum(batch.labels, dtype=np.float64), len(batch)])
-    weights = batch.weights.astype(np.float64)
-    return np.array([weights @ batch.labels, weights.sum()])
+def needs_counts(h: Prepared) -> bool:
+    """Return whether training must know how many rows each feature has."""
+    return h.penalty == "rows" or h.feature_scaling == "standard"

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fmcore.errors import DataError
 from fmcore.rows.batch import Batch
-from fmcore.rows.blocks import Block, cut
+from fmcore.rows.blocks import BLOCK_NON_ZEROS, BLOCK_ROWS, Block, Counts, cut
 from fmcore.rows.dataset import Dataset, Prepared
 from fmcore.rows.prefetch import prefetch
 
@@ -17,6 +19,18 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Limit = Callable[[], int | None]
+
+
+def counts_of(batch: Batch, mean_weight: float) -> Counts:
+    """Return how many rows of a batch, as training sees it, hold each feature."""
+    weights = None if batch.weights is None else np.repeat(batch.weights / mean_weight, np.diff(batch.indptr))
+    indices = batch.indices
+    if batch.values is not None:
+        indices, weights = indices[batch.values != 0], weights if weights is None else weights[batch.values != 0]
+    rows = np.bincount(indices, weights)
+    features = np.flatnonzero(rows).astype(np.int32)
+    total = len(batch) if batch.weights is None else float(batch.weights.sum() / mean_weight)
+    return Counts(features, rows[features].astype(np.float32), total)
 
 
 class PipedDataset(Dataset):
@@ -45,14 +59,23 @@ class PipedDataset(Dataset):
         self._limit = hyperparameters.feature_dim
         self._begun: Iterator[Batch] | None = None  # the raw blocks of the pass that `load` began
         self.in_memory = False
+        self._passes = 0  # begun
+        self._first = (0, 0)  # non-zeros and rows of the first block
 
     def load(self) -> Self:
         """Read the first block of the first pass, and no further; the first epoch begins with it."""
         blocks = self._next_pass()
         for first in itertools.islice(blocks, 1):
             self._learn(first)
+            self._first = len(first.indices), len(first)
             self._begun = itertools.chain([first], blocks)
         return self._finish_alone()
+
+    @property
+    def known_rows(self) -> int | None:
+        """See Dataset; a first block that is not full is all that there is."""
+        non_zeros, rows = self._first
+        return rows if rows < BLOCK_ROWS and non_zeros < BLOCK_NON_ZEROS else None
 
     def widen(self, feature_dim: int) -> None:
         """State how many features there are; a row with more is refused from here on."""
@@ -80,10 +103,14 @@ class PipedDataset(Dataset):
 
     def _prepared(self, blocks: Iterator[Batch]) -> Iterator[Block]:
         rows = non_zeros = 0
+        first, self._passes = self._passes == 0, self._passes + 1
         for number, batch in enumerate(blocks):
             rows += len(batch)
             non_zeros += len(batch.indices)
-            yield self._block(batch, number)
+            block = self._block(batch, number)
+            if first and number and self.evidence is not None:
+                block.counts = counts_of(self.scaling.features(batch), self.evidence.mean_weight)
+            yield block
         if not rows:
             raise DataError("no rows to train on")
         self.rows, self.non_zeros = rows, non_zeros

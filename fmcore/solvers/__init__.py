@@ -22,6 +22,8 @@ from fmcore.hyper.params import Hyperparameters
 from fmcore.hyper.solvers import DEFAULT, SOLVERS
 from fmcore.model.model import Model
 from fmcore.rows.batch import Batch
+from fmcore.rows.evidence import Evidence
+from fmcore.rows.scaling import Scaling
 from fmcore.rows.source import Rows
 from fmcore.solvers.epoch import Epoch, Progress
 from fmcore.solvers.observer import Observer
@@ -60,12 +62,14 @@ class Task(NamedTuple):
     """A training.
 
     rows: to train on. test: rows to test on, or None. initial_model: a trained Model to start from, or None.
+    sample: how many of the rows are kept as they are, for a pilot.
     """
 
     rows: Rows
     hyperparameters: Hyperparameters
     test: Rows | None = None
     initial_model: Model | None = None
+    sample: int = 0
 
 
 class Placed(Protocol):
@@ -73,7 +77,7 @@ class Placed(Protocol):
 
     rows, non_zeros, feature_dim: of all of them, or, until an epoch has ended, of the first block where `complete` is
     False (pipes). mean_label: weighted. mini_batch_size: rows of a step, where there are such.
-    scale: float32 (feature_dim,), what values are divided by while training (fmcore.rows.scaling), or None.
+    scaling: what is done to the rows before they are trained on. evidence: where penalties go by rows, else None.
     in_memory: whether the rows are kept in memory. memory: bytes that they take.
     """
 
@@ -82,13 +86,18 @@ class Placed(Protocol):
     feature_dim: int
     mean_label: float
     mini_batch_size: int
-    scale: np.ndarray | None
+    scaling: Scaling
+    evidence: Evidence | None
     in_memory: bool
     complete: bool
 
     @property
     def memory(self) -> int:
         """Return the bytes that the rows take."""
+        ...
+
+    def take_sample(self) -> list[Batch]:
+        """Return the first rows, raw, where a task's solver was asked to keep some, once; else nothing."""
         ...
 
 

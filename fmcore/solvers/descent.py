@@ -18,7 +18,7 @@ from fmcore.rows.batch import Batch
 from fmcore.rows.dataset import Dataset
 from fmcore.rows.held import HeldRows
 from fmcore.rows.piped import PipedDataset
-from fmcore.rows.scaling import scaled
+from fmcore.rows.scaling import Known
 from fmcore.solvers import Judged, Resources, Solver, Task
 from fmcore.solvers.epoch import Epoch, Progress, position, train_epoch
 from fmcore.solvers.estimate import parameter_bytes, require_memory
@@ -27,7 +27,20 @@ from fmcore.system.memory import Budget, budget, give_back
 from fmcore.system.threads import default_threads
 
 # hyperparameters that rows are prepared and checked by
-PREPARED_BY = ("mini_batch_size", "shuffle", "seed", "feature_scaling", "feature_dim", "predictor_type")
+PREPARED_BY = (
+    "mini_batch_size",
+    "shuffle",
+    "seed",
+    "feature_scaling",
+    "label_scaling",
+    "label_range",
+    "penalty",
+    "use_bias",
+    "use_linear",
+    "family",
+    "feature_dim",
+    "predictor_type",
+)
 
 
 class GradientDescent(Solver):
@@ -104,7 +117,8 @@ class GradientDescent(Solver):
 
     def score(self, batch: Batch) -> np.ndarray:
         """See fmcore.solvers.Solver."""
-        return self._begun.score(scaled(batch, self.placed.scale))
+        scaling = self.placed.scaling
+        return scaling.scores(self._begun.score(scaling.features(batch)))
 
     def judge(self) -> Iterator[Judged]:
         """See fmcore.solvers.Solver."""
@@ -123,20 +137,19 @@ class GradientDescent(Solver):
         return self._trainer
 
 
-def least_scale(task: Task) -> np.ndarray | None:
-    """Return what the scale of the features that the initial model knows is at least (see fmcore.rows.scaling)."""
-    if task.initial_model is None or task.hyperparameters.feature_scaling != "rms":
-        return None
-    return task.initial_model.state.get(scaling.NAME)
+def known_by(task: Task) -> Known:
+    """Return the scaling that a task's initial model was trained with."""
+    return Known() if task.initial_model is None else scaling.known_scaling(task.initial_model)
 
 
 def _loaded(task: Task, resources: Resources, limits: Budget) -> tuple[Backend, Dataset]:
     """Return the backend and the loaded Dataset of a task."""
-    rows, h, _, initial_model = task
+    rows, h, initial_model = task.rows, task.hyperparameters, task.initial_model
     known = initial_model.feature_dim if initial_model else None
     backend = backend_of(h, resources.device, resources.threads or default_threads())
     require_memory(h, max(known or 1, rows.feature_dim(1, h.feature_dim)), limits)
     dataset = _dataset(task, backend, limits)
+    dataset.keep_sample(task.sample)
     dataset.load()
     backend = resolve(backend, dataset)
     give_back()
@@ -155,7 +168,7 @@ def _dataset(task: Task, backend: Backend, limits: Budget) -> Dataset:
         require_memory(h, feature_dim, limits)
         return limits.reserved(parameter_bytes(h, feature_dim))
 
-    options: dict[str, Any] = {"reserved": reserved, "least_scale": least_scale(task)}
+    options: dict[str, Any] = {"reserved": reserved, "known": known_by(task)}
     if rows.streaming:
         return PipedDataset(partial(rows.read, objective), h, backend.prepare, rows.cancel, **options)
     return Dataset(

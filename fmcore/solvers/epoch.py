@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ import numpy as np
 from fmcore.errors import DivergedError, StoppedError
 from fmcore.hyper.params import Hyperparameters
 from fmcore.kernels import Trainer
-from fmcore.objectives import Objective
+from fmcore.objectives import Objective, objective_of
 from fmcore.rows.blocks import Block, mini_batch_order
 from fmcore.rows.dataset import Dataset
+from fmcore.rows.scaling import Scaling
 from fmcore.rows.slices import rows_of, slices
 from fmcore.solvers.observer import Observer
 
@@ -25,13 +27,18 @@ class Epoch(NamedTuple):
     """One epoch of a training.
 
     number: within this training, from 0. before: how many epochs the model had been trained before this training.
-    lr: the factor of the learning rates.
+    lr: what all learning rates are multiplied by, before their schedule.
     """
 
     number: int
     before: int
     lr: float
     hyperparameters: Hyperparameters
+
+    def rates(self, first: float, last: float) -> tuple[float, float]:
+        """Return the factor of the learning rates, and by how much it falls, between two shares of the epoch's rows."""
+        begin, end = (self.lr * lr_factor(self.hyperparameters, self.number, share) for share in (first, last))
+        return begin, begin - end
 
 
 @dataclass
@@ -54,9 +61,46 @@ class Progress:
         return objective.epoch_metrics(self.loss / self.weight if self.weight else 0.0)
 
 
-def lr_factor(hyperparameters: Hyperparameters, epoch: int) -> float:
-    """Return the factor of the learning rates in an epoch (from 0)."""
-    return 1 - epoch / hyperparameters.epochs if hyperparameters.lr_schedule == "linear" else 1.0
+class Whole(NamedTuple):
+    """The rows of an epoch, all of them, or all of a worker.
+
+    rows: how many, or None while that is not known; learning rates then do not fall within the epoch. scaling: of rows
+    as training sees them. objective: of their losses. before: how many are trained where Progress begins.
+    """
+
+    rows: int | None
+    scaling: Scaling
+    objective: Objective
+    before: int = 0
+
+    def share(self, rows: int) -> float:
+        """Return which share of all are trained, given the rows that Progress counts; 0 where that is not known.
+
+        It is at most 1, also where a later pipe brings more rows than the first.
+        """
+        return min(1.0, (self.before + rows) / self.rows) if self.rows else 0.0
+
+    def loss(self, loss: float) -> float:
+        """Return a sum of losses as training sees them as one of raw labels."""
+        label = self.scaling.label
+        return loss if label is None else loss * label.deviation**self.objective.label_degree
+
+    def raw(self, block: Block) -> Block:
+        """Return a block with raw labels."""
+        label = self.scaling.label
+        if label is None:
+            return block
+        return replace(block, batch=replace(block.batch, labels=label.raw(block.batch.labels)))
+
+
+def lr_factor(hyperparameters: Hyperparameters, epoch: int, share: float = 0.0) -> float:
+    """Return the factor of the learning rates when a share of an epoch (from 0) is trained."""
+    if hyperparameters.lr_schedule == "constant":
+        return 1.0
+    if hyperparameters.lr_schedule == "linear":
+        return 1 - epoch / hyperparameters.last_epoch
+    # Loshchilov, Hutter 2017, SGDR: stochastic gradient descent with warm restarts, equation 5, without restarts
+    return 0.5 + 0.5 * math.cos(math.pi * (epoch + share) / hyperparameters.last_epoch)
 
 
 def train_epoch(
@@ -74,10 +118,13 @@ def train_epoch(
     """
     if dataset.complete and progress.rows == dataset.rows:
         return True
+    whole = Whole(dataset.known_rows, dataset.scaling, objective_of(epoch.hyperparameters))
     with dataset.epoch(progress.blocks) as blocks, suppress(StoppedError):  # raised to end a wait for further blocks
         for number, block in enumerate(blocks, progress.blocks):
             order = order_of(block, number, epoch)
-            for rows in slices_trained(trainer, block, order, epoch, progress, observer):
+            if block.counts is not None:
+                trainer.count(block.counts)
+            for rows in slices_trained(trainer, block, order, epoch, progress, whole, observer):
                 observer.rows(rows)
                 if progress.rows != dataset.rows and pause():
                     return False
@@ -106,19 +153,27 @@ def position(rows: int, block_rows: Iterable[int], mini_batch_size: int) -> Prog
 
 
 def slices_trained(
-    trainer: Trainer, block: Block, order: np.ndarray, epoch: Epoch, progress: Progress, observer: Observer
+    trainer: Trainer,
+    block: Block,
+    order: np.ndarray,
+    epoch: Epoch,
+    progress: Progress,
+    whole: Whole,
+    observer: Observer,
 ) -> Iterator[int]:
     """Train what is left of a block, a slice at a time; yield the number of rows of each slice.
 
     order: the block's mini-batches in the order of the epoch; those before progress.steps are trained already.
+    whole: what the block is a part of.
     Updates `progress`. Raises DivergedError where a loss is not finite.
     """
-    scores, first = np.empty(len(block.batch), np.float32), progress.steps
+    scores, first = np.zeros(len(block.batch), np.float32), progress.steps
     for trained, part in slices(order, block.slice_size, first):
-        raw, losses = trainer.train(block, part, epoch.lr)
         rows = rows_of(block, part)
+        lr, fall = epoch.rates(whole.share(progress.rows), whole.share(progress.rows + len(rows)))
+        raw, losses = trainer.train(block, part, lr, fall)
         scores[rows] = raw[rows]
-        loss = float(np.sum(losses[rows], dtype=np.float64))
+        loss = whole.loss(float(np.sum(losses[rows], dtype=np.float64)))
         if not np.isfinite(loss):
             step = trained - len(part) + _first_bad(block, part, losses)
             raise _diverged(block, step, scores[rows_of(block, order[first : step + 1])], epoch)
@@ -129,7 +184,7 @@ def slices_trained(
         progress.steps = trained
         if trained == len(order):
             progress.blocks, progress.steps = progress.blocks + 1, 0
-            observer.block(epoch.number, block, order[first:], scores)
+            observer.block(epoch.number, whole.raw(block), order[first:], whole.scaling.scores(scores))
         yield len(rows)
 
 

@@ -46,7 +46,8 @@ def table_bytes(hyperparameters: Hyperparameters, feature_dim: int) -> int:
         return 2 * FLOAT * feature_dim * (model + plain)
     slots = optimizer_of(h).slots
     padded = -(-h.num_factors // LANES) * LANES
-    return FLOAT * feature_dim * (1 + padded + sum(2 if slot.per_row else 1 + padded for slot in slots))
+    evidence = 2 if h.penalty == "rows" else 0
+    return FLOAT * feature_dim * (1 + padded + evidence + sum(2 if slot.per_row else 1 + padded for slot in slots))
 
 
 def require_memory(hyperparameters: Hyperparameters, feature_dim: int, budget: Budget) -> None:

@@ -19,6 +19,9 @@ class Observer:
     def loaded(self, placed: Placed, model: Model, solver: Solver) -> None:
         """Note that the training rows are read and the model has its initial values."""
 
+    def piloted(self, record: dict[str, Any]) -> None:
+        """Note what a pilot has found; record: see fmcore.training.pilot.Outcome."""
+
     def rows(self, count: int) -> None:
         """Note that so many more rows of this epoch are trained."""
 

@@ -25,7 +25,7 @@ from fmcore.solvers.observer import Observer
 from fmcore.system import publish
 from fmcore.system.apart import require_apart
 from fmcore.training import checkpoint as checkpoints
-from fmcore.training.fit import Fitting, require_trainable
+from fmcore.training.fit import Fitting, require_trainable, with_validation
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -71,7 +71,7 @@ def train(
     _require_stdin_once(data, test)
     rows = reader_of(data, hyperparameters, initial_model, stop)
     test_rows = None if test is None else _reader(test, rows.encoder, hyperparameters, stop)
-    task = Task(rows, hyperparameters, test_rows, initial_model)
+    task = with_validation(Task(rows, hyperparameters, test_rows, initial_model))
     require_trainable(task)
     with ExitStack() as stack:
         stack.enter_context(publish.all_or_none())

@@ -15,7 +15,7 @@ from fmcore.model.scaling import unscaled
 from fmcore.objectives import Objective, objective_of
 from fmcore.rows.batch import Batch
 from fmcore.solvers import Judged, Solver
-from fmcore.solvers.epoch import Epoch, Progress, lr_factor
+from fmcore.solvers.epoch import Epoch, Progress
 from fmcore.solvers.observer import Observer
 from fmcore.training.state import Control, State, converted
 
@@ -72,7 +72,7 @@ class Run:
         self._begin()
         stopped = False
         while not (stopped or self.state.ended()):
-            test = self._solver.tested and (each_epoch or self.state.epoch == self._hyperparameters.epochs)
+            test = self._solver.tested and (each_epoch or self.state.epoch == self._hyperparameters.last_epoch)
             try:
                 stopped = not self._epoch(test=test)
             except DivergedError as error:
@@ -99,8 +99,7 @@ class Run:
     def _at(self) -> Epoch:
         """Return the Epoch under way."""
         number = len(self.state.epochs)
-        lr = lr_factor(self._hyperparameters, number) * self._halving()
-        return Epoch(number, trained_epochs(self._model), lr, self._hyperparameters)
+        return Epoch(number, trained_epochs(self._model), self._halving(), self._hyperparameters)
 
     def _now(self) -> State:
         """Return the State as it is, with a copy of the model."""
@@ -164,7 +163,7 @@ class Run:
         if stopped and not rows and not state.epochs:
             raise StoppedError("stopped before the first mini-batch was trained; there is no model to save")
         model = state.best.model if state.best else self._snapshot()
-        model = unscaled(converted(model, state.workers, 1), placed.scale)
+        model = unscaled(converted(model, state.workers, 1), placed.scaling)
         kept = state.best.epoch if state.best else len(state.epochs)
         model.info.update(
             epochs=state.epochs,

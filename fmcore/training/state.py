@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fmcore.hyper.params import Hyperparameters
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.solvers import Placed
 from fmcore.solvers.epoch import UNITS, Progress
+
+PILOT = "pilot"  # in a model's info: what a pilot has found
 
 
 @dataclass
@@ -65,7 +68,7 @@ class State:
         """Return whether all epochs are trained, or `early_stopping_patience` of them since the best one."""
         h, patience = self.model.hyperparameters, self.model.hyperparameters.early_stopping_patience
         too_long = self.best is not None and patience is not None and len(self.epochs) - self.best.epoch >= patience
-        return too_long or len(self.epochs) >= h.epochs
+        return too_long or len(self.epochs) >= h.last_epoch
 
     def convert(self, workers: int) -> None:
         """Convert this to the State of another number of workers, in place."""
@@ -102,6 +105,19 @@ class Control:
     def begin(self, model: Model, placed: Placed, *, tested: bool) -> State:  # noqa: ARG002 - for those that resume
         """Return the State to start from, given a new model, its placed rows, and whether there are test rows."""
         return State(model)
+
+    def piloted(
+        self,
+        hyperparameters: Hyperparameters,  # noqa: ARG002 - for those that resume
+        placed: Placed,  # noqa: ARG002
+        *,
+        tested: bool,  # noqa: ARG002
+    ) -> tuple[Hyperparameters, dict[str, Any]] | None:
+        """Return what a pilot chose, and its record, for the training to resume; None where a pilot is still to come.
+
+        hyperparameters: as given. placed, tested: as for `begin`.
+        """
+        return None
 
     def save(self, state: Callable[[], State]) -> None:
         """Save at the end of an epoch; `state` is a function that returns the State, with a copy of all parameters."""

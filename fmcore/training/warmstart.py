@@ -3,7 +3,10 @@
 import numpy as np
 
 from fmcore.errors import ModelError, UsageError
-from fmcore.hyper.params import GROUPS, Hyperparameters, layered
+from fmcore.hyper.given import layered
+from fmcore.hyper.groups import GROUPS
+from fmcore.hyper.params import Hyperparameters
+from fmcore.hyper.solvers import SOLVERS
 from fmcore.model.model import initial
 from fmcore.model.scaling import NAME
 from fmcore.optimizers.state import Spec
@@ -63,8 +66,8 @@ def grown(model, hyperparameters):
     larger = initial(hyperparameters)
     for name, array in larger.weights.items():
         array[: len(model.weights[name])] = model.weights[name]
-    was, now = model.state_table(), larger.state_table()
-    for name, spec in now.items():
+    was = SOLVERS[hyperparameters.solver].table(hyperparameters, larger.family, model.feature_dim)
+    for name, spec in larger.state_table().items():
         if name in model.state:
             larger.state[name] = _extended(model.state[name], name, was[name], spec.shape, 0)
     if NAME in model.state:

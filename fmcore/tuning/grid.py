@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fmcore.hyper.params import GROUPS, INIT_NUMBERS
+from fmcore.hyper.groups import GROUPS, INIT_NUMBERS
 from fmcore.tuning.space import Range
 
 POINTS = 5  # of a range of numbers

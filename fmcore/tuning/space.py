@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 
 from fmcore.errors import UsageError
-from fmcore.hyper.params import GROUPS, INIT_METHODS, INIT_NUMBERS, PARAMETERS
+from fmcore.hyper.groups import GROUPS, INIT_METHODS, INIT_NUMBERS
+from fmcore.hyper.params import PARAMETERS
 from fmcore.hyper.presets import resolve
 from fmcore.objectives import objective_of
 

@@ -18,7 +18,7 @@ from fmcore.errors import DivergedError, FMError, ResourceError
 from fmcore.rows.source import Fold, MemoryRows
 from fmcore.solvers import Resources, Task
 from fmcore.solvers.observer import Observer
-from fmcore.training.fit import Fitting
+from fmcore.training.fit import USUAL_EPOCHS, Fitting
 from fmcore.tuning.goals import STEPS, Goal
 from fmcore.tuning.shared import Shared
 
@@ -73,7 +73,7 @@ class TrialTrainer:
     def run(self, hyperparameters):
         """Train one trial; return the message that ends it."""
         started, values = perf_counter(), []
-        hyperparameters = replace(hyperparameters, feature_dim=self._job.feature_dim)
+        hyperparameters = replace(hyperparameters, feature_dim=self._job.feature_dim, pilot="none")
 
         def info(**more):
             return {"seconds": perf_counter() - started, **more}
@@ -94,7 +94,8 @@ class TrialTrainer:
     def _value(self, hyperparameters, fold, before):
         """Return the objective of one fold, or of the test rows; `before` holds those of the folds before it."""
         rows, test = self._placed(fold, hyperparameters.seed)
-        watch = Observer() if self._job.folds else Watch(self._job.goal, hyperparameters.epochs, self._report)
+        epochs = hyperparameters.epochs or USUAL_EPOCHS
+        watch = Observer() if self._job.folds else Watch(self._job.goal, epochs, self._report)
         trained = self._fitting.fit(Task(rows, hyperparameters, test), watch)
         epoch = trained.info.get("best_epoch", len(trained.info["epochs"]))
         value = self._job.goal.value(trained.info["epochs"][epoch - 1]["test"])

@@ -15,9 +15,9 @@ HEAVY = ("numpy", "scipy", "pyarrow", "google.protobuf", "safetensors", "tqdm", 
 
 def test_inspect_json_holds_everything(fm, world):
     found = json.loads(fm("inspect", world.classifier, "--json", "--top", 3).out)
-    assert (found["feature_dim"], found["num_factors"]) == (20, 8)
+    assert (found["feature_dim"], found["num_factors"]) == (20, 16)
     assert found["hyperparameters"]["predictor_type"] == "binary_classifier"
-    assert found["tensors"]["factors"] == {"shape": [20, 8], "dtype": "float32", "bytes": 640}
+    assert found["tensors"]["factors"] == {"shape": [20, 16], "dtype": "float32", "bytes": 1280}
     assert [len(found[name]) for name in ("largest_weights", "largest_pairs")] == [3, 3]
     assert found["info"]["input"]["index_base"] == "0"
     assert "verified" not in found
@@ -26,7 +26,7 @@ def test_inspect_json_holds_everything(fm, world):
 
 def test_inspect_prints_lines(fm, world):
     lines = fm("inspect", world.regressor, "--verify", "--top", 2).out.splitlines()
-    assert lines[:2] == ["regressor, feature_dim 20, num_factors 8", "checksum: correct"]
+    assert lines[:2] == ["regressor, feature_dim 20, num_factors 16", "checksum: correct"]
     at = lines.index("largest weights:")
     assert [line[:2] for line in lines[at + 1 : at + 3]] == ["  ", "  "]
     assert lines[at + 3] == "largest factor pairs:"

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import threading
+from dataclasses import replace
 
 import pytest
 from rows import random_rows
@@ -22,7 +23,8 @@ PAUSED = re.compile(
     r"fm: interrupted in epoch (\d+) after ([\d,]+) rows; saved to c; run the same command with "
     r"--resume"
 )
-LONG = ("train", "x.svm", *REGRESSOR, "--epochs", 10**6, "--lr-schedule", "constant", "-o", "x.fm", "--checkpoint", "c")
+SAME = ("--lr-schedule", "constant", "--pilot", "none")  # whatever the number of epochs is
+LONG = ("train", "x.svm", *REGRESSOR, "--epochs", 10**6, *SAME, "-o", "x.fm", "--checkpoint", "c")
 
 
 def stopped(process, number):
@@ -65,8 +67,25 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_resumes(fm, start, num
     if "--quiet" not in more:
         assert f"resuming in epoch {epoch} after {rows:,} rows" in done or f"resuming after epoch {epoch - 1}" in done
     assert fm.files() == ["x.fm", "x.svm"]
-    fm("train", "x.svm", *REGRESSOR, "--epochs", epoch + 1, "--lr-schedule", "constant", "-o", "whole.fm", *more)
+    fm("train", "x.svm", *REGRESSOR, "--epochs", epoch + 1, *SAME, "-o", "whole.fm", *more)
     assert fm.read("x.fm") == fm.read("whole.fm")
+
+
+@pytest.mark.parametrize("more", [(), ("--distributed", "local", "--workers", 2)])
+def test_what_a_pilot_chose_is_kept_where_training_is_resumed_for_other_epochs(fm, start, more):
+    fm.write("x.svm", libsvm_rows(3000, 1, classes=False))
+    long = (*LONG, "--pilot", "auto", *more)
+    process = start(*long)
+    wait_for(lambda: "c" in fm.files())
+    stopped(process, signal.SIGTERM)
+    state, _ = checkpoint.load(fm.folder / "c")
+    printed = fm(*long, "--epochs", state.epoch + 1, "--resume").err
+    assert "pilot on" not in printed
+    assert "resuming" in printed
+    model = modelfile.load(fm.folder / "x.fm")
+    assert model.hyperparameters == replace(state.model.hyperparameters, epochs=state.epoch + 1)
+    assert model.info["pilot"] == state.model.info["pilot"]
+    assert model.info["pilot"]["rows"] == 3000
 
 
 @pytest.mark.parametrize(("number", "code", "word"), [(*SIGNALS[0], "interrupted"), (*SIGNALS[1], "terminated")])

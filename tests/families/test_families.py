@@ -52,6 +52,21 @@ def test_the_gradient_of_a_family_is_that_of_its_score(name):
         np.testing.assert_allclose(found[tensor], gradient, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.shifts])
+def test_spread_and_reach_are_squares_of_the_gradient_of_the_score(name):
+    """Spread: of the factors of a feature, summed over rows; reach: of the factors of all, but for the values' own."""
+    family, h, rng = FAMILIES[name], hyperparameters(family=name), np.random.default_rng(1)
+    X = reference.matrix(random_rows(12, 7), 7)
+    weights = {tensor: rng.normal(size=shape) for tensor, shape in shapes(family, h, 7).items()}
+    curvature, spread = rng.uniform(0.1, 2, 12), np.zeros(7)
+    for row in range(12):
+        of_row = family.gradient(X[row], weights, np.ones(1))["factors"]
+        spread += curvature[row] * (of_row**2).sum(1)
+    np.testing.assert_allclose(family.spread(X, weights, curvature), spread, rtol=1e-9, atol=1e-12)
+    sums = X @ weights["factors"]
+    np.testing.assert_allclose(family.reach(X, weights), (sums**2).sum(1), rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_tensors_per_feature_have_a_row_for_each_feature(name):
     family, h = FAMILIES[name], hyperparameters(family=name)

@@ -8,6 +8,7 @@ import gated
 import numpy as np
 import pytest
 from rows import random_rows
+from scalings import rows_of
 from shell import Shell, libsvm_rows
 from test_families import finite_differences
 
@@ -20,6 +21,7 @@ from fmcore.kernels import backend_for, backend_of, reference
 from fmcore.model.model import initial
 from fmcore.model.scaling import rescaled, unscaled
 from fmcore.rows import blocks
+from fmcore.rows.scaling import Scaling
 from fmcore.solvers.estimate import parameter_bytes
 
 HELPERS = str(Path(gated.__file__).parent)
@@ -50,7 +52,7 @@ def run(tmp_path, monkeypatch):
     def train(name, start=None, *, rows="train.svm", test=None, **given):
         options = {key: given.pop(key) for key in ("stop", "checkpoint") if key in given}
         if start is None:
-            h, initial_model = resolve(**{"predictor_type": "regressor", **SETTINGS, **given}), None
+            h, initial_model = resolve("native-1", **{"predictor_type": "regressor", **SETTINGS, **given}), None
         else:
             initial_model = api.load(start)
             h, _ = api.continued(initial_model, given, {})
@@ -103,6 +105,20 @@ def test_a_registered_family_trains_saves_loads_evaluates_and_predicts(run, opti
     assert sorted(shapes_kept.values()) == sorted(slots)
 
 
+def test_the_recipe_trains_a_family_that_cannot_shift_without_centring(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "gated", gated.Gated())
+    cells, random = np.random.default_rng(1).normal(size=(200, 4)), np.random.default_rng(2)
+    cells[0, 3], cells[:, 1] = 1e4, 5000 + 40 * cells[:, 1]  # a value far from others, and a column
+    batch = rows_of(cells, 1 + cells[:, 0] * cells[:, 2] + random.normal(size=200) / 9)
+    model = api.fit(batch, resolve(predictor_type="regressor", family="gated", num_factors=2, epochs=5, **START))
+    assert not model.state.keys() & {"feature_mean", "label_scale"}
+    assert model.state["feature_scale"].tolist() == [1, 4096, 1, 512]
+    assert model.state["variance.factors"].min() > 0
+    losses = [record["train"]["rmse"] for record in model.info["epochs"]]
+    assert losses[-1] < losses[0]
+    assert "pilot" not in model.info
+
+
 def test_the_largest_tensor_begins_on_a_cache_line_and_the_header_names_the_family(run):
     model = run("a.fm", epochs=1)
     assert model.weights["pairs"].ctypes.data % 64 == 0
@@ -125,22 +141,22 @@ def test_a_warm_start_grows_what_has_a_row_per_feature(run):
     for name in ("pairs", "gate"):
         np.testing.assert_array_equal(new.weights[name][:20], old.weights[name])
     np.testing.assert_array_equal(new.weights["mix"], old.weights["mix"])
-    fresh = initial(resolve(predictor_type="regressor", feature_dim=30, **SETTINGS))
+    fresh = initial(resolve("native-1", predictor_type="regressor", feature_dim=30, **SETTINGS))
     assert (new.weights["gate"][20:] == fresh.weights["gate"][20:]).all()
     assert new.weights["pairs"][29].tolist() == fresh.weights["pairs"][29].tolist()  # of scale 1
 
 
 def test_scaled_tensors_follow_the_scale_of_their_feature(run):
-    model = initial(resolve(predictor_type="regressor", feature_dim=20, **SETTINGS))
+    model = initial(resolve("native-1", predictor_type="regressor", feature_dim=20, **SETTINGS))
     before = {name: array.copy() for name, array in model.weights.items()}
     model.state = {name: np.ones(spec.shape, spec.dtype) for name, spec in model.state_table().items()}
     scale = np.exp2(np.arange(20) % 5).astype(np.float32)
-    rescaled(model, scale, 20)
+    rescaled(model, Scaling(scale), 20)
     np.testing.assert_array_equal(model.weights["pairs"], before["pairs"] * scale[:, None, None])
     np.testing.assert_array_equal(model.weights["gate"], before["gate"])
     np.testing.assert_array_equal(model.state["sum_of_squares.pairs"][:, 1, 1], scale**-2.0)
     assert (model.state["sum_of_squares.gate"] == 1).all()
-    assert all(np.array_equal(array, before[name]) for name, array in unscaled(model, scale).weights.items())
+    assert all(np.array_equal(array, before[name]) for name, array in unscaled(model, Scaling(scale)).weights.items())
 
 
 @pytest.mark.parametrize("asked", [5, 9])

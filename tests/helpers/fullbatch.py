@@ -16,8 +16,9 @@ from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.optimizers.state import Spec
 from fmcore.rows.batch import concatenate
-from fmcore.rows.dataset import mean_label, weighted_sums
 from fmcore.rows.held import HeldRows
+from fmcore.rows.scaling import Scaling
+from fmcore.rows.sums import LabelSums
 from fmcore.solvers.epoch import Progress
 
 MOMENTUM = 0.9
@@ -41,13 +42,17 @@ class FullBatch:
 
     def __init__(self, task, batch, feature_dim):
         self._h, self._objective, self._batch = task.hyperparameters, objective_of(task.hyperparameters), batch
+        labels = LabelSums()
+        labels.add(batch)
         self.placed = SimpleNamespace(
             rows=len(batch),
             non_zeros=len(batch.indices),
             feature_dim=feature_dim,
-            mean_label=mean_label(weighted_sums(batch)),
+            mean_label=labels.mean,
             mini_batch_size=len(batch),
-            scale=None,
+            scaling=Scaling(),
+            evidence=None,
+            take_sample=list,
             in_memory=True,
             complete=True,
             memory=2 * batch.nbytes,

@@ -13,7 +13,7 @@ class Momentum(Optimizer):
 
     name = "momentum"
     slots = (Slot("velocity"),)
-    counts = True
+    counts, linear = True, True
 
     def step(self, weight, gradient, state, lr, eps, t):
         """Make a step of the weight, in place; see `Optimizer`."""

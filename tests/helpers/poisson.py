@@ -15,7 +15,11 @@ class Poisson:
     name, noun = "poisson", "counts"
     kernel, outputs, binary, groups, canonical = None, 1, False, False, True
     expected = "a number of at least 0"
+    curvature_bound, precision, label_degree = 2.0, 1.0, 0  # of counts that are mostly small
     defaults = MappingProxyType({"linear_wd": 1e-3})
+    native = MappingProxyType(
+        {"bias_lr": 0.3, "linear_lr": 0.3, "factors_lr": 0.3, "linear_wd": 2.0, "factors_wd": 1.0}
+    )
     search = MappingProxyType({"epochs": (2, 6), "wd": (1e-5, 1e-2)})
     goals = MappingProxyType({"test:poisson_deviance": ("deviance", "minimize"), "test:rmse": ("rmse", "minimize")})
     primary = ("deviance", "minimize")
@@ -33,6 +37,9 @@ class Poisson:
 
     def gradient(self, xp, scores, labels):
         return xp.exp(scores) - labels
+
+    def curvature(self, xp, scores, labels):
+        return xp.exp(scores)
 
     def predict(self, raw):
         return np.exp(raw.astype(np.float64)).astype(np.float32)

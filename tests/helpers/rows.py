@@ -8,8 +8,18 @@ from fmcore.hyper.params import Hyperparameters
 from fmcore.model.model import initial
 from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import Block
+from fmcore.rows.evidence import Evidence
+from fmcore.rows.scaling import Scaling
+from fmcore.rows.sums import FeatureSums, LabelSums
+from fmcore.training.evidence import add_evidence
 
 DEVICES = ("torch:cpu", *(["cuda"] if shutil.which("nvidia-smi") else []))  # of PyTorch's, that are here
+DECAYS = {"bias_wd": 0.5, "linear_wd": 3.0, "factors_wd": 1.5}
+PENALTIES = {  # hyperparameters of each kind
+    "batch": {},
+    "rows": {"penalty": "rows", "factors_variance": 0.5, **DECAYS},
+    "rows without variances": {"penalty": "rows", **DECAYS},
+}
 
 
 def random_rows(rows=60, feature_dim=30, seed=0, *, binary=False, weights=False, classes=True):
@@ -54,3 +64,17 @@ def small_model(predictor_type="binary_classifier", feature_dim=30, num_factors=
     return initial(
         Hyperparameters(predictor_type=predictor_type, feature_dim=feature_dim, num_factors=num_factors, **chosen)
     )
+
+
+def with_evidence(model, batch, far=()):
+    """Return the model with what penalties by rows need to know about the rows it is trained on, a Batch.
+
+    far: features that have no factors then, rising.
+    """
+    if model.hyperparameters.penalty == "rows":
+        labels, features = LabelSums(), FeatureSums()
+        labels.add(batch)
+        features.add(batch)
+        scaling = Scaling(far=np.array(far, np.int64))
+        add_evidence(model, Evidence.of(labels, features, model.feature_dim, scaling), labels.mean)
+    return model

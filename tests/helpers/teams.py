@@ -13,10 +13,10 @@ class Log(Observer):
 
     def __init__(self):
         self.rounds, self.epochs, self.halvings, self.reasons = [], [], [], []
-        self.trained, self.resumed_at, self.data = 0, None, None
+        self.trained, self.resumed_at, self.data, self.first = 0, None, None, None
 
     def loaded(self, dataset, model, backend):
-        self.data = dataset
+        self.data, self.first = dataset, model
 
     def rows(self, count):
         self.trained += count
@@ -64,6 +64,7 @@ def trained(
     initial_model=None,
     saving=None,
     stop=None,
+    preset="native-1",
     **hyperparameters,
 ):
     """Return the bytes of the trained model; hyperparameters: besides those of the tests themselves."""
@@ -72,7 +73,7 @@ def trained(
     tests = api.Data([test], read) if test else None
     api.train(
         api.Data(list(names), read),
-        resolve(**given),
+        resolve(preset, **given),
         path,
         test=tests,
         resources=resources,

@@ -1,3 +1,5 @@
+"""The file of hyperparameters: what is read of it, and what is refused."""
+
 import pytest
 
 from fmcore.errors import DataError, UsageError

@@ -1,3 +1,5 @@
+"""The table of hyperparameters: what each takes, and how texts and dicts become values."""
+
 import dataclasses
 import json
 
@@ -7,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import UsageError
-from fmcore.hyper.params import GROUPS, INIT_NUMBERS, PARAMETERS, Hyperparameters, from_strings, layered
-from fmcore.hyper.presets import PRESETS, resolve
+from fmcore.hyper.given import from_strings, layered
+from fmcore.hyper.groups import GROUPS, INIT_NUMBERS
+from fmcore.hyper.params import PARAMETERS, Hyperparameters
+from fmcore.hyper.presets import resolve
 
 REGRESSOR = {"predictor_type": "regressor"}
 
@@ -24,52 +28,12 @@ def test_every_parameter_has_a_sentence_a_group_and_a_valid_default():
     assert [name for name, parameter in PARAMETERS.items() if parameter.required] == ["predictor_type"]
 
 
-def test_the_native_preset_has_its_defaults():
-    h = resolve(**REGRESSOR)
-    assert (h.num_factors, h.epochs, h.mini_batch_size, h.feature_dim, h.seed) == (8, 10, None, None, 0)
-    assert [h.init(group) for group in GROUPS] == [("mean", None), ("constant", 0.0), ("normal", 0.02)]
-    assert (h.linear_wd, resolve(predictor_type="binary_classifier").linear_wd) == (0.002, 1e-4)
-    assert h.linear_init_sigma is None
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("predictor_type", ["binary_classifier", "regressor"])
-def test_every_preset_resolves(preset, predictor_type):
-    assert resolve(preset, predictor_type=predictor_type).predictor_type == predictor_type
-
-
-def test_given_comes_before_preset_before_default(monkeypatch):
-    monkeypatch.setitem(
-        PRESETS,
-        "other",
-        lambda o: {"epochs": 4} if o.binary else {"epochs": 3, "linear_lr": 0.5, "factors_init_sigma": 0.25},
-    )
-    h = resolve("other", predictor_type="regressor", linear_lr=0.75)
-    assert (h.epochs, h.linear_lr, h.bias_lr, h.factors_init_sigma) == (3, 0.75, 0.05, 0.25)
-    assert resolve("other", predictor_type="binary_classifier").epochs == 4
-
-
-def test_a_given_init_method_drops_the_presets_number_of_another_method(monkeypatch):
-    preset = {"factors_init_method": "normal", "factors_init_sigma": 0.25}
-    monkeypatch.setitem(PRESETS, "other", lambda _objective: preset)
-    assert resolve("other", **REGRESSOR, factors_init_method="uniform").init("factors") == ("uniform", 0.02)
-    assert resolve("other", **REGRESSOR, factors_init_method="normal").init("factors") == ("normal", 0.25)
-
-
 def test_layered_values_drop_the_number_of_another_init_method():
     assert layered({"epochs": 1, "seed": 2}, {"epochs": 3}) == {"epochs": 3, "seed": 2}
     lower = {"bias_init_method": "normal", "bias_init_sigma": 0.5, "linear_init_sigma": 0.25}
     assert layered(lower, {"bias_init_method": "uniform"}) == {"bias_init_method": "uniform", "linear_init_sigma": 0.25}
     assert layered(lower, {"bias_init_method": "normal"}) == lower
     assert layered(lower, {"bias_init_scale": 1.0}) == {**lower, "bias_init_scale": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("preset", "optimizer", "eps"), [("native", "adagrad", 2e-3), ("native", "adam", 1e-8), ("sagemaker", "adam", 1e-8)]
-)
-def test_eps_none_is_the_optimizers_default(preset, optimizer, eps):
-    given = {**REGRESSOR, "optimizer": optimizer}
-    assert resolve(preset, **given, **from_strings({"eps": "none"})).eps == resolve(preset, **given).eps == eps
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -101,7 +65,10 @@ def test_the_bias_may_start_at_the_mean_label_and_then_takes_no_number():
         ("num_factors", 0, "an integer from 1 to 65536"),
         ("num_factors", 2.5, "an integer from 1 to 65536"),
         ("num_factors", True, "an integer from 1 to 65536"),
-        ("epochs", None, "an integer of at least 1"),
+        ("epochs", 0, "an integer of at least 1, or auto"),
+        ("penalty", "row", "rows or batch"),
+        ("factors_variance", -0.5, "a number of at least 0"),
+        ("validation_fraction", 1.0, "a number above 0 and at most 0.9, or none"),
         ("mini_batch_size", -1, "an integer from 1 to 2147483647, or auto"),
         ("linear_lr", -0.5, "a number of at least 0"),
         ("linear_lr", float("nan"), "a number of at least 0"),
@@ -121,6 +88,20 @@ def test_a_refusal_names_parameter_value_and_what_is_valid(name, value, expected
     assert str(raised.value) == f"{name} is {value!r}; expected {expected}"
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"factors_variance": 0.5}, "factors_variance is 0.5, but penalty is batch; choose penalty rows, or"),
+        ({"label_scaling": "standard"}, "label_scaling is standard, but the labels of a binary_classifier are no"),
+        ({"label_range": "training"}, "label_range is training, but the labels of a binary_classifier are no quantity"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(given, said):
+    with pytest.raises(UsageError) as raised:
+        resolve("native-1", predictor_type="binary_classifier", **given)
+    assert str(raised.value).startswith(said)
+
+
 def test_numbers_of_other_kinds_become_plain_ones():
     h = resolve(**REGRESSOR, num_factors=np.int64(4), linear_lr=1, factors_lr=np.float32(0.5))
     assert [type(v) for v in (h.num_factors, h.linear_lr, h.factors_lr)] == [int, float, float]
@@ -130,11 +111,6 @@ def test_the_predictor_type_must_be_given():
     for make in (resolve, lambda: Hyperparameters.from_dict({})):
         with pytest.raises(UsageError, match=r"^predictor_type is required: binary_classifier or regressor$"):
             make()
-
-
-def test_an_unknown_preset_is_refused():
-    with pytest.raises(UsageError, match=r"^preset is 'magic'; expected native"):
-        resolve("magic", **REGRESSOR)
 
 
 def test_texts_become_typed_values():
@@ -239,7 +215,11 @@ PLAIN = {name: values_of(p) for name, p in PARAMETERS.items() if "_init_" not in
     )
 )
 def test_dict_json_and_texts_lose_nothing(values):
-    h = resolve(**values)
+    if values["predictor_type"] == "binary_classifier":  # whose labels are no quantity
+        values = {name: value for name, value in values.items() if not name.startswith("label_")}
+    if values.get("factors_variance"):
+        values = {**values, "penalty": "rows"}
+    h = resolve("native-1", **values)
     assert Hyperparameters.from_dict(json.loads(json.dumps(h.as_dict()))) == h
     texts = {name: "none" if value is None else str(value) for name, value in h.as_dict().items()}
-    assert resolve(**from_strings(texts)) == h
+    assert resolve("native-1", **from_strings(texts)) == h

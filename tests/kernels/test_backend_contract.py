@@ -4,13 +4,16 @@ import inspect
 
 import numpy as np
 import pytest
-from rows import DEVICES, block_of, random_rows, small_model
+from rows import DEVICES, PENALTIES, block_of, random_rows, small_model, with_evidence
 
 from fmcore import api
 from fmcore.errors import UsageError
 from fmcore.hyper.presets import resolve
 from fmcore.kernels import Backend, SharedBackend, SharedTrainer, Trainer, backend_for, shared_backend
 from fmcore.kernels.reference import ReferenceBackend
+from fmcore.optimizers import OPTIMIZERS
+from fmcore.optimizers.state import ROWS, TOTALS
+from fmcore.rows.blocks import Counts
 
 DENSE = random_rows(60, 12, seed=3)
 SHARED = {"cpu": shared_backend, "reference": ReferenceBackend}
@@ -36,8 +39,9 @@ def keeps_to(contract, thing):
 
 
 @pytest.mark.parametrize("name", ["reference", "cpu", "auto", *DEVICES])
-def test_a_backend_keeps_to_the_contract_and_so_does_its_trainer(name):
-    backend, model = backend_for(name), small_model(feature_dim=12)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_backend_keeps_to_the_contract_and_so_does_its_trainer(name, penalty):
+    backend, model = backend_for(name), with_evidence(small_model(feature_dim=12, **PENALTIES[penalty]), DENSE)
     keeps_to(Backend, backend)
     assert isinstance(backend.name, str)
     assert isinstance(backend.note, str | None)
@@ -49,6 +53,41 @@ def test_a_backend_keeps_to_the_contract_and_so_does_its_trainer(name):
     scores, losses = trainer.train(block, np.array([0]))
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
     assert (losses.dtype, losses.shape) == (np.float32, (60,))
+
+
+@pytest.mark.parametrize("name", ["reference", "cpu", "auto", *DEVICES])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_snapshot_holds_the_state_of_its_table_and_what_the_rows_tell(name, optimizer, penalty):
+    model = with_evidence(small_model(feature_dim=12, optimizer=optimizer, **PENALTIES[penalty]), DENSE)
+    backend, table = backend_for(name), model.state_table()
+    trainer = backend.trainer(model)
+    trainer.train(backend.prepare(block_of(DENSE, 7)), np.arange(9))
+    state = trainer.snapshot().state
+    assert state.keys() == table.keys()
+    assert [key for key, spec in table.items() if not (spec.fits(state[key]) and spec.holds(state[key]))] == []
+    for key in {ROWS, TOTALS} & table.keys():
+        np.testing.assert_array_equal(state[key], model.state[key])
+
+
+@pytest.mark.parametrize("name", ["reference", "cpu", "auto", *DEVICES])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_rows_that_a_trainer_is_told_of_count_from_then_on(name, penalty):
+    """A feature and the bias decay less; of the rows themselves it knows nothing."""
+    model = with_evidence(small_model(feature_dim=12, **PENALTIES[penalty]), DENSE)
+    counts = Counts(np.array([3, 8], np.int32), np.array([100.0, 0.5], np.float32), 200.0)
+    backend, results = backend_for(name), []
+    for told in (backend, backend_for("reference")):
+        trainer = told.trainer(model)
+        trainer.count(counts)
+        trainer.train(told.prepare(block_of(DENSE, 7)), np.arange(9))
+        results.append(trainer.snapshot())
+    for key, tensor in results[1].tensors().items():
+        np.testing.assert_allclose(results[0].tensors()[key], tensor, rtol=2e-4, atol=2e-5, err_msg=key)
+    if ROWS in model.state:
+        more = results[0].state[ROWS] - model.state[ROWS]
+        assert more.tolist() == [100 if i == 3 else 0.5 if i == 8 else 0 for i in range(12)]
+        assert results[0].state[TOTALS].tolist() == [260, 1]
 
 
 def test_auto_without_rows_takes_the_first_gpu_else_what_rows_choose():

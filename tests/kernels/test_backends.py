@@ -1,19 +1,15 @@
 """Every backend against the formulas, by finite differences, and against each other, update by update."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from fits import train
-from rows import DEVICES, as_matrix, block_of, random_rows, small_model
-from shell import LIMIT, ROOT, environment
+from rows import DECAYS, DEVICES, PENALTIES, as_matrix, block_of, random_rows, small_model, with_evidence
 
 from fmcore.errors import UsageError
 from fmcore.kernels import backend_for
 from fmcore.kernels.cpu import BUILDS, CpuBackend, level_3
 from fmcore.optimizers import OPTIMIZERS
+from fmcore.optimizers.state import VARIANCE
 from fmcore.rows.batch import Batch
 from fmcore.rows.dataset import Dataset
 
@@ -22,23 +18,8 @@ LOSSES = {
     "regressor": lambda s, y: (s - y) ** 2 / 2,
 }
 RUNNING = [build for build in BUILDS if build == "baseline" or level_3()]
-
-CROWDED = """
-import hashlib, os, sys
-import numpy as np
-from rows import block_of, random_rows, small_model
-from fmcore.kernels import cpu
-os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
-cpu.TEAM_WORK = 0
-for threads in (1, 16):
-    backend = cpu.CpuBackend(threads)
-    trainer, block = backend.trainer(small_model(feature_dim=200)), backend.prepare(
-        block_of(random_rows(500, 200), int(sys.argv[1])))
-    for _ in range(20):
-        trainer.train(block, np.arange(len(block.starts) - 1))
-    weights = np.concatenate([array.ravel() for array in trainer.snapshot().tensors().values()])
-    print(hashlib.sha256(weights.tobytes()).hexdigest())
-"""  # trains in a process that has one processor, by one thread and by more than can run at once
+RATES = {"bias_lr": 0.1, "linear_lr": 0.05, "factors_lr": 0.02}
+WEAK = {"bias_wd": 0.1, "linear_wd": 0.01, "factors_wd": 0.02}
 
 
 @pytest.fixture(params=["reference", *RUNNING, *(f"{build} matrix" for build in RUNNING), *DEVICES])
@@ -135,26 +116,18 @@ def test_gradients_equal_finite_differences_of_the_weighted_loss(backend, predic
     "variant",
     [{}, {"binary": True}, {"weights": True}, {"clip_gradient": 0.01}, {"rescale_grad": 0.5}, {"num_factors": 17}],
 )
-def test_kernels_follow_the_reference_over_many_mini_batches(optimizer, predictor_type, variant):
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_kernels_follow_the_reference_over_many_mini_batches(optimizer, predictor_type, variant, penalty):
+    """Learning rates fall within a pass and from one to the next."""
     rows = {k: variant[k] for k in ("binary", "weights") if k in variant}
-    given = {k: v for k, v in variant.items() if k not in rows}
+    given = {**RATES, **WEAK, **PENALTIES[penalty], **{k: v for k, v in variant.items() if k not in rows}}
     batch = random_rows(101, classes=predictor_type == "binary_classifier", **rows)
-    model = small_model(
-        predictor_type,
-        optimizer=optimizer,
-        bias_wd=0.1,
-        linear_wd=0.01,
-        factors_wd=0.02,
-        bias_lr=0.1,
-        linear_lr=0.05,
-        factors_lr=0.02,
-        **given,
-    )
+    model = with_evidence(small_model(predictor_type, optimizer=optimizer, **given), batch, far=(2, 11))
     order = np.random.default_rng(1).permutation(8)
     results = []
     for backend in (backend_for("reference"), backend_for("cpu", 2)):
         trainer, block = backend.trainer(model), backend.prepare(block_of(batch, 13))
-        outputs = [trainer.train(block, order, lr) for lr in (1.0, 0.5)]
+        outputs = [trainer.train(block, order, lr, 0.4 * lr) for lr in (1.0, 0.5)]
         results.append((outputs, trainer.snapshot()))
     (outputs, expected), (kernel_outputs, got) = results
     np.testing.assert_allclose(np.array(kernel_outputs), np.array(outputs), rtol=2e-4, atol=2e-5)
@@ -162,46 +135,47 @@ def test_kernels_follow_the_reference_over_many_mini_batches(optimizer, predicto
         np.testing.assert_allclose(got.tensors()[name], tensor, rtol=2e-4, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("mini_batch_size", [1, 7, 64, 1000])
-def test_training_gives_the_same_bits_for_any_number_of_threads(optimizer, mini_batch_size, monkeypatch):
-    monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
-    batch, model = random_rows(500, 200, weights=True), small_model(feature_dim=200, optimizer=optimizer)
-    results = set()
-    for threads in (1, 2, 3, 8):
-        backend = CpuBackend(threads)
-        trainer, block = backend.trainer(model), backend.prepare(block_of(batch, mini_batch_size))
-        outputs = [trainer.train(block, np.arange(len(block.starts) - 1)) for _ in range(3)]
-        arrays = [*np.array(outputs).reshape(-1, 500), *trainer.snapshot().tensors().values(), trainer.score(batch)]
-        results.add(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays))
-    assert len(results) == 1
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system gives no process a part of processors")
-@pytest.mark.parametrize("mini_batch_size", [1, 64])
-def test_many_threads_on_one_processor_give_the_same_bits(mini_batch_size):
-    path = os.pathsep.join([str(ROOT / "tests" / "helpers"), environment().get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", CROWDED, str(mini_batch_size)],
-        env=environment(PYTHONPATH=path),
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=LIMIT,
-    )
-    alone, crowded = done.stdout.split()
-    assert alone == crowded
-
-
-def test_a_feature_that_no_row_holds_stays_untouched_to_the_bit(backend):
-    model = small_model(feature_dim=40, linear_wd=0.5, factors_wd=0.5)  # rows use the first 30 only
-    steps = one_step(backend, model, random_rows(50))
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_feature_that_no_row_holds_stays_untouched_to_the_bit(backend, penalty):
+    batch, model = random_rows(50), small_model(feature_dim=40, **{**DECAYS, **PENALTIES[penalty]})
+    model = with_evidence(model, batch)  # whose rows have the first 30 features only
+    steps = one_step(backend, model, batch)
     assert not steps["linear"][30:].any()
     assert not steps["factors"][30:].any()
     assert steps["linear"][:30].all()
 
 
-def test_training_continued_from_a_snapshot_gives_the_same_as_without_a_break(backend):
-    model, batch = small_model(), random_rows(50)
+def test_the_variance_of_a_feature_stays_to_the_bit_where_no_row_of_the_mini_batch_holds_it(backend):
+    batch, size = random_rows(60, 50), 4
+    model = with_evidence(small_model(feature_dim=50, **PENALTIES["rows"]), batch)
+    before = np.random.default_rng(0).uniform(0.1, 0.6, 50).astype(np.float32)
+    model.state[VARIANCE] = before
+    trainer = backend.trainer(model)
+    trainer.train(backend.prepare(block_of(batch, size)), np.array([0]))
+    same = trainer.snapshot().state[VARIANCE] == before
+    assert np.flatnonzero(~same).tolist() == np.unique(batch.indices[: batch.indptr[size]]).tolist()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("penalty", ["rows", "rows without variances"])
+def test_a_feature_without_a_variance_has_no_factors_and_keeps_their_state(backend, optimizer, penalty):
+    """Whatever that is; its linear weight is trained."""
+    batch, model = random_rows(50), small_model(optimizer=optimizer, **PENALTIES[penalty])
+    model = with_evidence(model, batch, far=(4,))
+    slots = {name: spec for name, spec in model.state_table().items() if name.endswith(".factors")}
+    model.state = {name: np.ones(spec.shape, np.float32) for name, spec in slots.items()} | model.state
+    trainer = backend.trainer(model)
+    trainer.train(backend.prepare(block_of(batch, 50)), np.zeros(1, np.int64))
+    before, after = model.tensors(), trainer.snapshot().tensors()
+    assert after["linear"][4] != before["linear"][4]
+    for name in ("factors", *(f"state.{name}" for name in slots)):
+        np.testing.assert_array_equal(after[name][4], before[name][4], err_msg=name)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_training_continued_from_a_snapshot_gives_the_same_as_without_a_break(backend, penalty):
+    batch = random_rows(50)
+    model = with_evidence(small_model(**PENALTIES[penalty]), batch)
     block, order = backend.prepare(block_of(batch, 10)), np.arange(5)
     through = backend.trainer(model)
     through.train(block, order)
@@ -212,9 +186,10 @@ def test_training_continued_from_a_snapshot_gives_the_same_as_without_a_break(ba
         np.testing.assert_allclose(stopped.snapshot().tensors()[name], tensor, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_empty_rows_and_batches_are_scored_by_the_bias(backend):
-    model = small_model()
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_empty_rows_and_batches_are_scored_by_the_bias(backend, penalty):
     empty = Batch(np.zeros(4, np.int64), np.empty(0, np.int32), None, np.zeros(3, np.float32))
+    model = with_evidence(small_model(**PENALTIES[penalty]), empty)
     np.testing.assert_allclose(backend.score(empty, model), [0.3] * 3, rtol=1e-6)
     assert len(backend.score(empty.take([]), model)) == 0
     trainer = backend.trainer(model)
@@ -231,47 +206,6 @@ def test_log_loss_is_stable_at_any_score(backend, score):
     np.testing.assert_allclose(losses, [np.logaddexp(0, score), np.logaddexp(0, -score)], rtol=1e-6)
 
 
-@pytest.mark.parametrize(("rows", "size", "dtype"), [(300, 32, np.uint16), (66_000, 65_537, np.int32)])
-def test_groups_hold_every_non_zero_once_and_pairs_of_shared_features_by_feature_then_row(rows, size, dtype):
-    batch = random_rows(rows, 70 * rows // 300)
-    block = backend_for("cpu", 2).prepare(block_of(batch, size))
-    groups, placed = block.groups, block.batch
-    assert groups.rows.dtype == dtype
-    for m in range(len(block.starts) - 1):
-        first, last = block.starts[m : m + 2]
-        at, mine = slice(*batch.indptr[[first, last]]), slice(*groups.bounds[m : m + 2])
-        row_of = np.repeat(np.arange(first, last), np.diff(batch.indptr[first : last + 1]))
-        features, number_of, counts = np.unique(batch.indices[at], return_inverse=True, return_counts=True)
-        shared = counts[number_of] > 1
-        in_row = np.lexsort([~shared, row_of])
-        np.testing.assert_array_equal(np.sort(placed.indices[at]), np.sort(batch.indices[at]))
-        np.testing.assert_array_equal(counts[np.searchsorted(features, placed.indices[at])] > 1, shared[in_row])
-        np.testing.assert_array_equal(groups.shared[first:last], np.bincount(row_of - first, shared, last - first))
-        np.testing.assert_array_equal(groups.features[mine], features[counts > 1])
-        np.testing.assert_array_equal(np.diff(groups.ends[mine], prepend=at.start), counts[counts > 1])
-        order = np.lexsort([row_of, batch.indices[at]])
-        order = order[shared[order]]
-        pairs = slice(at.start, at.start + len(order))
-        np.testing.assert_array_equal(groups.rows[pairs], row_of[order] - first)
-        np.testing.assert_array_equal(groups.values[pairs], batch.values[at][order])
-
-
-def test_grouping_keeps_the_values_of_each_row_beside_its_indices():
-    batch = random_rows(200, 60)
-    placed = backend_for("cpu").prepare(block_of(batch, 16)).batch
-    np.testing.assert_array_equal(dense(placed, 60), dense(batch, 60))
-
-
-@pytest.mark.parametrize("largest", [0, 1, 2**11 - 1, 2**11, 2**22 + 5, 2**31 - 2])
-def test_groups_are_sorted_for_any_range_of_indices(largest):
-    indices = np.array([largest, 0, largest // 2, largest, 0], np.int32)
-    batch = Batch(np.array([0, 3, 5]), indices, None, np.zeros(2, np.float32))
-    groups = backend_for("cpu").prepare(block_of(batch, 2)).groups
-    expected, counts = np.unique(indices, return_counts=True)
-    assert groups.features.tolist() == expected[counts > 1].tolist()
-    assert (groups.ends.tolist(), groups.values) == (np.cumsum(counts[counts > 1]).tolist(), None)
-
-
 def test_an_unknown_build_of_the_kernels_is_refused(monkeypatch):
     monkeypatch.setenv("FMKIT_KERNELS", "v9")
     with pytest.raises(UsageError, match=r"FMKIT_KERNELS is 'v9'; this processor runs .*baseline"):
@@ -279,9 +213,13 @@ def test_an_unknown_build_of_the_kernels_is_refused(monkeypatch):
 
 
 @pytest.mark.usefixtures("way")
-def test_builds_of_the_kernels_agree_after_training(monkeypatch):
-    batch, model = random_rows(400, 100), small_model(feature_dim=100, mini_batch_size=16, epochs=3)
-    models = []
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_builds_of_the_kernels_agree_after_training(penalty, monkeypatch):
+    batch, model = (
+        random_rows(400, 100),
+        small_model(feature_dim=100, mini_batch_size=16, epochs=3, **PENALTIES[penalty]),
+    )
+    model, models = with_evidence(model, batch), []
     for build in RUNNING:
         monkeypatch.setenv("FMKIT_KERNELS", build)
         backend = CpuBackend(2)
@@ -294,11 +232,11 @@ def test_builds_of_the_kernels_agree_after_training(monkeypatch):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("group", ["bias", "linear"])
-def test_a_group_that_is_not_used_stays_zero_and_keeps_no_state(backend, optimizer, group):
-    h = {"optimizer": optimizer, "bias_wd": 0.1, "linear_wd": 0.1}
-    model = small_model(**h, **{f"use_{group}": False})
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_group_that_is_not_used_stays_zero_and_keeps_no_state(backend, optimizer, group, penalty):
+    h, batch = {"optimizer": optimizer, **DECAYS, **PENALTIES[penalty]}, random_rows(50)
+    model = with_evidence(small_model(**h, **{f"use_{group}": False}), batch)
     assert not getattr(model, group).any()
-    batch = random_rows(50)
     trainer = backend.trainer(model)
     trainer.train(backend.prepare(block_of(batch, 10)), np.arange(5))
     after = trainer.snapshot()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fits import train
-from rows import as_matrix, block_of, random_rows, small_model
+from rows import PENALTIES, as_matrix, block_of, random_rows, small_model, with_evidence
 
 from fmcore.kernels import blas, prepared
 from fmcore.kernels.cpu import CpuBackend
@@ -39,7 +39,7 @@ def trained(batch, model, mini_batch_size, threads=1, kind=Cells):
     block = backend.prepare(block_of(batch, mini_batch_size))
     assert isinstance(block.groups, kind)
     trainer, order = backend.trainer(model), np.random.default_rng(1).permutation(len(block.starts) - 1)
-    outputs = [trainer.train(block, order, lr) for lr in (1.0, 0.5)]
+    outputs = [trainer.train(block, order, lr, 0.4 * lr) for lr in (1.0, 0.5)]
     return [*np.array(outputs).reshape(4, -1), *trainer.snapshot().tensors().values()]
 
 
@@ -59,19 +59,22 @@ def trained(batch, model, mini_batch_size, threads=1, kind=Cells):
 )
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("share", [1.0, 0.05])
+@pytest.mark.parametrize("penalty", PENALTIES)
 def test_a_matrix_trains_the_model_that_non_zeros_do(
-    columns, num_factors, mini_batch_size, optimizer, share, monkeypatch
+    columns, num_factors, mini_batch_size, optimizer, share, penalty, monkeypatch
 ):
     batch = full_rows(max(130, mini_batch_size + 5), columns, share)
+    given = {"linear_wd": 0.01, **PENALTIES[penalty]}
     model = small_model(
         feature_dim=columns + 2,
         num_factors=num_factors,
         optimizer=optimizer,
-        linear_wd=0.01,
         factors_init_sigma=0.1,
         linear_lr=0.01,
         factors_lr=0.01,
+        **given,
     )
+    model = with_evidence(model, batch, far=(0,) if columns > 1 else ())
     expected = trained(batch, model, mini_batch_size, kind=Groups)
     as_matrix(monkeypatch)
     for got, tensor in zip(trained(batch, model, mini_batch_size), expected, strict=True):
@@ -80,10 +83,12 @@ def test_a_matrix_trains_the_model_that_non_zeros_do(
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("mini_batch_size", [7, 64, 300])
-def test_dense_training_gives_the_same_bits_for_any_number_of_threads(optimizer, mini_batch_size, monkeypatch):
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_dense_training_gives_the_same_bits_for_any_number_of_threads(optimizer, mini_batch_size, penalty, monkeypatch):
     monkeypatch.setattr("fmcore.kernels.cpu.TEAM_WORK", 0)
     as_matrix(monkeypatch)
-    batch, model = full_rows(300, 200, 0.7), small_model(feature_dim=200, num_factors=10, optimizer=optimizer)
+    batch, given = full_rows(300, 200, 0.7), PENALTIES[penalty]
+    model = with_evidence(small_model(feature_dim=200, num_factors=10, optimizer=optimizer, **given), batch)
     results = {
         b"".join(np.ascontiguousarray(a).tobytes() for a in trained(batch, model, mini_batch_size, threads))
         for threads in (1, 2, 3, 4, 1)

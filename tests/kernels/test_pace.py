@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from rows import block_of, random_rows, small_model
+from rows import PENALTIES, block_of, random_rows, small_model, with_evidence
 
 from fmcore.kernels import cpu, pace
 from fmcore.kernels.cpu import CpuBackend
@@ -98,14 +98,17 @@ class Changing:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_change_of_the_number_of_threads_while_training_changes_no_bit(monkeypatch, optimizer):
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_change_of_the_number_of_threads_while_training_changes_no_bit(monkeypatch, optimizer, penalty):
+    """The learning rates go on falling from one part to the next."""
     monkeypatch.setattr(cpu, "TEAM_WORK", 0)
-    backend, model = CpuBackend(4), small_model(optimizer=optimizer)
-    block = backend.prepare(block_of(random_rows(300), 8))
+    backend, batch = CpuBackend(4), random_rows(300)
+    model = with_evidence(small_model(optimizer=optimizer, **PENALTIES[penalty]), batch)
+    block = backend.prepare(block_of(batch, 8))
     found = []
     for chosen in (Pace(1), Changing()):
         trainer = backend.trainer(model)
         trainer._pace = chosen
-        outputs = trainer.train(block, np.arange(len(block.starts) - 1))
+        outputs = trainer.train(block, np.arange(len(block.starts) - 1), 1.0, 0.5)
         found.append([array.tobytes() for array in (*outputs, *trainer.snapshot().tensors().values())])
     assert found[0] == found[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rows import block_of, small_model
+from rows import PENALTIES, block_of, small_model, with_evidence
 from shell import LIMIT, interruptible, last_line, wait_for
 from test_dense import full_rows
 from test_devices import CLASSIFIER, dense_rows  # noqa: F401 - a fixture
@@ -18,6 +18,7 @@ from fmcore.errors import FMError, ResourceError, UsageError
 from fmcore.kernels import backend_for
 from fmcore.kernels.pytorch.several import BlockParts, SeveralBackend, part_of
 from fmcore.optimizers import OPTIMIZERS
+from fmcore.rows.blocks import Counts
 
 TWO = ("torch:cpu", "torch:cpu")
 
@@ -43,10 +44,11 @@ def test_parts_of_a_block_hold_each_row_of_each_mini_batch_once(size, mini_batch
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_two_devices_train_the_model_of_the_reference(two, optimizer):
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_two_devices_train_the_model_of_the_reference(two, optimizer, penalty):
     """One of the processes has no row of mini-batches of one row; only the last row holds the last column."""
-    model = small_model(feature_dim=33, optimizer=optimizer, clip_gradient=0.5, **SMALL_STEPS)
-    batch = replace(full_rows(41, 30, 0.3), ids=None)
+    batch, given = replace(full_rows(41, 30, 0.3), ids=None), {**SMALL_STEPS, **PENALTIES[penalty]}
+    model = with_evidence(small_model(feature_dim=33, optimizer=optimizer, clip_gradient=0.5, **given), batch, far=(7,))
     for mini_batch_size in (1, 8):
         require_close(
             passes(two, model, batch, mini_batch_size), passes(backend_for("reference"), model, batch, mini_batch_size)
@@ -54,8 +56,21 @@ def test_two_devices_train_the_model_of_the_reference(two, optimizer):
     np.testing.assert_allclose(two.score(batch, model), backend_for("cpu").score(batch, model), rtol=1e-5, atol=1e-5)
 
 
-def test_two_devices_train_full_rows_to_the_model_of_the_reference(two):
-    batch, model = full_rows(42, 30, 1.5).take(slice(1, None)), small_model(feature_dim=30, **SMALL_STEPS)
+def test_two_devices_are_told_of_further_rows(two):
+    batch = full_rows(40, 12, 0.5)
+    model, models = with_evidence(small_model(feature_dim=12, **PENALTIES["rows"]), batch), []
+    for backend in (two, backend_for("reference")):
+        trainer = backend.trainer(model)
+        trainer.count(Counts(np.array([1, 7], np.int32), np.array([2.5, 40], np.float32), 50.0))
+        trainer.train(backend.prepare(block_of(batch, 8)), np.arange(5))
+        models.append(trainer.snapshot().tensors().values())
+    require_close(*models)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_two_devices_train_full_rows_to_the_model_of_the_reference(two, penalty):
+    batch = full_rows(42, 30, 1.5).take(slice(1, None))
+    model = with_evidence(small_model(feature_dim=30, **{**SMALL_STEPS, **PENALTIES[penalty]}), batch)
     require_close(passes(two, model, batch), passes(backend_for("reference"), model, batch))
 
 
@@ -72,7 +87,7 @@ def test_processes_drop_a_block_once_it_is_deleted(two):
     assert two._processes._forgotten == [key]
     trainer.train(again, np.arange(2))
     with pytest.raises(FMError, match="KeyError"):
-        SeveralBackend.trainer(two, model)._processes.ask_all("train", key, np.arange(2), 1.0)
+        SeveralBackend.trainer(two, model)._processes.ask_all("train", key, np.arange(2), 1.0, 0.0)
 
 
 def test_error_in_a_device_process_is_raised_in_the_parent():
@@ -109,7 +124,7 @@ def workers(process):
 def test_fm_train_ends_where_a_device_process_dies_and_resumes_from_the_checkpoint(fm, dense_rows):  # noqa: F811
     """It resumes on one device, too: a checkpoint does not depend on devices."""
     fm.write("rows.svm", dense_rows)
-    options = ("train", "rows.svm", *CLASSIFIER[:2], "--checkpoint", "c", "--checkpoint-every", 1e-4, "-o", "x.fm")
+    options = ("train", "rows.svm", *CLASSIFIER[:-2], "--checkpoint", "c", "--checkpoint-every", 1e-4, "-o", "x.fm")
     process = fm.start(*options, "--epochs", 100_000, "--device", ",".join(TWO), env=interruptible())
     wait_for(lambda: "c" in fm.files())
     os.kill(workers(process)[1], signal.SIGKILL)
@@ -118,7 +133,7 @@ def test_fm_train_ends_where_a_device_process_dies_and_resumes_from_the_checkpoi
     assert last_line(said).startswith("fm: the process that trains on torch:cpu has ended, killed by SIGKILL; no model")
     assert (sorted(fm.files()), fm.left_over()) == (["c", "rows.svm"], [])
     resumed = fm.start(*options, "--epochs", 100_000, "--resume", "--device", "torch:cpu", env=interruptible())
-    line = resumed.stderr.readline() + resumed.stderr.readline()
+    line = b"".join(resumed.stderr.readline() for _ in range(3))
     resumed.kill()
     resumed.communicate()
     assert b"resuming " in line, line

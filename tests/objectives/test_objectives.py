@@ -57,6 +57,23 @@ def test_numpy_and_torch_have_one_loss_and_gradient(objective):
         np.testing.assert_array_equal(arrays[0], scores.astype(dtype), "arguments are left as they are")
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=lambda objective: objective.name)
+def test_curvature_lies_between_the_second_derivative_and_its_bound_in_numpy_and_torch(objective):
+    scores = np.concatenate([np.linspace(-30, 30, 200), [0, 1e-4, 1e-3, -1e-3, 2e-3]])
+    labels, small = labels_of(objective, len(scores)), 1e-4
+    slopes = [objective.gradient(np, scores + change, labels) for change in (-small, small)]
+    curvature = objective.curvature(np, scores, labels)
+    assert (curvature > (1 - 1e-6) * (slopes[1] - slopes[0]) / (2 * small)).all()
+    assert (curvature <= objective.curvature_bound).all()
+    for dtype, rtol in ((np.float64, 1e-12), (np.float32, 2e-6)):
+        arrays = scores.astype(dtype), labels.astype(dtype)
+        in_numpy = objective.curvature(np, *arrays)
+        in_torch = objective.curvature(torch, *map(torch.tensor, arrays)).numpy()
+        assert (in_numpy.dtype, in_torch.dtype) == (dtype, dtype)
+        for found in (in_numpy, in_torch):
+            np.testing.assert_allclose(found, curvature, rtol=rtol)
+
+
 def test_far_scores_neither_overflow_nor_warn():
     logistic, far = objective_of("binary_classifier"), np.array([-1e4, -800, 800, 1e4])
     assert logistic.loss(np, far, np.ones(4)).tolist() == [1e4, 800, 0, 0]

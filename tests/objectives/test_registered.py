@@ -71,7 +71,7 @@ def registered(monkeypatch):
 def test_a_registered_objective_trains_evaluates_and_predicts_by_calls(fm):
     train, test, target = ([str(fm.folder / name)] for name in ("train.svm", "test.svm", "counts.fm"))
     h = resolve(predictor_type="poisson", early_stopping_patience=2, seed=3)
-    assert h.linear_wd == 1e-3
+    assert (h.linear_wd, resolve("native-1", predictor_type="poisson").linear_wd) == (2, 1e-3)
     trained = api.train(api.Data(train), h, target[0], test=api.Data(test))
     assert list(trained.info["epochs"][0]["train"]) == ["deviance"]
     assert list(trained.info["epochs"][0]["test"]) == ["deviance", "rmse"]
@@ -129,7 +129,7 @@ def test_the_command_line_trains_evaluates_and_predicts_with_a_registered_object
 def test_help_pages_name_a_registered_objective(fm):
     page = " ".join(fm("train", "--help").out.split())
     assert "binary_classifier|regressor|poisson" in page
-    assert "0.0001 classifier, 0.002 regressor, 0.001 counts" in page
+    assert "3.0 classifier, 3.0 regressor, 2.0 counts" in page
     assert "test:poisson_deviance counts" in " ".join(fm("tune", "--help").out.split())
     assert "binary_classifier|regressor|poisson" in " ".join(fm("convert", "--help").out.split())
 

@@ -60,7 +60,7 @@ def run(tmp_path, monkeypatch):
     def train(name, start=None, **given):
         options = {key: given.pop(key) for key in ("stop", "checkpoint", "observer", "rows") if key in given}
         if start is None:
-            h, initial_model = resolve(**{"predictor_type": "regressor", **SETTINGS, **given}), None
+            h, initial_model = resolve("native-1", **{"predictor_type": "regressor", **SETTINGS, **given}), None
         else:
             initial_model = api.load(start)
             h, _ = api.continued(initial_model, given, {})

@@ -252,7 +252,7 @@ def test_a_new_format_of_predictions_is_written(copy):
 
 
 def test_a_new_hyperparameter_is_an_option_is_checked_kept_and_used(copy):
-    h = ("--predictor-type", "regressor", *SMALL)
+    h = ("--predictor-type", "regressor", "--lr-schedule", "linear", *SMALL)
     copy("train", "train.svm", *h, "-o", "before.fm")
     add(copy, "a hyperparameter")
     copy("train", "train.svm", *h, "-o", "without.fm")

@@ -20,7 +20,7 @@ from fmcore.io.recordio import codec as recordio
 from fmcore.io.sources import pipes
 from fmcore.io.sources.streams import open_source
 from fmcore.objectives import objective_of
-from fmcore.rows import blocks
+from fmcore.rows import blocks, piped
 from fmcore.rows.piped import PipedDataset
 from fmcore.schema.encoder import Encoder
 
@@ -29,7 +29,8 @@ PLAIN = {"feature_scaling": "none", "bias_init_method": "normal", "mini_batch_si
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_ROWS", 64)
+    for module in (blocks, piped):
+        monkeypatch.setattr(module, "BLOCK_ROWS", 64)
     monkeypatch.setattr(recordio, "chunks", partial(recordio.chunks, size=1000))
 
 
@@ -68,7 +69,7 @@ def test_pipe_mode_gives_the_model_of_file_mode_for_any_number_of_blocks(feed, g
     content = recordio.encode(random_rows(300, 30), 30)
     feed({f"train_{epoch}": content for epoch in range(3)})
     Path("all.rec").write_bytes(content)
-    hyperparameters = resolve(predictor_type="binary_classifier", **PLAIN, **given)
+    hyperparameters = resolve("native-1", predictor_type="binary_classifier", **PLAIN, **given)
     resources = api.Resources(threads)
     model = api.train(pipe_data(threads=threads), hyperparameters, "piped.fm", resources=resources)
     api.train(api.Data(["all.rec"], ReadOptions(binary=True)), hyperparameters, "whole.fm", resources=resources)

@@ -1,7 +1,10 @@
+"""Scales of values: powers of two by their root mean square, which a model of raw values takes up without rounding."""
+
 import numpy as np
 import pytest
 from fits import train
 from rows import random_rows, small_model
+from scalings import learned
 
 from fmcore.hyper.params import Hyperparameters
 from fmcore.kernels import backend_for
@@ -10,7 +13,7 @@ from fmcore.model.scaling import unscaled
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import concatenate
 from fmcore.rows.dataset import Dataset
-from fmcore.rows.scaling import FeatureScale, scaled
+from fmcore.rows.scaling import Scaling, scaled
 from fmcore.training.loop import evaluate
 
 
@@ -21,10 +24,7 @@ def large_values(rows=300, *, weights=False):
 
 
 def scale_of(batches, feature_dim=30):
-    scale = FeatureScale()
-    for batch in batches:
-        scale.add(batch)
-    return scale.result(feature_dim)
+    return learned(batches, feature_dim, Hyperparameters(predictor_type="binary_classifier")).scale
 
 
 def test_the_scale_is_the_power_of_two_nearest_to_the_weighted_root_mean_square_of_a_features_values():
@@ -55,7 +55,7 @@ def test_an_unscaled_model_scores_raw_rows_as_the_scaled_model_scores_scaled_one
     backend, model, batch = backend_for("reference"), small_model(), large_values()
     scale = scale_of([batch])
     expected = backend.score(scaled(batch, scale), model)
-    np.testing.assert_allclose(backend.score(batch, unscaled(model, scale)), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(backend.score(batch, unscaled(model, Scaling(scale))), expected, rtol=1e-4, atol=1e-4)
     assert model.state["feature_scale"] is scale
 
 

@@ -82,7 +82,7 @@ def test_streamed_blocks_keep_fields_and_groups(monkeypatch, tmp_path):
     batch = random_rows(200, 30)
     batch.fields, batch.groups = batch.indices + 5, np.arange(200) // 3
     batch.labels[:] = np.arange(200)
-    h = resolve(predictor_type="regressor", epochs=4, mini_batch_size=9)
+    h = resolve(predictor_type="regressor", epochs=4, mini_batch_size=9, label_scaling="none")
     dataset = Dataset(lambda: iter([batch]), h, backend_for("cpu").prepare, 1).load()
     for _ in range(2):  # as decoded, and from the file
         with dataset.epoch() as found:

@@ -34,7 +34,19 @@ def models(tmp_path_factory):
     fm = Shell(tmp_path_factory.mktemp("models"))
     fm.write("rows.svm", libsvm(DENSE / 4, LABELS))
     for kind in ("binary_classifier", "regressor"):
-        fm("train", "rows.svm", "-o", f"{kind}.fm", "--predictor-type", kind, "--epochs", 2, "-q")
+        fm(
+            "train",
+            "rows.svm",
+            "-o",
+            f"{kind}.fm",
+            "--predictor-type",
+            kind,
+            "--preset",
+            "native-1",
+            "--epochs",
+            2,
+            "-q",
+        )
     return fm.folder
 
 

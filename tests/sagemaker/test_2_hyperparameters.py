@@ -9,7 +9,7 @@ from rows import random_rows
 from shell import last_line, libsvm_rows
 
 from fmcore.errors import UsageError
-from fmcore.hyper.params import from_strings
+from fmcore.hyper.given import from_strings
 from fmcore.hyper.presets import resolve
 from fmcore.model import file as modelfile
 from fmcore.model.model import initial

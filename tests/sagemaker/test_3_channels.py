@@ -14,7 +14,7 @@ from shell import LIMIT, Shell, last_line, libsvm_rows, wait_for
 
 from fmcore.model import file as modelfile
 
-CLASSIFIER = ("--predictor-type", "binary_classifier")
+CLASSIFIER = ("--predictor-type", "binary_classifier", "--pilot", "none")  # which pipes have not
 PIPES = ("--input-mode", "pipe", "--train", "train")
 SLOWLY = """
 import sys, time

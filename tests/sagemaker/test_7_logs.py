@@ -203,7 +203,7 @@ EPOCH = ["batch", "epoch", "progress", "throughput"]
 
 
 def test_the_command_line_writes_the_log_of_a_job(fm, world):
-    options = ("--predictor-type", "regressor", "--epochs", 2, "--log-format", "sagemaker")
+    options = ("--predictor-type", "regressor", "--pilot", "none", "--epochs", 2, "--log-format", "sagemaker")
     said = fm("train", world.ratings, *options, "--test", world.more_ratings, "-o", "x.fm").err
     assert kinds_of(said) == [*EPOCH, *EPOCH, "train", "score", "test", "metrics"]
     evaluated = json.loads(fm("eval", "x.fm", world.more_ratings, "--json").out)

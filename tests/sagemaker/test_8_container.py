@@ -135,7 +135,7 @@ def test_a_job_accepts_hyperparameters_of_fm_train_and_its_preset(job):
     job.config("hyperparameters", {"predictor_type": "binary_classifier", "preset": "native", "seed": "7"})
     job.train()
     h = job.model().hyperparameters
-    assert (h.seed, h.optimizer, h.num_factors, h.feature_dim) == (7, "adagrad", 8, FEATURES)
+    assert (h.seed, h.optimizer, h.num_factors, h.feature_dim) == (7, "adagrad", 16, FEATURES)
 
 
 def test_the_root_of_a_job_can_be_an_option(job, tmp_path_factory):
@@ -184,7 +184,7 @@ def strings(**changes):
             2,
             "'predictor_type' is a required property",
         ),
-        ("hyperparameters", strings(preset="both"), 2, "preset is 'both'; expected native or sagemaker"),
+        ("hyperparameters", strings(preset="both"), 2, "preset is 'both'; expected native or native-1 or sagemaker"),
         (
             "hyperparameters",
             strings(mini_batch_siz=3),

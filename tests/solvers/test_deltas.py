@@ -11,7 +11,7 @@ from rows import small_model
 from fmcore.kernels import backend_for
 from fmcore.kernels.cpu import Table
 from fmcore.optimizers import OPTIMIZERS
-from fmcore.optimizers.state import updates_in
+from fmcore.optimizers.state import TOTALS, updates_in
 from fmcore.solvers.team import deltas
 from fmcore.solvers.team.deltas import Delta
 from fmcore.solvers.team.states import Replica, Shard, owned, whole
@@ -21,17 +21,22 @@ EVERY = np.arange(DIM, dtype=np.int32)
 cases = st.fixed_dictionaries(
     {
         "workers": st.integers(1, 4),
-        "optimizer": st.sampled_from(sorted(OPTIMIZERS)),
-        "factors": st.sampled_from([3, 8]),
+        "model": st.fixed_dictionaries(
+            {
+                "optimizer": st.sampled_from(sorted(OPTIMIZERS)),
+                "num_factors": st.sampled_from([3, 8]),
+                "penalty": st.sampled_from(["batch", "rows"]),
+            }
+        ),
         "touched": st.lists(st.sets(st.integers(0, DIM - 1)), min_size=4, max_size=4),
         "seed": st.integers(0, 99),
     }
 )
 
 
-def filled(seed=0, *, optimizer="adagrad", num_factors=5, feature_dim=DIM):
+def filled(seed=0, *, optimizer="adagrad", num_factors=5, penalty="batch"):
     """Return a model with different state in every slot."""
-    model = small_model(feature_dim=feature_dim, num_factors=num_factors, optimizer=optimizer)
+    model = small_model(feature_dim=DIM, num_factors=num_factors, optimizer=optimizer, penalty=penalty)
     model = Table(model).model(model)  # which has all slots
     rng = np.random.default_rng(seed)
     for array in (model.bias, model.linear, model.factors, *model.state.values()):
@@ -65,7 +70,7 @@ def merged_by_owners(moved):
 @given(cases)
 def test_exchange_gives_every_worker_the_mean_of_all_dense_states(case):
     count, rng = case["workers"], np.random.default_rng(case["seed"])
-    model = filled(case["seed"], optimizer=case["optimizer"], num_factors=case["factors"])
+    model = filled(case["seed"], **case["model"])
     workers = [Replica(backend_for("cpu"), model, count) for _ in range(count)]
     rows, bias = dense(workers[0].trainer)
     after = [trained(worker, touched, rng) for worker, touched in zip(workers, case["touched"], strict=False)]
@@ -89,7 +94,7 @@ def test_exchange_gives_every_worker_the_mean_of_all_dense_states(case):
 @given(cases)
 def test_shards_get_the_same_bits_as_replicas(case):
     count, backend = case["workers"], backend_for("cpu")
-    model = filled(case["seed"], optimizer=case["optimizer"], num_factors=case["factors"])
+    model = filled(case["seed"], **case["model"])
     replicas = [Replica(backend, model, count) for _ in range(count)]
     shards = [Shard(backend, owned(model, number, count), count, DIM) for number in range(count)]
     touched = [np.array(sorted(some), np.int32) for some in case["touched"][:count]]
@@ -140,10 +145,11 @@ def test_split_by_owner_sends_every_feature_to_its_owner(features, owners):
     assert (np.sort(joint).tolist(), joint.dtype, len(parts)) == (features.tolist(), np.int32, owners)
 
 
+@pytest.mark.parametrize("penalty", ["batch", "rows"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("num_factors", [3, 8, 10])
-def test_rows_taken_from_a_table_can_be_put_into_another_table(optimizer, num_factors):
-    one, other = (filled(seed, optimizer=optimizer, num_factors=num_factors) for seed in (1, 2))
+def test_rows_taken_from_a_table_can_be_put_into_another_table(optimizer, num_factors, penalty):
+    one, other = (filled(seed, optimizer=optimizer, num_factors=num_factors, penalty=penalty) for seed in (1, 2))
     source, target = Table(one), Table(other)
     some = np.array([7, 0, 11], np.int32)
     rest, before = np.setdiff1d(EVERY, some), dense(target)[0]
@@ -156,13 +162,16 @@ def test_rows_taken_from_a_table_can_be_put_into_another_table(optimizer, num_fa
     target.put(EVERY, source.take(EVERY))
     target.bias[:] = source.bias
     copied = target.model(one)
+    for name in copied.state.keys() & {TOTALS, "adam.updates"}:  # which a trainer knows, and its table does not
+        copied.state[name] = one.state[name]
     assert all(np.array_equal(array, one.tensors()[name]) for name, array in copied.tensors().items())
     assert target.factors.tobytes() == source.factors.tobytes()  # the padding as well
 
 
+@pytest.mark.parametrize("penalty", ["batch", "rows"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_round_that_is_undone_restores_every_bit(optimizer):
-    replica = Replica(backend_for("cpu"), filled(3, optimizer=optimizer), 3)
+def test_a_round_that_is_undone_restores_every_bit(optimizer, penalty):
+    replica = Replica(backend_for("cpu"), filled(3, optimizer=optimizer, penalty=penalty), 3)
     table, before = replica.trainer.table, replica.model().tensors()
     bits = table.factors.tobytes()
     for _ in range(2):  # a second time there is nothing to undo
@@ -175,10 +184,11 @@ def test_a_round_that_is_undone_restores_every_bit(optimizer):
         assert all(array.tobytes() == after[name].tobytes() for name, array in before.items())
 
 
+@pytest.mark.parametrize("penalty", ["batch", "rows"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("workers", [1, 2, 5, DIM + 3])
-def test_shards_of_all_workers_make_up_the_whole_model(optimizer, workers):
-    model = replace(filled(4, optimizer=optimizer), info={"trained_epochs": 2})
+def test_shards_of_all_workers_make_up_the_whole_model(optimizer, workers, penalty):
+    model = replace(filled(4, optimizer=optimizer, penalty=penalty), info={"trained_epochs": 2})
     parts = [owned(model, number, workers) for number in range(workers)]
     assert sum(part.feature_dim for part in parts) == DIM
     joint = whole(parts, DIM)

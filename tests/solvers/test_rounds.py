@@ -12,6 +12,7 @@ from fmcore.kernels import backend_for, shared_backend
 from fmcore.kernels.prepared import Cells
 from fmcore.rows import blocks
 from fmcore.rows.dataset import Dataset
+from fmcore.rows.scaling import Scaling
 from fmcore.solvers.epoch import Epoch, order_of
 from fmcore.solvers.team import rounds
 from fmcore.solvers.team.feed import Feed, touched
@@ -56,7 +57,7 @@ def dataset(request, monkeypatch):
     found = Dataset(lambda: iter([batch]), h, backend_for("cpu").prepare, request.param)
     found.read()
     assert found.in_memory is (request.param == IN_MEMORY)
-    return found.finish(0.5, None, None, 1000)
+    return found.finish(Scaling(), first_block=1000)
 
 
 def epoch_of(dataset, number):

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from rows import as_matrix, random_rows, small_model
+from rows import PENALTIES, as_matrix, random_rows, small_model, with_evidence
 
 from fmcore.errors import UsageError
 from fmcore.kernels import add_rows, backend_for, require_kernels, shared_backend
 from fmcore.kernels.cpu import CpuBackend
 from fmcore.kernels.reference import ReferenceBackend
 from fmcore.optimizers import OPTIMIZERS
+from fmcore.rows.batch import concatenate
 from fmcore.rows.blocks import make_block
 from fmcore.solvers.team.deltas import mean
 from fmcore.solvers.team.feed import Stretch, touched
@@ -23,16 +24,19 @@ def backend(request):
     return BACKENDS[request.param]()
 
 
-def model_of(optimizer="adagrad", **chosen):
-    return small_model(feature_dim=DIM, num_factors=5, optimizer=optimizer, mini_batch_size=10, **chosen)
+def model_of(optimizer="adagrad", penalty="batch", **chosen):
+    """Return a model; what it knows of rows, if anything, is of all three workers' together."""
+    chosen = {"num_factors": 5, "mini_batch_size": 10, **PENALTIES[penalty], **chosen}
+    return with_evidence(small_model(feature_dim=DIM, optimizer=optimizer, **chosen), concatenate(rows_of_all()))
+
+
+def rows_of_all():
+    return [random_rows(ROWS, DIM, seed=seed) for seed in range(WORKERS)]
 
 
 def stretches(backend, model):
     """Of three workers: the second half of all mini-batches, in an order of its own."""
-    blocks = [
-        backend.prepare(make_block(random_rows(ROWS, DIM, seed=seed), 0, 10, model.hyperparameters))
-        for seed in range(WORKERS)
-    ]
+    blocks = [backend.prepare(make_block(rows, 0, 10, model.hyperparameters)) for rows in rows_of_all()]
     return [Stretch(block, np.array([5, 3, 1, 0, 4, 2]), 3) for block in blocks]
 
 
@@ -64,12 +68,13 @@ def shards_after_a_round(backend, model, parts):
 
 @pytest.mark.parametrize("matrix", [False, True])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_round_of_the_kernels_is_that_of_the_reference(optimizer, matrix, monkeypatch):
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_round_of_the_kernels_is_that_of_the_reference(optimizer, penalty, matrix, monkeypatch):
     if matrix:
         as_matrix(monkeypatch)
     found = {}
     for name, make in BACKENDS.items():
-        backend, model = make(), model_of(optimizer)
+        backend, model = make(), model_of(optimizer, penalty)
         found[name] = replicas_after_a_round(backend, model, stretches(backend, model))[0].tensors()
     assert found["cpu"].keys() == found["reference"].keys()
     for name, tensor in found["reference"].items():
@@ -77,8 +82,9 @@ def test_a_round_of_the_kernels_is_that_of_the_reference(optimizer, matrix, monk
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_shards_give_the_bits_of_replicas(backend, optimizer):
-    model = model_of(optimizer)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_shards_give_the_bits_of_replicas(backend, optimizer, penalty):
+    model = model_of(optimizer, penalty)
     parts = stretches(backend, model)
     one, *others = (found.tensors() for found in replicas_after_a_round(backend, model, parts))
     for other in (*others, shards_after_a_round(backend, model, parts).tensors()):
@@ -88,8 +94,9 @@ def test_shards_give_the_bits_of_replicas(backend, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_rows_are_taken_put_added_and_compared(backend, optimizer):
-    trainer = backend.trainer(model_of(optimizer))
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_rows_are_taken_put_added_and_compared(backend, optimizer, penalty):
+    trainer = backend.trainer(model_of(optimizer, penalty))
     some, rest = np.array([29, 0, 7], np.int32), np.setdiff1d(np.arange(DIM, dtype=np.int32), [29, 0, 7])
     before, others = trainer.take(some), trainer.take(rest)
     assert (before.dtype, others.shape) == (np.float32, (DIM - 3, before.shape[1]))

@@ -16,6 +16,7 @@ from fmcore.io.options import ReadOptions
 from fmcore.io.sources.dealing import SMALLEST
 from fmcore.io.sources.source import find
 from fmcore.optimizers import OPTIMIZERS
+from fmcore.rows.sums import LabelSums
 from fmcore.schema.encoder import Encoder
 from fmcore.schema.options import TableOptions
 from fmcore.solvers.epoch import Epoch
@@ -290,10 +291,16 @@ def test_workers_shuffle_their_rows_in_different_orders():
         "replica",
     )
     blocks = []
-    for worker in (Worker(0), Worker(1)):
-        assert worker.read(orders).rows == ROWS
-        worker.apply_scale([worker.merge_scale([part]) for part in worker.split_scale()])
-        worker.place(Sizes(20, 0.5, 16, sharded=False))
+    workers = [Worker(0), Worker(1)]
+    learned = [worker.read(orders) for worker in workers]
+    assert [each.rows for each in learned] == [ROWS, ROWS]
+    for worker in workers:
+        worker.know(LabelSums.merged([each.labels for each in learned]))
+    parts = zip(*[worker.split_sums() for worker in workers], strict=True)
+    found = [worker.merge_sums(own) for worker, own in zip(workers, parts, strict=True)]
+    for worker in workers:
+        worker.apply_scaling(found)
+        worker.place(Sizes(20, 16, sharded=False))
         worker.plan(Epoch(0, 0, 1.0, h), 0, ROWS, ROWS)
         blocks.append(worker._stretches[0])
     assert sorted(blocks[0].block.batch.labels) == sorted(blocks[1].block.batch.labels)

@@ -17,6 +17,8 @@ from fmcore.training import checkpoint
 ROWS = 1200
 SETTINGS = {
     **{optimizer: {"optimizer": optimizer} for optimizer in OPTIMIZERS},
+    "native": {"preset": "native"},
+    "native regressor": {"preset": "native", "predictor_type": "regressor", "on_divergence": "halve-lr"},
     "best epoch": {"early_stopping_patience": 2, "linear_lr": 0.4, "factors_lr": 0.4, "lr_schedule": "constant"},
     "halved": {
         "predictor_type": "regressor",

@@ -79,7 +79,9 @@ def losing(tmp_path, monkeypatch):
     ("method", "call"),
     [
         ("read", 1),
-        ("split_scale", 1),
+        ("know", 1),
+        ("split_sums", 1),
+        ("apply_scaling", 1),
         ("place", 1),
         ("begin", 1),
         ("plan", 1),
@@ -93,11 +95,12 @@ def losing(tmp_path, monkeypatch):
         ("judge", 1),
     ],
 )
-def test_a_team_that_loses_a_worker_trains_the_same_model(losing, method, call):
-    expected = trained("a.fm", test="test.svm", resources=team(3))
+@pytest.mark.parametrize("preset", ["native", "native-1"])
+def test_a_team_that_loses_a_worker_trains_the_same_model(losing, method, call, preset):
+    expected = trained("a.fm", test="test.svm", resources=team(3), preset=preset)
     losing(method, call)
     log = Losses()
-    assert trained("b.fm", test="test.svm", resources=team(3), observer=log) == expected
+    assert trained("b.fm", test="test.svm", resources=team(3), observer=log, preset=preset) == expected
     assert log.losses == [([1], "it is gone")]
 
 

@@ -15,14 +15,17 @@ from fmcore.hyper.presets import resolve
 from fmcore.model import file as modelfile
 from fmcore.rows import blocks
 from fmcore.solvers.observer import Observer
-from fmcore.training import checkpoint
+from fmcore.training import checkpoint, checkpoint_file
 
+FIRST = {"preset": "native-1"}
 SETTINGS = {
-    "adagrad": {"optimizer": "adagrad"},
-    "adam": {"optimizer": "adam"},
-    "rowwise_adagrad": {"optimizer": "rowwise_adagrad"},
-    "sgd": {"optimizer": "sgd", "lr_schedule": "constant"},
-    "best epoch": {"early_stopping_patience": 4, "linear_lr": 0.4, "factors_lr": 0.4},
+    "recipe": {"num_factors": 4},
+    "adagrad": {**FIRST, "optimizer": "adagrad"},
+    "adam": {**FIRST, "optimizer": "adam"},
+    "rowwise_adagrad": {**FIRST, "optimizer": "rowwise_adagrad"},
+    "sgd": {**FIRST, "optimizer": "sgd", "lr_schedule": "constant"},
+    "best epoch": {**FIRST, "early_stopping_patience": 4, "linear_lr": 0.4, "factors_lr": 0.4},
+    "best epoch of the recipe": {"early_stopping_patience": 4, "linear_lr": 0.4, "factors_lr": 0.4},
 }
 EPOCHS, BLOCK, ROWS = 8, 100, 350
 
@@ -40,7 +43,8 @@ class Log(Observer):
             print(len(records), file=log)
 
 blocks.BLOCK_ROWS = 100
-h = resolve(predictor_type="binary_classifier", epochs=40, num_factors=256, mini_batch_size=4, **{settings})
+given = dict(epochs=40, num_factors=256, mini_batch_size=4, **{settings})
+h = resolve(given.pop("preset", "native"), predictor_type="binary_classifier", **given)
 api.train(api.Data(["train.svm"]), h, "{model}", test={test}, observer=Log(), checkpoint={checkpoint},
           resources=api.Resources(memory_limit={limit}))
 """
@@ -55,7 +59,8 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "test.svm").write_text(libsvm_rows(80, 2))
 
     def train(name, settings=SETTINGS["adagrad"], *, tested=True, rows="train.svm", limit=1 << 30, **options):
-        h = resolve(predictor_type="binary_classifier", **{"epochs": EPOCHS, "mini_batch_size": 9, **settings})
+        given = {"epochs": EPOCHS, "mini_batch_size": 9, **settings}
+        h = resolve(given.pop("preset", "native"), predictor_type="binary_classifier", **given)
         test = api.Data(["test.svm"]) if tested else None
         resources = api.Resources(options.pop("threads", 1), limit)
         api.train(api.Data([rows]), h, name, test=test, resources=resources, **options)
@@ -203,7 +208,7 @@ def test_a_stop_before_the_first_mini_batch_publishes_nothing(run, tmp_path):
     ("change", "said"),
     [
         (
-            {"settings": {"epochs": 9, "linear_lr": 0.2}},
+            {"settings": {**FIRST, "epochs": 9, "linear_lr": 0.2}},
             "epochs was 8 and is 9, linear_lr was 0.05 and is 0.2; remove it",
         ),
         ({"tested": False}, "test rows was given and is none;"),
@@ -242,7 +247,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(run, tmp_path):
         assert (tmp_path / "c").read_bytes() == damaged
     odd = checkpoint.encode(checkpoint.load(run("z.fm", checkpoint="d").with_name("d"))[0], {})
     for info in ({}, {"epochs": [], "best": [1], "facts": {}}, {"epochs": [], "best": [1, 0.5], "facts": {}}, 3):
-        odd.info = {checkpoint.KEY: info}
+        odd.info = {checkpoint_file.KEY: info}
         modelfile.save(odd, "c")
         with pytest.raises(ModelError, match=r"^c: damaged, or written by a newer fmkit"):
             run("y.fm", checkpoint="c")

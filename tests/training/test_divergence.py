@@ -146,9 +146,9 @@ def test_divergence_in_a_later_epoch_goes_back_to_the_model_before_it():
         trainer = trainer_of(given)
         original = trainer.train
 
-        def once_bad(block, order, lr):
+        def once_bad(block, order, lr, fall):
             calls.append(lr)
-            scores, losses = original(block, order, lr)
+            scores, losses = original(block, order, lr, fall)
             return scores, losses * np.float32(np.nan if len(calls) == 2 else 1)
 
         trainer.train = once_bad

@@ -142,7 +142,7 @@ def test_a_family_that_needs_fields_is_read_with_them_by_train_eval_and_predict(
     monkeypatch.setitem(FAMILIES, "fielded", Fielded())
     read, train, test = files(kind)
     assert not read.fields
-    model = api.train(api.Data([train], read), resolve("native", **fielded()), "a.fm", test=api.Data([test], read))
+    model = api.train(api.Data([train], read), resolve("native-1", **fielded()), "a.fm", test=api.Data([test], read))
     assert model.info["input"]["fields"] is True
     np.testing.assert_allclose(model.weights["linear"], [1, -0.5, 0.25], atol=0.02)  # [1, -1, 0.75] without fields
     loaded = api.load("a.fm")

@@ -19,12 +19,16 @@ from fmcore.solvers.observer import Observer
 from fmcore.training import checkpoint
 
 BLOCK, ROWS, SIZE, SLICE = 100, 350, 9, 30  # rows; of the last two, those of a mini-batch and of three of them
+FIRST = {"preset": "native-1"}
 SETTINGS = {
-    "adagrad": {"optimizer": "adagrad"},
-    "adam": {"optimizer": "adam"},
-    "rowwise_adagrad": {"optimizer": "rowwise_adagrad"},
-    "best epoch": {"early_stopping_patience": 2, "linear_lr": 0.4, "factors_lr": 0.4},
+    "recipe": {"num_factors": 4},
+    "adagrad": {**FIRST, "optimizer": "adagrad"},
+    "adam": {**FIRST, "optimizer": "adam"},
+    "rowwise_adagrad": {**FIRST, "optimizer": "rowwise_adagrad"},
+    "rowwise_adagrad by rows": {"optimizer": "rowwise_adagrad"},
+    "best epoch": {**FIRST, "early_stopping_patience": 2, "linear_lr": 0.4, "factors_lr": 0.4},
     "halved": {
+        **FIRST,
         "predictor_type": "regressor",
         "optimizer": "sgd",
         "lr_schedule": "constant",
@@ -45,7 +49,8 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "test.svm").write_text(libsvm_rows(80, 2))
 
     def train(name="x.fm", settings=SETTINGS["adagrad"], *, saving=None, limit=1 << 30, threads=1, **options):
-        h = resolve(**{"predictor_type": "binary_classifier", "epochs": 5, "mini_batch_size": SIZE, **settings})
+        given = {"predictor_type": "binary_classifier", "epochs": 5, "mini_batch_size": SIZE, **settings}
+        h = resolve(given.pop("preset", "native"), **given)
         checkpoint = None if saving is None else api.Saving("c", resumable=True, **saving)
         api.train(
             api.Data(["train.svm"]),

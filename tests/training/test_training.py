@@ -273,9 +273,9 @@ def test_the_linear_schedule_scales_each_epochs_learning_rates():
     def spied(given):
         trainer = trainer_of(given)
         trained = trainer.train
-        trainer.train = lambda block, turns, lr: rates.append(lr) or trained(block, turns, lr)
+        trainer.train = lambda block, turns, *lr: rates.append(lr) or trained(block, turns, *lr)
         return trainer
 
     backend.trainer = spied
     train(model, load(random_rows(30), model.hyperparameters, backend), backend)
-    assert rates == [1.0, 0.75, 0.5, 0.25]
+    assert rates == [(1, 0), (0.75, 0), (0.5, 0), (0.25, 0)]

@@ -17,6 +17,7 @@ from fmcore.model.scaling import rescaled, unscaled
 from fmcore.optimizers import OPTIMIZERS
 from fmcore.optimizers.state import state_table
 from fmcore.rows import blocks
+from fmcore.rows.scaling import Scaling
 from fmcore.training.warmstart import grown
 
 SETTINGS = {
@@ -49,7 +50,7 @@ def run(tmp_path, monkeypatch):
     def train(name, settings, start=None, *, rows="train.svm", limit=1 << 30, **options):
         given = {"lr_schedule": "constant", "mini_batch_size": 9, **settings}
         if start is None:
-            h, initial_model = resolve(**{"predictor_type": "regressor", **given}), None
+            h, initial_model = resolve("native-1", **{"predictor_type": "regressor", **given}), None
         else:
             initial_model = api.load(start)
             h, _ = api.continued(initial_model, settings, {})
@@ -106,7 +107,7 @@ def test_warm_start_with_new_features_initializes_them_as_a_new_model_does(run):
     Path("more.svm").write_text("1 0:1 29:1\n2 3:1 25:3\n")
     old = run("a.fm", {"epochs": 2})
     new = run("b.fm", {"epochs": 1, "linear_lr": 0.0, "factors_lr": 0.0, "bias_lr": 0.0}, "a.fm", rows="more.svm")
-    fresh = initial(resolve(predictor_type="regressor", feature_dim=30))
+    fresh = initial(resolve("native-1", predictor_type="regressor", feature_dim=30))
     assert (old.feature_dim, new.feature_dim) == (20, 30)
     np.testing.assert_array_equal(new.factors[:20], old.factors)
     np.testing.assert_array_equal(new.linear[:20], old.linear)
@@ -151,12 +152,12 @@ def test_optimizer_state_is_converted_to_another_feature_scale(optimizer):
     for slot in slots:
         model.state[f"{slot.name}.linear"] = (gradients / before) ** slot.degree
     model.state["feature_scale"] = before
-    rescaled(model, after, 6)
+    rescaled(model, Scaling(after), 6)
     np.testing.assert_array_equal(model.linear, raw * after)
     for slot in slots:
         kept = model.state[f"{slot.name}.linear"]
         np.testing.assert_allclose(kept, (gradients / after) ** slot.degree, rtol=1e-6)
-    assert unscaled(model, after).linear.tolist() == raw.tolist()
+    assert unscaled(model, Scaling(after)).linear.tolist() == raw.tolist()
 
 
 def test_warm_start_never_lowers_a_feature_scale_and_may_drop_it(run):

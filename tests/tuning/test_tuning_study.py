@@ -62,7 +62,7 @@ def test_another_seed_tries_other_values(tmp_path):
 
 def test_learning_strategies_first_try_the_defaults(tmp_path):
     with opened(tmp_path / "x.db", strategy="bayesian") as study:
-        assert study.ask().values["factors_lr"] == 0.05
+        assert study.ask().values["factors_lr"] == 0.3
 
 
 def test_parallel_trials_get_different_places(tmp_path):

@@ -8,13 +8,15 @@ import numpy as np
 from fmcore.families import require_fm
 from fmcore.kernels.prepared import without_features
 from fmcore.kernels.pytorch import graphs, places
+from fmcore.kernels.pytorch.host import host_rows
 from fmcore.kernels.pytorch.library import full_precision, out_of_memory, torch
-from fmcore.kernels.pytorch.rows import Fed, host_rows, require_dense, sparse
-from fmcore.kernels.pytorch.steps import Steps, corrections, raw_scores
+from fmcore.kernels.pytorch.rows import Fed, require_dense, sparse
+from fmcore.kernels.pytorch.steps import Steps, rate_factors, raw_scores
 from fmcore.kernels.pytorch.table import FLOAT, DeviceTable, require_memory, width
+from fmcore.kernels.row_rule import row_rule
 from fmcore.objectives import objective_of
 from fmcore.optimizers import optimizer_of
-from fmcore.optimizers.state import updates_in, updates_state
+from fmcore.optimizers.state import TOTALS, updates_in, updates_state
 
 
 class TorchBackend:
@@ -58,15 +60,16 @@ class TorchTrainer:
     def __init__(self, backend, model, peers=None):
         self._device, self._h, self._peers = backend.device, model.hyperparameters, peers
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        self._rule = row_rule(model)
         require_fm(self._h, "devices of PyTorch")
         require_memory(model, self._device)
         with self._at_work():
             self._table = DeviceTable(model, self._device)
-            self._steps = Steps(self._table, self._h, peers and peers.add)
+            self._steps = Steps(self._table, self._h, self._rule, peers and peers.add)
             self._graphs = graphs.Graphs(self._steps) if self._stream and peers is None else None
         self._updates, self._fit = updates_in(optimizer_of(self._h), model.state), set()
 
-    def train(self, block, order, lr=1.0):
+    def train(self, block, order, lr=1.0, fall=0.0):
         """Train on a block's mini-batches once; see fmcore.kernels. Waits for the device once, at the end."""
         with self._at_work():
             matrix = block.groups.fetch()
@@ -75,19 +78,24 @@ class TorchTrainer:
                 self._peers.complete(matrix)
             elif matrix.columns < self._table.rows:  # the padding columns may be features that other blocks hold
                 matrix.mark()
-            objective = objective_of(self._h)
-            by_row = matrix.by_row(self._h.rescale_grad, canonical=objective.canonical)
+            by_row = matrix.by_row(self._steps.rescale, canonical=self._steps.canonical)
             outputs = torch.zeros(2, len(matrix.labels), device=self._device)  # raw scores, weighted losses
-            factors = corrections(self._updates, len(order)) if self._h.optimizer == "adam" else None
-            self._table.scale_rates(lr)
+            factors = rate_factors(self._h, self._updates, matrix.sizes[order], lr, fall)
             if self._graphs is not None and graphs.most(matrix):
                 self._train_runs(matrix, by_row, order, factors, outputs[0])
             else:
                 for step in range(len(order)):
                     self._train_one(matrix, by_row, order, factors, outputs[0], step)
             self._updates += len(order)
-            outputs[1] = objective.loss(torch, outputs[0], matrix.labels).mul_(matrix.weights)
+            outputs[1] = objective_of(self._h).loss(torch, outputs[0], matrix.labels).mul_(matrix.weights)
             return tuple(outputs.cpu().numpy())
+
+    def count(self, counts):
+        """Add rows to those that are known of each feature; see fmcore.kernels."""
+        if self._rule is not None:
+            self._rule = self._rule._replace(rows=self._rule.rows + counts.total)
+            with self._at_work():
+                self._table.count(counts, self._rule.rows)
 
     def score(self, batch):
         """Return raw scores; see fmcore.kernels."""
@@ -98,6 +106,8 @@ class TorchTrainer:
         """Return a copy of the model as it is, on the host; see fmcore.kernels."""
         with self._at_work():
             model = self._table.model()
+        if self._rule is not None:
+            model.state[TOTALS] = self._rule.totals()
         model.state.update(updates_state(optimizer_of(self._h), self._updates))
         return model
 
@@ -106,7 +116,8 @@ class TorchTrainer:
         rows, columns = shape = matrix.size, matrix.cells.shape[1]
         if shape not in self._fit:
             kept = 2 * graphs.most(matrix) if self._graphs is not None else 0
-            needed = FLOAT * rows * ((kept + 1) * columns + 3 * width(self._h.num_factors))
+            more = 1 if self._rule is None else 3
+            needed = FLOAT * rows * ((kept + more) * columns + (2 + more) * width(self._h.num_factors))
             places.require(
                 self._device,
                 needed,
@@ -117,18 +128,17 @@ class TorchTrainer:
 
     def _train_one(self, matrix, by_row, order, factors, scores, step):
         mini_batch, rows = matrix.mini_batch(int(order[step]), by_row)
-        self._steps(mini_batch, None if factors is None else float(factors[step]), scores[rows])
+        self._steps(mini_batch, float(factors[step]), scores[rows])
 
     def _train_runs(self, matrix, by_row, order, factors, scores):
         """Train the mini-batches of full size by graphs; the smaller one, where it is among them, by itself."""
         device_order = torch.tensor(order, device=self._device)
-        device_factors = None if factors is None else torch.tensor(factors, device=self._device)
+        device_factors = torch.tensor(factors, device=self._device)
         for begin, end in spans(order, matrix.full):
             if order[begin] >= matrix.full:
                 self._train_one(matrix, by_row, order, factors, scores, begin)
             else:
-                part = None if device_factors is None else device_factors[begin:end]
-                self._graphs.train(matrix, by_row, device_order[begin:end], part, scores)
+                self._graphs.train(matrix, by_row, device_order[begin:end], device_factors[begin:end], scores)
 
     @contextmanager
     def _at_work(self):

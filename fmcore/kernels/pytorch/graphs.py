@@ -1,4 +1,4 @@
-"""CUDA graphs for small mini-batches: the twenty short kernels of a step take longer to launch than to compute."""
+"""CUDA graphs for small mini-batches: the many short kernels of a step take longer to launch than to compute."""
 
 from fmcore.kernels.pytorch.library import torch
 from fmcore.kernels.pytorch.steps import MiniBatch
@@ -22,9 +22,10 @@ class Graphs:
         self._steps, self._kinds = steps, {}
 
     def train(self, matrix, by_row, order, factors, scores):
-        """Train mini-batches of one size; order: int64 (n,) and factors: float32 (n,), or None, on the device.
+        """Train mini-batches of one size; order: int64 (n,) and factors: float32 (n,), on the device.
 
-        by_row: targets and shares, as in MiniBatch, of all rows. scores: float32 (rows,), is written.
+        by_row: targets and shares, as in MiniBatch, of all rows. factors: as Steps takes them. scores: float32 (rows,),
+        is written.
         """
         kind = (matrix.size, matrix.cells.shape[1], matrix.present is None)
         if kind not in self._kinds:
@@ -36,10 +37,9 @@ class Graphs:
         for begin in range(0, len(order), kept.most):
             chosen = order[begin : begin + kept.most]
             kept.fill(views[:3], matrix.present, chosen)
-            if factors is not None:
-                kept.factors[: len(chosen)].copy_(factors[begin : begin + kept.most])
+            kept.factors[: len(chosen)].copy_(factors[begin : begin + kept.most])
             for place in range(len(chosen)):
-                self._train_at(kept, place, None if factors is None else kept.factors[place])
+                self._train_at(kept, place, kept.factors[place])
             views[3].index_copy_(0, chosen, kept.scores[: len(chosen)])
 
     def _train_at(self, kept, place, factor):

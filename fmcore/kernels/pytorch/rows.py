@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
@@ -18,30 +17,6 @@ SPARSE = 16  # at least one of so many cells must be a non-zero
 ADVICE = "use fewer columns, or --device cpu"
 
 
-class Host(NamedTuple):
-    """A block's rows in the memory of the host, as they are copied to the device: NumPy arrays, pinned for a GPU.
-
-    lengths: int64 (rows,), non-zeros of each. indices: int32 (non-zeros,), or None where each row holds all columns in
-    their order. values, labels, weights: as in a Batch. means: float32 (rows,), one over the rows of the mini-batch.
-    starts: int64 (mini-batches + 1,); all mini-batches but the last are of one size.
-    """
-
-    lengths: np.ndarray
-    indices: np.ndarray | None
-    values: np.ndarray | None
-    labels: np.ndarray
-    weights: np.ndarray | None
-    means: np.ndarray
-    starts: np.ndarray
-    columns: int
-
-    @property
-    def device_bytes(self):
-        """Return how many bytes the Matrix takes on a device while it is made."""
-        cells = len(self.labels) * padded(1 + self.columns)
-        return 4 * cells + 16 * len(self.labels) + (0 if self.indices is None else cells + 24 * len(self.indices))
-
-
 @dataclass
 class Matrix:
     """A block's rows on a device.
@@ -49,8 +24,8 @@ class Matrix:
     cells: float32 (rows, stride), the first column 1 for the bias, then the columns, then zeros. columns: how many
     these are, the first one included. labels, weights, means: float32 (rows,). present: float32 (mini-batches, stride),
     1 where a mini-batch holds what a column stands for, else 0; None where all hold all columns.
-    ready: the event after which all of it is on the device, None where it is already. starts: as in Host. complete:
-    whether `present` is of whole mini-batches, where the rows are parts of them.
+    ready: the event after which all of it is on the device, None where it is already. starts, sizes: as in Host.
+    complete: whether `present` is of whole mini-batches, where the rows are parts of them.
     """
 
     cells: torch.Tensor
@@ -60,6 +35,7 @@ class Matrix:
     means: torch.Tensor
     present: torch.Tensor | None
     starts: np.ndarray
+    sizes: np.ndarray
     ready: object = None
     complete: bool = False
 
@@ -74,9 +50,9 @@ class Matrix:
         count = len(self.starts) - 1
         return count - (int(self.starts[-1] - self.starts[-2]) != self.size)
 
-    def by_row(self, rescale_grad, *, canonical):
-        """Return targets and shares, as in MiniBatch, of all rows; canonical: whether the objective is."""
-        shares = self.weights * (rescale_grad or self.means)
+    def by_row(self, rescale, *, canonical):
+        """Return targets and shares, as in MiniBatch, of all rows; rescale, canonical: as in Steps."""
+        shares = self.weights * (rescale or self.means)
         return -shares * self.labels if canonical else self.labels, shares
 
     def mark(self):
@@ -106,27 +82,6 @@ def require_dense(batch, name):
     """Raise UsageError where a Batch is sparse."""
     if why := sparse(len(batch), batch.feature_dim, len(batch.indices)):
         raise UsageError(f"device {name} cannot be used, because {why}; train them with --device cpu")
-
-
-class WholeBlock(NamedTuple):
-    """The block that some rows are a part of: sizes of its mini-batches, int64, and the columns of all its rows."""
-
-    sizes: np.ndarray
-    columns: int
-
-
-def host_rows(block, whole_block=None):
-    """Return a block's rows as Host; whole_block: the WholeBlock where they are a part of a larger one."""
-    batch, starts = block.batch, block.starts
-    own_sizes = np.diff(starts)
-    sizes, columns = whole_block or (own_sizes, batch.feature_dim)
-    means = np.repeat((1 / np.maximum(sizes, 1)).astype(np.float32), own_sizes)
-    full = 0 < len(batch) * columns == len(batch.indices) and bool(
-        (batch.indices.reshape(len(batch), columns) == np.arange(columns, dtype=np.int32)).all()
-    )
-    arrays = (None if full else batch.indices, batch.values, batch.labels, batch.weights)
-    own = (None if array is None else np.require(array, requirements="CW") for array in arrays)  # PyTorch requires it
-    return Host(np.diff(batch.indptr), *own, means, starts, columns)
 
 
 class Fed:
@@ -171,7 +126,7 @@ class Feeder:
             **{
                 name: torch.from_numpy(array).pin_memory().numpy()
                 for name, array in host._asdict().items()
-                if isinstance(array, np.ndarray) and name != "starts" and array.size
+                if isinstance(array, np.ndarray) and name not in ("starts", "sizes") and array.size
             }
         )
 
@@ -241,7 +196,8 @@ def matrix_of(host, device):
         present = _present(held, host.starts)
     cells[:, 0] = 1
     weights = torch.ones(rows, device=device) if host.weights is None else on_device(host.weights)
-    return Matrix(cells, columns, on_device(host.labels), weights, on_device(host.means), present, host.starts)
+    labels, means = on_device(host.labels), on_device(host.means)
+    return Matrix(cells, columns, labels, weights, means, present, host.starts, host.sizes)
 
 
 def _present(held, starts):

@@ -15,14 +15,15 @@ class Step(NamedTuple):
     """The arguments of one step of the weights of some features, laid out as in DeviceTable.
 
     gradient: with decay, clipped, and 0 where a feature is absent; may be overwritten. rates: the learning rates with
-    all corrections. present: float32 (features, 1), 1 or 0, or None where all are present.
+    all corrections. eps: a number, or for optimizers with `floors` float32 (features, 2), that of a feature's factors
+    and that of its linear weight. present: float32 (features, 1), 1 or 0, or None where all are present.
     """
 
     weights: torch.Tensor
     gradient: torch.Tensor
     slots: tuple
     rates: torch.Tensor
-    eps: float
+    eps: float | torch.Tensor
     present: torch.Tensor | None
     num_factors: int
 
@@ -36,7 +37,16 @@ def adagrad(step):
     """Make a step of AdaGrad: G += g^2; w -= lr g / (sqrt(G) + eps)."""
     (squares,) = step.slots
     squares.addcmul_(step.gradient, step.gradient)
-    step.weights.addcdiv_(step.gradient.mul_(step.rates), squares.sqrt().add_(step.eps), value=-1)
+    step.weights.addcdiv_(step.gradient.mul_(step.rates), _with_eps(squares.sqrt(), step), value=-1)
+
+
+def _with_eps(roots, step):
+    """Add the eps of a Step to numbers in the shape of its weights, in place; return them."""
+    if not isinstance(step.eps, torch.Tensor):
+        return roots.add_(step.eps)
+    roots[:, : step.num_factors].add_(step.eps[:, :1])
+    roots[:, step.num_factors :].add_(step.eps[:, 1:])
+    return roots
 
 
 def rowwise_adagrad(step):

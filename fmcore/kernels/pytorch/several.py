@@ -20,7 +20,8 @@ import numpy as np
 from fmcore.errors import FMError
 from fmcore.kernels.prepared import without_features
 from fmcore.kernels.pytorch import places, worker
-from fmcore.kernels.pytorch.rows import WholeBlock, require_dense
+from fmcore.kernels.pytorch.host import WholeBlock
+from fmcore.kernels.pytorch.rows import require_dense
 from fmcore.rows.slices import rows_of
 
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # which this process handles, and ends the others
@@ -62,14 +63,18 @@ class SeveralTrainer:
         self._processes = processes
         processes.ask_all("model", replace(model, origin=None))
 
-    def train(self, block, order, lr=1.0):
+    def train(self, block, order, lr=1.0, fall=0.0):
         """Train on a block's mini-batches once; see fmcore.kernels."""
         parts, outputs = block.groups, np.zeros((2, len(block.batch)), np.float32)  # raw scores, weighted losses
         self._processes.send(parts)
-        replies = self._processes.ask_all("train", parts.key, order, lr)
+        replies = self._processes.ask_all("train", parts.key, order, lr, fall)
         for (rows, _), reply in zip(parts.parts, replies, strict=True):
             outputs[:, rows] = reply
         return tuple(outputs)
+
+    def count(self, counts):
+        """Add rows to those that are known of each feature; see fmcore.kernels."""
+        self._processes.ask_all("count", counts)
 
     def score(self, batch):
         """Return raw scores; each process scores some of the rows. See fmcore.kernels."""

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from fmcore.hyper.params import GROUPS
+from fmcore.hyper.groups import GROUPS
 from fmcore.kernels.pytorch import places
 from fmcore.kernels.pytorch.library import torch
 from fmcore.model.model import Model
 from fmcore.optimizers import optimizer_of
-from fmcore.optimizers.state import slot_name
+from fmcore.optimizers.state import ROWS, VARIANCE, slot_name
 
 FLOAT, LANE, LINE = 4, 4, 8  # bytes; floats that columns and rows are padded to, for faster products of matrices
+BY_ROWS = 28  # numbers of each feature that penalties by rows keep or need in a step
 
 
 class DeviceTable:
@@ -21,14 +22,15 @@ class DeviceTable:
     slots: the optimizer's state, float32 in the shape of the weights; of 2 columns where it keeps one number for all
     factors of a feature, before that of the linear weight.
     rates, decays: float32 in the shape of the weights, factors of each one's gradient, and of the weight within it.
-    learning_rates: the rates before `scale_rates` multiplies them.
+    evidence: float32 (3, padded(1 + feature_dim)), how many rows each feature has, the variance of its factors, and 1;
+    of the bias all rows, 0 and 0. None where penalties do not go by rows.
     """
 
     def __init__(self, model, device):
         h, self._like = model.hyperparameters, model
         self.num_factors, self.rows = model.num_factors, 1 + model.feature_dim
-        self.weights, self.rates, self.decays, self.learning_rates = (
-            torch.zeros(padded(self.rows), width(model.num_factors), device=device) for _ in range(4)
+        self.weights, self.rates, self.decays = (
+            torch.zeros(padded(self.rows), width(model.num_factors), device=device) for _ in range(3)
         )
         self._kept = optimizer_of(h).slots
         self.slots = {
@@ -40,16 +42,30 @@ class DeviceTable:
         self.decayed = any(getattr(h, f"{group}_wd") for group in GROUPS if h.uses(group))
         for group in GROUPS:
             if h.uses(group):
-                self._group(self.learning_rates, group).fill_(getattr(h, f"{group}_lr"))
+                self._group(self.rates, group).fill_(getattr(h, f"{group}_lr"))
                 self._group(self.decays, group).fill_(getattr(h, f"{group}_wd"))
             self._group(self.weights, group).copy_(torch.tensor(model.weights[group]))
             for slot in self._kept:
                 if (kept := model.state.get(slot_name(slot, group))) is not None:
                     self._slot(slot, group).copy_(torch.tensor(kept))
+        self.evidence = None
+        if h.penalty == "rows":
+            self.evidence = torch.zeros(3, padded(self.rows), device=device)
+            self.evidence[2, 1 : self.rows] = 1
+        for name, own in self._evidence():
+            if (kept := model.state.get(name)) is not None:
+                own.copy_(torch.tensor(kept))
 
-    def scale_rates(self, lr):
-        """Multiply all learning rates by a number, without a change of their place in memory."""
-        torch.mul(self.learning_rates, lr, out=self.rates)
+    def count(self, counts, total):
+        """Add Counts to the rows of each feature; total: how many rows there are then, those of the bias."""
+        rows = torch.tensor(counts.rows, device=self.evidence.device)
+        features = torch.tensor(counts.features, device=self.evidence.device).long()
+        self.evidence[0].index_add_(0, features + 1, rows)
+        self.evidence[0, 0] = total
+
+    def factors(self):
+        """Return views of the factors and of each slot of their state, (features, num_factors or 1)."""
+        return [self._group(self.weights, "factors"), *(self._slot(slot, "factors") for slot in self._kept)]
 
     def model(self):
         """Return a Model with copies of all of it on the host; the state of a group that is not used is 0."""
@@ -58,8 +74,15 @@ class DeviceTable:
             for slot in self._kept:
                 kept = _host(self._slot(slot, group))
                 state[slot_name(slot, group)] = kept if h.uses(group) else np.zeros_like(kept)
+        state |= {name: _host(own) for name, own in self._evidence()}
         weights = {group: _host(self._group(self.weights, group)) for group in GROUPS}
         return Model(h, weights, state, info=dict(self._like.info))
+
+    def _evidence(self):
+        """Return (name in a model's state, view of the features) of what penalties by rows keep."""
+        if self.evidence is None:
+            return []
+        return list(zip((ROWS, VARIANCE), self.evidence[:2, 1 : self.rows], strict=True))
 
     def _slot(self, slot, group):
         return self._group(self.slots[slot.name], group, 1 if slot.per_row else self.num_factors)
@@ -86,7 +109,8 @@ def padded(rows):
 def table_bytes(hyperparameters, feature_dim):
     """Return how many bytes of a device a DeviceTable takes, with the gradient and the sums that a step needs."""
     slots = sum(not slot.per_row for slot in optimizer_of(hyperparameters).slots)
-    return FLOAT * padded(1 + feature_dim) * ((4 + slots + 3) * width(hyperparameters.num_factors) + 4)
+    columns = 4 + (BY_ROWS if hyperparameters.penalty == "rows" else 0)
+    return FLOAT * padded(1 + feature_dim) * ((3 + slots + 4) * width(hyperparameters.num_factors) + columns)
 
 
 def require_memory(model, device):

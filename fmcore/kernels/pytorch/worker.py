@@ -97,9 +97,13 @@ class DeviceProcess:
         """Drop that part of a block's rows."""
         del self._blocks[key]
 
-    def train(self, key, order, lr):
+    def train(self, key, order, lr, fall):
         """Train on a block that was kept; see fmcore.kernels."""
-        return self._trainer.train(self._blocks[key], order, lr)
+        return self._trainer.train(self._blocks[key], order, lr, fall)
+
+    def count(self, counts):
+        """Add rows to those that are known of each feature; see fmcore.kernels."""
+        self._trainer.count(counts)
 
     def score(self, batch):
         """Return raw scores; see fmcore.kernels."""

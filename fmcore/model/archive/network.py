@@ -7,7 +7,8 @@ from itertools import islice
 import numpy as np
 
 from fmcore.errors import ModelError, UsageError
-from fmcore.hyper.params import GROUPS, INIT_NUMBERS, MAX_NUM_FACTORS, PARAMETERS
+from fmcore.hyper.groups import GROUPS, INIT_NUMBERS
+from fmcore.hyper.params import MAX_NUM_FACTORS, PARAMETERS
 from fmcore.hyper.presets import resolve
 from fmcore.model.archive import ndarrays
 from fmcore.model.archive.containers import META, PARAMS, SYMBOL, WITHIN, unpack

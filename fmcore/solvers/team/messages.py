@@ -9,6 +9,8 @@ import numpy as np
 
 from fmcore.hyper.params import Hyperparameters
 from fmcore.io.options import Report
+from fmcore.rows.scaling import Known, LabelScale, Scaling
+from fmcore.rows.sums import LabelSums
 from fmcore.solvers.team.reports import Parts
 from fmcore.system.memory import Budget
 
@@ -19,7 +21,7 @@ class Orders:
 
     parts, tests: of the training and test rows. encoder: of tables; complete.
     budget: of memory, for one worker. known: how many features the initial model has, or None.
-    least_scale: see fmcore.rows.dataset.Dataset.
+    scaling: of the initial model; see fmcore.rows.dataset.Dataset.
     """
 
     workers: int
@@ -31,37 +33,53 @@ class Orders:
     budget: Budget
     dist_state: str
     known: int | None = None
-    least_scale: np.ndarray | None = None
+    scaling: Known = Known()  # noqa: RUF009 - a tuple
 
 
 class Learned(NamedTuple):
-    """Facts about a worker's rows. weighted: sums of labels and weights. nbytes: of the blocks to come."""
+    """Facts about a worker's rows. labels: their sums. nbytes: of the blocks to come."""
 
     rows: int
     non_zeros: int
     feature_dim: int
-    weighted: np.ndarray
+    labels: LabelSums
     nbytes: int
     in_memory: bool
     report: Report
+
+
+class Found(NamedTuple):
+    """The scaling of the features that one worker owns, where it changes any (see fmcore.rows.scaling.Scaling).
+
+    features: int64 (n,). scale, mean: float32 (n,) each. far: bool likewise. label, range: of the labels, or None.
+    """
+
+    features: np.ndarray
+    scale: np.ndarray
+    mean: np.ndarray
+    far: np.ndarray
+    label: LabelScale | None
+    range: tuple[float, float] | None
 
 
 class Sizes(NamedTuple):
     """Facts about the rows of all workers, by which each makes its blocks."""
 
     feature_dim: int
-    mean_label: float
     mini_batch_size: int
     sharded: bool
 
 
 class Ready(NamedTuple):
-    """The report of a worker that can begin. scale: of all features (see fmcore.rows.scaling), of the first alone.
+    """The report of a worker that can begin.
 
+    scaling: of all features, of the first worker alone. rows, squares: as in Evidence, of the features owned; or None.
     test_report: of its test rows. tests: whether there are any.
     """
 
-    scale: np.ndarray | None
+    scaling: Scaling | None
+    rows: np.ndarray | None
+    squares: np.ndarray | None
     test_report: Report
     tests: bool
 

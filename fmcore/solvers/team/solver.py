@@ -20,9 +20,9 @@ from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import generator
-from fmcore.rows.scaling import scaled
+from fmcore.rows.parts import SplitRows
 from fmcore.solvers import Judged, Resources, Solver, Task, TeamOptions
-from fmcore.solvers.descent import least_scale
+from fmcore.solvers.descent import known_by
 from fmcore.solvers.epoch import UNITS, Epoch, Progress
 from fmcore.solvers.estimate import parameter_bytes
 from fmcore.solvers.observer import Observer
@@ -53,6 +53,9 @@ class TeamDescent(Solver):
         rows, test = _require_files(task)
         self._team = Team(engine, _orders(engine, task, resources), observer)
         self._team.load(rows)
+        if task.sample:
+            h = task.hyperparameters
+            self._team.data.sample = rows.first(task.sample, objective_of(h), h.feature_dim)
         known = task.initial_model.feature_dim if task.initial_model else 1
         feature_dim = task.hyperparameters.feature_dim or max(known, self._team.data.feature_dim)
         self._team.place(feature_dim, test)
@@ -126,7 +129,8 @@ class TeamDescent(Solver):
 
     def score(self, batch: Batch) -> np.ndarray:
         """See fmcore.solvers.Solver."""
-        return backend_for("cpu").score(scaled(batch, self.placed.scale), self.snapshot())
+        scaling = self.placed.scaling
+        return scaling.scores(backend_for("cpu").score(scaling.features(batch), self.snapshot()))
 
     def judge(self) -> Iterator[Judged]:
         """See fmcore.solvers.Solver."""
@@ -161,6 +165,10 @@ def _engine(resources: Resources) -> Engine:
 def _require_files(task: Task) -> tuple[Reader, Reader | None]:
     """Return the rows to train and to test on; raise UsageError where workers cannot each read and train some."""
     rows, test = task.rows, task.test
+    if isinstance(rows, SplitRows):
+        raise UsageError(
+            "validation_fraction holds out rows of one process; name test rows, or leave out --distributed"
+        )
     if not isinstance(rows, Reader) or not (test is None or isinstance(test, Reader)):
         raise UsageError("each worker reads rows of its own, and these are in the memory of one process; name files")
     require_kernels(task.hyperparameters)
@@ -201,7 +209,7 @@ def _orders(engine: Engine, task: Task, resources: Resources) -> Orders:
         _budget(engine, resources),
         (resources.team or TeamOptions()).dist_state,
         initial_model.feature_dim if initial_model else None,
-        least_scale(task),
+        known_by(task),
     )
 
 

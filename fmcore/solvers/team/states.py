@@ -11,6 +11,7 @@ import numpy as np
 from fmcore.families.contract import per_feature
 from fmcore.kernels import SharedBackend, SharedTrainer
 from fmcore.model.model import Model
+from fmcore.optimizers.state import TOTALS
 from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import Block
 from fmcore.solvers.team import deltas
@@ -68,7 +69,7 @@ class Replica:
     """
 
     def __init__(self, backend: SharedBackend, model: Model, workers: int) -> None:
-        self.trainer, self._workers = backend.trainer(model), workers
+        self.trainer, self._workers = backend.trainer(model, workers), workers
         self._before: list[tuple[np.ndarray, np.ndarray]] | None = (
             None  # features and rows by owner; None between rounds
         )
@@ -128,7 +129,7 @@ class Shard:
 
     def __init__(self, backend: SharedBackend, model: Model, workers: int, feature_dim: int) -> None:
         self._backend, self._like, self._workers = backend, model, workers
-        self._own = backend.trainer(model)
+        self._own = backend.trainer(model, workers)
         self._places = np.zeros(feature_dim, np.int32)  # of each feature in the small model
         self._small: SharedTrainer | None = None
         self._features: list[np.ndarray] = []  # of the small model, by owner
@@ -159,7 +160,7 @@ class Shard:
         zeros: dict[str, np.ndarray] = {
             tensor.name: np.zeros(tensor.shape(h, count), tensor.dtype) for tensor in tensors
         }
-        self._small = self._backend.trainer(Model(h, zeros))
+        self._small = self._backend.trainer(Model(h, zeros, _shared(like)), self._workers)
         for features, rows in zip(self._features, answers, strict=True):
             self._small.put(self._places[features], rows)
         self._small.bias, self._small.updates = own.bias, own.updates
@@ -200,6 +201,11 @@ class Shard:
     def model(self) -> Model:
         """See Parameters."""
         return self._own.snapshot()
+
+
+def _shared(model: Model) -> dict[str, np.ndarray]:
+    """Return what a model's state has that belongs to no feature and is not trained."""
+    return {TOTALS: model.state[TOTALS]} if TOTALS in model.state else {}
 
 
 def owned(model: Model, worker: int, workers: int) -> Model:

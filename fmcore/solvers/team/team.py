@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -18,15 +18,18 @@ from fmcore.io.readers import note_indices
 from fmcore.io.sources.source import title
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
+from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import auto_mini_batch_size
-from fmcore.rows.dataset import mean_label
+from fmcore.rows.evidence import Evidence
 from fmcore.rows.held import no_rows
+from fmcore.rows.scaling import Scaling
+from fmcore.rows.sums import LabelSums
 from fmcore.solvers import Judged
 from fmcore.solvers.epoch import Epoch
 from fmcore.solvers.observer import Observer
 from fmcore.solvers.team import Engine, ReplacingEngine, reports, sizes
 from fmcore.solvers.team.lost import DiedError, Lost
-from fmcore.solvers.team.messages import Orders, Sizes, Trained
+from fmcore.solvers.team.messages import Orders, Ready, Sizes, Trained
 from fmcore.solvers.team.reports import Parts
 from fmcore.solvers.team.states import own, owned, whole
 
@@ -46,8 +49,15 @@ class TeamData:
     in_memory: bool
     memory: int
     rows_each: list[int]
-    scale: np.ndarray | None = None
+    scaling: Scaling = field(default_factory=Scaling)
+    evidence: Evidence | None = None
     complete: bool = True
+    sample: list[Batch] = field(default_factory=list)
+
+    def take_sample(self) -> list[Batch]:
+        """See fmcore.solvers.Placed."""
+        taken, self.sample = self.sample, []
+        return taken
 
 
 class Team:
@@ -74,7 +84,7 @@ class Team:
         learned = self._steady(self._engine.all, "read", self._orders)
         self._report(data, [each.report for each in learned], self._orders.parts)
         data.judge(objective_of(self._orders.hyperparameters), training=True)
-        h, weighted = self._orders.hyperparameters, np.sum([each.weighted for each in learned], axis=0)
+        h, self._labels = self._orders.hyperparameters, LabelSums.merged([each.labels for each in learned])
         rows, non_zeros = sum(each.rows for each in learned), sum(each.non_zeros for each in learned)
         if not rows:
             raise DataError("no rows to train on")
@@ -83,14 +93,14 @@ class Team:
             rows,
             non_zeros,
             max(each.feature_dim for each in learned),
-            mean_label(weighted),
+            self._labels.mean,
             size,
             all(each.in_memory for each in learned),
             sum(each.nbytes for each in learned),
             [each.rows for each in learned],
         )
         note_skew(data.report, self.data.rows_each)
-        self._steady(self._learn_scale)
+        self._steady(self._learn_scaling)
         return self.data
 
     def _report(self, data: Reader, found: list[Report], parts: Parts) -> None:
@@ -103,8 +113,9 @@ class Team:
         if {"qid", "no qid"} <= report.facts.keys():
             raise DataError(f"some rows have a qid: and others none; {grouping.EXPECTED}", source=title(data.sources))
 
-    def _learn_scale(self) -> None:
-        self._engine.exchange("split_scale", "merge_scale", "apply_scale", alike=True)
+    def _learn_scaling(self) -> None:
+        self._engine.all("know", self._labels)
+        self._engine.exchange("split_sums", "merge_sums", "apply_scaling", alike=True)
 
     def place(self, feature_dim: int, test: Reader | None = None) -> None:
         """Have all workers make their blocks for the now known number of features, and read test Data.
@@ -116,9 +127,11 @@ class Team:
         needed = sizes.worker_bytes(h, feature_dim, self.workers, sharded=self.sharded)
         sizes.require_memory(needed, budget, self.workers, sharded=self.sharded)
         data.feature_dim = feature_dim
-        self._sizes = Sizes(feature_dim, data.mean_label, data.mini_batch_size, self.sharded)
+        self._sizes = Sizes(feature_dim, data.mini_batch_size, self.sharded)
         ready = self._steady(self._engine.all, "place", self._sizes)
-        data.scale = ready[0].scale
+        data.scaling = ready[0].scaling
+        if h.penalty == "rows":
+            data.evidence = evidence_of(ready, feature_dim, self._labels, data.scaling.far)
         if test is not None:
             self._report(test, [each.test_report for each in ready], self._orders.tests)
             if not any(each.tests for each in ready):
@@ -216,7 +229,7 @@ class Team:
         engine.all("read", self._orders)
         if self._sizes is None:
             return
-        self._learn_scale()
+        self._learn_scaling()
         engine.all("place", self._sizes)
         ages = engine.all("rewind")
         oldest = max(ages)
@@ -256,3 +269,13 @@ def worker_mini_batch_size(rows: int, non_zeros: int, workers: int) -> int:
     This is between as many steps and as large batches as those of one.
     """
     return max(1, round(auto_mini_batch_size(rows, non_zeros) / workers**0.5))
+
+
+def evidence_of(ready: list[Ready], feature_dim: int, labels: LabelSums, far: np.ndarray) -> Evidence:
+    """Return the Evidence of all workers' rows, given what each has found of the features that it owns."""
+    rows, squares = np.zeros(feature_dim, np.float32), np.zeros(feature_dim, np.float32)
+    for worker, part in enumerate(ready):
+        for mine, theirs in ((rows, part.rows), (squares, part.squares)):
+            own = mine[worker :: len(ready)]
+            own[: len(theirs)] = theirs  # type: ignore[arg-type]
+    return Evidence(rows, squares, labels.weight / labels.mean_weight, labels.mean_weight, far)

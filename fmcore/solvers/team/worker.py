@@ -18,15 +18,17 @@ from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
 from fmcore.rows.blocks import cut
 from fmcore.rows.dataset import Dataset
+from fmcore.rows.evidence import Evidence
 from fmcore.rows.held import HeldRows
-from fmcore.rows.scaling import FeatureScale, scaled
+from fmcore.rows.scaling import Scaling, scaling_of
+from fmcore.rows.sums import FeatureSums, LabelSums
 from fmcore.solvers import Judged
-from fmcore.solvers.epoch import Epoch, Progress, slices_trained
+from fmcore.solvers.epoch import Epoch, Progress, Whole, slices_trained
 from fmcore.solvers.observer import Observer
 from fmcore.solvers.team import deltas, rounds, sizes
 from fmcore.solvers.team.deltas import Delta
 from fmcore.solvers.team.feed import Feed, marked, touched
-from fmcore.solvers.team.messages import Learned, Orders, Ready, Sizes, Trained
+from fmcore.solvers.team.messages import Found, Learned, Orders, Ready, Sizes, Trained
 from fmcore.solvers.team.reports import placed
 from fmcore.solvers.team.states import Replica, Shard
 from fmcore.system import memory
@@ -48,7 +50,6 @@ class Worker:
         self._learned: Learned | None = None
         self._sizes: Sizes | None = None
         self._state: Replica | Shard | None = None
-        self._scale: np.ndarray | None = None
         self._batch: Batch | None = None
         self._coming: Iterator[Batch] = iter(())
         self._sent, self.age = 0, -1
@@ -75,7 +76,7 @@ class Worker:
                 self._backend.prepare,
                 orders.budget.rows,
                 reserved=self._reserved,
-                least_scale=orders.least_scale,
+                known=orders.scaling,
             )
             with placed(self._data, labels=self._objective, feature_dim=h.feature_dim):
                 dataset.read()
@@ -85,7 +86,7 @@ class Worker:
                 dataset.rows,
                 dataset.non_zeros,
                 feature_dim,
-                dataset.weighted,
+                dataset.label_sums,
                 dataset.memory,
                 dataset.in_memory,
                 self._data.report,
@@ -101,31 +102,42 @@ class Worker:
         sharded = sizes.is_sharded(orders.dist_state, h, feature_dim, budget.total)
         return budget.reserved(sizes.worker_bytes(h, feature_dim, orders.workers, sharded=sharded))
 
-    def split_scale(self) -> list[FeatureScale]:
-        """Return for each owner the FeatureScale of its features by these rows."""
-        return self._dataset.learned_scale.split(self._orders.workers)
+    def know(self, labels: LabelSums) -> None:
+        """Note the sums of the labels of all workers' rows."""
+        self._labels = labels
 
-    def merge_scale(self, parts: list[FeatureScale]) -> tuple[np.ndarray, np.ndarray]:
-        """Return (features, scales) of the features owned here whose scale is above 1 by all workers' rows."""
-        places, scales = FeatureScale.merged(parts).above_1()
-        return places * self._orders.workers + self._number, scales
+    def split_sums(self) -> list[FeatureSums]:
+        """Return for each owner the sums of its features over these rows."""
+        return self._dataset.feature_sums.split(self._orders.workers)
 
-    def apply_scale(self, found: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Keep the scales that all owners have found."""
-        features = np.concatenate([features for features, _ in found])
-        self._found = features, np.concatenate([scales for _, scales in found])
+    def merge_sums(self, parts: list[FeatureSums]) -> Found:
+        """Return the scaling of the features owned here by all workers' rows, and keep their evidence."""
+        orders, sums = self._orders, FeatureSums.merged(parts)
+        known = orders.scaling.of_owner(self._number, orders.workers)
+        scaling = scaling_of(self._labels, sums, 0, orders.hyperparameters, known)
+        self._evidence = None
+        if orders.hyperparameters.penalty == "rows":
+            self._evidence = Evidence.of(self._labels, sums, 0, scaling)
+        return found(scaling, self._number, orders.workers)
+
+    def apply_scaling(self, parts: list[Found]) -> None:
+        """Keep the scaling that all owners have found."""
+        self._found = parts
 
     def place(self, sizes: Sizes) -> Ready:
         """Make the blocks, once, now that all is known, and read the test rows."""
         if self._sizes is None:
-            self._scale = full_scale(*self._found, sizes.feature_dim, self._orders.least_scale)
             self._dataset.widen(sizes.feature_dim)
-            self._dataset.finish(sizes.mean_label, self._scale, sizes.mini_batch_size, self._number * SHUFFLES)
+            scaling = full_scaling(self._found, sizes.feature_dim)
+            self._dataset.finish(scaling, sizes.mini_batch_size, self._number * SHUFFLES)
             self._feed = Feed(self._dataset)
             self._seen = np.zeros(sizes.feature_dim, np.uint8)
             self._test, self._test_rows = self._place_test(sizes.feature_dim)
             self._sizes = sizes
-        return Ready(None if self._number else self._scale, self._test.report, not self._test_rows.empty)
+        rows, squares = (None, None) if self._evidence is None else self._evidence[:2]
+        return Ready(
+            None if self._number else self._dataset.scaling, rows, squares, self._test.report, not self._test_rows.empty
+        )
 
     def _place_test(self, feature_dim: int) -> tuple[Reader, HeldRows]:
         test = self._orders.tests.data(self._number, NOTHING, self._data.encoder)
@@ -155,6 +167,9 @@ class Worker:
         """Prepare the round from bound `first` to `last` of an Epoch of so many rows (see rounds.bounds)."""
         first, last = (rounds.share(self._feed.size, bound, rows) for bound in (first, last))
         self._epoch, self._stretches, self._sent = epoch, self._feed.take(epoch, first, last), 0
+        size = self._placed.mini_batch_size
+        whole = Whole(self._feed.size * size, self._dataset.scaling, self._objective)
+        self._whole = whole._replace(before=first * size)
         self._features = touched(self._stretches, self._seen, self._backend)
 
     def ask(self) -> list[np.ndarray]:
@@ -177,7 +192,8 @@ class Worker:
         try:
             for stretch in self._stretches:
                 progress.steps, block = stretch.first, state.block(stretch)
-                for _ in slices_trained(state.trainer, block, stretch.order, self._epoch, progress, Observer()):
+                order, epoch, whole = stretch.order, self._epoch, self._whole
+                for _ in slices_trained(state.trainer, block, order, epoch, progress, whole, Observer()):
                     pass
         except DivergedError as error:
             raise DivergedError(f"{error.what} (worker {self._number})", error.advice) from None
@@ -217,7 +233,7 @@ class Worker:
         self._batch = next(self._coming, None)
         if self._placed.sharded:  # whose rows have to be fetched
             if self._batch is not None:
-                self._seen[self._batch.indices] = 1
+                self._seen[self._dataset.scaling.features(self._batch).indices] = 1
             self._features = marked(self._seen)
         return self._batch is not None
 
@@ -225,8 +241,9 @@ class Worker:
         """Return (raw scores, labels, weights or None) of these rows; None without any."""
         if self._batch is None:
             return None
-        batch = self._held.batch(scaled(self._batch, self._scale))
-        return self._held.trainer.score(batch), batch.labels, batch.weights
+        scaling = self._dataset.scaling
+        batch = self._held.batch(scaling.features(self._batch))
+        return scaling.scores(self._held.trainer.score(batch)), batch.labels, batch.weights
 
     # -------------------------------------------------------------------------------------------------- in order
     @property
@@ -251,17 +268,27 @@ class Worker:
         return self._held
 
 
-def full_scale(
-    features: np.ndarray, scales: np.ndarray, feature_dim: int, least: np.ndarray | None
-) -> np.ndarray | None:
-    """Return float32 (feature_dim,) of the scales of some features, 1 for all others; None where all are 1.
+def found(scaling: Scaling, worker: int, workers: int) -> Found:
+    """Return the Found of a worker's features, given their Scaling; number n of them is feature n workers + worker."""
+    arrays = [array for array in (scaling.scale, scaling.mean) if array is not None]
+    size = max([0, *map(len, arrays), *(scaling.far[-1:] + 1)])
+    scale = np.ones(size, np.float32) if scaling.scale is None else scaling.scale
+    mean = np.zeros(size, np.float32) if scaling.mean is None else scaling.mean
+    far = np.zeros(size, bool)
+    far[scaling.far] = True
+    places = np.flatnonzero((scale != 1) | (mean != 0) | far)
+    return Found(places * workers + worker, scale[places], mean[places], far[places], scaling.label, scaling.range)
 
-    least: what those of the first features are at least, or None.
-    """
-    known = np.ones(0, np.float32) if least is None else least
-    if not len(features) and not len(known):
-        return None
-    scale = np.ones(feature_dim, np.float32)
-    scale[features] = scales
-    scale[: len(known)] = np.maximum(scale[: len(known)], known)
-    return scale
+
+def full_scaling(parts: list[Found], feature_dim: int) -> Scaling:
+    """Return the Scaling of all features, given what their owners have found."""
+    features, scales, means, far = (np.concatenate([part[field] for part in parts]) for field in range(4))
+    scale, mean = np.ones(feature_dim, np.float32), np.zeros(feature_dim, np.float32)
+    scale[features], mean[features] = scales, means
+    return Scaling(
+        scale if (scale != 1).any() else None,
+        mean if mean.any() else None,
+        parts[0].label,
+        parts[0].range,
+        np.sort(features[far]),
+    )
