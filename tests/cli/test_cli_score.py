@@ -55,7 +55,7 @@ def test_eval_agrees_with_scikit_learn_and_with_the_last_epoch(fm, world, model,
     assert lines == [*(f"{name}: {value}" for name, value in found.items()), f"rows: {len(labels(rows))}"]
 
 
-def test_eval_has_the_bits_of_the_last_epoch_where_features_are_not_scaled(fm, world):
+def test_eval_has_the_bits_of_the_last_epoch_where_neither_features_nor_labels_are_scaled(fm, world):
     fm(
         "train",
         world.ratings,
@@ -66,6 +66,8 @@ def test_eval_has_the_bits_of_the_last_epoch_where_features_are_not_scaled(fm, w
         "--epochs",
         2,
         "--feature-scaling",
+        "none",
+        "--label-scaling",
         "none",
         "-o",
         "plain.fm",

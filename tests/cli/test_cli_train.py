@@ -87,8 +87,10 @@ def test_rows_of_a_pipe_beyond_the_memory_limit_are_refused(fm, world):
 
 
 def test_metrics_out_holds_the_epochs_that_are_printed(world):
-    first, *_ = world.printed.splitlines()
-    assert first.startswith("400 rows, 1,601 non-zeros, feature_dim 20, in memory; mini-batches of 16; model of ")
+    pilot, first, *_ = world.printed.splitlines()
+    assert pilot.startswith("pilot on 400 rows, logloss: recipe 0.")
+    assert pilot.endswith("; training goes by the recipe, for 3 epochs (--pilot none: do without)")
+    assert first.startswith("400 rows, 1,601 non-zeros, feature_dim 20, in memory; mini-batches of 6; model of ")
     shown = table(world.printed)
     assert list(shown[0]) == COLUMNS
     records = [json.loads(line) for line in world.lines.read_text().splitlines()]
@@ -124,7 +126,7 @@ def test_the_model_is_written_to_standard_output(fm, world):
 def test_early_stopping_keeps_the_best_model(fm):
     fm.write("noise.svm", "".join(f"{n % 2} {n}:1\n" for n in range(40)))
     fm.write("test.svm", "".join(f"{1 - n % 2} {n}:1\n" for n in range(40)))
-    options = (*CLASSIFIER, "--test", "test.svm", "--linear-lr", 0.5)
+    options = (*CLASSIFIER, "--preset", "native-1", "--test", "test.svm", "--linear-lr", 0.5)
     printed = fm("train", "noise.svm", *options, "--epochs", 50, "--early-stopping-patience", 2, "-o", "a.fm").err
     assert last_line(printed) == "best epoch: 1, whose model is kept"
     assert [line["epoch"] for line in table(printed)] == ["1", "2", "3"]
@@ -133,7 +135,8 @@ def test_early_stopping_keeps_the_best_model(fm):
     assert a.linear.tolist() == b.linear.tolist()
     printed = fm("train", "noise.svm", *CLASSIFIER, "--early-stopping-patience", 2, "-o", "c.fm", code=2).err
     assert printed == (
-        "fm: early_stopping_patience needs test rows, but none are given; name some with --test, or set it to none\n"
+        "fm: early_stopping_patience needs test rows, but none are given; name some with --test, hold some out with "
+        "--validation-fraction, or set it to none\n"
     )
 
 
@@ -165,7 +168,8 @@ def test_test_rows_of_several_sources_with_unknown_features(fm):
 
 def test_a_row_of_weight_n_counts_as_n_rows(fm):
     rows = ["1 0:1\n"] * 3 + ["0 1:1\n"]
-    options = (*CLASSIFIER, "--epochs", 1, "--no-shuffle", "--mini-batch-size", 4, "--rescale-grad", 0.25, "-q")
+    options = (*CLASSIFIER, "--preset", "native-1", "--epochs", 1, "--no-shuffle", "--mini-batch-size", 4)
+    options += ("--rescale-grad", 0.25, "-q")
     fm("train", "-", *options, "-o", "rows.fm", stdin="".join(rows))
     fm("train", "-", *options, "-o", "weights.fm", stdin="1:3 0:1\n0:1 1:1\n")
     rows, weights = (modelfile.load(fm.folder / name) for name in ("rows.fm", "weights.fm"))
@@ -346,6 +350,6 @@ def test_an_old_model_is_replaced_only_by_a_whole_one(fm):
 
 def test_labels_whose_squares_exceed_64_bit_integers_are_trained(fm):
     """Train to a mean squared error of some 1e20, which the model holds and can be read with."""
-    fm.write("x.svm", "".join(f"{1e10 * (1 + n % 7):g} {n % 7}:1 {7 + n % 5}:1\n" for n in range(200)))
+    fm.write("x.svm", "".join(f"{1e11 * (1 + n % 7):g} {n % 7}:1 {7 + n % 5}:1\n" for n in range(200)))
     fm("train", "x.svm", "--test", "x.svm", "--predictor-type", "regressor", "--epochs", 2, "-o", "x.fm")
     assert float(fm("eval", "x.fm", "x.svm").out.split()[3]) > 2**63

@@ -10,7 +10,7 @@ from fmcore.optimizers import OPTIMIZERS
 
 REGRESSOR = ("--predictor-type", "regressor")
 CLASSIFIER = ("--predictor-type", "binary_classifier")
-CONSTANT = ("--lr-schedule", "constant")
+CONSTANT = ("--preset", "native-1", "--lr-schedule", "constant")  # where trainings add up to one
 NEW_TABLE = "id,age,city,weight,bought\ne,2,Lima,1,yes\nf,1,Oslo,1,no\ng,4,Bern,2,yes\n"
 
 
@@ -125,7 +125,7 @@ def test_tables_whose_columns_moved_are_matched_by_name(fm):
     ("options", "printed"),
     [
         (("--predictor-type", "binary_classifier"), "predictor_type is binary_classifier, but regressor in the model"),
-        (("--num-factors", 3), "num_factors is 3, but 8 in the model"),
+        (("--num-factors", 3), "num_factors is 3, but 16 in the model"),
         (("-p", "optimizer=adam"), "optimizer is adam, but adagrad in the model"),
         (("--hash-bits", 4), "--hash-bits is 4, but the model does not hash ids; leave it out"),
         (("--vocabulary", "v.tsv"), "--vocabulary is for the columns of tables, but "),
@@ -155,7 +155,7 @@ def test_options_that_agree_with_the_model_are_accepted(fm, world):
         world.regressor,
         *REGRESSOR,
         "--num-factors",
-        8,
+        16,
         "--seed",
         7,
         "--optimizer",
@@ -213,7 +213,7 @@ def test_a_warm_start_needs_test_rows_where_the_model_has_early_stopping(fm, wor
     fm(*job, *CLASSIFIER, "--early-stopping-patience", 1, "-o", "a.fm")
     assert "best epoch: " in fm(*job, "--init-model", "a.fm", "-o", "b.fm").err
     printed = fm("train", world.train, "--init-model", "a.fm", "-o", "b.fm", code=2).err
-    assert printed.endswith("name some with --test, or set it to none\n")
+    assert printed.endswith("name some with --test, hold some out with --validation-fraction, or set it to none\n")
     fm("train", world.train, "--init-model", "a.fm", "--early-stopping-patience", "none", "-o", "b.fm")
 
 
