@@ -13,19 +13,21 @@ from fmcore.optimizers.state import state_table
 from fmcore.system.memory import Budget
 
 FLOAT = 4  # bytes
+EVIDENCE = 2  # numbers of a feature that penalties by rows need
 
 
 def parameter_bytes(hyperparameters: Hyperparameters, feature_dim: int) -> int:
     """Return the most bytes that the parameters take while they are trained, which is several times the model's own.
 
-    These are the model as it begins, the table that is trained, with the optimizer's state and each feature's factors
-    padded to LANES, and the copy of both that becomes the model; early stopping keeps one further copy, and so does
-    going back where training diverges.
+    These are the model as it begins, with what is known of its rows, the table that is trained, with the optimizer's
+    state and each feature's factors padded to LANES, and the copy of both that becomes the model; early stopping keeps
+    one further copy, and so does going back where training diverges.
     """
     h = hyperparameters
     plain, model = _numbers(h)
+    known = 2 * EVIDENCE if h.penalty == "rows" else 0  # as rows show it, and as the model begins with it
     copies = 1 + (h.early_stopping_patience is not None) + (h.on_divergence != "fail")
-    return FLOAT * feature_dim * (plain + copies * model) + table_bytes(h, feature_dim)
+    return FLOAT * feature_dim * (plain + known + copies * model) + table_bytes(h, feature_dim)
 
 
 def _numbers(h: Hyperparameters) -> tuple[int, int]:
@@ -46,7 +48,7 @@ def table_bytes(hyperparameters: Hyperparameters, feature_dim: int) -> int:
         return 2 * FLOAT * feature_dim * (model + plain)
     slots = optimizer_of(h).slots
     padded = -(-h.num_factors // LANES) * LANES
-    evidence = 2 if h.penalty == "rows" else 0
+    evidence = EVIDENCE if h.penalty == "rows" else 0
     return FLOAT * feature_dim * (1 + padded + evidence + sum(2 if slot.per_row else 1 + padded for slot in slots))
 
 
