@@ -188,7 +188,7 @@ class _Pilot:
     def _judge(self, name: str, changes: Mapping[str, Any]) -> np.ndarray:
         """Return the loss of each different row that is scored, float64, by models of these changes."""
         factors = 1 if changes is LINEAR else self._h.num_factors if self._few else min(FACTORS, self._h.num_factors)
-        given: dict[str, Any] = {"pilot": "none", "validation_fraction": None}
+        given: dict[str, Any] = {"pilot": "none", "validation_fraction": None, "feature_dim": None}
         given |= {"epochs": self._tried(name), "num_factors": factors}
         given |= {"factors_init_sigma": FIRST_SIGMA / factors**0.5, **changes}
         losses = np.concatenate([self._of_part(replace(self._h, **given), scored) for scored in self._scored])

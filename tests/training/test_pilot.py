@@ -16,7 +16,7 @@ from fmcore.rows.source import MemoryRows
 from fmcore.scoring import Scorer
 from fmcore.solvers import Resources, Task
 from fmcore.solvers.observer import Observer
-from fmcore.training import pilot
+from fmcore.training import fit, pilot
 from fmcore.training.fit import Fitting
 
 KINDS = pytest.mark.parametrize("kind", ["regressor", "binary_classifier"])
@@ -129,6 +129,15 @@ def test_of_many_rows_the_first_are_looked_at_and_some_of_them_take_part(monkeyp
     record = trained(batch, "regressor").info["pilot"]
     assert 200 <= record["rows"] <= 210
     assert 5 <= record["scored"] <= 40  # a tenth
+
+
+def test_features_that_no_row_has_take_no_part(monkeypatch):
+    sizes, first = [], fit.initial
+    monkeypatch.setattr(fit, "initial", lambda h, mean: sizes.append(h.feature_dim) or first(h, mean))
+    batch = additive(200, "regressor", columns=4, size=20)
+    usual, larger = (trained(batch, "regressor", feature_dim=n) for n in (None, 10_000))
+    assert usual.info["pilot"] == larger.info["pilot"]
+    assert [size for size in sizes if size > 80] == [10_000]
 
 
 def test_rows_that_are_trained_again_have_a_pilot_of_their_own():
