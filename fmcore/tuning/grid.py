@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from fmcore.hyper.groups import GROUPS, INIT_NUMBERS
-from fmcore.tuning.space import Range
+from fmcore.tuning.dimensions import Range
 
 POINTS = 5  # of a range of numbers
 GOLDEN = (math.sqrt(5) - 1) / 2

@@ -1,121 +1,13 @@
-"""The choices of a search: ranges and choices of hyperparameters, as the user or a preset gives them."""
+"""The choices of a search: what is searched, and the values of all other hyperparameters."""
 
 from dataclasses import asdict, dataclass
 
 from fmcore.errors import UsageError
-from fmcore.hyper.groups import GROUPS, INIT_METHODS, INIT_NUMBERS
+from fmcore.hyper.groups import GROUPS, INIT_NUMBERS
 from fmcore.hyper.params import PARAMETERS
 from fmcore.hyper.presets import resolve
 from fmcore.objectives import objective_of
-
-NOT_SEARCHED = ("predictor_type", "family", "feature_dim", "seed", "batch_metrics_publish_interval")
-RANGE_WORDS = ("log", "int")
-
-
-@dataclass(frozen=True)
-class Range:
-    """Every number from low to high: evenly, or by its logarithm; integers where `integer`."""
-
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
-
-    def holds(self, value):
-        """Return whether the value lies in it."""
-        return value is not None and self.low <= value <= self.high
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of these values, each of the type of its hyperparameter (None is "auto" or "none")."""
-
-    values: tuple
-
-    def holds(self, value):
-        """Return whether the value is one of them."""
-        return value in self.values
-
-
-_ANYTHING = Range(1e-8, 512, log=True)  # SageMaker's range of every rate, decay and initial value
-
-
-def _small(objective):
-    """Return a space around the defaults, in the midst of each range: a few dozen trials find their way only there."""
-    epochs = Range(*objective.search["epochs"], log=True, integer=True)
-    lr, wd = Range(0.01, 0.3, log=True), Range(*objective.search["wd"], log=True)
-    return {
-        "num_factors": Range(4, 64, log=True, integer=True),
-        "epochs": epochs,
-        "linear_lr": lr,
-        "factors_lr": lr,
-        "linear_wd": wd,
-        "factors_wd": wd,
-        "factors_init_sigma": Range(4e-3, 0.2, log=True),
-    }
-
-
-def _full(objective):
-    small = _small(objective)
-    return {
-        **small,
-        "optimizer": Choice(("adagrad", "adam", "sgd")),
-        "bias_lr": small["linear_lr"],
-        "lr_schedule": Choice(("linear", "constant")),
-        "mini_batch_size": Range(16, 1024, log=True, integer=True),
-        "feature_scaling": Choice(("rms", "none")),
-        "factors_init_method": Choice(("normal", "uniform")),
-        "factors_init_scale": Range(4e-3, 0.2, log=True),
-    }
-
-
-_SAGEMAKER = {  # the ranges that its documentation calls tunable
-    "epochs": Range(1, 1000, log=True, integer=True),
-    "mini_batch_size": Range(100, 10000, log=True, integer=True),
-    **{f"{group}_{number}": _ANYTHING for group in GROUPS for number in ("lr", "wd")},
-    **{f"{group}_init_method": Choice(INIT_METHODS) for group in GROUPS},
-    **{f"{group}_init_{number}": _ANYTHING for group in GROUPS for number in INIT_NUMBERS.values()},
-}
-
-# name -> a function from the Objective to what is searched; "small" is searched where the user names nothing
-SPACES = {"small": _small, "full": _full, "sagemaker": lambda _objective: _SAGEMAKER}
-
-
-def parse_range(text):
-    """Return (name, Range) of "name=low:high", which may end with ":log", ":int" or both; raise UsageError else."""
-    name, parameter, value = _split(text, "low:high")
-    low, *rest = value.split(":")
-    high, words = rest[0] if rest else "", rest[1:]
-    if not high or len(words) != len(set(words)) or not set(words) <= set(RANGE_WORDS):
-        raise UsageError(f"range {text!r}; expected {name}=low:high, which may end with :log, :int or both")
-    if parameter.kind not in {int, float}:
-        raise UsageError(f"range {text!r}: {name} is no number; list its values with --choice")
-    if parameter.kind is float and "int" in words:
-        raise UsageError(f"range {text!r}: {name} is no integer; leave :int out")
-    ends = [parameter.parse(end) for end in (low, high)]
-    if None in ends or ends[0] >= ends[1]:
-        raise UsageError(f"range {text!r}: the low end must be a number below the high one")
-    if "log" in words and ends[0] <= 0:
-        raise UsageError(f"range {text!r}: on a logarithmic scale the low end must be above 0")
-    return name, Range(*ends, log="log" in words, integer=parameter.kind is int)
-
-
-def parse_choice(text):
-    """Return (name, Choice) of "name=a,b,c"; raise a UsageError that states what is wrong."""
-    name, parameter, value = _split(text, "a,b,c")
-    values = tuple(dict.fromkeys(parameter.parse(word.strip()) for word in value.split(",")))
-    return name, Choice(values)
-
-
-def _split(text, shape):
-    name, equals, value = text.partition("=")
-    name = name.strip().replace("-", "_")
-    if not equals or not value:
-        raise UsageError(f"{text!r}; expected NAME={shape}")
-    if name not in PARAMETERS or name in NOT_SEARCHED:
-        known = ", ".join(known for known in PARAMETERS if known not in NOT_SEARCHED)
-        raise UsageError(f"{text!r}: {name} cannot be searched; expected one of {known}")
-    return name, PARAMETERS[name], value
+from fmcore.tuning.spaces import SPACES
 
 
 @dataclass(frozen=True)

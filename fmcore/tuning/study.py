@@ -13,9 +13,9 @@ from itertools import count, islice
 
 from fmcore.errors import UsageError
 from fmcore.tuning import runs, storage
+from fmcore.tuning.dimensions import Range
 from fmcore.tuning.goals import STEPS, goal_of
 from fmcore.tuning.samplers import Sampler
-from fmcore.tuning.space import Range
 
 RUN, PLACE, PROBLEM = "run", "place", "problem"  # attributes of a trial: which run has it, its place, why it failed
 WARM_UP = STEPS // 2  # the first step at which a trial may be pruned: as learning rates fall, good ones may be late

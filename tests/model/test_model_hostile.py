@@ -36,7 +36,8 @@ from fmcore.schema.encoder import Encoder
 from fmcore.schema.schema import Schema
 from fmcore.training import checkpoint
 from fmcore.tuning import storage
-from fmcore.tuning.space import Choice, Range, search_space
+from fmcore.tuning.dimensions import Choice, Range
+from fmcore.tuning.space import search_space
 from fmcore.tuning.study import open_study
 
 SHAPES = {"bias": (1,), "linear": (5,), "factors": (5, 3)}

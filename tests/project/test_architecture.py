@@ -13,7 +13,7 @@ LADDER = (  # top down: a room imports rooms further down, never its own rung's 
     "fmcli.__main__",
     "fmcli.main",
     "fmcli.commands fmcli.container",
-    "fmcli.sagemaker_log fmcli.tuning_log",
+    "fmcli.sagemaker_log fmcli.searching fmcli.tuning_log",
     "fmcli.training_logs",
     "fmcli.channels fmcli.preview fmcli.hyperparameters fmcli.reading fmcli.server fmcli.teams",
     "fmcli.options fmcli.progress fmcli.stop",

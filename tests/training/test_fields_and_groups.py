@@ -161,7 +161,8 @@ if __name__ == "__main__":
     from fmcore import api
     from fmcore.io.options import ReadOptions
     from fmcore.schema.options import TableOptions
-    from fmcore.tuning.space import Range, search_space
+    from fmcore.tuning.dimensions import Range
+    from fmcore.tuning.space import search_space
     from fmcore.tuning.tune import Plan, tune
     data = [api.Data([name], {read!r}) for name in {names!r}]
     space = search_space({{"linear_lr": Range(0.05, 0.5)}}, {fixed!r})

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from fmcore.errors import UsageError
 from fmcore.objectives import OBJECTIVES, objective_of
+from fmcore.tuning.dimensions import Choice, Range, parse_choice, parse_range
 from fmcore.tuning.goals import goal_names, goal_of
 from fmcore.tuning.grid import Grid, points
-from fmcore.tuning.space import SPACES, Choice, Range, parse_choice, parse_range, search_space
+from fmcore.tuning.space import search_space
+from fmcore.tuning.spaces import SPACES
 
 CLASSES = {"predictor_type": "binary_classifier"}
 RATINGS = {"predictor_type": "regressor"}

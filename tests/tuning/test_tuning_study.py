@@ -9,8 +9,9 @@ import pytest
 from fmcore.errors import UsageError
 from fmcore.rows.batch import ARRAYS, Batch
 from fmcore.tuning import runs, storage
+from fmcore.tuning.dimensions import Choice, Range
 from fmcore.tuning.shared import share
-from fmcore.tuning.space import Choice, Range, search_space
+from fmcore.tuning.space import search_space
 from fmcore.tuning.study import open_study
 
 NAMED = {"epochs": Range(1, 9, integer=True), "factors_lr": Range(0.01, 1.0, log=True)}
