@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from fmcore.errors import UsageError
 from fmcore.hyper.params import PARAMETERS
 
-NOT_SEARCHED = ("predictor_type", "family", "feature_dim", "seed", "batch_metrics_publish_interval")
+# neither what a model is for, nor what only decides how a training goes on or whether one precedes it
+NOT_SEARCHED = (
+    "predictor_type",
+    "family",
+    "feature_dim",
+    "seed",
+    "pilot",
+    "validation_fraction",
+    "batch_metrics_publish_interval",
+)
 RANGE_WORDS = ("log", "int")
 
 

@@ -8,7 +8,7 @@ from fmcore.tuning.grid import Grid
 
 STRATEGIES = ("bayesian", "random", "grid", "hyperband")
 LEARNING = ("bayesian", "hyperband")  # these first try the defaults, so that no search ends worse than without it
-RANDOM_TRIALS = 8  # before these begin to learn
+RANDOM_TRIALS = 4  # before these begin to learn; ranges lie around good defaults
 
 
 class Sampler:

@@ -53,7 +53,9 @@ def search_space(named, fixed, *, space=None, preset="native"):
         if name in fixed:
             raise UsageError(f"{name} is given both a value and a range; leave one of them out")
     defaults = asdict(resolve(preset, **fixed))
-    offered = SPACES[space or "small"](objective_of(defaults["predictor_type"])) if space or not named else {}
+    offered = {}
+    if space or not named:
+        offered = SPACES[space or "small"](objective_of(defaults["predictor_type"]), defaults)
     found = {**{name: dimension for name, dimension in offered.items() if not _is_fixed(name, fixed)}, **named}
     found = {name: found[name] for name in PARAMETERS if name in found}
     possible = {name: dimension for name, dimension in found.items() if _can_apply(name, found, defaults)}

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import UsageError
-from fmcore.objectives import OBJECTIVES, objective_of
+from fmcore.hyper.presets import PRESETS
+from fmcore.objectives import OBJECTIVES
 from fmcore.tuning.dimensions import Choice, Range, parse_choice, parse_range
 from fmcore.tuning.goals import goal_names, goal_of
 from fmcore.tuning.grid import Grid, points
@@ -58,6 +59,7 @@ def test_ranges_are_parsed(text, found):
         ("epoch=1:5", "cannot be searched"),
         ("seed=1:5", "cannot be searched"),
         ("predictor_type=1:2", "cannot be searched"),
+        ("validation_fraction=0.1:0.2", "cannot be searched"),
         ("feature_dim=1:2", "cannot be"),
     ],
 )
@@ -81,7 +83,7 @@ def test_choices_are_parsed(text, values):
 
 
 @pytest.mark.parametrize(
-    "text", ["optimizer=rprop", "epochs=1,,2", "epochs=1,0", "use_bias=maybe", "optimizer=", "x=1"]
+    "text", ["optimizer=rprop", "epochs=1,,2", "epochs=1,0", "use_bias=maybe", "optimizer=", "x=1", "pilot=auto,none"]
 )
 def test_choices_that_are_refused(text):
     with pytest.raises(UsageError):
@@ -91,10 +93,53 @@ def test_choices_that_are_refused(text):
 @pytest.mark.parametrize("kind", tuple(OBJECTIVES))
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_suits_every_predictor_type_and_preset(name, kind):
-    for preset in ("native", "sagemaker"):
+    for preset in PRESETS:
         space = search_space({}, {"predictor_type": kind}, space=name, preset=preset)
-        for values in (space.start(), Grid(space).point(7), Grid(space).point(8)):
-            assert space.hyperparameters(values).predictor_type == kind
+        for number in range(20):
+            assert space.hyperparameters(Grid(space).point(number)).predictor_type == kind
+
+
+@pytest.mark.parametrize("kind", tuple(OBJECTIVES))
+@pytest.mark.parametrize("name", ["small", "full"])
+def test_the_native_spaces_lie_around_the_preset(name, kind):
+    space = search_space({}, {"predictor_type": kind}, space=name)
+    decided = {"epochs", "mini_batch_size", "factors_init_scale"}  # by the rows; not of the preset's method
+    for dimension in space.dimensions.keys() - decided:
+        assert space.dimensions[dimension].holds(space.defaults[dimension]), dimension
+
+
+def test_the_small_space_of_native_leaves_the_rest_of_the_recipe_alone():
+    space = search_space({}, RATINGS)
+    assert set(space.dimensions) == {
+        *("num_factors", "epochs", "factors_lr", "linear_wd", "factors_wd", "factors_variance"),
+    }
+    found = space.hyperparameters({"num_factors": 64})
+    assert found.factors_init_sigma == pytest.approx(0.2 / 64**0.5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "fixed"), [("native-1", {}), ("native", {"penalty": "batch", "factors_variance": 0})]
+)
+def test_the_small_space_with_a_penalty_by_batches_is_that_of_its_defaults(preset, fixed):
+    space = search_space({}, {**RATINGS, **fixed}, preset=preset)
+    assert space.dimensions == {
+        "num_factors": Range(4, 64, log=True, integer=True),
+        "epochs": Range(5, 40, log=True, integer=True),
+        "linear_lr": Range(0.01, 0.3, log=True),
+        "factors_lr": Range(0.01, 0.3, log=True),
+        "linear_wd": Range(1e-4, 3e-2, log=True),
+        "factors_wd": Range(1e-4, 3e-2, log=True),
+        "factors_init_sigma": Range(4e-3, 0.2, log=True),
+    }
+
+
+def test_learning_rates_of_another_optimizer_are_searched_in_its_own_range():
+    usual, other = (search_space({}, {**CLASSES, **fixed}) for fixed in ({}, {"optimizer": "adam"}))
+    assert "linear_lr" not in usual.dimensions
+    assert {"bias_lr", "linear_lr"} <= other.dimensions.keys()
+    assert other.dimensions["factors_lr"].low < usual.dimensions["factors_lr"].low
+    assert other.dimensions["factors_lr"].holds(other.defaults["factors_lr"])
+    assert "optimizer" not in search_space({}, {**CLASSES, "optimizer": "adam"}, space="full").dimensions
 
 
 def test_fixed_hyperparameters_are_not_searched():
@@ -107,7 +152,8 @@ def test_named_ranges_stand_alone_or_beside_a_space():
     named = {"epochs": Range(1, 2, integer=True)}
     assert search_space(named, RATINGS).dimensions == named
     assert search_space(named, RATINGS, space="small").dimensions["epochs"] == named["epochs"]
-    assert len(search_space(named, RATINGS, space="small").dimensions) == 7
+    both = search_space(named, RATINGS, space="small")
+    assert both.dimensions.keys() == search_space({}, RATINGS).dimensions.keys()
 
 
 def test_an_init_number_is_searched_only_under_its_method():
@@ -129,7 +175,7 @@ def test_a_given_init_number_fixes_its_method():
         ({"epochs": Range(1, 2)}, {"epochs": 1}, "both a value and a range"),
         ({"factors_init_scale": Range(0, 1)}, {}, "only counts under the init method uniform"),
         ({"factors_init_method": Choice(("normal",))}, {"factors_init_sigma": 0.1}, "goes with one method"),
-        ({}, dict.fromkeys(SPACES["small"](objective_of("regressor")), 1), "nothing is left"),
+        ({}, dict.fromkeys(search_space({}, CLASSES).dimensions, 1), "nothing is left"),
     ],
 )
 def test_spaces_that_are_refused(named, fixed, problem):
