@@ -134,7 +134,7 @@ search_options = stacked(
         default=40,
         show_default=True,
         metavar="N",
-        help="Trials in all, those of earlier runs on the same study included.",
+        help="Trials in all, those of earlier runs on the same study and the untuned model included.",
     ),
     click.option(
         "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Stop the search after this time."

@@ -15,13 +15,13 @@ BEST_SHOWN = 10
 class TuningLog(TuningObserver):
     """The log of a search, which also writes what it found.
 
-    data: the Data whose reports are printed. bar: shown while they are read. trials: how many may end.
-    command: a function from the best trial's values to the words that train its model. out: a binary handle for what
-    was found. page: one for the page about the search, or None.
+    data: the Data whose reports are printed. bar: shown while they are read. plan: of the search.
+    command: a function from what the best model is given to the words that train it. out: a binary handle for what was
+    found. page: one for the page about the search, or None.
     """
 
-    def __init__(self, data, bar, *, trials, command, out, page=None, quiet=False):
-        self._data, self._bar, self._trials = data, bar, trials
+    def __init__(self, data, bar, *, plan, command, out, page=None, quiet=False):
+        self._data, self._bar, self._plan = data, bar, plan
         self._command, self._out, self._page, self._quiet = command, out, page, quiet
         self._best, self._facts = None, []
 
@@ -36,17 +36,18 @@ class TuningLog(TuningObserver):
         self.say(f"{rows:,} rows, judged {judged} by {study.objective}")
         tried = study.tried()
         if tried:
-            self.say(f"resuming after {len(tried)} trials of {self._trials}")
-        self._bar = Bar(quiet=self._quiet, desc="tuning", total=self._trials, unit="trial", initial=len(tried))
+            self.say(f"resuming after {len(tried)} trials of {self._plan.trials}")
+        self._bar = Bar(quiet=self._quiet, desc="tuning", total=self._plan.trials, unit="trial", initial=len(tried))
 
     def ended(self, tried, best):
         """Move the bar; where there is none, print each improvement."""
-        self._bar.reach(len(tried), self._trials)
-        if best is None or best == self._best:
+        self._bar.reach(len(tried), self._plan.trials)
+        if best is None:
             return
+        shown = self._bar.note(f"best {best.value:.6g}")
+        if best != self._best and not shown:
+            self.say(f"{named(best)}: {best.value:.6g}, the best of {len(tried)}")
         self._best = best
-        if not self._bar.note(f"best {best.value:.6g}"):
-            self.say(f"trial {best.number}: {best.value:.6g}, the best of {len(tried)}")
 
     def best_again(self, best, *, interrupted):
         """Print that the best model is trained, where Ctrl-C ended the search."""
@@ -56,30 +57,30 @@ class TuningLog(TuningObserver):
         self._bar.close()
         if interrupted:
             self.say(
-                f"interrupted; training the best so far, trial {best.number}, once more for its model (Ctrl-C "
+                f"interrupted; training the best so far, {named(best)}, once more for its model (Ctrl-C "
                 "again leaves everything as it was)"
             )
 
     def done(self, study, result):
         """Write what was found, and the page."""
-        table, importances = trials_table(study), study.importances()
-        counts, command = summary(study.tried()), shlex.join(self._command(result.best.values))
-        lines = [
-            *aligned(table),
-            "",
-            f"{counts}; the best is {result.best.number}",
-            f"{study.objective}: {result.best.value:.6g}",
-        ]
+        verdict, importances = result.verdict, study.importances()
+        table = trials_table(study.objective, verdict)
+        command = shlex.join(self._command(result.given))
+        counts, compared = summary(study.tried()), comparison(verdict)
+        lines = [*aligned(table), "", f"{counts}; the best is {named(verdict.best)}"]
+        lines += [compared] if compared else []
+        lines.append(f"{study.objective}: {verdict.best.value:.6g}")
         if importances:
             lines.append("importance: " + ", ".join(f"{name} {part:.0%}" for name, part in importances.items()))
         self._out.write("\n".join([*lines, "the same model again:", command, ""]).encode())
         if self._page is not None:
             from fmcore.tuning.report import page
 
-            text = page(study, title="fm tune", facts=[*self._facts, f"{counts}."], table=table, command=command)
+            facts = [*self._facts, f"{counts}.", *([f"{compared}."] if compared else [])]
+            text = page(study, title="fm tune", facts=facts, table=table, command=command)
             self._page.write(text.encode())
         if result.interrupted:
-            self.say(f"interrupted; the model is that of the best trial so far, {result.best.number}")
+            self.say(f"interrupted; the model is that of the best trial so far, {named(verdict.best)}")
 
     def close(self):
         """Remove the bar."""
@@ -98,14 +99,36 @@ def summary(tried):
     return f"{len(tried)} trials: " + ", ".join(f"{kinds[kind]} {words[kind]}" for kind in kinds if kinds[kind])
 
 
-def trials_table(study):
-    """Return the best trials as rows of texts, the head first."""
-    best = [trial for trial in study.tried() if trial.value is not None][:BEST_SHOWN]
+def named(tried):
+    """Return what to call a trial."""
+    return "the untuned model" if tried.untuned else f"trial {tried.number}"
+
+
+def comparison(verdict):
+    """Return a sentence on whether a trial is better than the untuned model, or None where that has no value."""
+    tuned, untuned, change = verdict.tuned, verdict.untuned, verdict.change
+    if untuned is None:
+        return None
+    share = "" if change is None else f" ({100 * change:+.1f} %)"
+    values = "" if tuned is None else f"best trial {tuned.value:.6g}, untuned {untuned.value:.6g}{share}"
+    if verdict.improves:
+        return values
+    values = values and f" ({values})"
+    if verdict.best.untuned:
+        return f"no trial is better than the untuned model{values}: that one is published"
+    outside = ", ".join(f"{name} {short(name, value)}" for name, value in verdict.outside.items())
+    return f"no trial is better than the untuned model{values}, which is outside of what is searched: {outside}"
+
+
+def trials_table(objective, verdict):
+    """Return the best trials, and the untuned model wherever it stands, as rows of texts, the head first."""
+    best = [trial for place, trial in enumerate(verdict.trials) if place < BEST_SHOWN or trial.untuned]
     names = [name for name in PARAMETERS if any(name in trial.values for trial in best)]
-    rows = [["trial", study.objective, "seconds", *names]]
+    rows = [["trial", objective, "seconds", *names]]
     for trial in best:
         values = [short(name, trial.values[name]) if name in trial.values else "-" for name in names]
-        rows.append([str(trial.number), f"{trial.value:.6g}", f"{trial.info['seconds']:.1f}", *values])
+        number = "untuned" if trial.untuned else str(trial.number)
+        rows.append([number, f"{trial.value:.6g}", f"{trial.info['seconds']:.1f}", *values])
     return rows
 
 

@@ -67,13 +67,14 @@ def command(
 ) -> int:
     """Search for the hyperparameters that are best on test rows, and train the model with them.
 
+    The first trial is the model that `fm train` gives with the same options; where no other is better, it is the one.
     A hyperparameter that is given a value is not searched. Trials that fall behind are stopped early. The output ends
     with the `fm train` command that gives the same model again. Ctrl-C publishes the best model so far.
 
     \b
     fm tune train.rec --test test.rec --predictor-type binary_classifier -o clicks.fm --jobs 2
     fm tune ratings.svm --cv 5 --predictor-type regressor -o ratings.fm --study ratings.db --timeout 3600 \\
-        --range factors_wd=1e-4:0.1:log --choice num_factors=4,8,16
+        --range factors_wd=0.3:30:log --choice num_factors=8,16,32
     """
     require(plots=files.report is not None)
     threads = chosen_threads(limits.threads)
@@ -86,12 +87,12 @@ def command(
     read_too = [hyperparameters.file, *(path for part in (data, test) if part for path in part.paths)]
     files.require_apart(search.study, read_too)
 
-    def train_command(found: dict[str, object]) -> list[str]:
+    def train_command(given: dict[str, object]) -> list[str]:
         return [
             *("fm", "train", *rows.inputs),
             *spelled_options(context, ["tests"]),
             *("-o", files.output),
-            *spelled_hyperparameters(space.preset, {**space.fixed, **found}),
+            *spelled_hyperparameters(space.preset, given),
             *spelled_options(context, READING_NAMES),
         ]
 
@@ -100,7 +101,7 @@ def command(
         log = TuningLog(
             [part for part in (data, test) if part],
             bar,
-            trials=plan.trials,
+            plan=plan,
             command=train_command,
             out=out,
             page=page,

@@ -44,7 +44,7 @@ def _figures(study):
             yield (
                 "Importance",
                 visualization.plot_param_importances(
-                    study.optuna_study, evaluator=study.evaluator(), target_name=objective
+                    study.optuna_study, evaluator=study.evaluator(), params=study.common(), target_name=objective
                 ),
             )
         yield "Slices", visualization.plot_slice(study.optuna_study, target_name=objective)

@@ -1,14 +1,18 @@
-"""The choice of the next trial's values: optuna's samplers, seeded by each trial's place among those that count."""
+"""The choice of the next trial's values: optuna's samplers, seeded by each trial's place among those that count.
+
+The first place is the untuned model's, with every strategy, so that all others are compared with it.
+"""
 
 import warnings
 
 import numpy as np
 
 from fmcore.tuning.grid import Grid
+from fmcore.tuning.trials import UNTUNED
 
 STRATEGIES = ("bayesian", "random", "grid", "hyperband")
-LEARNING = ("bayesian", "hyperband")  # these first try the defaults, so that no search ends worse than without it
-RANDOM_TRIALS = 4  # before these begin to learn; ranges lie around good defaults
+LEARNING = ("bayesian", "hyperband")
+RANDOM_TRIALS = 4  # before these begin to learn, the untuned model included; ranges lie around good defaults
 
 
 class Sampler:
@@ -27,25 +31,26 @@ class Sampler:
     @property
     def places(self):
         """Return how many different trials there are, or None where their number is unlimited."""
-        return self._grid and self._grid.size
+        return self._grid and 1 + self._grid.size
 
     def before_trial(self, study, trial):
         """Prepare the values of a trial that begins; called by optuna."""
         self.place = self._place_of(trial.number)
-        if self._grid:
-            self._given = self._grid.point(self.place)
-        else:
-            self._given = self._space.start() if self.place == 0 and self._strategy in LEARNING else {}
+        self._given = self._grid.point(self.place - 1) if self._grid and self.place != UNTUNED else {}
         self._chooser = self._seeded(np.random.SeedSequence([self._space.defaults["seed"], self.place]))
         self._chooser.before_trial(study, trial)
 
+    def give(self, values):
+        """Set the values that dimensions have where they are asked for, by name."""
+        self._given = values
+
     def infer_relative_search_space(self, study, trial):
         """Return the dimensions whose values are chosen together; called by optuna."""
-        return {} if self._given else self._chooser.infer_relative_search_space(study, trial)
+        return {} if self._is_given() else self._chooser.infer_relative_search_space(study, trial)
 
     def sample_relative(self, study, trial, search_space):
         """Return the values chosen together; called by optuna."""
-        return {} if self._given else self._chooser.sample_relative(study, trial, search_space)
+        return {} if self._is_given() else self._chooser.sample_relative(study, trial, search_space)
 
     def sample_independent(self, study, trial, param_name, param_distribution):
         """Return a value chosen alone, or the given one for this place; called by optuna."""
@@ -55,6 +60,9 @@ class Sampler:
 
     def after_trial(self, study, trial, state, values):
         """Do nothing; called by optuna."""
+
+    def _is_given(self):
+        return bool(self._given) or self.place == UNTUNED
 
     def _seeded(self, sequence):
         from optuna.samplers import RandomSampler, TPESampler

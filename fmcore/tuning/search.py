@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 from fmcore.errors import FMError, ResourceError
 from fmcore.tuning import worker
-from fmcore.tuning.study import PROBLEM
+from fmcore.tuning.trials import PROBLEM
 from fmcore.tuning.worker import ERROR, PRUNED, REPORT
 
 DEATHS = 3  # workers in a row that die during a trial before the search gives up
@@ -29,22 +29,22 @@ class SearchObserver:
         """
 
 
-def search(study, space, context, *, jobs=1, timeout=None, observer=None):
-    """Train trials of the space in `jobs` processes until the study has enough or `timeout` seconds have passed.
+def search(study, context, *, jobs=1, timeout=None, observer=None):
+    """Train trials in `jobs` processes until the study has enough or `timeout` seconds have passed.
 
     context: a worker.TrialContext. observer: a SearchObserver. Where a trial cannot be trained for any other reason
     than divergence or lack of memory, the search raises that trial's error.
     """
     deadline = None if timeout is None else monotonic() + timeout
     with worker_pool(context, jobs) as workers:
-        _Search(study, space, workers, deadline, observer or SearchObserver()).run()
+        _Search(study, workers, deadline, observer or SearchObserver()).run()
 
 
 class _Search:
     """One search: its messages to and from the workers; `_running` maps each busy worker's connection to its trial."""
 
-    def __init__(self, study, space, workers, deadline, observer):
-        self._study, self._space, self._workers = study, space, workers
+    def __init__(self, study, workers, deadline, observer):
+        self._study, self._workers = study, workers
         self._deadline, self._observer = deadline, observer
         self._running, self._deaths = {}, 0
 
@@ -91,7 +91,7 @@ class _Search:
                 return
             connection = self._workers.idle(self._running)
             self._running[connection] = trial
-            _send(connection, self._space.hyperparameters(trial.values))
+            _send(connection, trial.hyperparameters)
 
     def _hear(self, connection):
         """Receive and handle one message of a worker."""

@@ -9,6 +9,8 @@ from fmcore.hyper.presets import resolve
 from fmcore.objectives import objective_of
 from fmcore.tuning.spaces import SPACES
 
+DECIDED = ("pilot", "feature_dim", "mini_batch_size", "epochs")  # by the rows, or what came before training
+
 
 @dataclass(frozen=True)
 class Space:
@@ -16,25 +18,52 @@ class Space:
 
     dimensions: name -> Range or Choice, in the order of the hyperparameters' table: an init method before its numbers.
     fixed: name -> value that the user gave. defaults: name -> value of every hyperparameter where it is not searched.
-    preset: the preset of the defaults.
+    preset: the preset of the defaults. named: those of the dimensions that the user named.
     """
 
     dimensions: dict
     fixed: dict
     defaults: dict
     preset: str = "native"
+    named: frozenset = frozenset()
+
+    def given(self, values):
+        """Return name -> value of what a trial with these values of the dimensions is given beside the preset.
+
+        It has no pilot, which would choose again what the trial has chosen.
+        """
+        return {**self.fixed, **values, **({} if self.defaults["pilot"] == "none" else {"pilot": "none"})}
 
     def hyperparameters(self, values):
         """Return Hyperparameters with these values of the dimensions."""
-        return resolve(self.preset, **{**self.fixed, **values})
+        return resolve(self.preset, **self.given(values))
 
-    def start(self):
-        """Return the defaults of what is searched, as far as they lie in their ranges."""
+    def untuned(self):
+        """Return Hyperparameters without a search: the preset, and what the user gave."""
+        return resolve(self.preset, **self.fixed)
+
+    def values_of(self, found):
+        """Return name -> value of the dimensions that apply, given those of all hyperparameters of an untuned model.
+
+        Where "auto" was what the model was given, and can be chosen, it is the value.
+        """
         return {
-            name: self.defaults[name]
+            name: None if self.defaults[name] is None and dimension.holds(None) else found[name]
             for name, dimension in self.dimensions.items()
-            if self.applies(name, {}) and dimension.holds(self.defaults[name])
+            if self.applies(name, found)
         }
+
+    def outside(self, values):
+        """Return those of the values, by name, that their dimensions do not hold."""
+        return {name: value for name, value in values.items() if not self.dimensions[name].holds(value)}
+
+    def holds(self, found):
+        """Return whether a trial of the space can be a model of these values of all hyperparameters."""
+        values = self.values_of(found)
+        if self.outside(values):
+            return False
+        trial = asdict(self.hyperparameters(values))
+        return all(trial[name] == found[name] for name in trial if name not in DECIDED)
 
     def applies(self, name, values):
         """Return whether a dimension applies beside these values: an init method's number only under its method."""
@@ -60,7 +89,7 @@ def search_space(named, fixed, *, space=None, preset="native"):
     found = {name: found[name] for name in PARAMETERS if name in found}
     possible = {name: dimension for name, dimension in found.items() if _can_apply(name, found, defaults)}
     _require_possible(named, fixed, possible)
-    return Space(possible, fixed, defaults, preset)
+    return Space(possible, fixed, defaults, preset, frozenset(named))
 
 
 def _is_fixed(name, fixed):

@@ -1,14 +1,14 @@
 """The trials of a search, and the choice of the next one: optuna's studies behind a small interface.
 
 A trial counts once it has ended by itself: with a value, stopped early, or diverged. Trials of a run that was killed or
-that ran out of time are withdrawn, and others take their places.
+that ran out of time are withdrawn, and others take their places. The first place has the untuned model, whose values
+are known only once it is trained.
 """
 
 import json
 import secrets
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import count, islice
 
 from fmcore.errors import UsageError
@@ -16,30 +16,11 @@ from fmcore.tuning import runs, storage
 from fmcore.tuning.dimensions import Range
 from fmcore.tuning.goals import STEPS, goal_of
 from fmcore.tuning.samplers import Sampler
+from fmcore.tuning.sound import is_sound
+from fmcore.tuning.trials import FOUND, PLACE, PROBLEM, RUN, UNTUNED, Trial, Tried
 
-RUN, PLACE, PROBLEM = "run", "place", "problem"  # attributes of a trial: which run has it, its place, why it failed
 WARM_UP = STEPS // 2  # the first step at which a trial may be pruned: as learning rates fall, good ones may be late
 ENOUGH = 4  # trials with a value that importances need
-
-
-@dataclass
-class Trial:
-    """One set of hyperparameters to try. number: from 0. values: the searched hyperparameters, by name."""
-
-    number: int
-    values: dict
-    handle: object = field(repr=False, default=None)
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A trial that has ended: state is "complete", "pruned" or "failed", value None unless it is complete."""
-
-    number: int
-    values: dict
-    state: str
-    value: float | None
-    info: dict
 
 
 @contextmanager
@@ -88,7 +69,10 @@ class Study:
             if self._sampler.place >= self._last:  # another run began its trial first
                 self._fail(handle)
                 return None
-            return Trial(handle.number, self._suggest(handle), handle)
+            if self._sampler.place == UNTUNED:
+                return Trial(handle.number, {}, self._space.untuned(), untuned=True, handle=handle)
+            values = self._suggest(handle)
+            return Trial(handle.number, values, self._space.hyperparameters(values), handle=handle)
 
     def waits(self):
         """Return whether the last trials are running in other runs on this machine; if those end, `ask` takes over."""
@@ -97,15 +81,26 @@ class Study:
         return any(runs.is_near(trial.user_attrs[RUN]) for trial in running)
 
     def report(self, trial, step, value):
-        """Record the objective at a step (1 to STEPS) of a trial; return whether the trial should end there."""
+        """Record the objective at a step (1 to STEPS) of a trial; return whether the trial should end there.
+
+        The untuned model is trained to its end, as all others are compared with it.
+        """
         with self._guarded():
             trial.handle.report(value, step)
-            return trial.handle.should_prune()
+            return not trial.untuned and trial.handle.should_prune()
 
-    def tell(self, trial, value=None, *, pruned=False, **info):
-        """Record how a trial ended: with a value, pruned, or else failed with a "problem". info: ready for JSON."""
+    def tell(self, trial, value=None, *, pruned=False, found=None, **info):
+        """Record how a trial ended: with a value, pruned, or else failed with a "problem". info: ready for JSON.
+
+        found: name -> value of all hyperparameters of its model.
+        """
         state = "COMPLETE" if value is not None else "PRUNED" if pruned else "FAIL"
         with self._guarded():
+            if trial.untuned and found is not None:
+                info[FOUND] = self._space.values_of(found)
+                if self._space.holds(found):
+                    self._sampler.give(info[FOUND])
+                    self._suggest(trial.handle)
             for name, content in info.items():
                 trial.handle.set_user_attr(name, content)
             self.optuna_study.tell(trial.handle, value, state=self._state(state))
@@ -118,18 +113,27 @@ class Study:
     def tried(self):
         """Return all ended trials that count, as Tried: the best first, those without a value last."""
         with self._guarded():
-            ended = [_tried(trial) for trial in self._counted() if trial.state.is_finished()]
+            ended = [Tried.of(trial) for trial in self._counted() if trial.state.is_finished()]
         sign = 1 if self.minimize else -1
-        return sorted(ended, key=lambda t: (t.value is None, sign * (t.value or 0), t.number))
+        return sorted(ended, key=lambda t: (t.value is None, sign * (t.value or 0), not t.untuned, t.number))
 
     def importances(self):
         """Return name -> how much each hyperparameter explains of the values' variation, largest first, or {}."""
-        complete = [trial for trial in self.tried() if trial.value is not None]
-        if len(complete) < ENOUGH or len({trial.value for trial in complete}) < ENOUGH:
+        if len({trial.value for trial in self._comparable()}) < ENOUGH:
             return {}
         with self._guarded(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return self._optuna.importance.get_param_importances(self.optuna_study, evaluator=self.evaluator())
+            return self._optuna.importance.get_param_importances(
+                self.optuna_study, evaluator=self.evaluator(), params=self.common()
+            )
+
+    def common(self):
+        """Return the names of what all trials of the space with a value have in common."""
+        trials = self._comparable()
+        return [name for name in self._space.dimensions if trials and all(name in trial.values for trial in trials)]
+
+    def _comparable(self):
+        return [trial for trial in self.tried() if trial.value is not None and trial.inside]
 
     def evaluator(self):
         """Return the measure of importance: PED-ANOVA (Watanabe, Bansal, Hutter 2023)."""
@@ -189,12 +193,7 @@ class Study:
 
     def _require_sound(self):
         """Raise UsageError for trials that no run of this search can have left."""
-        expected = {name: _distribution(dimension) for name, dimension in self._space.dimensions.items()}
-        try:
-            sound = all(_is_sound(trial, expected) for trial in self.optuna_study.get_trials(deepcopy=False))
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
-            sound = False  # optuna does not check the file's content
-        if not sound:
+        if not is_sound(self.optuna_study, self._space.dimensions):
             raise UsageError(
                 f"the study {self._path} is damaged: it holds a trial that is not of this search; name "
                 "another file with --study"
@@ -222,32 +221,3 @@ class Study:
 
     def _guarded(self):
         return storage.guarded(self._path)
-
-
-def _distribution(dimension):
-    """Return optuna's distribution for the values of a dimension."""
-    from optuna import distributions
-
-    if not isinstance(dimension, Range):
-        return distributions.CategoricalDistribution(dimension.values)
-    kind = distributions.IntDistribution if dimension.integer else distributions.FloatDistribution
-    return kind(dimension.low, dimension.high, log=dimension.log)
-
-
-def _is_sound(trial, expected):
-    """Return whether a trial is one that `Study` can have left; expected: name -> distribution."""
-    attributes = trial.user_attrs
-    return (
-        runs.is_mark(attributes.get(RUN))
-        and isinstance(attributes.get(PLACE, 0), int)
-        and isinstance(attributes.get("seconds", 0.0), (int, float))
-        and isinstance(attributes.get(PROBLEM, ""), str)
-        and all(expected.get(name) == distribution for name, distribution in trial.distributions.items())
-    )
-
-
-def _tried(trial):
-    state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name, "failed")
-    return Tried(
-        trial.number, dict(trial.params), state, trial.value if state == "complete" else None, dict(trial.user_attrs)
-    )

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from fmcore.errors import DataError, DivergedError, ResourceError, UsageError
+from fmcore.errors import DataError, ResourceError, UsageError
 from fmcore.families import DEFAULT as FM
 from fmcore.families import FAMILIES
+from fmcore.hyper.presets import resolve
 from fmcore.io.options import Report, needed_by
 from fmcore.io.sources import source as sources
 from fmcore.objectives import objective_of
@@ -22,7 +23,8 @@ from fmcore.tuning.goals import goal_of
 from fmcore.tuning.search import SearchObserver, search
 from fmcore.tuning.shared import share
 from fmcore.tuning.storage import require
-from fmcore.tuning.study import PROBLEM, open_study
+from fmcore.tuning.study import open_study
+from fmcore.tuning.verdict import Verdict, given, require_model, verdict
 from fmcore.tuning.worker import TrialContext
 
 
@@ -31,7 +33,8 @@ class Plan:
     """The plan of a search.
 
     objective: a name of goals.goal_names, or None for the first of the objective. strategy: one of STRATEGIES.
-    trials: how many may end, over all runs of a study. timeout: seconds, or None. jobs: processes that train.
+    trials: how many may end, over all runs of a study; the untuned model is the first.
+    timeout: seconds, or None. jobs: processes that train.
     folds: of cross-validation where there are no test rows, else 0. study: path of the SQLite file, or None.
     """
 
@@ -46,12 +49,21 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a search. best: the Tried whose model is published. interrupted: whether Ctrl-C ended it."""
+    """The result of a search. verdict: whose best model is published. interrupted: whether Ctrl-C ended it.
+
+    given: name -> value of what the model was given beside the preset; hyperparameters: all that it was given.
+    """
 
     model: object
-    best: object
+    verdict: Verdict
+    given: dict
     hyperparameters: object
     interrupted: bool
+
+    @property
+    def best(self):
+        """Return the Tried whose model is published."""
+        return self.verdict.best
 
 
 class TuningObserver(SearchObserver):
@@ -72,7 +84,8 @@ def tune(data, test, space, target, plan, *, resources=None, observer=None):
 
     data, test: fmcore.io.data.Data, test None in cross-validation. space: space.Space. plan: Plan.
     observer: TuningObserver, which is called on the way.
-    The published model is the one that training on `data` alone with the best hyperparameters gives, to the byte.
+    The published model is the one that training on `data` alone with the best hyperparameters gives, to the byte;
+    without a search where no trial is better.
     Raises UsageError for what cannot be searched, DivergedError where no trial ended with a value.
     """
     observer, resources = observer or TuningObserver(), resources or Resources()
@@ -97,13 +110,15 @@ def tune(data, test, space, target, plan, *, resources=None, observer=None):
         _require_rows(job)
         with open_study(plan.study, _settings(space, job), space, strategy=plan.strategy, trials=plan.trials) as study:
             observer.begun(study, job.train.rows, job.test and job.test.rows)
-            interrupted = _searched(study, space, job, plan, observer)
-            best = _best(study, plan)
-            observer.best_again(best, interrupted=interrupted)
-            hyperparameters = space.hyperparameters(best.values)
+            found, interrupted = _searched(study, space, job, plan, observer)
+            if found is None:
+                require_model(study.tried(), plan.timeout)
+            observer.best_again(found.best, interrupted=interrupted)
+            values = given(space, found.best)
+            hyperparameters = resolve(space.preset, **values)
             again = [part and replace(part, report=Report()) for part in (data, test)]  # whose first passes are over
             model = train(again[0], hyperparameters, target, test=again[1], resources=resources)
-            result = Result(model, best, hyperparameters, interrupted)
+            result = Result(model, found, values, hyperparameters, interrupted)
             observer.done(study, result)
     return result
 
@@ -122,6 +137,8 @@ def _require_searchable(data, test, space, plan):
             f"{patience} needs test rows, which the last training after --cv does not have; leave it out, "
             "or name test rows with --test"
         )
+    if space.defaults["validation_fraction"] is not None:
+        raise UsageError("validation_fraction holds out rows to test on, but a search has its own; leave it out")
     for part in (data, test):
         if part is not None and not part.rereadable:
             raise UsageError(
@@ -185,6 +202,7 @@ def _settings(space, job):
     """Return what all runs of a study must have in common, by what to call it."""
     return {
         "objective": job.goal.name,
+        "first trial": "untuned",
         "preset": space.preset,
         "--cv": job.folds,
         **{f"the value of {name}": value for name, value in space.fixed.items()},
@@ -196,28 +214,16 @@ def _settings(space, job):
 
 
 def _searched(study, space, job, plan, observer):
-    """Search until the plan is fulfilled; whether Ctrl-C ended it before."""
+    """Search until the plan is fulfilled; return the Verdict, or None, and whether Ctrl-C ended the search before."""
     try:
-        search(study, space, job, jobs=plan.jobs, timeout=plan.timeout, observer=observer)
+        search(study, job, jobs=plan.jobs, timeout=plan.timeout, observer=observer)
     except KeyboardInterrupt:
-        if not _complete(study):
+        if (found := verdict(space, _complete(study))) is None:
             raise
-        return True
-    return False
+        return found, True
+    return verdict(space, _complete(study)), False
 
 
 def _complete(study):
     """Return the trials with a value, the best first."""
     return [tried for tried in study.tried() if tried.value is not None]
-
-
-def _best(study, plan):
-    complete, tried = _complete(study), study.tried()
-    if complete:
-        return complete[0]
-    if not tried and plan.timeout is not None:
-        raise UsageError(f"no trial has ended within {plan.timeout:g} seconds; give more with --timeout")
-    problems = [trial.info[PROBLEM] for trial in tried if PROBLEM in trial.info]
-    raise DivergedError(
-        f"none of {len(tried)} trials ended with a model" + (f"; the last one: {problems[-1]}" if problems else "")
-    )

@@ -3,12 +3,14 @@
 The protocol of its connection: it receives the hyperparameters of a trial; it sends any number of (REPORT, step,
 value), each answered by whether to end there; then one of (DONE, value, info), (PRUNED, None, info), (FAILED, None,
 info) with its "problem", or (ERROR, exception). It ends when the connection closes, or the process that started it.
+The info of a trial that is done has its "epochs", those until the best one, and "found", all hyperparameters of its
+model, some of which only its rows or a pilot have decided; of folds, the last one's.
 """
 
 import multiprocessing
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from threading import Thread
 from time import perf_counter
 
@@ -18,7 +20,7 @@ from fmcore.errors import DivergedError, FMError, ResourceError
 from fmcore.rows.source import Fold, MemoryRows
 from fmcore.solvers import Resources, Task
 from fmcore.solvers.observer import Observer
-from fmcore.training.fit import USUAL_EPOCHS, Fitting
+from fmcore.training.fit import Fitting
 from fmcore.tuning.goals import STEPS, Goal
 from fmcore.tuning.shared import Shared
 
@@ -72,16 +74,19 @@ class TrialTrainer:
 
     def run(self, hyperparameters):
         """Train one trial; return the message that ends it."""
-        started, values = perf_counter(), []
-        hyperparameters = replace(hyperparameters, feature_dim=self._job.feature_dim, pilot="none")
+        started, values, model = perf_counter(), [], None
+        hyperparameters = replace(hyperparameters, feature_dim=self._job.feature_dim)
 
         def info(**more):
             return {"seconds": perf_counter() - started, **more}
 
         try:
             for fold in range(self._job.folds or 1):
-                values.append(self._value(hyperparameters, fold, values))
-            return DONE, float(np.mean(values)), info()
+                model = self._trained(hyperparameters, fold)
+                values.append(self._value(model))
+                if fold + 1 < self._job.folds:
+                    self._report(fold + 1, float(np.mean(values)))
+            return DONE, float(np.mean(values)), info(epochs=_epochs(model), found=_found(model))
         except Stopped:
             return PRUNED, None, info()
         except DivergedError as error:
@@ -91,17 +96,15 @@ class TrialTrainer:
         except FMError as error:
             return ERROR, error
 
-    def _value(self, hyperparameters, fold, before):
-        """Return the objective of one fold, or of the test rows; `before` holds those of the folds before it."""
+    def _trained(self, hyperparameters, fold):
+        """Return the model of one fold, or of all training rows where there are test rows."""
         rows, test = self._placed(fold, hyperparameters.seed)
-        epochs = hyperparameters.epochs or USUAL_EPOCHS
-        watch = Observer() if self._job.folds else Watch(self._job.goal, epochs, self._report)
-        trained = self._fitting.fit(Task(rows, hyperparameters, test), watch)
-        epoch = trained.info.get("best_epoch", len(trained.info["epochs"]))
-        value = self._job.goal.value(trained.info["epochs"][epoch - 1]["test"])
-        if self._job.folds and fold + 1 < self._job.folds:
-            self._report(fold + 1, float(np.mean([*before, value])))
-        return value
+        watch = Observer() if self._job.folds else Watch(self._job.goal, self._report)
+        return self._fitting.fit(Task(rows, hyperparameters, test), watch)
+
+    def _value(self, model):
+        """Return the objective of a model."""
+        return self._job.goal.value(model.info["epochs"][_epochs(model) - 1]["test"])
 
     def _report(self, step, value):
         self._connection.send((REPORT, step, value))
@@ -121,12 +124,26 @@ class TrialTrainer:
         return self._rows[key]
 
 
+def _epochs(model):
+    """Return how many epochs it was trained for, those after the best one aside."""
+    return model.info.get("best_epoch", len(model.info["epochs"]))
+
+
+def _found(model):
+    """Return name -> value of all its hyperparameters, as its training decided them."""
+    return {**asdict(model.hyperparameters), "mini_batch_size": model.info["mini_batch_size"]}
+
+
 class Watch(Observer):
     """A reporter of the objective at the end of each part of a trial, where long and short trials can be compared."""
 
-    def __init__(self, goal, epochs, report):
-        self._goal, self._epochs, self._report = goal, epochs, report
-        self._step = 0
+    def __init__(self, goal, report):
+        self._goal, self._report = goal, report
+        self._step = self._epochs = 0
+
+    def loaded(self, placed, model, solver):  # noqa: ARG002 - as all observers are called
+        """Note how many epochs there are."""
+        self._epochs = model.hyperparameters.last_epoch
 
     def epoch(self, record):
         """Report the objective so far where a part has ended and the last is not reached."""

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import sqlite3
@@ -134,6 +135,46 @@ def test_tune_publishes_the_best_model_and_prints_its_command(fm, tune):
     assert not list((fm.folder / "temporary").iterdir())
 
 
+def test_the_search_says_whether_it_improves_on_the_untuned_model(fm, tune):
+    options = ("--pilot", "none", "--num-factors", 2, "--strategy", "grid", "-o", "best.fm")
+    fm("train", "train.svm", "--test", "test.svm", *CLASSES, "--pilot", "none", "--num-factors", 2, "-o", "untuned.fm")
+    out, _ = ended(tune(*options, "--choice", "linear_lr=1e-9,0.75"))  # the latter is the preset's
+    assert re.search(
+        r"^no trial is better than the untuned model \(best .*\): that one is published$", out, re.MULTILINE
+    )
+    assert "--linear-lr" not in last_line(out)
+    assert fm.read("best.fm") == fm.read("untuned.fm")
+    out, _ = ended(tune(*options, "--choice", "linear_lr=1e-9,1e-8"))  # which keep out the preset's
+    assert "which is outside of what is searched: linear_lr 0.75\n" in out
+    assert "--linear-lr 1e-0" in last_line(out)
+    assert again(fm, out)
+    out, _ = ended(tune(*options, "--linear-lr", 1e-9, "--choice", "factors_lr=0.1,0.5"))
+    words = re.search(r"^best trial (\S+), untuned (\S+) \((\S+) %\)$", out, re.MULTILINE)
+    best, untuned, change = map(float, words.groups())
+    assert change == pytest.approx(100 * (best / untuned - 1), abs=0.06)
+    assert change < 0
+
+
+def test_the_first_trial_is_what_train_gives_by_its_pilot(fm, tune):
+    rng = random.Random(5)
+    for name, rows in (("train.svm", 400), ("test.svm", 100)):  # which have nothing to learn
+        fm.write(
+            name, "".join(f"{rng.randrange(2)} {rng.randrange(30)}:1 {rng.randrange(30, 60)}:1\n" for _ in range(rows))
+        )
+    given = ("train.svm", "--test", "test.svm", *CLASSES)
+    fm("train", *given, "-o", "untuned.fm")
+    pilot = json.loads(fm("inspect", "untuned.fm", "--json").out)["info"]["pilot"]
+    assert pilot["kept"] != "recipe"
+    out, _ = ended(tune("--trials", 1, "-o", "best.fm"))
+    assert "no trial is better than the untuned model: that one is published\n" in out
+    assert fm.read("best.fm") == fm.read("untuned.fm")
+    found = json.loads(fm("eval", "untuned.fm", "test.svm", "--json").out)["logloss"]
+    assert f"test:binary_classification_cross_entropy: {found:.6g}\n" in out
+    fm("train", "train.svm", *CLASSES, "-o", "untuned.fm")
+    ended(tune("--cv", 3, "--trials", 1, "-o", "best.fm", data=["train.svm"]))
+    assert fm.read("best.fm") == fm.read("untuned.fm")
+
+
 def test_tune_writes_the_vocabulary_that_train_writes(fm, tune):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
@@ -256,7 +297,7 @@ def test_a_tuning_worker_that_dies_is_replaced(fm, tune):
 def test_a_search_survives_diverged_trials(fm, tune):
     options = ("--epochs", 3, "--optimizer", "sgd", "--strategy", "grid", "-o", "best.fm")
     out, _ = ended(tune(*options, "--choice", "linear_lr=0.1,1e30"))
-    assert "1 to the end, 1 diverged or failed" in out
+    assert "2 to the end, 1 diverged or failed" in out
     _, err = ended(tune(*options, "--choice", "linear_lr=1e30,1e31"), 5)
     assert "none of 2 trials ended with a model; the last one: the loss is not finite" in err
 
@@ -274,6 +315,7 @@ def test_a_search_ends_at_its_timeout(fm, tune):
         (("x.svm", "--test", "x.svm", "--cv", 2), "two ways to judge"),
         (("x.svm", "--cv", 3), "at least as many training rows; there are 2"),
         (("x.svm", "--cv", 2, "--early-stopping-patience", 1), "early_stopping_patience"),
+        (("x.svm", "--test", "x.svm", "--validation-fraction", 0.5), "a search has its own"),
         (("-", "--cv", 2), "can be read once"),
         (("x.svm", "--test", "x.svm", "--objective", "test:rmse"), "does not fit"),
         (("x.svm", "--test", "one.svm", "--objective", "test:auc"), "both classes"),

@@ -11,6 +11,7 @@ import resource
 import sqlite3
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -450,6 +451,8 @@ DAMAGE = {
     "a mark of no process": """UPDATE trial_user_attributes
                                SET value_json = '{"host": "x", "process": "../..", "since": 1}' WHERE "key" = 'run'""",
     "no mark": "DELETE FROM trial_user_attributes",
+    "another hyperparameter": """UPDATE trial_user_attributes SET value_json = '{"seed": 7}' WHERE "key" = 'found'""",
+    "another type": """UPDATE trial_user_attributes SET value_json = '{"epochs": "7"}' WHERE "key" = 'found'""",
     "another dimension": "UPDATE trial_params SET param_name = 'else' WHERE param_name = 'epochs'",
     "another distribution": """UPDATE trial_params SET distribution_json = replace(distribution_json, '9', '99')""",
     "no distribution": "UPDATE trial_params SET distribution_json = '{}'",
@@ -468,7 +471,8 @@ def study(tmp_path):
     """Return the path of a study with a trial, and a function that changes it."""
     path = tmp_path / "study.db"
     with opened(path) as study:
-        study.tell(study.ask(), 1.0, seconds=0.1)
+        trial = study.ask()
+        study.tell(trial, 1.0, seconds=0.1, epochs=5, found={**asdict(trial.hyperparameters), "epochs": 5})
 
     def change(statement):
         with closing(sqlite3.connect(path)) as connection, connection:

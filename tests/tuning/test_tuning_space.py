@@ -1,13 +1,14 @@
 """Ranges, choices and spaces: what may be searched, what is refused, and the grid over it."""
 
 import itertools
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fmcore.errors import UsageError
-from fmcore.hyper.presets import PRESETS
+from fmcore.hyper.presets import PRESETS, resolve
 from fmcore.objectives import OBJECTIVES
 from fmcore.tuning.dimensions import Choice, Range, parse_choice, parse_range
 from fmcore.tuning.goals import goal_names, goal_of
@@ -142,6 +143,35 @@ def test_learning_rates_of_another_optimizer_are_searched_in_its_own_range():
     assert "optimizer" not in search_space({}, {**CLASSES, "optimizer": "adam"}, space="full").dimensions
 
 
+def test_trials_have_no_pilot_and_the_untuned_model_has_that_of_the_preset():
+    space = search_space({}, RATINGS)
+    assert space.untuned() == resolve("native", **RATINGS)
+    assert space.hyperparameters({"epochs": 4}).pilot == "none"
+    assert space.given({"epochs": 4}) == {**RATINGS, "epochs": 4, "pilot": "none"}
+    older = search_space({}, RATINGS, preset="native-1")
+    assert older.given({"epochs": 4}) == {**RATINGS, "epochs": 4}
+
+
+def test_the_space_holds_what_a_trial_could_have_been_given():
+    space = search_space({}, RATINGS)
+    usual = {**asdict(space.untuned()), "epochs": 10, "mini_batch_size": 45, "feature_dim": 7}
+    assert space.values_of(usual)["epochs"] == 10
+    assert space.holds(usual)
+    assert not space.holds({**usual, "epochs": 100})
+    assert not space.holds({**usual, "rescale_grad": 0.5})  # which is no dimension
+    assert space.outside({"epochs": 100, "num_factors": 8}) == {"epochs": 100}
+
+
+def test_auto_is_the_value_of_an_untuned_model_where_it_can_be_chosen():
+    found = {**asdict(resolve("native", **RATINGS)), "mini_batch_size": 45}
+    space = search_space({"mini_batch_size": Choice((None, 64))}, RATINGS)
+    assert space.values_of(found) == {"mini_batch_size": None}
+    assert space.holds(found)
+    space = search_space({"mini_batch_size": Range(16, 64, integer=True)}, RATINGS)
+    assert space.values_of(found) == {"mini_batch_size": 45}
+    assert space.holds(found)
+
+
 def test_fixed_hyperparameters_are_not_searched():
     space = search_space({}, {**CLASSES, "epochs": 3, "num_factors": 4})
     assert not {"epochs", "num_factors"} & set(space.dimensions)
@@ -154,6 +184,7 @@ def test_named_ranges_stand_alone_or_beside_a_space():
     assert search_space(named, RATINGS, space="small").dimensions["epochs"] == named["epochs"]
     both = search_space(named, RATINGS, space="small")
     assert both.dimensions.keys() == search_space({}, RATINGS).dimensions.keys()
+    assert both.named == named.keys()
 
 
 def test_an_init_number_is_searched_only_under_its_method():

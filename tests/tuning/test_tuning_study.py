@@ -1,15 +1,18 @@
 """Studies, with optuna itself: places, trials that count, runs that ended, other files, and shared rows."""
 
 import sqlite3
+from dataclasses import asdict, replace
 
 import numpy as np
 import optuna
 import pytest
 
 from fmcore.errors import UsageError
+from fmcore.hyper.presets import resolve
 from fmcore.rows.batch import ARRAYS, Batch
 from fmcore.tuning import runs, storage
 from fmcore.tuning.dimensions import Choice, Range
+from fmcore.tuning.samplers import STRATEGIES
 from fmcore.tuning.shared import share
 from fmcore.tuning.space import search_space
 from fmcore.tuning.study import open_study
@@ -30,13 +33,20 @@ def opened(path, space=None, settings=SETTINGS, **options):
     return open_study(path, settings, space or space_of(), **options)
 
 
-def search(study, value=lambda values: values["factors_lr"]):
-    """Ask and tell to the end; return the values tried."""
+def search(study, value=lambda found: found["factors_lr"]):
+    """Ask and tell to the end; return the values tried, by name."""
     seen = []
     while (trial := study.ask()) is not None:
-        seen.append(trial.values)
-        study.tell(trial, value(trial.values), seconds=0.0)
+        found = found_by(trial)
+        seen.append(trial.values or {"untuned": True})
+        study.tell(trial, value(found), seconds=0.0, epochs=1, found=found)
     return seen
+
+
+def found_by(trial, **changes):
+    """Return all hyperparameters as the training of a trial ends with them."""
+    h = replace(trial.hyperparameters, **changes)
+    return {**asdict(h), "epochs": h.epochs or 5, "mini_batch_size": h.mini_batch_size or 64}
 
 
 @pytest.mark.parametrize("strategy", ["bayesian", "random", "grid", "hyperband"])
@@ -61,9 +71,35 @@ def test_another_seed_tries_other_values(tmp_path):
     assert found[0] != found[1]
 
 
-def test_learning_strategies_first_try_the_defaults(tmp_path):
-    with opened(tmp_path / "x.db", strategy="bayesian") as study:
-        assert study.ask().values["factors_lr"] == 0.3
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_untuned_model_is_tried_first_and_to_its_end(tmp_path, strategy):
+    space = space_of(num_factors=4)
+    with opened(tmp_path / "x.db", space, strategy=strategy, trials=9) as study:
+        first, second = study.ask(), study.ask()
+        assert (first.untuned, second.untuned) == (True, False)
+        assert first.hyperparameters == resolve("native", predictor_type="regressor", num_factors=4)
+        assert (second.hyperparameters.pilot, second.hyperparameters.num_factors) == ("none", 4)
+        assert not any(study.report(first, step, 9.0) for step in range(1, 9))
+        study.tell(first, 9.0, found=found_by(first), seconds=0.0)
+        (tried,) = study.tried()
+        assert tried.untuned
+        assert tried.inside
+        assert tried.values == {"epochs": 5, "factors_lr": 0.3}
+        study.tell(second, 9.0)
+        assert [tried.untuned for tried in study.tried()] == [True, False]  # which is before its ties
+
+
+@pytest.mark.parametrize("changes", [{"factors_lr": 2.0}, {"linear_wd": 10.0}])
+def test_a_model_that_no_trial_can_be_teaches_nothing(tmp_path, changes):
+    with opened(tmp_path / "x.db", trials=20) as study:
+        first = study.ask()
+        study.tell(first, 0.1, found=found_by(first, **changes), seconds=0.0)
+        assert study.optuna_study.trials[0].params == {}
+        (tried,) = study.tried()
+        assert (tried.untuned, tried.inside) == (True, False)
+        assert tried.values == {"epochs": 5, "factors_lr": changes.get("factors_lr", 0.3)}
+        search(study)
+        assert study.importances().keys() == NAMED.keys()
 
 
 def test_parallel_trials_get_different_places(tmp_path):
@@ -72,7 +108,8 @@ def test_parallel_trials_get_different_places(tmp_path):
         opened(tmp_path / "x.db", strategy="random", trials=4) as other,
     ):
         asked = [study.ask(), other.ask(), study.ask(), other.ask()]
-        assert len({trial.values["factors_lr"] for trial in asked}) == 4
+        assert [trial.untuned for trial in asked] == [True, False, False, False]
+        assert len({trial.values["factors_lr"] for trial in asked[1:]}) == 3
         assert study.ask() is None
         assert other.waits()
         study.withdraw(asked[2])
@@ -88,9 +125,9 @@ def test_parallel_trials_get_different_places(tmp_path):
 def test_a_grid_search_ends_after_its_last_point(tmp_path):
     space = space_of({"use_linear": Choice((True, False)), "mini_batch_size": Choice((None, 16))})
     with opened(tmp_path / "x.db", space, strategy="grid", trials=100) as study:
-        seen = search(study, lambda values: float(values["use_linear"]))
-    assert len(seen) == 4
-    assert {tuple(values.values()) for values in seen} == {(True, None), (False, None), (True, 16), (False, 16)}
+        seen = search(study, lambda found: float(found["use_linear"]))
+    assert len(seen) == 1 + 4
+    assert {tuple(values.values()) for values in seen[1:]} == {(True, None), (False, None), (True, 16), (False, 16)}
 
 
 def test_ended_trials_are_listed_best_first(tmp_path):
@@ -112,7 +149,7 @@ def test_ended_trials_are_listed_best_first(tmp_path):
 def test_importances_name_all_searched_hyperparameters(tmp_path):
     space = space_of({**NAMED, "clip_gradient": Choice((None, 1.0)), "num_factors": Choice((4,))})
     with opened(tmp_path / "x.db", space, strategy="random", trials=20) as study:
-        search(study, lambda values: values["factors_lr"] * 10 + values["epochs"] / 1000)
+        search(study, lambda found: found["factors_lr"] * 10 + found["epochs"] / 1000)
         found = study.importances()
     assert next(iter(found)) == "factors_lr"
     assert {"epochs", "clip_gradient"} <= set(found)
