@@ -14,6 +14,7 @@ from fmcore.io.options import ReadOptions
 from fmcore.objectives import OBJECTIVES
 from fmcore.tuning.dimensions import Choice, Range, parse_choice, parse_range
 from fmcore.tuning.goals import goal_names
+from fmcore.tuning.repeats import FEW
 from fmcore.tuning.samplers import STRATEGIES
 from fmcore.tuning.space import Space, search_space
 from fmcore.tuning.spaces import SPACES
@@ -45,7 +46,7 @@ class Search:
     """The search to make, as the command line gives it: None where an option is not given.
 
     ranges, choices: (name of a hyperparameter, Range or Choice). space: a name of SPACES. folds: of cross-validation.
-    objective, strategy, trials, timeout, jobs, study: as of fmcore.tuning.tune.Plan.
+    objective, strategy, trials, timeout, jobs, study, repeats: as of fmcore.tuning.tune.Plan.
     """
 
     ranges: tuple[tuple[str, Range], ...]
@@ -58,6 +59,7 @@ class Search:
     timeout: float | None
     jobs: int
     study: str | None
+    repeats: int
 
     def dimensions(self) -> dict[str, Range | Choice]:
         """Return name -> Range or Choice that the user named; raises UsageError where a name has two."""
@@ -79,6 +81,7 @@ class Search:
             jobs=self.jobs,
             folds=self.folds or 0,
             study=self.study,
+            repeats=self.repeats,
         )
 
 
@@ -149,6 +152,15 @@ search_options = stacked(
     ),
     click.option(
         "--study", metavar="FILE.db", help="Keep the trials in this SQLite file, and resume from those that it holds."
+    ),
+    click.option(
+        "--repeats",
+        type=click.IntRange(1, 100),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help=f"At the end, train the {FEW} best trials and the untuned model with N-1 further seeds, and compare "
+        "their means.",
     ),
     gathered("search", Search),
 )

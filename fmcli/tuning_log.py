@@ -23,7 +23,7 @@ class TuningLog(TuningObserver):
     def __init__(self, data, bar, *, plan, command, out, page=None, quiet=False):
         self._data, self._bar, self._plan = data, bar, plan
         self._command, self._out, self._page, self._quiet = command, out, page, quiet
-        self._best, self._facts = None, []
+        self._best, self._facts, self._repeats = None, [], False
 
     def begun(self, study, rows, test_rows):
         """Print what is searched, and what has been tried before."""
@@ -49,6 +49,15 @@ class TuningLog(TuningObserver):
             self.say(f"{named(best)}: {best.value:.6g}, the best of {len(tried)}")
         self._best = best
 
+    def repeated(self, ended, total):
+        """Print that other seeds are tried, and move a bar of theirs."""
+        if not self._repeats:
+            self._repeats = True
+            self._bar.close()
+            self.say(f"training the best once more with {self._plan.repeats - 1} other seeds")
+            self._bar = Bar(quiet=self._quiet, desc="repeating", total=total, unit="training", initial=ended)
+        self._bar.reach(ended, total)
+
     def best_again(self, best, *, interrupted):
         """Print that the best model is trained, where Ctrl-C ended the search."""
         if interrupted:
@@ -64,12 +73,12 @@ class TuningLog(TuningObserver):
     def done(self, study, result):
         """Write what was found, and the page."""
         verdict, importances = result.verdict, study.importances()
-        table = trials_table(study.objective, verdict)
+        table = trials_table(study.objective, verdict, self._plan.repeats)
         command = shlex.join(self._command(result.given))
         counts, compared = summary(study.tried()), comparison(verdict)
         lines = [*aligned(table), "", f"{counts}; the best is {named(verdict.best)}"]
         lines += [compared] if compared else []
-        lines.append(f"{study.objective}: {verdict.best.value:.6g}")
+        lines.append(f"{study.objective}: {verdict.best.score:.6g}{self._judged(verdict.best)}")
         if importances:
             lines.append("importance: " + ", ".join(f"{name} {part:.0%}" for name, part in importances.items()))
         self._out.write("\n".join([*lines, "the same model again:", command, ""]).encode())
@@ -81,6 +90,9 @@ class TuningLog(TuningObserver):
             self._page.write(text.encode())
         if result.interrupted:
             self.say(f"interrupted; the model is that of the best trial so far, {named(verdict.best)}")
+
+    def _judged(self, best):
+        return "" if best.mean is None else f", the mean of {self._plan.repeats} seeds"
 
     def close(self):
         """Remove the bar."""
@@ -110,7 +122,7 @@ def comparison(verdict):
     if untuned is None:
         return None
     share = "" if change is None else f" ({100 * change:+.1f} %)"
-    values = "" if tuned is None else f"best trial {tuned.value:.6g}, untuned {untuned.value:.6g}{share}"
+    values = "" if tuned is None else f"best trial {tuned.score:.6g}, untuned {untuned.score:.6g}{share}"
     if verdict.improves:
         return values
     values = values and f" ({values})"
@@ -120,15 +132,17 @@ def comparison(verdict):
     return f"no trial is better than the untuned model{values}, which is outside of what is searched: {outside}"
 
 
-def trials_table(objective, verdict):
+def trials_table(objective, verdict, repeats):
     """Return the best trials, and the untuned model wherever it stands, as rows of texts, the head first."""
     best = [trial for place, trial in enumerate(verdict.trials) if place < BEST_SHOWN or trial.untuned]
     names = [name for name in PARAMETERS if any(name in trial.values for trial in best)]
-    rows = [["trial", objective, "seconds", *names]]
+    mean = [f"mean of {repeats}"] if any(trial.mean is not None for trial in best) else []
+    rows = [["trial", *mean, objective, "seconds", *names]]
     for trial in best:
         values = [short(name, trial.values[name]) if name in trial.values else "-" for name in names]
+        means = ["-" if trial.mean is None else f"{trial.mean:.6g}" for _ in mean]
         number = "untuned" if trial.untuned else str(trial.number)
-        rows.append([number, f"{trial.value:.6g}", f"{trial.info['seconds']:.1f}", *values])
+        rows.append([number, *means, f"{trial.value:.6g}", f"{trial.info['seconds']:.1f}", *values])
     return rows
 
 

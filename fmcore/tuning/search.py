@@ -32,6 +32,7 @@ class SearchObserver:
 def search(study, context, *, jobs=1, timeout=None, observer=None):
     """Train trials in `jobs` processes until the study has enough or `timeout` seconds have passed.
 
+    study: a study.Study, or what else has its methods ask, waits, report, tell, withdraw and tried.
     context: a worker.TrialContext. observer: a SearchObserver. Where a trial cannot be trained for any other reason
     than divergence or lack of memory, the search raises that trial's error.
     """

@@ -6,12 +6,17 @@ from fmcore.tuning import runs
 from fmcore.tuning.dimensions import Range
 from fmcore.tuning.trials import FOUND, PLACE, PROBLEM, RUN
 
+AGAIN = "again "  # what attributes of a study begin with that hold the value of a trial with another seed
+
 
 def is_sound(study, dimensions):
     """Return whether all that an optuna study holds is of its kind; dimensions: name -> Range or Choice."""
     try:
         expected = {name: distribution(dimension) for name, dimension in dimensions.items()}
-        return all(_is_sound_trial(trial, expected) for trial in study.get_trials(deepcopy=False))
+        again = (value for name, value in study.user_attrs.items() if name.startswith(AGAIN))
+        return all(isinstance(value, float) for value in again) and all(
+            _is_sound_trial(trial, expected) for trial in study.get_trials(deepcopy=False)
+        )
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return False  # optuna does not check the file's content
 

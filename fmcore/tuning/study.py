@@ -16,7 +16,7 @@ from fmcore.tuning import runs, storage
 from fmcore.tuning.dimensions import Range
 from fmcore.tuning.goals import STEPS, goal_of
 from fmcore.tuning.samplers import Sampler
-from fmcore.tuning.sound import is_sound
+from fmcore.tuning.sound import AGAIN, is_sound
 from fmcore.tuning.trials import FOUND, PLACE, PROBLEM, RUN, UNTUNED, Trial, Tried
 
 WARM_UP = STEPS // 2  # the first step at which a trial may be pruned: as learning rates fall, good ones may be late
@@ -116,6 +116,16 @@ class Study:
             ended = [Tried.of(trial) for trial in self._counted() if trial.state.is_finished()]
         sign = 1 if self.minimize else -1
         return sorted(ended, key=lambda t: (t.value is None, sign * (t.value or 0), not t.untuned, t.number))
+
+    def again(self, number, seed):
+        """Return the value of a trial with another seed, None where it is not known."""
+        with self._guarded():
+            return self.optuna_study.user_attrs.get(f"{AGAIN}{number} {seed}")
+
+    def tell_again(self, number, seed, value):
+        """Record the value of a trial with another seed."""
+        with self._guarded():
+            self.optuna_study.set_user_attr(f"{AGAIN}{number} {seed}", value)
 
     def importances(self):
         """Return name -> how much each hyperparameter explains of the values' variation, largest first, or {}."""

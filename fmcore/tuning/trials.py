@@ -25,7 +25,7 @@ class Tried:
     """A trial that has ended: state is "complete", "pruned" or "failed", value None unless it is complete.
 
     values: of the untuned model those that its training ended with. inside: whether the space holds them.
-    info: ready for JSON.
+    mean: of the values with several seeds, or None. info: ready for JSON.
     """
 
     number: int
@@ -34,6 +34,7 @@ class Tried:
     value: float | None
     info: dict[str, Any]
     inside: bool = True
+    mean: float | None = None
 
     @classmethod
     def of(cls, trial: Any) -> "Tried":
@@ -47,3 +48,8 @@ class Tried:
     def untuned(self) -> bool:
         """Whether it is the model that there is without a search."""
         return self.info.get(PLACE) == UNTUNED
+
+    @property
+    def score(self) -> float | None:
+        """Return the mean, or else the value."""
+        return self.value if self.mean is None else self.mean

@@ -20,6 +20,7 @@ from fmcore.system.apart import require_apart
 from fmcore.system.memory import default_limit
 from fmcore.training.files import train
 from fmcore.tuning.goals import goal_of
+from fmcore.tuning.repeats import repeated
 from fmcore.tuning.search import SearchObserver, search
 from fmcore.tuning.shared import share
 from fmcore.tuning.storage import require
@@ -36,6 +37,7 @@ class Plan:
     trials: how many may end, over all runs of a study; the untuned model is the first.
     timeout: seconds, or None. jobs: processes that train.
     folds: of cross-validation where there are no test rows, else 0. study: path of the SQLite file, or None.
+    repeats: seeds, by whose mean the best few trials are compared.
     """
 
     objective: str | None = None
@@ -45,6 +47,7 @@ class Plan:
     jobs: int = 1
     folds: int = 0
     study: str | None = None
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,9 @@ class TuningObserver(SearchObserver):
 
     def begun(self, study, rows, test_rows):
         """Take note that the rows are decoded and the study is open; test_rows: None in cross-validation."""
+
+    def repeated(self, ended, total):
+        """Take note that the search is over, and of how many trainings with other seeds have ended, of `total`."""
 
     def best_again(self, best, *, interrupted):
         """Take note that the search is over and the best trial is now trained once more."""
@@ -217,11 +223,12 @@ def _searched(study, space, job, plan, observer):
     """Search until the plan is fulfilled; return the Verdict, or None, and whether Ctrl-C ended the search before."""
     try:
         search(study, job, jobs=plan.jobs, timeout=plan.timeout, observer=observer)
+        trials = repeated(study, space, job, plan, observer.repeated) if plan.repeats > 1 else _complete(study)
     except KeyboardInterrupt:
         if (found := verdict(space, _complete(study))) is None:
             raise
         return found, True
-    return verdict(space, _complete(study)), False
+    return verdict(space, trials), False
 
 
 def _complete(study):

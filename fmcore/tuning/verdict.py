@@ -34,11 +34,11 @@ class Verdict:
 
     @property
     def change(self) -> float | None:
-        """Return by which share of the untuned model's value the best trial's differs; None where none can be said."""
+        """Return by which share of the untuned model's score the best trial's differs; None where none can be said."""
         one, other = self.tuned, self.untuned
-        if one is None or other is None or not other.value:
+        if one is None or other is None or (one.mean is None) != (other.mean is None) or not other.score:
             return None
-        return (one.value - other.value) / abs(other.value)
+        return (one.score - other.score) / abs(other.score)
 
 
 def verdict(space: Space, trials: list[Tried]) -> Verdict | None:

@@ -175,6 +175,23 @@ def test_the_first_trial_is_what_train_gives_by_its_pilot(fm, tune):
     assert fm.read("best.fm") == fm.read("untuned.fm")
 
 
+def test_the_best_trials_are_compared_by_their_means_over_seeds(fm, tune):
+    options = (*QUICK, "--trials", 4, "--repeats", 3, "--seed", 8, "--study", "x.db", "-o", "best.fm")
+    out, err = ended(tune(*options))
+    assert "training the best once more with 2 other seeds" in err
+    assert out.split()[:4] == ["trial", "mean", "of", "3"]
+    assert again(fm, out)
+    value = float(re.search(r"entropy: (\S+), the mean of 3 seeds$", out, re.MULTILINE)[1])
+    words, found = shlex.split(last_line(out))[1:], []
+    for seed in (8, 9, 10):
+        fm(*(str(seed) if word == "8" else word for word in words), "--quiet")
+        found.append(json.loads(fm("eval", "best.fm", "test.svm", "--json").out)["logloss"])
+    assert value == pytest.approx(sum(found) / 3, rel=1e-5)
+    once_more, err = ended(tune(*options))  # which knows all of this
+    assert "other seeds" not in err
+    assert once_more == out
+
+
 def test_tune_writes_the_vocabulary_that_train_writes(fm, tune):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)

@@ -453,6 +453,7 @@ DAMAGE = {
     "no mark": "DELETE FROM trial_user_attributes",
     "another hyperparameter": """UPDATE trial_user_attributes SET value_json = '{"seed": 7}' WHERE "key" = 'found'""",
     "another type": """UPDATE trial_user_attributes SET value_json = '{"epochs": "7"}' WHERE "key" = 'found'""",
+    "another seed": """UPDATE study_user_attributes SET value_json = '"7"' WHERE "key" = 'again 0 7'""",
     "another dimension": "UPDATE trial_params SET param_name = 'else' WHERE param_name = 'epochs'",
     "another distribution": """UPDATE trial_params SET distribution_json = replace(distribution_json, '9', '99')""",
     "no distribution": "UPDATE trial_params SET distribution_json = '{}'",
@@ -473,6 +474,7 @@ def study(tmp_path):
     with opened(path) as study:
         trial = study.ask()
         study.tell(trial, 1.0, seconds=0.1, epochs=5, found={**asdict(trial.hyperparameters), "epochs": 5})
+        study.tell_again(0, 7, 1.0)
 
     def change(statement):
         with closing(sqlite3.connect(path)) as connection, connection:

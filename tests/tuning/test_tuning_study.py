@@ -102,6 +102,14 @@ def test_a_model_that_no_trial_can_be_teaches_nothing(tmp_path, changes):
         assert study.importances().keys() == NAMED.keys()
 
 
+def test_values_of_other_seeds_are_kept(tmp_path):
+    with opened(tmp_path / "x.db") as study:
+        study.tell_again(3, 7, 0.5)
+    with opened(tmp_path / "x.db") as study:
+        assert study.again(3, 7) == 0.5
+        assert study.again(3, 8) is None
+
+
 def test_parallel_trials_get_different_places(tmp_path):
     with (
         opened(tmp_path / "x.db", strategy="random", trials=4) as study,
