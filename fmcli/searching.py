@@ -7,7 +7,7 @@ import click
 
 from fmcli.hyperparameters import GivenHyperparameters
 from fmcli.option_types import Described, OneOf, Parsed
-from fmcli.options import gathered, stacked
+from fmcli.options import gathered, spelled_options, stacked
 from fmcore import api
 from fmcore.errors import UsageError
 from fmcore.io.options import ReadOptions
@@ -40,13 +40,17 @@ class SearchedRows:
         data = api.Data(list(self.inputs), read, on_bytes=on_bytes)
         return data, api.Data(list(self.tests), read) if self.tests else None
 
+    def words(self, context: click.Context, *, refit: bool) -> list[str]:
+        """Return the words of a command line that name the rows to train on, and those to judge by unless `refit`."""
+        return [*self.inputs, *self.tests] if refit else [*self.inputs, *spelled_options(context, ["tests"])]
+
 
 @dataclass(frozen=True)
 class Search:
     """The search to make, as the command line gives it: None where an option is not given.
 
     ranges, choices: (name of a hyperparameter, Range or Choice). space: a name of SPACES. folds: of cross-validation.
-    objective, strategy, trials, timeout, jobs, study, repeats: as of fmcore.tuning.tune.Plan.
+    objective, strategy, trials, timeout, jobs, study, repeats, refit: as of fmcore.tuning.tune.Plan.
     """
 
     ranges: tuple[tuple[str, Range], ...]
@@ -60,6 +64,7 @@ class Search:
     jobs: int
     study: str | None
     repeats: int
+    refit: bool
 
     def dimensions(self) -> dict[str, Range | Choice]:
         """Return name -> Range or Choice that the user named; raises UsageError where a name has two."""
@@ -82,6 +87,7 @@ class Search:
             folds=self.folds or 0,
             study=self.study,
             repeats=self.repeats,
+            refit=self.refit,
         )
 
 
@@ -161,6 +167,9 @@ search_options = stacked(
         metavar="N",
         help=f"At the end, train the {FEW} best trials and the untuned model with N-1 further seeds, and compare "
         "their means.",
+    ),
+    click.option(
+        "--refit", is_flag=True, help="Train the best model on the test rows as well, once they have chosen it."
     ),
     gathered("search", Search),
 )

@@ -81,6 +81,8 @@ class TuningLog(TuningObserver):
         lines.append(f"{study.objective}: {verdict.best.score:.6g}{self._judged(verdict.best)}")
         if importances:
             lines.append("importance: " + ", ".join(f"{name} {part:.0%}" for name, part in importances.items()))
+        if self._plan.refit:
+            lines.append("the model is trained on the training and the test rows; none are left that could judge it")
         self._out.write("\n".join([*lines, "the same model again:", command, ""]).encode())
         if self._page is not None:
             from fmcore.tuning.report import page

@@ -89,8 +89,7 @@ def command(
 
     def train_command(given: dict[str, object]) -> list[str]:
         return [
-            *("fm", "train", *rows.inputs),
-            *spelled_options(context, ["tests"]),
+            *("fm", "train", *rows.words(context, refit=search.refit)),
             *("-o", files.output),
             *spelled_hyperparameters(space.preset, given),
             *spelled_options(context, READING_NAMES),

@@ -25,7 +25,7 @@ from fmcore.tuning.search import SearchObserver, search
 from fmcore.tuning.shared import share
 from fmcore.tuning.storage import require
 from fmcore.tuning.study import open_study
-from fmcore.tuning.verdict import Verdict, given, require_model, verdict
+from fmcore.tuning.verdict import PATIENCE, Verdict, given, require_model, verdict
 from fmcore.tuning.worker import TrialContext
 
 
@@ -37,7 +37,7 @@ class Plan:
     trials: how many may end, over all runs of a study; the untuned model is the first.
     timeout: seconds, or None. jobs: processes that train.
     folds: of cross-validation where there are no test rows, else 0. study: path of the SQLite file, or None.
-    repeats: seeds, by whose mean the best few trials are compared.
+    repeats: seeds, by whose mean the best few trials are compared. refit: whether the test rows are trained on at last.
     """
 
     objective: str | None = None
@@ -48,6 +48,7 @@ class Plan:
     folds: int = 0
     study: str | None = None
     repeats: int = 1
+    refit: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def tune(data, test, space, target, plan, *, resources=None, observer=None):
 
     data, test: fmcore.io.data.Data, test None in cross-validation. space: space.Space. plan: Plan.
     observer: TuningObserver, which is called on the way.
-    The published model is the one that training on `data` alone with the best hyperparameters gives, to the byte;
-    without a search where no trial is better.
+    The published model is the one that training on `data`, and where plan.refit on `test` as well, with the best
+    hyperparameters gives, to the byte; without a search where no trial is better.
     Raises UsageError for what cannot be searched, DivergedError where no trial ended with a value.
     """
     observer, resources = observer or TuningObserver(), resources or Resources()
@@ -120,13 +121,20 @@ def tune(data, test, space, target, plan, *, resources=None, observer=None):
             if found is None:
                 require_model(study.tried(), plan.timeout)
             observer.best_again(found.best, interrupted=interrupted)
-            values = given(space, found.best)
+            values = given(space, found.best, refit=plan.refit)
             hyperparameters = resolve(space.preset, **values)
-            again = [part and replace(part, report=Report()) for part in (data, test)]  # whose first passes are over
-            model = train(again[0], hyperparameters, target, test=again[1], resources=resources)
+            rows, test_rows = _for_the_best(data, test, refit=plan.refit)
+            model = train(rows, hyperparameters, target, test=test_rows, resources=resources)
             result = Result(model, found, values, hyperparameters, interrupted)
             observer.done(study, result)
     return result
+
+
+def _for_the_best(data, test, *, refit):
+    """Return the rows that the best model is trained on, and those that it is tested on, or None."""
+    if refit:
+        return replace(data, names=[*data.names, *test.names], report=Report()), None
+    return replace(data, report=Report()), test and replace(test, report=Report())  # as first passes are over
 
 
 def _require_searchable(data, test, space, plan):
@@ -137,10 +145,11 @@ def _require_searchable(data, test, space, plan):
         )
     if test is not None and plan.folds:
         raise UsageError("--test and --cv are two ways to judge; leave one of them out")
-    patience = "early_stopping_patience"
-    if plan.folds and (patience in space.dimensions or space.defaults[patience] is not None):
+    if plan.refit and test is None:
+        raise UsageError("--refit trains on the test rows too, but with --cv there are none; leave it out")
+    if plan.folds and (PATIENCE in space.dimensions or space.defaults[PATIENCE] is not None):
         raise UsageError(
-            f"{patience} needs test rows, which the last training after --cv does not have; leave it out, "
+            f"{PATIENCE} needs test rows, which the last training after --cv does not have; leave it out, "
             "or name test rows with --test"
         )
     if space.defaults["validation_fraction"] is not None:

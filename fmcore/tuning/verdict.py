@@ -7,6 +7,8 @@ from fmcore.errors import DivergedError, UsageError
 from fmcore.tuning.space import Space
 from fmcore.tuning.trials import PROBLEM, Tried
 
+PATIENCE = "early_stopping_patience"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -68,6 +70,15 @@ def require_model(tried: list[Tried], timeout: float | None) -> None:
     )
 
 
-def given(space: Space, best: Tried) -> dict[str, Any]:
-    """Return name -> value of what its training is given beside the preset."""
-    return dict(space.fixed) if best.untuned else space.given(best.values)
+def given(space: Space, best: Tried, *, refit: bool) -> dict[str, Any]:
+    """Return name -> value of what its training is given beside the preset.
+
+    refit: whether it is trained on the test rows as well, so that none are left to stop by: for as many epochs as were
+    best then.
+    """
+    values = dict(space.fixed) if best.untuned else space.given(best.values)
+    stopped = values.get(PATIENCE, space.defaults[PATIENCE]) is not None
+    if refit and (stopped or not best.untuned):
+        values = {**space.given(values), "epochs": best.info["epochs"]}
+        values.pop(PATIENCE, None)
+    return values

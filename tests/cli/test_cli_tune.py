@@ -192,6 +192,26 @@ def test_the_best_trials_are_compared_by_their_means_over_seeds(fm, tune):
     assert once_more == out
 
 
+def test_the_best_model_is_trained_on_the_test_rows_too(fm, tune):
+    out, _ = ended(tune("--num-factors", 2, "--trials", 3, "--refit", "-o", "best.fm"))
+    assert last_line(out).startswith("fm train train.svm test.svm -o best.fm ")
+    assert "trained on the training and the test rows" in out
+    assert again(fm, out)
+    assert json.loads(fm("inspect", "best.fm", "--json").out)["info"]["rows"] == 280
+
+
+def test_a_refit_has_as_many_epochs_as_early_stopping_found_best(fm, tune):
+    options = ("--epochs", 40, "--early-stopping-patience", 1, "--lr-schedule", "constant", "--factors-variance", 0)
+    options = (*options, "--choice", "num_factors=8", "--strategy", "grid", "--study", "x.db", "-o", "best.fm")
+    out, _ = ended(tune(*options, "--refit"))
+    number = int(re.search(r"the best is (?:trial (\d)|the untuned model)", out)[1] or 0)
+    (epochs,) = (trial.user_attrs["epochs"] for trial in trials(fm.folder / "x.db") if trial.number == number)
+    assert epochs < 40
+    assert f"--epochs {epochs} " in last_line(out)
+    assert "--early-stopping-patience" not in last_line(out)
+    assert again(fm, out)
+
+
 def test_tune_writes_the_vocabulary_that_train_writes(fm, tune):
     fm.write("train.csv", TRAIN_TABLE)
     fm.write("test.csv", TEST_TABLE)
@@ -332,6 +352,7 @@ def test_a_search_ends_at_its_timeout(fm, tune):
         (("x.svm", "--test", "x.svm", "--cv", 2), "two ways to judge"),
         (("x.svm", "--cv", 3), "at least as many training rows; there are 2"),
         (("x.svm", "--cv", 2, "--early-stopping-patience", 1), "early_stopping_patience"),
+        (("x.svm", "--cv", 2, "--refit"), "--refit trains on the test rows too"),
         (("x.svm", "--test", "x.svm", "--validation-fraction", 0.5), "a search has its own"),
         (("-", "--cv", 2), "can be read once"),
         (("x.svm", "--test", "x.svm", "--objective", "test:rmse"), "does not fit"),

@@ -34,7 +34,7 @@ def test_the_best_trial_is_published_where_it_is_better():
     found = judged(UNTUNED, tried(1, 0.85, num_factors=8), tried(2, 0.798, num_factors=32))
     assert (found.best.number, found.improves, found.outside) == (2, True, {})
     assert comparison(found) == "best trial 0.798, untuned 0.84 (-5.0 %)"
-    assert given(SPACE, found.best) == {**RATINGS, "num_factors": 32, "pilot": "none"}
+    assert given(SPACE, found.best, refit=False) == {**RATINGS, "num_factors": 32, "pilot": "none"}
 
 
 @pytest.mark.parametrize("others", [[], [tried(1, 0.85)], [tried(1, 0.84)]])
@@ -44,7 +44,7 @@ def test_the_untuned_model_is_published_where_none_is_better(others):
     assert not found.improves
     assert comparison(found).startswith("no trial is better than the untuned model")
     assert comparison(found).endswith(": that one is published")
-    assert given(SPACE, found.best) == RATINGS
+    assert given(SPACE, found.best, refit=False) == RATINGS
 
 
 def test_an_untuned_model_outside_of_the_users_own_ranges_is_only_compared_with():
@@ -67,6 +67,17 @@ def test_nothing_is_compared_with_an_untuned_model_that_diverged():
     found = judged(tried(1, 0.85))
     assert (found.best.number, found.improves) == (1, True)
     assert comparison(found) is None
+
+
+def test_a_refit_has_the_epochs_of_the_best_trial():
+    best = tried(3, 0.8, epochs=4, num_factors=8)
+    assert given(SPACE, best, refit=True) == {**RATINGS, "num_factors": 8, "pilot": "none", "epochs": 4}
+    stopped = search_space({}, {**RATINGS, "early_stopping_patience": 2, "epochs": 30})
+    for one in (best, replace(UNTUNED, info={**UNTUNED.info, "epochs": 4})):
+        values = given(stopped, one, refit=True)
+        assert (values["epochs"], values["pilot"]) == (4, "none")
+        assert "early_stopping_patience" not in values
+    assert given(SPACE, UNTUNED, refit=True) == RATINGS  # whose pilot looks at the rows anew
 
 
 class Kept:
