@@ -255,7 +255,7 @@ def test_rows_with_indices_have_no_buckets(home):
 def test_a_search_has_the_buckets_of_training(home):
     job = ("--predictor-type", "binary_classifier", "--label-column", "bought", "--epochs", 2, "--factors-lr", 0.05)
     found = home(
-        "tune", "train.csv", "--test", "test.csv", *job, "--choice", "num_factors=2", "--trials", 1, "-o", "t.fm"
+        "tune", "train.csv", "--test", "test.csv", *job, "--choice", "num_factors=2", "--trials", 2, "-o", "t.fm"
     )
     command = next(line for line in found.out.splitlines() if line.startswith("fm train"))
     home(*command.replace("t.fm", "same.fm").split()[1:])
@@ -267,7 +267,7 @@ def test_a_search_has_the_buckets_of_training(home):
 def test_a_training_is_resumed_with_its_edges_and_no_others(home, tmp_path):
     def trained(epochs, buckets, **saved):
         options = api.ReadOptions(binary=True, table=TableOptions(label="bought", buckets=buckets))
-        h = api.resolve(predictor_type="binary_classifier", epochs=epochs, lr_schedule="constant")
+        h = api.resolve(predictor_type="binary_classifier", epochs=epochs, lr_schedule="constant", pilot="none")
         api.train(api.Data([str(home.folder / "train.csv")], options), h, tmp_path / "m.fm", **saved)
         return (tmp_path / "m.fm").read_bytes()
 

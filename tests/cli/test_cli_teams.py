@@ -111,8 +111,8 @@ def test_rounds_and_epochs_are_shown_and_written(shell):
 def test_json_and_sagemaker_logs_report_rounds(shell):
     printed = shell(*JOB, *LOCAL, "--log-format", "jsonl").err
     records = [json.loads(line) for line in printed.splitlines()]
-    assert records[0]["remark"].startswith("pilot on ")
-    assert records[1]["backend"] == "3 workers (in one process)"
+    assert next(record["remark"] for record in records if "remark" in record).startswith("pilot on ")
+    assert next(record["backend"] for record in records if "backend" in record) == "3 workers (in one process)"
     assert len([record for record in records if "round" in record]) > 2 * 15
     assert [record["epoch"] for record in records if "train" in record] == [1, 2]
     printed = shell(*JOB, "--test", "t.svm", *LOCAL, "--log-format", "sagemaker").err
