@@ -6,7 +6,8 @@ number of epochs, where that is not given, as long as that is clearly better.
 
 A factorization machine contains a linear model, and on sparse rows with little to learn it can end behind it. Only
 where a linear model is clearly ahead the pilot tries what else may help, and takes the best: factors that are kept
-small, rows that count less because they repeat, or the linear model itself.
+small, rows that count less because they repeat, or the linear model itself. Where a linear model is not clearly behind,
+it takes factors that are kept small if these are clearly ahead.
 
 A hash of a row's features decides whether it is trained on or scored, so that copies of a row are on one side, and
 copies of a row count once in the comparison. Few rows are each scored once, in FOLDS parts; of many rows one of TENTHS.
@@ -32,7 +33,7 @@ from fmcore.rows.scaling import bounded
 from fmcore.solvers import Task
 
 SAMPLE = 200_000  # rows that are looked at, the first ones
-MOST = 20_000  # of these that take part
+MOST = 20_000  # of these that take part, or more where epochs are fewer than SHORT
 FEW = 12_000  # rows, below which each of them is scored
 FOLDS, TENTHS = 4, 10
 SHORT, SHORTER = 5, 3  # epochs of trainings on many rows: by both recipes, and of all others
@@ -52,7 +53,7 @@ LINEAR = {
 CAUTIOUS = {"linear_wd": 10.0, "factors_variance": 1.0}
 CLOSE_TO_LINEAR = {
     "linear_wd": 10.0,
-    "factors_wd": 30.0,
+    "factors_wd": 60.0,
     "factors_variance": 1.0,
     "bias_lr": 0.3,
     "linear_lr": 0.3,
@@ -95,8 +96,9 @@ def run(sample: list[Batch], h: Hyperparameters, epochs: int, fit: Fit) -> Outco
     if len(rows) < LEAST_ROWS:
         return None
     hashes = Split(0.0, h.seed).hashes(rows)
-    if len(rows) > MOST:
-        kept = np.flatnonzero(hashes <= np.partition(hashes, MOST)[MOST])
+    most = MOST * SHORT // min(epochs, SHORT)
+    if len(rows) > most:
+        kept = np.flatnonzero(hashes <= np.partition(hashes, most)[most])
         rows, hashes = rows.take(kept), hashes[kept]
     pilot = _Pilot(renumbered(rows), hashes, h, epochs, fit)
     return pilot.outcome() if pilot.possible else None
@@ -126,11 +128,14 @@ class _Pilot:
         if self._better("cautious recipe", CAUTIOUS, losses, SUSPECTED):
             kept, changes = "cautious recipe", CAUTIOUS
         epochs = self._halved(kept, changes) if h.epochs is None else h.epochs
-        behind = _standard_errors(self._best(kept) - self._judge("linear", LINEAR))
+        losses = self._best(kept)
+        behind = _standard_errors(losses - self._judge("linear", LINEAR))
         copies = self._copies()
         if behind > (SUSPECTED if copies >= REPEATS else SURE):
             kept, changes = self._closer_to_linear(copies)
             epochs = self._epochs
+        elif behind > -SURE and self._better("close to linear", CLOSE_TO_LINEAR, losses, SURE):
+            kept, changes, epochs = "close to linear", CLOSE_TO_LINEAR, self._epochs
         record = {
             "rows": len(self._rows),
             "scored": len(self._scored_hashes),

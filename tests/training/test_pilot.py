@@ -77,6 +77,30 @@ def test_repeated_rows_are_trained_by_something_better_than_the_recipe(seed):
     assert loss(model, test) < 0.9 * loss(recipe, test)
 
 
+@pytest.mark.parametrize(
+    ("linear", "close", "kept"),
+    [
+        (-0.1, -0.2, "close to linear"),
+        (-0.2, -0.1, "linear"),
+        (0.0, -0.1, "close to linear"),
+        (0.01, -0.1, "close to linear"),
+        (0.0, 0.0, "recipe"),
+        (0.1, None, "recipe"),
+    ],
+)
+def test_factors_are_kept_small_where_that_is_clearly_ahead_and_a_linear_model_is_not_behind(
+    linear, close, kept, monkeypatch
+):
+    """Decide by losses that differ from the recipe's by so much, in rows whose losses differ by chance as well."""
+    ahead = {"recipe": 0, "cautious recipe": 0.1, "linear": linear, "close to linear": close}
+    chance = np.random.default_rng(0).normal(size=(len(ahead), 100)) * 0.1
+    losses = {name: 1 + ahead[name] + chance[at] for at, name in enumerate(ahead) if ahead[name] is not None}
+    monkeypatch.setattr(pilot._Pilot, "_judge", lambda run, name, _: run._losses.setdefault(name, losses[name]))
+    h = resolve(predictor_type="binary_classifier", epochs=10)
+    outcome = pilot.run([additive(400, "binary_classifier")], h, 10, None)
+    assert outcome.record["kept"] == kept
+
+
 @KINDS
 def test_the_model_is_the_one_of_the_hyperparameters_that_were_chosen_and_says_so(kind):
     batch, told = additive(300, kind, columns=4, size=20), []
@@ -129,6 +153,7 @@ def test_of_many_rows_the_first_are_looked_at_and_some_of_them_take_part(monkeyp
     record = trained(batch, "regressor").info["pilot"]
     assert 200 <= record["rows"] <= 210
     assert 5 <= record["scored"] <= 40  # a tenth
+    assert 500 <= trained(batch, "regressor", epochs=2).info["pilot"]["rows"] <= 510  # 5 / 2 as many
 
 
 def test_features_that_no_row_has_take_no_part(monkeypatch):
