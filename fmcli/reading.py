@@ -9,7 +9,7 @@ from fmcli.option_types import Parsed
 from fmcli.options import gathered, stacked
 from fmcore.io.formats import choices
 from fmcore.io.options import ReadOptions
-from fmcore.schema.options import AUTO, MODES, TableOptions, parse_buckets, parse_delimiter
+from fmcore.schema.options import MODES, TABLES, TableOptions, parse_buckets, parse_delimiter
 from fmcore.schema.selection import split
 
 COLUMN_LISTS = ("numeric", "log", "dates", "categorical", "ignore", "buckets_for")  # options that take several columns
@@ -81,7 +81,7 @@ class Reading:
 
 def buckets_by(preset: str) -> str | None:
     """Return into how many buckets the numeric columns of tables are cut where nothing is said; see TableOptions."""
-    return AUTO if preset == "native" else None
+    return TABLES if preset == "native" else None
 
 
 READING_NAMES = tuple(field.name for field in fields(Reading))
@@ -155,9 +155,15 @@ read_options = stacked(
         type=Parsed("buckets", parse_buckets),
         metavar="auto|N|none",
         help="Numeric columns give buckets beside their value: about N of equally many rows, or as many as the rows "
-        "allow.  [default: auto with the preset native, else none; fm convert: auto with --vocabulary]",
+        "allow; where asked for, values of ids do too.  [default: auto with the preset native, for columns alone; else "
+        "none; fm convert: auto with --vocabulary]",
     ),
-    click.option("--buckets-for", multiple=True, metavar="COLS", help="Give buckets for these alone.  [default: all]"),
+    click.option(
+        "--buckets-for",
+        multiple=True,
+        metavar="COLS",
+        help="Give buckets for these columns or ids alone.  [default: all]",
+    ),
     click.option(
         "--vocabulary",
         metavar="FILE",

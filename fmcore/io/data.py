@@ -156,8 +156,8 @@ class Reader:
 
     def feature_dim(self, seen: int, stated: int | None = None) -> int:
         """Return the stated feature_dim, else the largest of what rows, records and vocabulary show."""
-        known = 0 if self.encoder.ids.wide else self.report.facts.get("feature_dim", 0)
-        return stated or max(seen, known, self.encoder.feature_dim or 0)
+        ids, known = self.encoder.ids, self.report.facts.get("feature_dim", 0)
+        return stated or max(seen, ids.own + known if known and not ids.wide else 0, self.encoder.feature_dim or 0)
 
     def complete(self, seen: int, stated: int | None, known: int | None) -> int:
         """See Rows."""

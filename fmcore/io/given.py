@@ -17,7 +17,7 @@ SPELLED = {
     "quotes": "--quotes and --no-quotes",
 }  # others are spelled as their fields
 IDS = ("index_base", "compact")
-OF_BOTH = ("hash_bits", "min_count")
+OF_BOTH = ("hash_bits", "min_count", "buckets", "buckets_for")
 COLUMNS = tuple(field.name for field in fields(TableOptions) if field.name not in OF_BOTH)
 TEXT = ("header", "delimiter", "quotes")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.rows.batch import Batch
+from fmcore.schema.bucketed import BucketedIds
 from fmcore.schema.ids import IdMap
 
 UNKNOWN_IDS = "non-zeros of ids unknown to the model ignored"  # what a report counts them as
@@ -24,24 +25,50 @@ class Indexing:
 
     def __init__(self, ids: IdMap, base: int = 0, unseen: str = "ignore") -> None:
         self._ids, self._base, self._unseen = ids, base, unseen
-        self.in_order = ids.grows  # whether it must see all rows in their order
+        self.in_order = ids.grows or ids.waits  # whether it must see all rows in their order
+
+    @property
+    def waits(self) -> bool:
+        """Return whether `learn` is to see the first rows before any can be mapped."""
+        return self._ids.waits
+
+    def learn(self, ids: np.ndarray, values: np.ndarray) -> str | None:
+        """Decide on buckets by non-zeros of the first rows; see BucketedIds.learn."""
+        assert isinstance(self._ids, BucketedIds)
+        return self._ids.learn(ids, values, self._base)
 
     def apply(self, batch: Batch) -> tuple[Batch, int]:
         """Return the batch with indices, without the non-zeros whose id has none, and how many those were.
 
         Raises DataError for the first of these where unseen is "error".
         """
-        if not (self._ids.wide or self._ids.partial):
+        if not (self._ids.wide or self._ids.partial or self._ids.own):
             return batch, 0
         ids = batch.indices.astype(np.uint64, copy=False) if self._ids.wide else batch.indices
         indices = self._ids.map(ids)
         known = indices >= 0 if self._ids.partial and not self._ids.grows else None
         mapped = replace(batch, indices=indices)
+        if self._ids.own:
+            mapped = self._with_buckets(batch, mapped)
+            known = known if known is None else mapped.indices >= 0
         if known is None or known.all():
             return mapped, 0
         if self._unseen == "error":
-            place = int(known.argmin())
+            place = int((indices >= 0).argmin())
             row = int(np.searchsorted(batch.indptr, place, "right")) - 1
             written = int(batch.indices[place]) + self._base
             raise DataError(f"id {written} is unknown to the model", **batch.place(row))
         return mapped.only(known)
+
+    def _with_buckets(self, batch: Batch, mapped: Batch) -> Batch:
+        """Return a mapped batch with an entry, of value 1, for each bucket behind the non-zero whose value it holds."""
+        assert isinstance(self._ids, BucketedIds)
+        values = np.ones(len(batch.indices), np.float32) if batch.values is None else batch.values
+        places, buckets = self._ids.buckets_of(batch.indices.astype(np.uint64, copy=False), values)
+        return replace(
+            mapped,
+            indptr=batch.indptr + np.searchsorted(places, batch.indptr),
+            indices=np.insert(mapped.indices, places + 1, buckets),
+            values=None if batch.values is None else np.insert(batch.values, places + 1, np.float32(1)),
+            fields=None if batch.fields is None else np.insert(batch.fields, places + 1, batch.fields[places]),
+        )

@@ -21,7 +21,7 @@ from fmcore.io.sources.dealing import ShardedFile, shard
 from fmcore.io.sources.ranges import ByteRange
 from fmcore.io.sources.source import title
 from fmcore.io.sources.streams import open_source
-from fmcore.io.tables.waiting import encoded
+from fmcore.io.waiting import HeldIds, encoded
 from fmcore.rows.checks import require_within
 from fmcore.schema.ids import id_map
 from fmcore.system.memory import keep_freed
@@ -49,7 +49,7 @@ def read_batches(sources, options, report, *, encoder=None, on_bytes=None, worke
     require_one_of("on error", options.on_error, ("fail", "skip"))
     keep_freed()
     with closing(_pieces(sources, options, report, encoder, on_bytes, workers)) as pieces:
-        yield from encoded(pieces, encoder, report)
+        yield from encoded(pieces, report)
 
 
 def _pieces(sources, options, report, encoder, on_bytes, workers):
@@ -212,6 +212,8 @@ class _Reading:
     def _mapped(self, batch):
         for rule in (self._labels, self._grouping) if self._grouping else (self._labels,):
             batch = self._held_to(rule, batch)
+        if self._indexing.waits:
+            return HeldIds(self._indexing, batch)
         return self._indexing.apply(batch)[0] if self._indexing.in_order else batch
 
     def _held_to(self, rule, batch):

@@ -82,8 +82,9 @@ def feature_names(model, vocabulary=None):
         names = FeatureNames.of_file(Path(vocabulary))
     elif schema is not None and schema.columns is not None:
         names = FeatureNames.of_schema(schema)
-    elif schema is not None and schema.compact:
-        names = FeatureNames.of_ids(schema, int(model.info.get("input", {}).get("index_base") == "1"))
+    elif schema is not None and (schema.compact or schema.buckets_of_ids):
+        base = int(model.info.get("input", {}).get("index_base") == "1")
+        names = FeatureNames.of_ids(schema.encoder().ids, base, model.feature_dim)
     else:
         return None
     if len(names) > model.feature_dim:

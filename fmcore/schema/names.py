@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fmcore.schema import vocabulary_file
+from fmcore.schema.bucketed import BucketedIds
 from fmcore.schema.buckets import MISSING
 from fmcore.schema.columns import CATEGORICAL
 from fmcore.schema.encoder import Encoder
@@ -21,18 +22,21 @@ TOGETHER = -1  # in place of a column: of features that can occur with any other
 
 
 class NumberedIds:
-    """Ids that were numbered as they first appeared, as the values of a column `id`; read when the first is asked for.
+    """Ids as the values of a column `id`; read when the first is asked for.
 
-    ids: an IdMap that knows the id of each index. base: the number from which the user's ids count.
+    ids: an IdMap; of hashed ids, several of which may have one index, none has a name. base: the number from which the
+    user's ids count. features: how many indices there are, where the map does not know it.
     """
 
     names = ("id",)
 
-    def __init__(self, ids: IdMap, base: int) -> None:
+    def __init__(self, ids: IdMap, base: int, features: int) -> None:
         self._ids, self._base = ids, base
+        known = features if ids.feature_dim is None else ids.feature_dim
+        self._size = 0 if ids.bits is not None else known
 
     def __len__(self) -> int:
-        return self._ids.feature_dim or 0
+        return self._size
 
     def entry(self, index: int) -> tuple[str, str]:
         """Return ("id", the id as text)."""
@@ -69,9 +73,13 @@ class FeatureNames:
         return cls(encoder.own_entries(), encoder.values, single)
 
     @classmethod
-    def of_ids(cls, schema: Schema, base: int) -> FeatureNames:
-        """Return the ids of a model whose rows have them, which count from `base`: "id 17"."""
-        return cls((), NumberedIds(schema.encoder().ids, base), ())
+    def of_ids(cls, ids: IdMap, base: int, features: int) -> FeatureNames:
+        """Return those of rows that have ids: "id=17", and of their buckets "id 17 in [2,3)".
+
+        base: from which the user's ids count. features: how many there are in all.
+        """
+        own, ids = (tuple(ids.entries(base)), ids.inner) if isinstance(ids, BucketedIds) else ((), ids)
+        return cls(own, NumberedIds(ids, base, features - len(own)), ())
 
     @classmethod
     def of_file(cls, path: Path) -> FeatureNames:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fmcore.errors import UsageError
 
 MODES = ("new", "grow", "fixed")  # of a vocabulary
-AUTO, NONE, FEWEST, MOST = "auto", "none", 2, 1000  # of buckets
+AUTO, TABLES, NONE, FEWEST, MOST = "auto", "tables", "none", 2, 1000  # of buckets
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 
 
@@ -22,8 +22,9 @@ class TableOptions:
     numeric, log, dates, categorical, lists, ignore: columns of a kind; what none of them names is of the kind that its
     content or its type shows. log: numeric, by sign(x) log(1 + |x|). lists: several values in a field, each as
     `COLUMN:SEPARATOR`, or `COLUMN:SEPARATOR:mean` where the values of a row share a weight of 1.
-    buckets: into how many buckets numeric columns are cut, beside their value: AUTO, by the number of rows, a number,
-    NONE, or None, which is NONE where no vocabulary or model has any. buckets_for: the columns to cut, () for all.
+    buckets: into how many buckets numbers are cut, beside their value: AUTO, by the number of rows, a number, TABLES,
+    which is AUTO for numeric columns and NONE for ids of index formats, NONE, or None, which is NONE where no
+    vocabulary or model has any. buckets_for: the columns, or ids such as "3-9", to cut, () for all.
     vocabulary: path of a file that lists the categorical values, to share them among models, or None.
     vocabulary_mode: one of MODES, what becomes of a vocabulary that exists; None for what the command does by itself.
     hash_bits: categorical values are hashed into 2**hash_bits indices instead of being listed, or None.
@@ -57,6 +58,16 @@ class TableOptions:
     missing_values: tuple | None = None
     canonical: bool = True
     missing_columns: str = "error"
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where buckets are wanted and not wanted."""
+        if self.buckets_for and self.buckets == NONE:
+            raise UsageError("--buckets none and --buckets-for contradict each other; leave one of them out")
+
+    @property
+    def buckets_of_ids(self) -> bool:
+        """Whether ids of index formats are to have buckets."""
+        return bool(self.buckets_for) or self.buckets not in (None, NONE, TABLES)
 
 
 def parse_delimiter(text: str) -> str:

@@ -45,8 +45,6 @@ def in_buckets(columns: Sequence[Column], options: TableOptions) -> tuple[str, .
     Raises UsageError for one that is not there, or is not numeric; of ranges and patterns these are passed over.
     """
     numeric = [place for place, column in enumerate(columns) if column.kind in NUMBERS]
-    if options.buckets_for and options.buckets == NONE:
-        raise UsageError("--buckets none and --buckets-for contradict each other; leave one of them out")
     if not options.buckets_for:
         return tuple(columns[place].name for place in numeric) if options.buckets not in (None, NONE) else ()
     names, chosen = [column.name for column in columns], set()

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from fmcore.errors import ModelError
+from fmcore.schema.bucketed import CUT, BucketedIds, from_tensors
 from fmcore.schema.buckets import Buckets
 from fmcore.schema.columns import FEATURES, NUMBERS, OTHERS, Column
 from fmcore.schema.encoder import MOST_SEEN, Encoder
 from fmcore.schema.features import MAX_HASH_BITS, Hashed, Listed
-from fmcore.schema.ids import CompactIds, IdMap, from_tensors
+from fmcore.schema.ids import CompactIds, IdMap
 from fmcore.schema.own import OwnFeatures
 from fmcore.schema.roles import SINGLE
 from fmcore.schema.values import ValueTable
@@ -70,7 +71,8 @@ class Schema:
         values, facts = encoder.values, {**facts, "seen": _seen(encoder)}
         if encoder.columns is None:
             tensors = {IDS + name: array for name, array in encoder.ids.tensors().items()}
-            compact = isinstance(encoder.ids, CompactIds)
+            ids = encoder.ids.inner if isinstance(encoder.ids, BucketedIds) else encoder.ids
+            compact = isinstance(ids, CompactIds)
             return cls(hash_bits=encoder.ids.bits, compact=compact, tensors=tensors, **facts)
         tensors = _of_buckets(encoder)
         if isinstance(values, Hashed):
@@ -106,6 +108,11 @@ class Schema:
         starts = [0, *ends[:-1].tolist()]
         found = [Buckets(edges[a:b], bool(m)) for a, b, m in zip(starts, ends.tolist(), missing, strict=True)]
         return {name: each for name, each in zip(self._numeric(), found, strict=True) if len(each)}
+
+    @property
+    def buckets_of_ids(self) -> bool:
+        """Whether ids of index formats have buckets."""
+        return IDS + CUT in self.tensors
 
     def _numeric(self) -> list[str]:
         return [column.name for column in self.columns or () if column.kind in NUMBERS]

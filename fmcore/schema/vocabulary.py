@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from fmcore.errors import UsageError
 from fmcore.schema import vocabulary_file
+from fmcore.schema.bucketed import BucketedIds
 from fmcore.schema.encoder import Encoder
 from fmcore.schema.features import Hashed
 from fmcore.schema.ids import id_map
@@ -41,6 +42,8 @@ def new_encoder(
     if table.vocabulary is None and not kept and (table.buckets_for or table.buckets not in (None, NONE)):
         raise UsageError("buckets need --vocabulary FILE, which keeps their edges for other rows, or --buckets none")
     ids = id_map(table.hash_bits, compact=compact)
+    if kept and table.buckets_of_ids:
+        ids = BucketedIds(ids, into=AUTO if table.buckets is None else table.buckets, named=table.buckets_for)
     if table.hash_bits is not None:
         return Encoder(Hashed(table.hash_bits), ids=ids)
     if table.vocabulary is None:
@@ -80,6 +83,7 @@ def encoder_of(
     if schema is None or schema.columns is None:
         _require_bits(table, None if schema is None else schema.hash_bits)
         encoder = Encoder(learns=False, grows=False) if schema is None else schema.encoder(grows=grows)
+        _require_buckets(table, encoder.ids.own > 0, "the model", of_model=True)
         encoder.indexed = features
         return encoder
     if (columns := separated(schema.columns, table)) != schema.columns:

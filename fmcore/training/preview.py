@@ -11,7 +11,7 @@ import numpy as np
 
 from fmcore.errors import DataError
 from fmcore.hyper.params import Hyperparameters
-from fmcore.io.data import Data
+from fmcore.io.data import Data, Reader
 from fmcore.model.model import Model
 from fmcore.objectives import objective_of
 from fmcore.rows.batch import Batch
@@ -46,7 +46,7 @@ def preview(
     found: list[PreviewRow] = []
     with reader.named(), closing(reader.read(objective_of(hyperparameters))) as batches:  # type: ignore[type-var]
         for batch in batches:
-            names = FeatureNames.of(reader.encoder)
+            names = _names(reader, batch)
             found += islice((_row(batch, row, names) for row in range(len(batch))), rows - len(found))
             if len(found) >= rows:
                 break
@@ -55,6 +55,13 @@ def preview(
     schema = reader.schema()
     few = {name: array for name, array in schema.tensors.items() if name in BUCKETS}
     return Preview(replace(schema, tensors=few), found)
+
+
+def _names(reader: Reader, batch: Batch) -> FeatureNames:
+    encoder = reader.encoder
+    if encoder.columns is None and encoder.ids.own:
+        return FeatureNames.of_ids(encoder.ids, reader.options.base, batch.feature_dim)
+    return FeatureNames.of(encoder)
 
 
 def _row(batch: Batch, row: int, names: FeatureNames) -> PreviewRow:

@@ -244,14 +244,6 @@ def test_what_makes_no_sense_is_refused(home, options, expected):
     assert expected in home("train", "train.csv", *CLASSIFIER, "-o", "no.fm", *options, code=2).err
 
 
-def test_rows_with_indices_have_no_buckets(home):
-    home.write("rows.svm", "1 0:1 3:2.5\n0 1:1\n" * 30)
-    job = ("train", "rows.svm", "--predictor-type", "binary_classifier", "-o", "svm.fm")
-    home(*job)
-    refused = home(*job, "--buckets-for", "3", code=2).err
-    assert "--buckets-for is for the columns of tables, but rows.svm is libsvm, which has none; leave it out" in refused
-
-
 def test_a_search_has_the_buckets_of_training(home):
     job = ("--predictor-type", "binary_classifier", "--label-column", "bought", "--epochs", 2, "--factors-lr", 0.05)
     found = home(
@@ -277,3 +269,107 @@ def test_a_training_is_resumed_with_its_edges_and_no_others(home, tmp_path):
         with pytest.raises(UsageError, match=r"is a checkpoint of another training: .*(buckets|non-zeros)"):
             trained(4, other, checkpoint=checkpoint)
     assert trained(4, "auto", checkpoint=checkpoint) == trained(4, "auto")
+
+
+# ---------------------------------------------------------------------------------------- ids of index formats
+def ids(rows, seed):
+    """Return libsvm text, ids from 1, whose label is no monotone function of the value of id 3."""
+    random_, lines = random.Random(seed), []
+    for _ in range(rows):
+        x, y = round(random_.gauss(0, 1.5), 3), round(random_.uniform(1, 9), 2)
+        label = (BENT[0] < abs(x) < BENT[1]) ^ (random_.random() < 0.05)
+        lines.append(f"{int(label)} 3:{x} 5:{y} {10 + random_.randrange(20)}:1\n")
+    return "".join(lines)
+
+
+OF_IDS = ("--predictor-type", "binary_classifier", "--index-base", 1, "--quiet")
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory):
+    """Return a Shell in a folder with rows of ids and a model whose ids have buckets."""
+    fm = Shell(tmp_path_factory.mktemp("ids"))
+    fm.write("train.svm", ids(900, 1))
+    fm.write("test.svm", ids(300, 2))
+    fm("train", "train.svm", *OF_IDS, "--buckets", "auto", "-o", "m.fm")
+    return fm
+
+
+def test_ids_have_buckets_only_where_these_are_asked_for(indexed):
+    indexed("train", "train.svm", *OF_IDS, "-o", "plain.fm")
+    assert modelfile.load(indexed.folder / "plain.fm").feature_dim == 29
+    assert modelfile.load(indexed.folder / "m.fm").feature_dim == 29 + 2 * 5
+    assert logloss(indexed, "m.fm", "test.svm") < 0.8 * logloss(indexed, "plain.fm", "test.svm")
+
+
+def test_buckets_of_ids_are_the_same_for_any_threads_memory_and_pipe(indexed):
+    for more in (("--threads", 1), ("--threads", 2, "--memory-limit", 1)):
+        indexed("train", "train.svm", *OF_IDS, "--buckets", "auto", "-o", "again.fm", *more)
+        assert indexed.read("again.fm") == indexed.read("m.fm")
+    text = (indexed.folder / "train.svm").read_text()
+    indexed("train", "-", *OF_IDS, "--buckets", "auto", "-o", "again.fm", stdin=text)
+    assert logloss(indexed, "again.fm", "test.svm") == logloss(indexed, "m.fm", "test.svm")
+
+
+@pytest.mark.parametrize("more", [("--compact",), ("--hash-bits", 12), ("--min-count", 10)], ids=lambda more: more[0])
+def test_buckets_of_ids_go_with_every_way_from_ids_to_indices(indexed, more):
+    indexed("train", "train.svm", *OF_IDS, "--buckets", 6, *more, "-o", "other.fm")
+    assert logloss(indexed, "other.fm", "test.svm") < 0.45
+
+
+def test_rows_and_requests_are_scored_with_the_buckets_of_the_model(indexed):
+    """Compare rows of text with requests of the same: one keyed, one dense, whose places count from 0."""
+    one = json.dumps({"features": {"keys": [3, 5], "values": [1.0, 4.5]}})
+    dense = json.dumps({"features": [0, 0, 1.0, 0, 4.5]})
+    scores = [indexed("predict", "m.fm", "-", stdin=rows).out for rows in ("0 3:1 5:4.5\n", one, dense)]
+    assert scores[0] == scores[1] == scores[2]
+    with serving(indexed, "m.fm") as server:
+        body = f'{{"instances": [{one}]}}'
+        assert f"{json.loads(server.post(body).body)['predictions'][0]['score']:.6g}" == f"{float(scores[0]):.6g}"
+
+
+def test_a_warm_start_and_a_search_keep_and_make_buckets_of_ids(indexed):
+    indexed("train", "test.svm", "--init-model", "m.fm", "--epochs", 1, "-q", "-o", "warm.fm")
+    tensors = [modelfile.load(indexed.folder / name).schema.tensors for name in ("m.fm", "warm.fm")]
+    assert {name: array.tolist() for name, array in tensors[0].items()} == {
+        name: array.tolist() for name, array in tensors[1].items()
+    }
+    found = indexed(
+        "tune", "train.svm", "--test", "test.svm", *OF_IDS, "--buckets", "auto", "--trials", 1, "-o", "tuned.fm"
+    ).out
+    assert "--buckets auto" in found.splitlines()[-1]
+    assert logloss(indexed, "tuned.fm", "test.svm") == logloss(indexed, "m.fm", "test.svm")
+
+
+def test_buckets_of_ids_have_names(indexed):
+    table_ = indexed("export", "m.fm", "--to", "csv", "-o", "-").out
+    assert (
+        next(csv.DictReader(io.StringIO(table_.split("\n", 1)[0] + "\n" + table_.split("\n")[2])))["column"] == "id 3"
+    )
+    assert "id 3 in [" in indexed("inspect", "m.fm").out
+    shown = indexed("train", "train.svm", *OF_IDS, "--buckets", "auto", "--dry-run", "-o", "none.fm").out
+    assert "id=3:" in shown
+    assert "id 5 in [" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            ("--buckets-for", "price"),
+            "--buckets-for names 'price'; expected ids, which these rows have, such as 7 or 3-9",
+        ),
+        (("--buckets-for", "4"), "--buckets-for names 4, but no such id has a value in the first rows"),
+        (("--buckets-for", "3", "--buckets", "none"), "--buckets none and --buckets-for contradict each other"),
+    ],
+)
+def test_buckets_that_ids_cannot_have_are_refused(indexed, options, expected):
+    assert expected in indexed("train", "train.svm", *OF_IDS, "-o", "no.fm", *options, code=2).err
+
+
+def test_a_model_has_its_own_buckets_of_ids_or_none(indexed):
+    refused = indexed("eval", "m.fm", "test.svm", "--buckets", 4, code=2).err
+    assert "--buckets is 4, but the model has buckets, whose edges are kept; leave it out" in refused
+    indexed("train", "train.svm", *OF_IDS, "-o", "plain.fm")
+    refused = indexed("predict", "plain.fm", "test.svm", "--buckets", "auto", code=2).err
+    assert "--buckets is auto, but the model has no buckets; leave it out" in refused

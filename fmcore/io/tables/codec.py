@@ -23,7 +23,7 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 def read(source, stream, options, report, format, *, encoder=None, labels=None):  # noqa: A002  (ReadOptions' word)
-    """Yield the rows of a table as batches, or as `Waiting` while the encoder waits for buckets.
+    """Yield the rows of a table as batches, or as `HeldColumns` while the encoder waits for buckets.
 
     Origins count rows from 1, without the header and without blank lines, which are rows where there is one column.
 

@@ -9,7 +9,7 @@ from fmcore.errors import DataError
 from fmcore.io.options import RARE, UNKNOWN
 from fmcore.io.tables.blocks import ColumnBlock, Fault, Lists
 from fmcore.io.tables.features import bucket_part, encoded, float32, joined, list_part, parts_of, value_part
-from fmcore.io.tables.waiting import Waiting
+from fmcore.io.waiting import HeldColumns
 from fmcore.rows.batch import Batch, RowOrigin
 from fmcore.schema import dates
 from fmcore.schema.coding import Texts
@@ -34,7 +34,7 @@ class OneHot:
             report.learn("fields", int(fields.max(initial=-1)) + 1)
 
     def batch(self, block: ColumnBlock, ids=None):
-        """Return the block's rows as a `Batch`, or as `Waiting` where buckets are to be decided on by the first rows.
+        """Return the block's rows as a `Batch`, or as `HeldColumns` where first rows are to decide on buckets.
 
         ids: row number -> id or None, for rows without a column of ids. Raises DataError for the first bad row, or
         leaves bad rows out.
@@ -44,7 +44,8 @@ class OneHot:
         if faults:
             keep = self._keep(block, faults)
             block, labels = block.take(keep), labels[keep]
-        rows = Waiting(
+        rows = HeldColumns(
+            self._encoder,
             self._columns,
             block,
             RowOrigin(self._source, self._unit, block.rows),
