@@ -261,6 +261,7 @@ def pilot_line(record):
     verdict = {
         "recipe": "training goes by the recipe",
         "cautious recipe": "training goes by the recipe with stronger penalties",
+        "firm recipe": "training goes by the recipe with much stronger penalties",
         "linear": "a linear model is ahead and trained: the factors stay 0",
         "close to linear": "a linear model is ahead of the recipe, and factors are kept small",
         "repeated rows count once": "rows repeat, and count less",

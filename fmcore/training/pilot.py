@@ -1,8 +1,8 @@
 """A pilot: short trainings on some of the rows that choose how all of them are trained, before that begins.
 
 The pilot trains models on a part of a sample of the rows, scores the rest, and looks at the differences of their
-losses row by row. It takes the cautious recipe, of stronger penalties, where that is clearly ahead, and halves the
-number of epochs, where that is not given, as long as that is clearly better.
+losses row by row. It takes the cautious or the firm recipe, of stronger penalties, where that is clearly ahead, and
+halves the number of epochs, where that is not given, as long as that is clearly better.
 
 A factorization machine contains a linear model, and on sparse rows with little to learn it can end behind it. Only
 where a linear model is clearly ahead the pilot tries what else may help, and takes the best: factors that are kept
@@ -51,6 +51,7 @@ LINEAR = {
     "linear_wd": 10.0,
 }
 CAUTIOUS = {"linear_wd": 10.0, "factors_variance": 1.0}
+FIRM = {"linear_wd": 15.0, "factors_wd": 15.0, "factors_variance": 0.3}
 CLOSE_TO_LINEAR = {
     "linear_wd": 10.0,
     "factors_wd": 60.0,
@@ -122,20 +123,13 @@ class _Pilot:
 
     def outcome(self) -> Outcome:
         """Run it."""
-        h = self._h
-        kept, changes = "recipe", {}
-        losses = self._judge("recipe", {})
-        if self._better("cautious recipe", CAUTIOUS, losses, SUSPECTED):
-            kept, changes = "cautious recipe", CAUTIOUS
+        h, copies = self._h, self._copies()
+        kept, changes = self._recipe(copies)
         epochs = self._halved(kept, changes) if h.epochs is None else h.epochs
         losses = self._best(kept)
         behind = _standard_errors(losses - self._judge("linear", LINEAR))
-        copies = self._copies()
-        if behind > (SUSPECTED if copies >= REPEATS else SURE):
-            kept, changes = self._closer_to_linear(copies)
-            epochs = self._epochs
-        elif behind > -SURE and self._better("close to linear", CLOSE_TO_LINEAR, losses, SURE):
-            kept, changes, epochs = "close to linear", CLOSE_TO_LINEAR, self._epochs
+        if (closer := self._closer_to_linear(losses, behind, copies)) is not None:
+            (kept, changes), epochs = closer, self._epochs
         record = {
             "rows": len(self._rows),
             "scored": len(self._scored_hashes),
@@ -146,6 +140,15 @@ class _Pilot:
             "epochs": epochs,
         }
         return Outcome(replace(h, epochs=epochs, **changes), record)
+
+    def _recipe(self, copies: float) -> tuple[str, Mapping[str, Any]]:
+        """Return the recipe to take: its name and its changes."""
+        losses, kept, changes = self._judge("recipe", {}), "recipe", {}
+        if self._better("cautious recipe", CAUTIOUS, losses, SUSPECTED):
+            kept, changes = "cautious recipe", CAUTIOUS
+        if copies < REPEATS and self._better("firm recipe", FIRM, self._losses[kept], SURE):
+            kept, changes = "firm recipe", FIRM
+        return kept, changes
 
     def _best(self, kept: str) -> np.ndarray:
         """Return the losses of a recipe by the number of epochs that is best for it."""
@@ -166,15 +169,25 @@ class _Pilot:
             losses = self._losses[name]
         return epochs
 
-    def _closer_to_linear(self, copies: float) -> tuple[str, Mapping[str, Any]]:
-        """Return the best of what may help where a linear model is ahead: its name and its changes."""
-        candidates: dict[str, Mapping[str, Any]] = {"linear": LINEAR, "close to linear": CLOSE_TO_LINEAR}
-        if copies >= REPEATS:
-            candidates["repeated rows count once"] = {"rescale_grad": 1 / copies}
-        for name in list(candidates)[1:]:
-            self._judge(name, candidates[name])
-        best = min(candidates, key=lambda name: self._losses[name].mean())
-        return best, candidates[best]
+    def _closer_to_linear(
+        self, losses: np.ndarray, behind: float, copies: float
+    ) -> tuple[str, Mapping[str, Any]] | None:
+        """Return what is better than a recipe: its name and its changes; None where nothing is.
+
+        losses: of the recipe. behind: standard errors by which a linear model is ahead of it.
+        """
+        if behind > (SUSPECTED if copies >= REPEATS else SURE):
+            candidates: dict[str, Mapping[str, Any]] = {"linear": LINEAR, "close to linear": CLOSE_TO_LINEAR}
+            if copies >= REPEATS:
+                candidates["repeated rows count once"] = {"rescale_grad": 1 / copies}
+            for name in list(candidates)[1:]:
+                self._judge(name, candidates[name])
+            best = min(candidates, key=lambda name: self._losses[name].mean())
+            return best, candidates[best]
+        clearly = SUSPECTED if behind > 0 else SURE
+        if behind > -SURE and self._better("close to linear", CLOSE_TO_LINEAR, losses, clearly):
+            return "close to linear", CLOSE_TO_LINEAR
+        return None
 
     def _tried(self, name: str) -> int:
         """Return the epochs by which a candidate is judged."""

@@ -92,7 +92,7 @@ def test_factors_are_kept_small_where_that_is_clearly_ahead_and_a_linear_model_i
     linear, close, kept, monkeypatch
 ):
     """Decide by losses that differ from the recipe's by so much, in rows whose losses differ by chance as well."""
-    ahead = {"recipe": 0, "cautious recipe": 0.1, "linear": linear, "close to linear": close}
+    ahead = {"recipe": 0, "cautious recipe": 0.1, "firm recipe": 0.1, "linear": linear, "close to linear": close}
     chance = np.random.default_rng(0).normal(size=(len(ahead), 100)) * 0.1
     losses = {name: 1 + ahead[name] + chance[at] for at, name in enumerate(ahead) if ahead[name] is not None}
     monkeypatch.setattr(pilot._Pilot, "_judge", lambda run, name, _: run._losses.setdefault(name, losses[name]))
