@@ -52,7 +52,7 @@ LINEAR = {
 }
 CAUTIOUS = {"linear_wd": 10.0, "factors_variance": 1.0}
 FIRM = {"linear_wd": 15.0, "factors_wd": 15.0, "factors_variance": 0.3}
-CLOSE_TO_LINEAR = {
+CLOSE_TO_LINEAR = {  # for many epochs; the first few hardly overfit, and need less of the variance term
     "linear_wd": 10.0,
     "factors_wd": 60.0,
     "factors_variance": 1.0,
@@ -176,17 +176,17 @@ class _Pilot:
 
         losses: of the recipe. behind: standard errors by which a linear model is ahead of it.
         """
+        close = CLOSE_TO_LINEAR if self._epochs > SHORT else {**CLOSE_TO_LINEAR, "factors_variance": 0.5}
         if behind > (SUSPECTED if copies >= REPEATS else SURE):
-            candidates: dict[str, Mapping[str, Any]] = {"linear": LINEAR, "close to linear": CLOSE_TO_LINEAR}
+            candidates: dict[str, Mapping[str, Any]] = {"linear": LINEAR, "close to linear": close}
             if copies >= REPEATS:
                 candidates["repeated rows count once"] = {"rescale_grad": 1 / copies}
             for name in list(candidates)[1:]:
                 self._judge(name, candidates[name])
             best = min(candidates, key=lambda name: self._losses[name].mean())
             return best, candidates[best]
-        clearly = SUSPECTED if behind > 0 else SURE
-        if behind > -SURE and self._better("close to linear", CLOSE_TO_LINEAR, losses, clearly):
-            return "close to linear", CLOSE_TO_LINEAR
+        if behind > -SURE and self._better("close to linear", close, losses, SUSPECTED):
+            return "close to linear", close
         return None
 
     def _tried(self, name: str) -> int:
