@@ -124,7 +124,7 @@ static inline void step_column_by_rows(const columns *c, const parameters *p, co
                          of->reach[column]};
     float *evidence = evidence_at(p, column);
     const float *cross = of->cross + (int64_t)column * p->k;
-    factor_row to = factor_row_at(p, column, c->products + (int64_t)column * p->k);
+    factor_row to = factor_row_at(p, column, c->products + (int64_t)column * p->k, p->k);
     feature_step step = step_by_rows(by, rule, evidence, &sums);
     lanes spread = lanes_zero();
     int k = evidence[1] > 0 ? p->k : 0;
@@ -149,7 +149,7 @@ static void step_columns(const columns *c, const parameters *p, const rates *by,
             step_column_by_rows(c, p, by, rule, column, &linear);
             continue;
         }
-        factor_row to = factor_row_at(p, column, c->products + (int64_t)column * p->k);
+        factor_row to = factor_row_at(p, column, c->products + (int64_t)column * p->k, p->k);
         for (int f = 0; f < p->k; f += LANES)
             step_factors(&by->factors, &to, f,
                          lanes_load(to.gradients + f) - lanes_load(to.factors + f) * c->square_sums[column]);

@@ -17,10 +17,10 @@ typedef struct {
     int wide;
 } pair_list;
 
-/* gradients: (k,), of one thread. */
-FMKIT_INLINE factor_row factor_row_at(const parameters *p, int64_t feature, float *gradients) {
+/* gradients: (k,), of one thread. k: that of the parameters, a constant to the compiler where it is common. */
+FMKIT_INLINE factor_row factor_row_at(const parameters *p, int64_t feature, float *gradients, int k) {
     float *state = linear_at(p, feature) + p->linear_step - p->evidence - 1;
-    return (factor_row){factors_at(p, feature), state, gradients, p->k};
+    return (factor_row){factors_at(p, feature), state, gradients, k};
 }
 
 /* Prefetch what steps for these features access and scores do not. */
@@ -131,8 +131,8 @@ FMKIT_INLINE float step_all(const rate *by, const factor_row *to, const row_resu
 /* The step of all of a feature that several rows hold, its linear weight left to `linear`. */
 FMKIT_INLINE void step_feature(const parameters *p, const rates *by, const row_rule *rule, int64_t feature, float *own,
                                const row_results *of, int64_t first, int64_t last, pending *linear,
-                               const pair_list *pairs, int binary, int wide, int by_rows) {
-    factor_row to = factor_row_at(p, feature, own);
+                               const pair_list *pairs, int k, int binary, int wide, int by_rows) {
+    factor_row to = factor_row_at(p, feature, own, k);
     float *weight = linear_at(p, feature);
     if (!by_rows) {
         float gradient = step_all(&by->factors, &to, of, first, last, NULL, NULL, pairs, binary, wide, 0);
@@ -151,20 +151,21 @@ FMKIT_INLINE void step_feature(const parameters *p, const rates *by, const row_r
 
 FMKIT_INLINE void step_wide(const parameters *p, const rates *by, const row_rule *rule, int64_t feature, float *own,
                             const row_results *of, int64_t first, int64_t last, pending *linear,
-                            const pair_list *pairs, int binary, int by_rows) {
-    if (pairs->wide) step_feature(p, by, rule, feature, own, of, first, last, linear, pairs, binary, 1, by_rows);
-    else step_feature(p, by, rule, feature, own, of, first, last, linear, pairs, binary, 0, by_rows);
+                            const pair_list *pairs, int k, int binary, int by_rows) {
+    if (pairs->wide) step_feature(p, by, rule, feature, own, of, first, last, linear, pairs, k, binary, 1, by_rows);
+    else step_feature(p, by, rule, feature, own, of, first, last, linear, pairs, k, binary, 0, by_rows);
 }
 
 /* The same, k being a multiple of LANES: the compiler makes code of its own for each kind of rows. */
 static inline void step_shared(const parameters *p, const rates *by, const row_rule *rule, int64_t feature, float *own,
                                const row_results *of, int64_t first, int64_t last, pending *linear,
                                const pair_list *pairs) {
-    int by_rows = of->terms != NULL;
-    if (pairs->values == NULL && by_rows) step_wide(p, by, rule, feature, own, of, first, last, linear, pairs, 1, 1);
-    else if (pairs->values == NULL) step_wide(p, by, rule, feature, own, of, first, last, linear, pairs, 1, 0);
-    else if (by_rows) step_wide(p, by, rule, feature, own, of, first, last, linear, pairs, 0, 1);
-    else step_wide(p, by, rule, feature, own, of, first, last, linear, pairs, 0, 0);
+    int by_rows = of->terms != NULL, binary = pairs->values == NULL, k = p->k;
+    if (binary && by_rows && k == 16) step_wide(p, by, rule, feature, own, of, first, last, linear, pairs, 16, 1, 1);
+    else if (binary && by_rows) step_wide(p, by, rule, feature, own, of, first, last, linear, pairs, k, 1, 1);
+    else if (binary) step_wide(p, by, rule, feature, own, of, first, last, linear, pairs, k, 1, 0);
+    else if (by_rows) step_wide(p, by, rule, feature, own, of, first, last, linear, pairs, k, 0, 1);
+    else step_wide(p, by, rule, feature, own, of, first, last, linear, pairs, k, 0, 0);
 }
 
 /* Return sum_f h x^2 ((q_f - v_f x)^2 - q_f^2) of a row. */
@@ -178,9 +179,9 @@ FMKIT_INLINE float lone_spread(const factor_row *to, const float *sums, float cu
 }
 
 /* The step of all of a feature that one row alone holds, with value x; gradient, sums and terms are that row's. */
-static inline void step_lone(const parameters *p, const rates *by, const row_rule *rule, int64_t feature, float *own,
-                             float gradient, const float *sums, const float *terms, float x, pending *linear) {
-    factor_row to = factor_row_at(p, feature, own);
+FMKIT_INLINE void step_lone(const parameters *p, const rates *by, const row_rule *rule, int64_t feature, float *own,
+                            float gradient, const float *sums, const float *terms, float x, pending *linear, int k) {
+    factor_row to = factor_row_at(p, feature, own, k);
     const rate *factors = &by->factors;
     float c = gradient * x, spread = 0;
     float *evidence = terms == NULL ? NULL : evidence_at(p, feature);
@@ -192,10 +193,11 @@ static inline void step_lone(const parameters *p, const rates *by, const row_rul
         factors = &step.factors;
         if (rule->tau > 0) spread = lone_spread(&to, sums, terms[CURVATURE], x);
     }
-    int k = evidence != NULL && evidence[1] == 0 ? 0 : to.k;
-    for (int f = 0; f < k; f += LANES)
-        step_factors(factors, &to, f, lanes_load(sums + f) * c - lanes_load(to.factors + f) * (c * x));
-    if (k) finish_factors(factors, &to);
+    if (evidence == NULL || evidence[1] != 0) {
+        for (int f = 0; f < k; f += LANES)
+            step_factors(factors, &to, f, lanes_load(sums + f) * c - lanes_load(to.factors + f) * (c * x));
+        finish_factors(factors, &to);
+    }
     if (terms == NULL) {
         add_pending(linear, &by->linear, linear_at(p, feature), c, 0, 0);
         return;

@@ -49,16 +49,16 @@ FMKIT_INLINE int64_t feature_at(const int32_t *ends, int64_t first, int64_t last
     return low;
 }
 
-/* One optimizer step for each feature of the row that no other row of its mini-batch holds. own: room for a
-   gradient. */
+/* One optimizer step for each feature of the row that no other row of its mini-batch holds. own: room for a gradient.
+   k: as of factor_row_at. */
 FMKIT_INLINE void step_lone_features(const parameters *p, const sparse_block *block, const rates *by,
                                      const row_rule *rule, pending *linear, int64_t row, float gradient,
-                                     const float *sums, const float *terms, float *own) {
+                                     const float *sums, const float *terms, float *own, int k) {
     const csr *rows = &block->rows;
     int64_t end = rows->indptr[row + 1];
     for (int64_t j = rows->indptr[row] + block->shared[row]; j < end; j++) {
         float x = rows->values == NULL ? 1 : rows->values[j];
-        step_lone(p, by, rule, rows->indices[j], own, gradient, sums, terms, x, linear);
+        step_lone(p, by, rule, rows->indices[j], own, gradient, sums, terms, x, linear, k);
     }
 }
 
@@ -86,8 +86,10 @@ FMKIT_CALLED void forward_sparse(const block_pass *pass, const sparse_block *blo
         float score = score_row(p, &whole, sums);
         record_score(pass, m, row, score, sums, p->evidence ? size_of(p, &whole) : (row_size){0, 0});
         float *terms = pass->scratch.terms == NULL ? NULL : pass->scratch.terms + (row - first) * LANES;
-        step_lone_features(p, block, &now, &rule, &linear, row, pass->scratch.gradients[row - first], sums, terms,
-                           own);
+        float gradient = pass->scratch.gradients[row - first];
+        if (terms != NULL && p->k == 16)
+            step_lone_features(p, block, &now, &rule, &linear, row, gradient, sums, terms, own, 16);
+        else step_lone_features(p, block, &now, &rule, &linear, row, gradient, sums, terms, own, p->k);
     }
     step_pending(&linear, &by->linear);
 }
