@@ -266,7 +266,8 @@ def pilot_line(record):
         "close to linear": "a linear model is ahead of the recipe, and factors are kept small",
         "repeated rows count once": "rows repeat, and count less",
     }[record["kept"]]
+    epochs = f"{record['epochs']} epoch{'s' * (record['epochs'] != 1)}"
     return (
-        f"pilot on {record['rows']:,} rows, {record['metric']}: {losses}; {verdict}, for {record['epochs']} epochs "
+        f"pilot on {record['rows']:,} rows, {record['metric']}: {losses}; {verdict}, for {epochs} "
         "(--pilot none: do without)"
     )

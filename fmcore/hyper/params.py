@@ -225,7 +225,7 @@ class Hyperparameters:
         if self.factors_variance and self.penalty != "rows":
             raise UsageError(
                 f"factors_variance is {self.factors_variance:g}, but penalty is {self.penalty}; choose penalty rows, "
-                "or factors_variance 0, as preset native-1 has it"
+                "or preset native-1, whose decays are by mini-batch as well"
             )
         for name in ("label_scaling", "label_range"):
             if getattr(self, name) != "none" and not OBJECTIVES[self.predictor_type].label_degree:

@@ -40,25 +40,30 @@ class Indexing:
     def apply(self, batch: Batch) -> tuple[Batch, int]:
         """Return the batch with indices, without the non-zeros whose id has none, and how many those were.
 
-        Raises DataError for the first of these where unseen is "error".
+        Raises DataError for the first of these where unseen is "error", or where buckets leave no index for an id of
+        the training.
         """
         if not (self._ids.wide or self._ids.partial or self._ids.own):
             return batch, 0
         ids = batch.indices.astype(np.uint64, copy=False) if self._ids.wide else batch.indices
         indices = self._ids.map(ids)
-        known = indices >= 0 if self._ids.partial and not self._ids.grows else None
+        known = indices >= 0 if (self._ids.partial or self._ids.own) and not self._ids.grows else None
         mapped = replace(batch, indices=indices)
         if self._ids.own:
             mapped = self._with_buckets(batch, mapped)
-            known = known if known is None else mapped.indices >= 0
         if known is None or known.all():
             return mapped, 0
+        if self._ids.learns and not self._ids.partial:
+            raise self._error(batch, known, f"is too large beside {self._ids.own} buckets; {WIDER}")
         if self._unseen == "error":
-            place = int((indices >= 0).argmin())
-            row = int(np.searchsorted(batch.indptr, place, "right")) - 1
-            written = int(batch.indices[place]) + self._base
-            raise DataError(f"id {written} is unknown to the model", **batch.place(row))
-        return mapped.only(known)
+            raise self._error(batch, known, "is unknown to the model")
+        return mapped.only(mapped.indices >= 0)
+
+    def _error(self, batch: Batch, known: np.ndarray, what: str) -> DataError:
+        """Return the DataError of the first id that is not known."""
+        place = int(known.argmin())
+        row = int(np.searchsorted(batch.indptr, place, "right")) - 1
+        return DataError(f"id {int(batch.indices[place]) + self._base} {what}", **batch.place(row))
 
     def _with_buckets(self, batch: Batch, mapped: Batch) -> Batch:
         """Return a mapped batch with an entry, of value 1, for each bucket behind the non-zero whose value it holds."""

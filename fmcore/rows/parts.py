@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fmcore.errors import UsageError
 from fmcore.rows._rows import hashes
 from fmcore.rows.batch import Batch
 from fmcore.rows.source import LabelRule, Limit, Rows
@@ -49,10 +50,18 @@ class SplitRows:
         return self._taken(self._rows.read_known(labels, feature_dim))
 
     def _taken(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        seen = taken = False
         for batch in batches:
-            rows = np.flatnonzero(self._split.held_out(batch) == self._held_out)
+            rows, seen = np.flatnonzero(self._split.held_out(batch) == self._held_out), True
             if len(rows):
+                taken = True
                 yield batch.take(rows)
+        if seen and not taken:
+            raise UsageError(
+                f"validation_fraction {self._split.fraction:g} holds out {'none' if self._held_out else 'all'} of the "
+                f"rows of {self.title}: a hash decides, by which equal rows stay together; take another fraction or "
+                "--seed, or name test rows with --test"
+            )
 
     def feature_dim(self, seen: int, stated: int | None = None) -> int:
         """See Rows."""

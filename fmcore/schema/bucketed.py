@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fmcore.errors import DataError, ModelError, UsageError
+from fmcore.errors import ModelError, UsageError
 from fmcore.rows.batch import MAX_FEATURE_DIM
 from fmcore.schema import ids as plain
 from fmcore.schema.buckets import Buckets, are_edges, cut, wanted
@@ -33,6 +33,7 @@ class BucketedIds(IdMap):
 
     inner: that map. buckets: id -> Buckets; None where the first rows are to decide. into: how many buckets an id is to
     have then, as of TableOptions. named: the ids to cut as the user names them, such as "7" or "3-9"; () for all.
+    learns: whether rows are those of the training that decides.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class BucketedIds(IdMap):
         self._inner, self._into, self._named = inner, into, tuple(named)
         self.wide, self.grows, self.partial, self.bits = inner.wide, inner.grows, inner.partial, inner.bits
         self._take(buckets or {})
-        self.waits = buckets is None
+        self.waits = self.learns = buckets is None
 
     def _take(self, buckets: Mapping[int, Buckets]) -> None:
         self.waits = False
@@ -62,11 +63,10 @@ class BucketedIds(IdMap):
         return None if known is None else self.own + known
 
     def map(self, ids: np.ndarray) -> np.ndarray:
-        """Return the index of each id; see IdMap. Raises DataError where buckets leave no index for it."""
+        """Return the index of each id; see IdMap. It is -1 as well where buckets leave no index for it."""
         found = self._inner.map(ids)
-        if len(found) and int(found.max()) >= MAX_FEATURE_DIM - self.own:
-            raise DataError(f"beside {self.own} buckets an id can be {MAX_FEATURE_DIM - self.own - 1} at most")
-        return np.where(found < 0, found, found + np.int32(self.own))
+        known = (found >= 0) & (found < MAX_FEATURE_DIM - self.own)
+        return np.where(known, found + np.int32(self.own) * known, np.int32(-1))
 
     def buckets_of(self, ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the places of ids whose values have a bucket, int64, ascending, and the index of each, int32."""
@@ -82,15 +82,15 @@ class BucketedIds(IdMap):
             indices[order[part]] = buckets.indices(numbers[part], int(self._first[each]))
         return places, indices
 
-    def learn(self, ids: np.ndarray, values: np.ndarray, base: int) -> str | None:
-        """Decide on the buckets by the first rows; return what to note of them, None where there are none.
+    def learn(self, ids: np.ndarray, values: np.ndarray, base: int) -> str:
+        """Decide on the buckets by the first rows; return what to note of them.
 
         ids, values: of their non-zeros, uint64 and float32. base: the number from which the user's ids count.
         Raises UsageError for a name that is no id, or is of none of these.
         """
         values, ids = values[values != 0], ids[values != 0]
         different, of, counts = np.unique(ids, return_inverse=True, return_counts=True)
-        parts = [self._parts(int(count)) for count in counts]
+        parts = [self._parts(int(count)) for count in counts.tolist()]
         chosen = self._chosen(different, base) & (np.array(parts, int) > 0)
         found, bounds = {}, np.concatenate([[0], np.cumsum(counts)])
         numbers = values[np.argsort(of, kind="stable")].astype(np.float64)
@@ -100,13 +100,16 @@ class BucketedIds(IdMap):
                 found[int(different[place])] = made
         self._take(found)
         listed = listed_plain([f"id {each + base} {len(made)}" for each, made in self._buckets.items()])
-        return f"buckets: {listed} (--buckets {NONE} leaves them out)" if listed else None
+        without = [f"id {each + base}" for each in different[chosen].tolist() if each not in self._buckets]
+        if self._named and without:
+            listed += f"{'; ' * bool(listed)}none for {listed_plain(without)}, whose values do not differ"
+        return f"buckets: {listed or 'none, as no values differ enough'} (--buckets {NONE} leaves them out)"
 
     def _parts(self, count: int) -> int:
         """Return into how many buckets an id is cut that so many rows have; 0 for none."""
-        if isinstance(self._into, int):
-            return self._into
-        return wanted(self._into, count) if count >= LEAST_OF_AUTO else 0
+        if isinstance(self._into, int) or self._named or count >= LEAST_OF_AUTO:
+            return wanted(self._into, count)
+        return 0
 
     def _chosen(self, ids: np.ndarray, base: int) -> np.ndarray:
         """Return which of these ids the user names, bool; all of them where none is named."""

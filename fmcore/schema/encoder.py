@@ -120,11 +120,9 @@ class Encoder:
             if binding.label is None and options.label is not None:
                 report.note(label_absent(options.label))
             return binding
-        names = head.names
-        if by_position or not (self.named or head.named):
-            names = self._by_position(head)
-        elif self.named != head.named:
+        if self.named != head.named and not by_position:
             raise self._unlike(head)
+        names = self._by_position(head) if by_position or not self.named else head.names
         return matched(names, self.columns, options, report, head.title)
 
     def see(self, column: Column, numbers: np.ndarray) -> None:
@@ -150,9 +148,10 @@ class Encoder:
 
     def _require_columns(self, head: Heading, *, by_position: bool) -> None:
         if self.indexed is True or (self.indexed is not False and not by_position):
+            other = "" if self.ids.own else ", or take columns as indices, in their order, with --by-position"
             raise UsageError(
                 f"{head.title} is a table, but features are known by index instead of columns; give rows of the format "
-                "of training, or take columns as indices, in their order, with --by-position"
+                f"of training{other}"
             )
 
     def _known_by(self) -> str:

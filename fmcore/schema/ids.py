@@ -30,7 +30,7 @@ class IdMap:
     wide = grows = partial = False
     bits: int | None = None  # of hashed ids
     own = 0  # how many of the first indices are buckets, as fmcore.schema.bucketed has them
-    waits = False  # whether first rows are to decide on buckets
+    waits = learns = False  # whether first rows are still to decide on buckets, and whether they are this training's
 
     @property
     def feature_dim(self) -> int | None:

@@ -40,7 +40,10 @@ def new_encoder(
             "--compact numbers the ids of all rows before training begins, which pipes do not give; take --hash-bits"
         )
     if table.vocabulary is None and not kept and (table.buckets_for or table.buckets not in (None, NONE)):
-        raise UsageError("buckets need --vocabulary FILE, which keeps their edges for other rows, or --buckets none")
+        raise UsageError(
+            "buckets of columns need --vocabulary FILE, which keeps their edges for other rows, and those of ids a "
+            "model; take --buckets none"
+        )
     ids = id_map(table.hash_bits, compact=compact)
     if kept and table.buckets_of_ids:
         ids = BucketedIds(ids, into=AUTO if table.buckets is None else table.buckets, named=table.buckets_for)
@@ -84,7 +87,7 @@ def encoder_of(
         _require_bits(table, None if schema is None else schema.hash_bits)
         encoder = Encoder(learns=False, grows=False) if schema is None else schema.encoder(grows=grows)
         _require_buckets(table, encoder.ids.own > 0, "the model", of_model=True)
-        encoder.indexed = features
+        encoder.indexed = features if not encoder.ids.own else True  # a column beside buckets is no index
         return encoder
     if (columns := separated(schema.columns, table)) != schema.columns:
         schema = replace(schema, columns=columns)

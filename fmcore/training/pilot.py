@@ -162,7 +162,7 @@ class _Pilot:
         """Return the best number of epochs for a recipe, halving the usual one."""
         epochs, tried, losses = self._epochs, self._tried(kept), self._losses[kept]
         while tried > 1:
-            name = f"{kept}, {tried // 2} epochs"
+            name = f"{kept}, {tried // 2} epoch{'s' * (tried > 3)}"
             if not self._better(name, {**changes, "epochs": tried // 2}, losses, SUSPECTED if self._few else SURE):
                 break
             epochs = tried = tried // 2

@@ -9,6 +9,7 @@ import json
 import secrets
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count, islice
 
 from fmcore.errors import UsageError
@@ -60,19 +61,25 @@ class Study:
                 self._require_sound()
 
     def ask(self):
-        """Return the next Trial, or None where enough have ended or are running."""
+        """Return the next Trial, or None where enough have ended or are running.
+
+        Values that do not go together are trials that have failed.
+        """
         with self._guarded():
             self._withdraw_orphans()
-            if len(self._counted()) >= self._last:
-                return None
-            handle = self._begin()
-            if self._sampler.place >= self._last:  # another run began its trial first
-                self._fail(handle)
-                return None
-            if self._sampler.place == UNTUNED:
-                return Trial(handle.number, {}, self._space.untuned(), untuned=True, handle=handle)
-            values = self._suggest(handle)
-            return Trial(handle.number, values, self._space.hyperparameters(values), handle=handle)
+            while len(self._counted()) < self._last:
+                handle = self._begin()
+                if self._sampler.place >= self._last:  # another run began its trial first
+                    self._fail(handle)
+                    break
+                if self._sampler.place == UNTUNED:
+                    return Trial(handle.number, {}, self._space.untuned(), untuned=True, handle=handle)
+                trial = Trial(handle.number, self._suggest(handle), handle=handle)
+                try:
+                    return replace(trial, hyperparameters=self._space.hyperparameters(trial.values))
+                except UsageError as error:
+                    self.tell(trial, **{PROBLEM: str(error)})
+            return None
 
     def waits(self):
         """Return whether the last trials are running in other runs on this machine; if those end, `ask` takes over."""

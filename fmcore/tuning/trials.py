@@ -11,11 +11,15 @@ UNTUNED = 0  # the place of the model that there is without a search
 
 @dataclass
 class Trial:
-    """A model to train. number: from 0. values: the searched hyperparameters, by name; of the untuned model none."""
+    """A model to train.
+
+    number: from 0. values: the searched hyperparameters, by name; of the untuned model none. hyperparameters: all; None
+    where the values do not go together.
+    """
 
     number: int
     values: dict[str, Any]
-    hyperparameters: Hyperparameters
+    hyperparameters: Hyperparameters | None = None
     untuned: bool = False
     handle: Any = field(repr=False, default=None)
 

@@ -184,7 +184,7 @@ def test_a_conversion_without_a_vocabulary_says_that_it_has_none(home):
     assert "feature_dim: 2\n" in said
     assert "no buckets" not in home("convert", "train.csv", "-o", "plain.rec", *options, "--buckets", "none").err
     refused = home("convert", "train.csv", "-o", "no.rec", *options, "--buckets", 4, code=2).err
-    assert "buckets need --vocabulary FILE, which keeps their edges for other rows, or --buckets none" in refused
+    assert "buckets of columns need --vocabulary FILE, which keeps their edges for other rows" in refused
 
 
 def test_a_vocabulary_is_written_and_shared(home):
@@ -365,6 +365,11 @@ def test_buckets_of_ids_have_names(indexed):
 )
 def test_buckets_that_ids_cannot_have_are_refused(indexed, options, expected):
     assert expected in indexed("train", "train.svm", *OF_IDS, "-o", "no.fm", *options, code=2).err
+
+
+def test_columns_are_not_taken_for_ids_that_have_buckets(indexed):
+    refused = indexed("predict", "m.fm", "-", "--by-position", stdin=",".join("1" * 39) + "\n", code=2).err
+    assert refused.endswith("features are known by index instead of columns; give rows of the format of training\n")
 
 
 def test_a_model_has_its_own_buckets_of_ids_or_none(indexed):

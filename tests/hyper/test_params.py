@@ -91,7 +91,10 @@ def test_a_refusal_names_parameter_value_and_what_is_valid(name, value, expected
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"factors_variance": 0.5}, "factors_variance is 0.5, but penalty is batch; choose penalty rows, or"),
+        (
+            {"factors_variance": 0.5},
+            "factors_variance is 0.5, but penalty is batch; choose penalty rows, or preset native-1",
+        ),
         ({"label_scaling": "standard"}, "label_scaling is standard, but the labels of a binary_classifier are no"),
         ({"label_range": "training"}, "label_range is training, but the labels of a binary_classifier are no quantity"),
     ],

@@ -1,6 +1,7 @@
 """Buckets of the values of ids: what a row gets beside each, what decides on the edges, and what a model keeps."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,12 +78,16 @@ def test_wide_ids_are_mapped_by_their_own_map_behind_the_buckets(inner):
     assert indices.tolist() == [alone[0] + 2, alone[1] + 2, 1, alone[2] + 2]
 
 
-def test_an_id_that_has_no_index_beside_the_buckets_is_refused():
+def test_an_id_that_has_no_index_beside_the_buckets_is_unknown_to_a_model_and_refused_in_training():
     largest = MAX_FEATURE_DIM - 1
-    one = Batch(np.array([0, 1]), np.array([largest], np.int32), None, np.zeros(1, np.float32))
-    assert Indexing(IdMap()).apply(one)[0].indices.tolist() == [largest]
-    with pytest.raises(DataError, match=f"beside 5 buckets an id can be {largest - 5} at most"):
-        Indexing(bucketed()).apply(one)
+    one = Batch(np.array([0, 2]), np.array([7, largest - 4], np.int32), None, np.zeros(1, np.float32))
+    assert Indexing(IdMap()).apply(one)[0].indices.tolist() == [7, largest - 4]
+    made, unknown = Indexing(bucketed()).apply(one)
+    assert (made.indices.tolist(), unknown) == ([12, 4], 1)
+    training = BucketedIds(IdMap(), into=2)
+    training.learn(np.array([7, 7, 7, 7, 7], np.uint64), np.arange(1, 6, dtype=np.float32), 0)
+    with pytest.raises(DataError, match=f"id {largest} is too large beside 2 buckets; --hash-bits hashes larger ids"):
+        Indexing(training).apply(replace(one, indices=np.array([7, largest], np.int32)))
 
 
 def test_unknown_ids_are_counted_and_named_as_without_buckets():
@@ -191,6 +196,14 @@ def test_the_ids_of_a_list_alone_are_cut(svm):
     assert edges_of(read(svm[0], buckets_for=("4",))[1])["cut"] == [4]
     assert edges_of(read(svm[0], buckets=4, buckets_for=("2-9",))[1])["cut"] == [4, 8]
     assert edges_of(read(svm[0], buckets=4, buckets_for=("1", "8"), compact=True)[1])["cut"] == [1, 8]
+    assert edges_of(read(svm[0], buckets=AUTO, buckets_for=("8",))[1])["cut"] == [8]  # however few rows have it
+
+
+def test_ids_that_have_none_are_said(svm):
+    *_, notes = read(svm[0], buckets=4, buckets_for=("4", "6"))
+    assert "buckets: id 4 4; none for id 6, whose values do not differ (--buckets none leaves them out)" in notes
+    *_, notes = read(svm[0], buckets_for=("6",))
+    assert "buckets: none for id 6, whose values do not differ (--buckets none leaves them out)" in notes
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,9 @@ def test_other_buckets_than_those_of_a_vocabulary_are_refused(tmp_path, monkeypa
 
 def test_rows_that_no_model_keeps_have_buckets_only_with_a_vocabulary():
     for options in ({"buckets": "auto"}, {"buckets": 4}, {"buckets_for": ("age",)}):
-        with pytest.raises(UsageError, match="buckets need --vocabulary FILE, which keeps their edges for other rows"):
+        with pytest.raises(
+            UsageError, match="buckets of columns need --vocabulary FILE, which keeps their edges for other rows"
+        ):
             new_encoder(TableOptions(**options), kept=False)
     new_encoder(TableOptions(buckets="none"), kept=False)
     new_encoder(TableOptions(buckets="auto"))

@@ -56,6 +56,13 @@ def test_files_are_held_out_of_by_their_features_alone(tmp_path, monkeypatch):
     assert 150 < one.info["rows"] < 260
 
 
+@pytest.mark.parametrize(("fraction", "which"), [(0.01, "none"), (0.9, "all")])
+def test_a_fraction_that_leaves_no_rows_to_train_or_to_test_on_is_refused(fraction, which):
+    batch = BATCH.take(np.zeros(50, int))  # one row, many times
+    with pytest.raises(UsageError, match=f"validation_fraction {fraction} holds out {which} of the rows of .*: a hash"):
+        api.fit(batch, hyperparameters(validation_fraction=fraction, seed=1))
+
+
 def test_copies_of_a_row_are_never_on_both_sides():
     doubled = concatenate([BATCH, replace(BATCH, labels=1 - BATCH.labels)])
     rows, labels = MemoryRows(doubled), objective_of("binary_classifier")

@@ -16,6 +16,7 @@ from fmcore.tuning.samplers import STRATEGIES
 from fmcore.tuning.shared import share
 from fmcore.tuning.space import search_space
 from fmcore.tuning.study import open_study
+from fmcore.tuning.trials import PROBLEM
 
 NAMED = {"epochs": Range(1, 9, integer=True), "factors_lr": Range(0.01, 1.0, log=True)}
 SETTINGS = {"objective": "test:rmse"}
@@ -100,6 +101,17 @@ def test_a_model_that_no_trial_can_be_teaches_nothing(tmp_path, changes):
         assert tried.values == {"epochs": 5, "factors_lr": changes.get("factors_lr", 0.3)}
         search(study)
         assert study.importances().keys() == NAMED.keys()
+
+
+def test_values_that_do_not_go_together_are_a_trial_that_failed(tmp_path):
+    with opened(tmp_path / "x.db", space_of({"penalty": Choice(("rows", "batch"))}), trials=8) as study:
+        seen = search(study, lambda found: 1.0)
+        failed = [tried for tried in study.tried() if tried.state == "failed"]
+        assert len(seen) + len(failed) == 8
+        assert failed
+        for tried in failed:
+            assert tried.values == {"penalty": "batch"}
+            assert tried.info[PROBLEM].startswith("factors_variance is 0.5, but penalty is batch")
 
 
 def test_values_of_other_seeds_are_kept(tmp_path):
