@@ -69,9 +69,12 @@ class BucketedIds(IdMap):
         return np.where(known, found + np.int32(self.own) * known, np.int32(-1))
 
     def buckets_of(self, ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of ids whose values have a bucket, int64, ascending, and the index of each, int32."""
-        place = np.minimum(np.searchsorted(self._cut, ids), len(self._cut) - 1) if self.own else np.zeros(0, int)
-        places = np.flatnonzero((self._cut[place] == ids) & (values != 0)) if self.own else place
+        """Return the places of ids whose values have a bucket, int64, ascending, and the index of each, int32.
+
+        Only where there are buckets.
+        """
+        place = np.minimum(np.searchsorted(self._cut, ids), len(self._cut) - 1)
+        places = np.flatnonzero((self._cut[place] == ids) & (values != 0))
         indices = np.empty(len(places), np.int32)
         of = place[places]
         order = np.argsort(of, kind="stable")
